@@ -1,0 +1,145 @@
+"""Every number of a pretraining run: typed, frozen, named once. Presets set the scale; an unknown key is an error."""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from cmd_tune.data.modalities import MODALITIES
+from cmd_tune.errors import UsageError, nearest
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseModel):
+    """One run of CMD. Defaults are the paper's for NTU-60 and NTU-120 (Mao et al., ECCV 2022)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    modalities: tuple[str, ...] = Field(("joint", "motion", "bone"), description="branches, each with its own teacher and bank")
+    teacher_temperature: Positive = Field(0.05, description="τ_t of the distillation")
+    student_temperature: Positive = Field(0.1, description="τ_s of the distillation")
+    contrast_temperature: Positive = Field(0.07, description="τ_c of the contrastive term")
+    distill_weight: Annotated[float, Field(ge=0)] = Field(1.0, description="λ; 0 is contrastive learning alone")
+    queue_size: Count = Field(16384, description="K, keys in each memory bank")
+    topk: Count = Field(8192, description="neighbours of the teacher; at most queue_size")
+    key_momentum: Share = Field(0.999, description="m of the key encoders")
+
+    hidden_size: Count = Field(1024, description="H of each GRU")
+    layers: Count = Field(3, description="GRU layers")
+    embedding_size: Count = Field(128, description="D of the compared embeddings")
+
+    frames: Count = Field(64, description="T, frames of a view")
+    crop_min_frames: Count = Field(64, description="shortest temporal crop, in frames")
+    crop_min_share: Annotated[float, Field(gt=0, le=1)] = Field(0.1, description="shortest temporal crop, as a share of the clip")
+    shear_range: Annotated[float, Field(ge=0)] = Field(1.0, description="largest entry of a shear or corruption matrix")
+    corrupted_share: Share = Field(0.6, description="share of joints that corruption spoils")
+
+    epochs: Count = Field(451, description="passes over the pretraining clips")
+    batch_size: Annotated[int, Field(ge=2)] = Field(64, description="global batch, over all workers of a trial")
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd or adamw")
+    learning_rate: Positive = Field(0.01, description="at the start")
+    sgd_momentum: Share = Field(0.9, description="of SGD")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(1e-4, description="on every parameter")
+    schedule: Literal["step", "cosine"] = Field("step", description="step: ×0.1 once; cosine: to 0 at the end")
+    step_epoch: Count = Field(351, description="epochs before the step schedule's ×0.1")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the encoders' recurrences; all else is float32")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="of initial values, order and augmentation")
+
+    evaluate_every: Count = Field(25, description="epochs between validations; the last epoch is always validated")
+    checkpoint_every: Count = Field(5, description="epochs between checkpoints; the last epoch is always kept")
+
+    @field_validator("modalities")
+    @classmethod
+    def _known_modalities(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in MODALITIES:
+                raise ValueError(f"unknown modality '{name}', {nearest(name, MODALITIES)}")
+        if len(set(names)) != len(names) or not names:
+            raise ValueError("needs one or more modalities, each once")
+        return names
+
+    @model_validator(mode="after")
+    def _neighbours_fit(self) -> Self:
+        if self.topk > self.queue_size:
+            raise ValueError(f"topk {self.topk} exceeds queue_size {self.queue_size}; at most {self.queue_size} neighbours")
+        return self
+
+
+# What differs from the paper so that a first search takes minutes on a laptop's CPU.
+_QUICK: dict[str, Any] = {
+    "hidden_size": 64,
+    "embedding_size": 64,
+    "frames": 32,
+    "queue_size": 512,
+    "topk": 64,
+    "key_momentum": 0.99,
+    "crop_min_frames": 16,
+    "crop_min_share": 0.3,
+    "epochs": 30,
+    "optimizer": "adamw",
+    "learning_rate": 0.0015,
+    "schedule": "cosine",
+    "evaluate_every": 5,
+    "checkpoint_every": 1,
+}
+
+PRESETS: dict[str, dict[str, Any]] = {"quick": _QUICK, "paper": {}}
+
+
+def make_settings(preset: str, *layers: tuple[str, Mapping[str, Any]]) -> Settings:
+    """Settings of a preset with later layers laid over it, each given with the name of where it comes from.
+
+    Raises UsageError in one line: the layer, the key, what is wrong, the nearest valid name.
+    """
+    if preset not in PRESETS:
+        raise UsageError(f"preset: '{preset}' is unknown, {nearest(preset, PRESETS)}")
+    merged = dict(PRESETS[preset])
+    source = dict.fromkeys(merged, f"preset {preset}")
+    for where, values in layers:
+        for key, value in values.items():
+            if key not in Settings.model_fields:
+                raise UsageError(f"{where}: unknown setting '{key}', {nearest(key, Settings.model_fields)}")
+            merged[key], source[key] = value, where
+    try:
+        return Settings(**merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0]) if first["loc"] else ""
+        where = source.get(key, layers[-1][0] if layers else f"preset {preset}")
+        message = first["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+        value = f" = {merged[key]!r}" if key in merged else ""
+        raise UsageError(f"{where}: {f'{key}{value}: ' if key else ''}{message}") from None
+
+
+def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
+    """`key=value` texts of `--set`; values are read as YAML (numbers, lists, words)."""
+    overrides = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set {text}: expected key=value")
+        try:
+            overrides[key.strip()] = plain_yaml(value)
+        except yaml.YAMLError:
+            raise UsageError(f"--set {text}: '{value}' is not a YAML value") from None
+    return overrides
+
+
+class _Loader(yaml.SafeLoader):
+    """safe_load, except that 1e-3 is a number, as everywhere but in YAML 1.1."""
+
+
+_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+    "tag:yaml.org,2002:float",
+    __import__("re").compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def plain_yaml(text: str) -> Any:
+    """A YAML text as plain Python values."""
+    return yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)

@@ -1,0 +1,111 @@
+"""Two views of every clip of a batch at once: temporal crop, then shear or joint corruption.
+
+The draws of a view are those of the global batch, from a generator keyed by (seed, epoch, step), and are made
+on the CPU, so that they are the same on every device; each worker keeps its slice. Mao et al., ECCV 2022, and its code.
+B sample, T frame, V joint, C coordinate, P body, F stored frame, X = V·C·P.
+"""
+
+import hashlib
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+
+def keyed_generator(*key: int | str) -> torch.Generator:
+    """A CPU generator whose stream depends on the key alone: (seed, "view", epoch, step), for instance."""
+    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest) >> 1)
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How far a view may stray: smallest crop in frames and as a share of the clip, largest shear, joints spoilt."""
+
+    crop_min_frames: int
+    crop_min_share: float
+    shear_range: float
+    corrupted_share: float
+
+
+@dataclass(frozen=True)
+class Draws:
+    """One view's random choices for a batch; every field's first dimension is the sample."""
+
+    start_B: Tensor  # first frame of the crop
+    length_B: Tensor  # frames of the crop
+    matrix_BCC: Tensor  # the 3×3 that the coordinates of all joints are multiplied by
+    joint_scale_BV: Tensor  # 0 for a zeroed joint, else 1
+    joint_matrix_BCC: Tensor  # the 3×3 of corrupted joints
+    joint_mixed_BV: Tensor  # True for a joint multiplied by joint_matrix
+
+    def part(self, samples: slice) -> "Draws":
+        return Draws(*(getattr(self, field.name)[samples] for field in fields(self)))
+
+
+def draw_view(frames_B: Tensor, joints: int, strength: Strength, generator: torch.Generator) -> Draws:
+    """Choose crop and distortion for clips of `frames_B` frames.
+
+    Crop: length clip(⌊n·u⌋, crop_min_frames, n), u ~ U[crop_min_share, 1], start uniform. Then, with probability
+    ½ each, shear (ones on the diagonal, U(−r, r) elsewhere) or corruption of the same joints in all frames
+    and bodies: zeroed, or multiplied by one matrix of U(−r, r), probability ½ each.
+    """
+    batch = len(frames_B)
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(batch, *shape, generator=generator)
+
+    share_B = strength.crop_min_share + (1 - strength.crop_min_share) * uniform()
+    length_B = (frames_B * share_B).long().clamp(min=strength.crop_min_frames).minimum(frames_B)
+    room_B = frames_B - length_B + 1
+    start_B = (uniform() * room_B).long().minimum(room_B - 1)
+
+    shears_B, zeroes_B = uniform() < 0.5, uniform() < 0.5
+    shear_BCC = strength.shear_range * (2 * uniform(3, 3) - 1)
+    shear_BCC.diagonal(dim1=1, dim2=2).fill_(1.0)
+    joint_matrix_BCC = strength.shear_range * (2 * uniform(3, 3) - 1)
+    order_BV = uniform(joints).argsort(dim=1)
+    corrupted_BV = (order_BV < round(strength.corrupted_share * joints)) & ~shears_B[:, None]
+    return Draws(
+        start_B=start_B,
+        length_B=length_B,
+        matrix_BCC=torch.where(shears_B[:, None, None], shear_BCC, torch.eye(3)),
+        joint_scale_BV=1.0 - (corrupted_BV & zeroes_B[:, None]).float(),
+        joint_matrix_BCC=joint_matrix_BCC,
+        joint_mixed_BV=corrupted_BV & ~zeroes_B[:, None],
+    )
+
+
+def crop_resize(rows_FX: Tensor, start_B: Tensor, length_B: Tensor, frames: int) -> Tensor:
+    """Frames start … start + length of each clip, resized linearly (half-pixel centres) to `frames`: (B, T, X).
+
+    rows_FX: stored frames of all clips; start_B counts from its first row.
+    """
+    device = rows_FX.device
+    start_B, length_B = start_B.to(device), length_B.to(device)
+    step_B = length_B.float() / frames
+    position_BT = ((torch.arange(frames, device=device) + 0.5) * step_B[:, None] - 0.5).clamp(min=0)
+    below_BT = position_BT.long().minimum(length_B[:, None] - 1)
+    above_BT = (below_BT + 1).minimum(length_B[:, None] - 1)
+    weight_BT1 = (position_BT - below_BT)[..., None]
+
+    def rows(index_BT: Tensor) -> Tensor:
+        return rows_FX.index_select(0, (start_B[:, None] + index_BT).flatten()).view(*index_BT.shape, -1)
+
+    return torch.lerp(rows(below_BT).float(), rows(above_BT).float(), weight_BT1)
+
+
+def distort(x_BTVCP: Tensor, draws: Draws) -> Tensor:
+    """Shear and joint corruption: one 3×3 a joint and sample, x′ = A·x."""
+    device = x_BTVCP.device
+    mixed_BVCC = torch.where(
+        draws.joint_mixed_BV[..., None, None], draws.joint_matrix_BCC[:, None], draws.matrix_BCC[:, None]
+    )
+    matrix_BVCC = (draws.joint_scale_BV[..., None, None] * mixed_BVCC).to(device)
+    return torch.einsum("bvdc,btvcp->btvdp", matrix_BVCC, x_BTVCP)
+
+
+def centre_crop(frames_B: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """First frame and length of the evaluation crop: ⌊(1 − share)/2·n⌋ frames left out at each end."""
+    margin_B = (frames_B * ((1 - share) / 2)).long()
+    return margin_B, frames_B - 2 * margin_B

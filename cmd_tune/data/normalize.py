@@ -1,0 +1,57 @@
+"""Where a skeleton stands and faces is taken out: the 2s-AGCN family, on which CMD was trained.
+
+T frame, V joint, C coordinate, P body.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmd_tune.data.layouts import Layout
+
+NORMALIZATION = "2s-agcn"
+
+
+def normalize(joints_TVCP: NDArray[np.float32], layout: Layout) -> NDArray[np.float32]:
+    """Fill a body's empty ends, centre each frame on the first body's spine, and turn the clip.
+
+    After it, in the first frame of the first body, base → centre lies along z and left → right
+    shoulder along x as far as the first turn allows. Metres in, metres out; absent joints stay 0.
+    Shi et al., CVPR 2019, and the code that goes with it.
+
+    Raises ValueError where no frame of the first body holds a joint.
+    """
+    x_TVCP = joints_TVCP.astype(np.float64)
+    if not x_TVCP[..., 0].any():
+        raise ValueError("the first body has no joints in any frame")
+    for body in range(x_TVCP.shape[3]):
+        x_TVCP[..., body] = _fill_ends(x_TVCP[..., body])
+
+    present_TV1P = x_TVCP.any(axis=2, keepdims=True)
+    x_TVCP = (x_TVCP - x_TVCP[:, layout.centre : layout.centre + 1, :, :1]) * present_TV1P
+
+    first_VC = x_TVCP[0, :, :, 0]
+    to_z = _turn(first_VC[layout.centre] - first_VC[layout.base], np.array([0.0, 0.0, 1.0]))
+    first_VC = first_VC @ to_z.T
+    to_x = _turn(first_VC[layout.right_shoulder] - first_VC[layout.left_shoulder], np.array([1.0, 0.0, 0.0]))
+    return np.einsum("dc,tvcp->tvdp", to_x @ to_z, x_TVCP).astype(np.float32)
+
+
+def _fill_ends(x_TVC: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Empty frames at the end repeat the body from its start; a body that is late is moved to the front."""
+    present_T = x_TVC.any(axis=(1, 2))
+    if not present_T.any():
+        return x_TVC
+    kept = np.flatnonzero(present_T) if not present_T[0] else np.arange(np.flatnonzero(present_T)[-1] + 1)
+    return x_TVC[np.resize(kept, len(x_TVC))]
+
+
+def _turn(vector_C: NDArray[np.float64], target_C: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The rotation that brings a vector onto a unit vector the short way (Rodrigues' formula)."""
+    length = np.linalg.norm(vector_C)
+    axis_C = np.cross(vector_C, target_C)
+    sine, cosine = np.linalg.norm(axis_C), vector_C @ target_C
+    if length < 1e-12 or np.abs(axis_C).sum() < 1e-6:
+        return np.eye(3)
+    x, y, z = axis_C / sine
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + (sine / length) * cross + (1 - cosine / length) * (cross @ cross)

@@ -1,0 +1,31 @@
+"""Failures a person can act on. Their text is one line: what is wrong, where, and what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class CmdTuneError(Exception):
+    """Something failed at run time; the command ends with exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(CmdTuneError):
+    """What was typed or written in a file is wrong; the command ends with exit code 2."""
+
+    exit_code = 2
+
+
+class DataError(CmdTuneError):
+    """A data file cannot be used."""
+
+
+class Diverged(CmdTuneError):
+    """The loss of a run is no longer finite."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name: the most similar known one, or all of them."""
+    known = sorted(known)
+    close = get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"

@@ -1,0 +1,141 @@
+"""The authors' encoder for M modalities at once: batch norm of the input, three layers of GRU pairs, projection head.
+
+What the authors call a bidirectional GRU is called by them one frame at a time with the hidden state carried on, so in every layer
+*both* directions run forward in time. Here each is a group of its own, over the whole sequence: the same numbers.
+Every parameter has the modality as its first dimension.
+M modality, B sample, T frame, X input channel (V·C·P), H hidden, D embedding, G group (modality × direction).
+"""
+
+from collections.abc import Callable
+from math import sqrt
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cmd_tune.model.gru import GroupedGRU
+
+SumOverWorkers = Callable[[Tensor], Tensor]
+
+
+def _here_alone(x: Tensor) -> Tensor:
+    return x
+
+
+class InputNorm(nn.Module):
+    """Batch norm of every input channel over samples and frames, with statistics of the global batch.
+
+    The input carries no gradient, so none flows through the statistics. PyTorch's BatchNorm1d in both modes.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, modalities: int, channels: int, *, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.weight = nn.Parameter(torch.ones(modalities, channels))
+        self.bias = nn.Parameter(torch.zeros(modalities, channels))
+        self.register_buffer("running_mean", torch.zeros(modalities, channels))
+        self.register_buffer("running_var", torch.ones(modalities, channels))
+        self.register_buffer("num_batches_tracked", torch.zeros((), dtype=torch.long))
+
+    def forward(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = _here_alone) -> Tensor:
+        if self.training:
+            mean_MX, var_MX = self._global_statistics(x_MBTX.detach(), sum_over_workers)
+        else:
+            mean_MX, var_MX = self.running_mean, self.running_var
+        scale_MX = self.weight * torch.rsqrt(var_MX + self.eps)
+        shift_MX = self.bias - mean_MX * scale_MX
+        return torch.addcmul(shift_MX[:, None, None], x_MBTX, scale_MX[:, None, None])
+
+    def _global_statistics(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers) -> tuple[Tensor, Tensor]:
+        """Mean and biased variance; two passes, since one would lose digits where the mean is large."""
+        count = sum_over_workers(x_MBTX.new_tensor([x_MBTX.shape[1] * x_MBTX.shape[2]]))
+        mean_MX = sum_over_workers(x_MBTX.sum((1, 2))) / count
+        var_MX = sum_over_workers((x_MBTX - mean_MX[:, None, None]).square().sum((1, 2))) / count
+        with torch.no_grad():
+            self.running_mean.lerp_(mean_MX, self.momentum)
+            self.running_var.lerp_(var_MX * (count / (count - 1)), self.momentum)
+            self.num_batches_tracked += 1
+        return mean_MX, var_MX
+
+
+class GRUPairs(nn.Module):
+    """One layer of all modalities: two independent GRUs each, both forward in time, outputs side by side."""
+
+    def __init__(self, modalities: int, inputs: int, hidden_size: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        I, H = inputs, hidden_size
+        self.weight_ih = _uniform(modalities, 2, 3 * H, I, bound=sqrt(6 / (3 * H + I)), generator=generator)
+        self.weight_hh = _uniform(modalities, 2, 3 * H, H, bound=sqrt(6 / (3 * H + H)), generator=generator)
+        self.bias_ih = _uniform(modalities, 2, 3 * H, bound=1 / sqrt(H), generator=generator)
+        self.bias_hh = _uniform(modalities, 2, 3 * H, bound=1 / sqrt(H), generator=generator)
+
+    def forward(self, x_MTBI: Tensor) -> Tensor:
+        """(M, T, B, I) → (M, T, B, 2H), computed in the input's dtype."""
+        parameters = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        by_group = (parameter.flatten(0, 1).to(x_MTBI.dtype) for parameter in parameters)
+        hidden_GTBH = GroupedGRU.apply(x_MTBI.repeat_interleave(2, dim=0), *by_group)
+        return torch.cat((hidden_GTBH[0::2], hidden_GTBH[1::2]), dim=3)
+
+
+class Head(nn.Module):
+    """Projection: linear, ReLU, linear; one a modality."""
+
+    def __init__(self, modalities: int, inputs: int, outputs: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        I, D, bound = inputs, outputs, 1 / sqrt(inputs)
+        self.weight_0 = _uniform(modalities, I, I, bound=bound, generator=generator)
+        self.bias_0 = _uniform(modalities, I, bound=bound, generator=generator)
+        self.weight_1 = _uniform(modalities, D, I, bound=sqrt(6 / (D + I)), generator=generator)
+        self.bias_1 = _uniform(modalities, D, bound=bound, generator=generator)
+
+    def forward(self, x_MBI: Tensor) -> Tensor:
+        x_MBI = torch.baddbmm(self.bias_0[:, None], x_MBI, self.weight_0.transpose(1, 2)).relu()
+        return torch.baddbmm(self.bias_1[:, None], x_MBI, self.weight_1.transpose(1, 2))
+
+
+def _uniform(*shape: int, bound: float, generator: torch.Generator | None) -> nn.Parameter:
+    return nn.Parameter((2 * torch.rand(*shape, generator=generator) - 1) * bound)
+
+
+class Encoders(nn.Module):
+    """M encoders of one shape. `features` are what evaluation uses, `forward` what pretraining compares."""
+
+    def __init__(
+        self,
+        modalities: int,
+        channels: int,
+        *,
+        hidden_size: int,
+        embedding_size: int,
+        layers: int = 3,
+        compute_dtype: torch.dtype = torch.float32,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        """compute_dtype: of the recurrences alone; weights, norm and head are float32.
+
+        Initial values are the authors': GRU matrices and the head's second matrix Xavier-uniform, the rest PyTorch's default.
+        """
+        super().__init__()
+        self.compute_dtype = compute_dtype
+        self.feature_size = 2 * hidden_size
+        self.input_norm = InputNorm(modalities, channels)
+
+        inputs = [channels] + [2 * hidden_size] * (layers - 1)
+        self.gru = nn.ModuleList(GRUPairs(modalities, width, hidden_size, generator) for width in inputs)
+        self.head = Head(modalities, 2 * hidden_size, embedding_size, generator)
+
+    def features(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = _here_alone) -> Tensor:
+        """The last frame's output of both groups of the last layer, (M, B, 2H), float32."""
+        x_MBTX = self.input_norm(x_MBTX, sum_over_workers)
+        x_MTBX = x_MBTX.transpose(1, 2).to(self.compute_dtype)
+        for layer in self.gru:
+            x_MTBX = layer(x_MTBX)
+        return x_MTBX[:, -1].float()
+
+    def forward(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = _here_alone) -> Tensor:
+        """L2-normalised embeddings, (M, B, D), float32."""
+        return F.normalize(self.head(self.features(x_MBTX, sum_over_workers)), dim=2)

@@ -1,0 +1,73 @@
+"""The authors' checkpoints: their names for every tensor, to ours and back.
+
+They keep one module a modality (`encoder_q`, `encoder_q_motion`, …) and banks as (D, K); ours are stacked, banks (M, K, D).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from cmd_tune.errors import DataError
+
+_TWINS = {"online": "encoder_q", "momentum": "encoder_k"}
+_DIRECTIONS = ("", "_reverse")
+_HEAD = {"weight_0": "fc.0.weight", "bias_0": "fc.0.bias", "weight_1": "fc.2.weight", "bias_1": "fc.2.bias"}
+_NORM = ("weight", "bias", "running_mean", "running_var")
+
+
+def _suffix(modality: str) -> str:
+    return "" if modality == "joint" else f"_{modality}"
+
+
+def _stacked_names(layers: int) -> Iterator[tuple[str, list[str]]]:
+    """Our name of an encoder's tensor, and the authors' (one for each direction, or one)."""
+    for name in _NORM:
+        yield f"input_norm.{name}", [f"input_norm.{name}"]
+    for layer in range(layers):
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            yield f"gru.{layer}.{name}", [f"encoder.gru.{name}_l{layer}{end}" for end in _DIRECTIONS]
+    for ours, theirs in _HEAD.items():
+        yield f"head.{ours}", [theirs]
+
+
+def from_official(state: Mapping[str, Tensor], modalities: Sequence[str]) -> dict[str, Tensor]:
+    """The authors' state_dict, with or without DDP's 'module.' prefix, as a state of `Pretrainer`.
+
+    Raises DataError naming the first tensor that is missing.
+    """
+    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    layers = len([name for name in state if name.startswith("encoder_q.encoder.gru.weight_ih_l")]) // 2
+
+    def take(name: str) -> Tensor:
+        if name not in state:
+            raise DataError(f"not a CMD checkpoint: it has no tensor '{name}'")
+        return torch.as_tensor(state[name])
+
+    ours = {}
+    for twin, prefix in _TWINS.items():
+        encoders = [f"{prefix}{_suffix(modality)}" for modality in modalities]
+        for name, theirs in _stacked_names(layers):
+            parts = [[take(f"{encoder}.{their}") for their in theirs] for encoder in encoders]
+            ours[f"{twin}.{name}"] = torch.stack([torch.stack(p) if len(p) > 1 else p[0] for p in parts])
+        ours[f"{twin}.input_norm.num_batches_tracked"] = take(f"{encoders[0]}.input_norm.num_batches_tracked")
+    ours["banks.keys_MKD"] = torch.stack([take(f"queue{_suffix(modality)}").T for modality in modalities])
+    ours["banks.pointer"] = take("queue_ptr").reshape(())
+    return ours
+
+
+def to_official(state: Mapping[str, Tensor], modalities: Sequence[str]) -> dict[str, Tensor]:
+    """A state of `Pretrainer` under the authors' names."""
+    layers = len([name for name in state if name.startswith("online.gru.") and name.endswith("weight_ih")])
+    theirs = {}
+    for index, modality in enumerate(modalities):
+        theirs[f"queue{_suffix(modality)}"] = state["banks.keys_MKD"][index].T
+        theirs[f"queue_ptr{_suffix(modality)}"] = state["banks.pointer"].reshape(1)
+        for twin, prefix in _TWINS.items():
+            encoder = f"{prefix}{_suffix(modality)}"
+            for name, names in _stacked_names(layers):
+                tensor = state[f"{twin}.{name}"][index]
+                for their, part in zip(names, tensor if len(names) > 1 else [tensor], strict=True):
+                    theirs[f"{encoder}.{their}"] = part
+            theirs[f"{encoder}.input_norm.num_batches_tracked"] = state[f"{twin}.input_norm.num_batches_tracked"]
+    return {name: tensor.clone() for name, tensor in theirs.items()}

@@ -1,0 +1,66 @@
+"""From the packed store to the two views of a batch, on the device, this worker's slice of each.
+
+B sample, T frame, X = V·C·P, M modality.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cmd_tune.data.augment import Draws, Strength, crop_resize, distort, draw_view, keyed_generator
+from cmd_tune.data.modalities import stack_modalities
+from cmd_tune.data.store import Store
+from cmd_tune.errors import UsageError
+from cmd_tune.train.distributed import world
+
+
+class Batches:
+    """Augmented pairs of views of `clips_N`. The draws are of the global batch, so the number of workers changes nothing."""
+
+    def __init__(
+        self,
+        store: Store,
+        clips_N: NDArray[np.int64],
+        *,
+        batch_size: int,
+        frames: int,
+        strength: Strength,
+        modalities: Sequence[str],
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        if len(clips_N) < batch_size:
+            raise UsageError(f"batch_size {batch_size}: there are only {len(clips_N)} clips to pretrain on; make it smaller")
+        workers = world()[1]
+        if batch_size % workers:
+            raise UsageError(f"batch_size {batch_size}: not a multiple of the {workers} workers; make it one")
+        self.store, self.clips_N = store, torch.from_numpy(clips_N)
+        self.batch_size, self.frames, self.strength = batch_size, frames, strength
+        self.modalities, self.seed, self.device = tuple(modalities), seed, device
+        self.rows_FX = store.rows_FX.to(device)
+
+    def __len__(self) -> int:
+        """Steps of an epoch; an incomplete last batch is dropped."""
+        return len(self.clips_N) // self.batch_size
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The epoch's batches, each as two views (M, B, T, X) of this worker's samples."""
+        order_N = torch.randperm(len(self.clips_N), generator=keyed_generator(self.seed, "order", epoch))
+        rank, workers = world()
+        share = self.batch_size // workers
+        for step in range(len(self)):
+            clips_B = self.clips_N[order_N[step * self.batch_size : (step + 1) * self.batch_size]]
+            generator = keyed_generator(self.seed, "views", epoch, step)
+            joints = len(self.store.layout.joints)
+            draws = [draw_view(self.store.length_N[clips_B], joints, self.strength, generator) for _ in range(2)]
+            mine = slice(rank * share, (rank + 1) * share)
+            yield self._view(clips_B[mine], draws[0].part(mine)), self._view(clips_B[mine], draws[1].part(mine))
+
+    def _view(self, clips_B: Tensor, draws: Draws) -> Tensor:
+        start_B = self.store.start_N[clips_B] + draws.start_B
+        x_BTX = crop_resize(self.rows_FX, start_B, draws.length_B, self.frames)
+        x_BTVCP = distort(x_BTX.unflatten(2, self.store.frame_shape()), draws)
+        return stack_modalities(x_BTVCP, self.modalities, self.store.layout)

@@ -1,0 +1,178 @@
+"""The one training loop: plain torch, one process or several, resumable after any checkpoint.
+
+M modality, B sample, T frame, X input channel.
+"""
+
+from collections.abc import Callable
+from math import cos, isfinite, pi
+from pathlib import Path
+from time import monotonic
+
+import torch
+from torch import Tensor
+
+from cmd_tune.config import Settings
+from cmd_tune.data.augment import Strength, keyed_generator
+from cmd_tune.data.splits import Indices
+from cmd_tune.data.store import Store
+from cmd_tune.errors import Diverged, UsageError
+from cmd_tune.model.encoder import Encoders
+from cmd_tune.model.memory_bank import MemoryBanks
+from cmd_tune.model.pretrainer import Losses, Objective, Pretrainer
+from cmd_tune.train.batches import Batches
+from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
+from cmd_tune.train.distributed import average_gradients, gather_batch, sum_over_workers, world
+
+Record = dict[str, float]  # one epoch's metrics; "epoch" counts from 1
+Evaluate = Callable[[Encoders], Record]
+Report = Callable[[Record], None]
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def build_pretrainer(settings: Settings, channels: int) -> Pretrainer:
+    """Branches and banks at their initial values, which depend on the settings' seed alone."""
+    modalities = len(settings.modalities)
+    generator = keyed_generator(settings.seed, "initial values")
+    online = Encoders(
+        modalities,
+        channels,
+        hidden_size=settings.hidden_size,
+        embedding_size=settings.embedding_size,
+        layers=settings.layers,
+        compute_dtype=getattr(torch, settings.precision),
+        generator=generator,
+    )
+    banks = MemoryBanks(modalities, settings.queue_size, settings.embedding_size, generator)
+    objective = Objective(
+        contrast_temperature=settings.contrast_temperature,
+        teacher_temperature=settings.teacher_temperature,
+        student_temperature=settings.student_temperature,
+        topk=settings.topk,
+        distill_weight=settings.distill_weight,
+    )
+    return Pretrainer(online, banks, objective, settings.key_momentum)
+
+
+def build_optimizer(settings: Settings, pretrainer: Pretrainer) -> torch.optim.Optimizer:
+    parameters = pretrainer.online.parameters()
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    return torch.optim.SGD(
+        parameters, lr=settings.learning_rate, momentum=settings.sgd_momentum, weight_decay=settings.weight_decay
+    )
+
+
+def learning_rate(settings: Settings, epoch: int, step: int, steps: int) -> float:
+    """The rate of one step; `epoch` counts from 1, `step` from 0. A function of both alone, so resuming needs no state."""
+    if settings.schedule == "step":
+        return settings.learning_rate * (0.1 if epoch > settings.step_epoch else 1.0)
+    progress = (epoch - 1 + step / steps) / settings.epochs
+    return settings.learning_rate * (1 + cos(pi * progress)) / 2
+
+
+def pretrain(
+    settings: Settings,
+    store: Store,
+    clips_N: Indices,
+    *,
+    folder: Path,
+    evaluate: Evaluate,
+    report: Report,
+    device: torch.device,
+) -> Pretrainer:
+    """Train on `clips_N` to the last epoch, from the checkpoint in `folder` where there is one.
+
+    evaluate: scores of the online encoders; called by every worker at once. report: told each epoch's metrics once, in order;
+    after a resume, those of the checkpoint's history first, so that whoever listens has them all.
+    Raises Diverged where a loss is not finite, UsageError where settings and data do not fit.
+    """
+    pretrainer = build_pretrainer(settings, store.width).to(device)
+    optimizer = build_optimizer(settings, pretrainer)
+    batches = Batches(
+        store,
+        clips_N,
+        batch_size=settings.batch_size,
+        frames=settings.frames,
+        strength=Strength(
+            settings.crop_min_frames, settings.crop_min_share, settings.shear_range, settings.corrupted_share
+        ),
+        modalities=settings.modalities,
+        seed=settings.seed,
+        device=device,
+    )
+    path = folder / CHECKPOINT
+    history = _resume(path, settings, pretrainer, optimizer, device)
+    for record in history:
+        report(record)
+
+    pretrainer.train()
+    for epoch in range(len(history) + 1, settings.epochs + 1):
+        started = monotonic()
+        totals = _Totals(settings, device)
+        for step, (query_MBTX, key_MBTX) in enumerate(batches.epoch(epoch)):
+            rate = learning_rate(settings, epoch, step, len(batches))
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            losses, key_MBD = pretrainer(query_MBTX, key_MBTX, sum_over_workers)
+            optimizer.zero_grad(set_to_none=True)
+            losses.total.backward()
+            average_gradients(pretrainer.online.parameters())
+            optimizer.step()
+            pretrainer.banks.enqueue(gather_batch(key_MBD))
+            totals.add(losses)
+
+        record = {"epoch": epoch, "learning_rate": rate, **totals.means(len(batches))}
+        if not isfinite(record["loss/total"]):
+            raise Diverged(f"the loss is {record['loss/total']} in epoch {epoch}; lower learning_rate or raise the temperatures")
+        record["seconds"] = monotonic() - started
+        last = epoch == settings.epochs
+        if last or epoch % settings.evaluate_every == 0:
+            record |= evaluate(pretrainer.online)
+            pretrainer.train()
+        history.append(record)
+        if (last or epoch % settings.checkpoint_every == 0) and world()[0] == 0:
+            save_checkpoint(
+                path,
+                {
+                    "settings": settings.model_dump(mode="json"),
+                    "pretrainer": pretrainer.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "history": history,
+                },
+            )
+        report(record)
+    return pretrainer
+
+
+def _resume(
+    path: Path, settings: Settings, pretrainer: Pretrainer, optimizer: torch.optim.Optimizer, device: torch.device
+) -> list[Record]:
+    """Load the checkpoint, if there is one, and return its history."""
+    if not path.exists():
+        return []
+    state = load_checkpoint(path, device)
+    differing = [key for key, value in settings.model_dump(mode="json").items() if state["settings"].get(key) != value]
+    if differing:
+        raise UsageError(f"{path}: was made with another {', '.join(differing)}; resume with the same settings")
+    pretrainer.load_state_dict(state["pretrainer"])
+    optimizer.load_state_dict(state["optimizer"])
+    return state["history"]
+
+
+class _Totals:
+    """Sums of an epoch's losses on the device; read once, so that no step waits for the host."""
+
+    def __init__(self, settings: Settings, device: torch.device) -> None:
+        self.names = ["loss/total", "loss/cmd"]
+        self.names += [f"loss/{name}" for name in settings.modalities]
+        self.names += [f"accuracy/{name}" for name in settings.modalities]
+        self.sums = torch.zeros(len(self.names), device=device)
+
+    def add(self, losses: Losses) -> None:
+        parts = (losses.total[None], losses.distillation[None], losses.contrastive_M, 100 * losses.hit_share_M)
+        self.sums += torch.cat([part.detach() for part in parts])
+
+    def means(self, steps: int) -> Record:
+        means: Tensor = sum_over_workers(self.sums / (steps * world()[1]))
+        return dict(zip(self.names, means.tolist(), strict=True))
