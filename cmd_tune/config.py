@@ -1,6 +1,9 @@
 """Every number of a pretraining run: typed, frozen, named once. Presets set the scale; an unknown key is an error."""
 
+import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+from reprlib import repr as shortened
 from typing import Annotated, Any, Literal, Self
 
 import yaml
@@ -17,9 +20,11 @@ Count = Annotated[int, Field(ge=1)]
 class Settings(BaseModel):
     """One run of CMD. Defaults are the paper's for NTU-60 and NTU-120 (Mao et al., ECCV 2022)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
-    modalities: tuple[str, ...] = Field(("joint", "motion", "bone"), description="branches, each with its own teacher and bank")
+    modalities: tuple[str, ...] = Field(
+        ("joint", "motion", "bone"), description="branches, each with its own teacher and bank"
+    )
     teacher_temperature: Positive = Field(0.05, description="τ_t of the distillation")
     student_temperature: Positive = Field(0.1, description="τ_s of the distillation")
     contrast_temperature: Positive = Field(0.07, description="τ_c of the contrastive term")
@@ -34,7 +39,9 @@ class Settings(BaseModel):
 
     frames: Count = Field(64, description="T, frames of a view")
     crop_min_frames: Count = Field(64, description="shortest temporal crop, in frames")
-    crop_min_share: Annotated[float, Field(gt=0, le=1)] = Field(0.1, description="shortest temporal crop, as a share of the clip")
+    crop_min_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.1, description="shortest temporal crop, as a share of the clip"
+    )
     shear_range: Annotated[float, Field(ge=0)] = Field(1.0, description="largest entry of a shear or corruption matrix")
     corrupted_share: Share = Field(0.6, description="share of joints that corruption spoils")
 
@@ -46,7 +53,9 @@ class Settings(BaseModel):
     weight_decay: Annotated[float, Field(ge=0)] = Field(1e-4, description="on every parameter")
     schedule: Literal["step", "cosine"] = Field("step", description="step: ×0.1 once; cosine: to 0 at the end")
     step_epoch: Count = Field(351, description="epochs before the step schedule's ×0.1")
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the encoders' recurrences; all else is float32")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the encoders' recurrences; all else is float32"
+    )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="of initial values, order and augmentation")
 
     evaluate_every: Count = Field(25, description="epochs between validations; the last epoch is always validated")
@@ -65,7 +74,9 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _neighbours_fit(self) -> Self:
         if self.topk > self.queue_size:
-            raise ValueError(f"topk {self.topk} exceeds queue_size {self.queue_size}; at most {self.queue_size} neighbours")
+            raise ValueError(
+                f"topk {self.topk} exceeds queue_size {self.queue_size}; at most {self.queue_size} neighbours"
+            )
         return self
 
 
@@ -110,9 +121,34 @@ def make_settings(preset: str, *layers: tuple[str, Mapping[str, Any]]) -> Settin
         first = error.errors()[0]
         key = str(first["loc"][0]) if first["loc"] else ""
         where = source.get(key, layers[-1][0] if layers else f"preset {preset}")
-        message = first["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+        message = reason_of(error)
         value = f" = {merged[key]!r}" if key in merged else ""
         raise UsageError(f"{where}: {f'{key}{value}: ' if key else ''}{message}") from None
+
+
+def check_setting(where: str, key: str, value: Any) -> Any:
+    """One value as `Settings` would hold it, checked against its own field alone.
+
+    Raises UsageError in one line that starts with `where`.
+    """
+    if isinstance(value, bool):
+        raise usage_error(where, f"{value} is a truth value; write a number or a name")
+    # The partners keep the rule between topk and queue_size out of it.
+    partners = {"topk": 1, "queue_size": 2**62}
+    try:
+        return getattr(Settings(**{**partners, key: value}), key)
+    except ValidationError as error:
+        raise usage_error(where, f"{shortened(value)} {reason_of(error)}") from None
+
+
+def reason_of(error: ValidationError) -> str:
+    """What the first complaint of a validation says, without pydantic's own words around it."""
+    return error.errors()[0]["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+
+
+def usage_error(where: str, message: str) -> UsageError:
+    """A UsageError in one line, whatever line breaks a user's own names and texts bring with them."""
+    return UsageError(" ".join(f"{where}: {message}".split()))
 
 
 def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
@@ -130,12 +166,22 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """safe_load, except that 1e-3 is a number, as everywhere but in YAML 1.1."""
+    """safe_load, except that 1e-3 is a number, as everywhere but in YAML 1.1, and that no key may be written twice."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)  # type: ignore[no-untyped-call]
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if (key.tag, key.value) in seen:
+                    raise yaml.composer.ComposerError(None, None, f"'{key.value}' is written twice", key.start_mark)
+                seen.add((key.tag, key.value))
+        return node
 
 
 _Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
     "tag:yaml.org,2002:float",
-    __import__("re").compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"),
+    re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"),
     list("-+0123456789."),
 )
 
@@ -143,3 +189,16 @@ _Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
 def plain_yaml(text: str) -> Any:
     """A YAML text as plain Python values."""
     return yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """A YAML file of settings as plain values. Raises UsageError where it is missing or no mapping."""
+    try:
+        content = plain_yaml(path.read_text())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: expected 'setting: value' lines")
+    return content

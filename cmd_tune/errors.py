@@ -24,6 +24,12 @@ class Diverged(CmdTuneError):
     """The loss of a run is no longer finite."""
 
 
+class Interrupted(CmdTuneError):
+    """Ctrl-C or SIGTERM; what was running can be resumed."""
+
+    exit_code = 130
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: the most similar known one, or all of them."""
     known = sorted(known)

@@ -30,8 +30,7 @@ class Split:
     """What a run may see of a data set.
 
     pretrain_N: clips of the training set whose subjects are not held out. validation: for choosing; its queries are
-    held-out subjects only, its galleries pretraining subjects only. test: the protocol's, galleries the
-    whole training set; for finalists.
+    clips of held-out subjects. test: the protocol's, with the whole training set as gallery; for finalists.
     """
 
     pretrain_N: Indices
@@ -41,7 +40,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Protocol:
-    """Which clips are trained on, and what the test set differs in beside ("camera": galleries and queries differ in it)."""
+    """Which clips are trained on, and what else the test set differs in ("camera", or None where it is the subject)."""
 
     trains: Callable[[Store], NDArray[np.bool_]]
     shift: str | None = None
@@ -63,9 +62,10 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
 def split_store(store: Store, protocol: str | None = None) -> tuple[str, Split]:
     """The named protocol of the store's data set (its first where None), as (name, split).
 
-    Validation holds out every fourth training subject, spread evenly over their numbers, and mirrors the shift of
-    the protocol: under a camera shift, the queries of one training camera meet the gallery of
-    each other one.
+    Validation holds a quarter of the training subjects out, spread evenly over their numbers, and mirrors what the
+    test set differs in. Under a camera shift the same people are seen by another camera: in turn, the held-out clips
+    of each training camera are the queries, and the training clips of the other cameras the gallery. Else the
+    gallery are the pretraining clips.
     """
     known = PROTOCOLS.get(store.dataset, {})
     name = protocol or next(iter(known), "")

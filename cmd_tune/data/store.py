@@ -60,9 +60,12 @@ def write_store(path: Path, clips: Iterable[Clip], *, dataset: str, layout: Layo
     }
     batch = pa.RecordBatch.from_pydict(columns)
     batch = batch.replace_schema_metadata(metadata)
-    with whole_file(path) as temporary, pa.OSFile(str(temporary), "wb") as sink:
-        with pa.ipc.new_file(sink, batch.schema) as writer:
-            writer.write_batch(batch)
+    with (
+        whole_file(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_file(sink, batch.schema) as writer,
+    ):
+        writer.write_batch(batch)
 
 
 @dataclass(frozen=True)
@@ -112,12 +115,13 @@ def open_store(path: Path) -> Store:
         metadata = {key.decode(): value.decode() for key, value in (reader.schema.metadata or {}).items()}
         batch = reader.get_batch(0) if reader.num_record_batches == 1 else None
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a whole Arrow file ({str(error).splitlines()[0]}); ingest it again") from error
+        what = str(error).splitlines()[0]
+        raise DataError(f"{path}: not a whole Arrow file ({what}); ingest it again") from error
     if batch is None or "cmd_tune.schema" not in metadata:
         raise DataError(f"{path}: an Arrow file, but not one that 'cmd_tune ingest' wrote")
     if metadata["cmd_tune.schema"] != SCHEMA_VERSION:
         raise DataError(
-            f"{path}: schema version {metadata['cmd_tune.schema']}, this release reads {SCHEMA_VERSION}; ingest it again"
+            f"{path}: schema version {metadata['cmd_tune.schema']}, not this release's {SCHEMA_VERSION}; ingest it again"
         )
     if metadata["cmd_tune.layout"] not in LAYOUTS:
         raise DataError(f"{path}: unknown layout '{metadata['cmd_tune.layout']}', {nearest('', LAYOUTS)}")

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 
 def knn_predictions(gallery_MGF: Tensor, query_MQF: Tensor, label_G: Tensor, block: int = 1024) -> Tensor:
-    """Labels of each query's nearest gallery row, (M + 1, Q): by each modality, and last by the mean of their cosines."""
+    """Labels of the queries' nearest gallery rows, (M + 1, Q): by each modality, and last by their mean cosine."""
     gallery_MGF, query_MQF = F.normalize(gallery_MGF, dim=2), F.normalize(query_MQF, dim=2)
     gallery_MFG = gallery_MGF.transpose(1, 2)
     nearest = []

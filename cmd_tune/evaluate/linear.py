@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 
 def linear_predictions(gallery_MGF: Tensor, query_MQF: Tensor, label_G: Tensor) -> Tensor:
-    """Labels of the queries, (M + 1, Q): by a probe on each modality, and last by the mean of their probabilities."""
+    """Labels of the queries, (M + 1, Q): by a probe on each modality, and last by their mean probabilities."""
     probability_MQL = linear_probabilities(gallery_MGF, query_MQF, label_G)
     return torch.cat((probability_MQL.argmax(2), probability_MQL.mean(0).argmax(1)[None]))
 
@@ -19,8 +19,8 @@ def linear_probabilities(
 ) -> Tensor:
     """Class probabilities of each query, (M, Q, L), by one probe a modality.
 
-    Minimises mean cross entropy + penalty/2·‖W‖² over features standardised by the gallery, by L-BFGS from 0. The problem is
-    convex, so there is nothing to seed; the M probes share no parameter, so solving them at once solves each.
+    Minimises mean cross entropy + penalty/2·‖W‖² over features standardised by the gallery, by L-BFGS from 0. The
+    problem is convex, so there is nothing to seed; the M probes share no parameter, so solving all solves each.
     """
     mean_M1F, std_M1F = gallery_MGF.mean(1, keepdim=True), gallery_MGF.std(1, keepdim=True).clamp(min=1e-6)
     gallery_MGF, query_MQF = (gallery_MGF - mean_M1F) / std_M1F, (query_MQF - mean_M1F) / std_M1F

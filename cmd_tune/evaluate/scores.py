@@ -34,7 +34,7 @@ def encoder_scores(
     """
     clips_N = _clips(rounds)
     features_MNF = extract_features(encoders, store, clips_N, modalities=settings.modalities, frames=settings.frames)
-    scores = {}
+    scores: Scores = {}
     for name, predict in (("knn", knn_predictions), ("linear", linear_predictions)):
         accuracies = _accuracies(predict, features_MNF, clips_N, store, rounds)
         scores |= _named(f"{prefix}/{name}", accuracies, settings.modalities)

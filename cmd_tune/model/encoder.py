@@ -1,7 +1,7 @@
 """The authors' encoder for M modalities at once: batch norm of the input, three layers of GRU pairs, projection head.
 
-What the authors call a bidirectional GRU is called by them one frame at a time with the hidden state carried on, so in every layer
-*both* directions run forward in time. Here each is a group of its own, over the whole sequence: the same numbers.
+The authors call their bidirectional GRU one frame at a time with the hidden state carried on, so in every layer *both*
+directions run forward in time. Here each is a group of its own, over the whole sequence: the same numbers.
 Every parameter has the modality as its first dimension.
 M modality, B sample, T frame, X input channel (V·C·P), H hidden, D embedding, G group (modality × direction).
 """
@@ -65,7 +65,9 @@ class InputNorm(nn.Module):
 class GRUPairs(nn.Module):
     """One layer of all modalities: two independent GRUs each, both forward in time, outputs side by side."""
 
-    def __init__(self, modalities: int, inputs: int, hidden_size: int, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self, modalities: int, inputs: int, hidden_size: int, generator: torch.Generator | None = None
+    ) -> None:
         super().__init__()
         I, H = inputs, hidden_size
         self.weight_ih = _uniform(modalities, 2, 3 * H, I, bound=sqrt(6 / (3 * H + I)), generator=generator)
@@ -77,7 +79,7 @@ class GRUPairs(nn.Module):
         """(M, T, B, I) → (M, T, B, 2H), computed in the input's dtype."""
         parameters = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
         by_group = (parameter.flatten(0, 1).to(x_MTBI.dtype) for parameter in parameters)
-        hidden_GTBH = GroupedGRU.apply(x_MTBI.repeat_interleave(2, dim=0), *by_group)
+        hidden_GTBH: Tensor = GroupedGRU.apply(x_MTBI.repeat_interleave(2, dim=0), *by_group)
         return torch.cat((hidden_GTBH[0::2], hidden_GTBH[1::2]), dim=3)
 
 
@@ -117,7 +119,7 @@ class Encoders(nn.Module):
     ) -> None:
         """compute_dtype: of the recurrences alone; weights, norm and head are float32.
 
-        Initial values are the authors': GRU matrices and the head's second matrix Xavier-uniform, the rest PyTorch's default.
+        Initial values are the authors': GRU matrices and the head's second Xavier-uniform, the rest PyTorch's default.
         """
         super().__init__()
         self.compute_dtype = compute_dtype

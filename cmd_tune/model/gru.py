@@ -7,7 +7,6 @@ G group, T frame, B sample, I input, H hidden.
 """
 
 import torch
-from torch import Tensor
 
 
 class GroupedGRU(torch.autograd.Function):

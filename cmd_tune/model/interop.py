@@ -1,6 +1,6 @@
 """The authors' checkpoints: their names for every tensor, to ours and back.
 
-They keep one module a modality (`encoder_q`, `encoder_q_motion`, …) and banks as (D, K); ours are stacked, banks (M, K, D).
+They keep one module a modality (`encoder_q`, `encoder_q_motion`, …) and banks as (D, K); ours are stacked, (M, K, D).
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -33,7 +33,9 @@ class Batches:
         device: torch.device,
     ) -> None:
         if len(clips_N) < batch_size:
-            raise UsageError(f"batch_size {batch_size}: there are only {len(clips_N)} clips to pretrain on; make it smaller")
+            raise UsageError(
+                f"batch_size {batch_size}: there are only {len(clips_N)} clips to pretrain on; make it smaller"
+            )
         workers = world()[1]
         if batch_size % workers:
             raise UsageError(f"batch_size {batch_size}: not a multiple of the {workers} workers; make it one")

@@ -124,7 +124,9 @@ def pretrain(
 
         record = {"epoch": epoch, "learning_rate": rate, **totals.means(len(batches))}
         if not isfinite(record["loss/total"]):
-            raise Diverged(f"the loss is {record['loss/total']} in epoch {epoch}; lower learning_rate or raise the temperatures")
+            raise Diverged(
+                f"the loss is {record['loss/total']} in epoch {epoch}; lower learning_rate or raise the temperatures"
+            )
         record["seconds"] = monotonic() - started
         last = epoch == settings.epochs
         if last or epoch % settings.evaluate_every == 0:

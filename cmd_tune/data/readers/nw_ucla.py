@@ -1,6 +1,7 @@
 """Northwestern-UCLA (Wang et al., CVPR 2014): one JSON a clip, in a zip file or a folder.
 
-Each holds `skeletons` (T, 20, 3) and `label` 1–10; the name aXX_sXX_eXX_vXX has action code, subject, repetition and camera.
+Each holds `skeletons` (T, 20, 3) and `label` 1–10; the name aXX_sXX_eXX_vXX has action code, subject, repetition
+and camera.
 """
 
 import json

@@ -1,0 +1,5 @@
+"""`python -m cmd_tune`."""
+
+from cmd_tune.cli import main
+
+main()

@@ -1,0 +1,232 @@
+"""Commands and options. No logic: each command reads its options and calls one function."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import cmd_tune
+from cmd_tune.errors import CmdTuneError, Interrupted
+
+_EXAMPLES = """Examples:
+
+\b
+  # a first search on made-up actions: minutes on a laptop
+  python run_search.py --space temps.yaml
+\b
+  # a data set into one file, and a search on it
+  python -m cmd_tune ingest nw-ucla nw-ucla-all_sqe.zip --out ucla.arrow
+  python run_search.py --space temps.yaml --data ucla.arrow --trials 8
+\b
+  # go on with a search that was interrupted
+  python run_search.py --resume temps-20261122-201400
+\b
+  # the paper's scale, two trials on each GPU
+  python run_search.py --space temps.yaml --data ntu60.arrow --preset paper --gpus-per-worker 0.5
+\b
+  # one configuration, no search; then the best one of a search, with its test scores
+  python -m cmd_tune pretrain --data ucla.arrow --set student_temperature=0.2
+  python -m cmd_tune pretrain --data ucla.arrow --config runs/NAME/best.yaml --test
+\b
+  # every setting, its value in each preset, what it means
+  python -m cmd_tune settings
+"""
+
+app = typer.Typer(
+    name="cmd_tune",
+    help="Tune CMD: cross-modal mutual distillation of skeleton encoders, as Ray searches recorded in MLflow.",
+    epilog=_EXAMPLES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Data = Annotated[Path | None, typer.Option(help="A store made by 'ingest'. [default: made-up actions]")]
+Protocol = Annotated[str | None, typer.Option(help="Protocol, e.g. xview. [default: the data set's first]")]
+Preset = Annotated[
+    str | None, typer.Option(help="Scale: quick (a laptop's CPU) or paper (the authors' numbers, for GPUs).")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")
+]
+Storage = Annotated[Path, typer.Option(help="Folder of all runs, of made-up data and of mlflow.db.")]
+TrackingUri = Annotated[str | None, typer.Option(help="MLflow server. [default: mlflow.db in the storage folder]")]
+Name = Annotated[str | None, typer.Option(help="Name of the run. [default: what it is and the time]")]
+Resume = Annotated[str | None, typer.Option(metavar="NAME", help="Go on with the run of this name.")]
+
+RUNS = Path("runs")
+
+
+@app.command()
+def search(
+    space: Annotated[str | None, typer.Option(help="Space file: a path, or a name in search_spaces/.")] = None,
+    data: Data = None,
+    protocol: Protocol = None,
+    preset: Preset = None,
+    overrides: Overrides = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials in all. [default: the space's budget]")] = None,
+    concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at once. [default: what fits]")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Ray Train workers of each trial. [default: 1]")] = None,
+    gpus_per_worker: Annotated[
+        float | None, typer.Option(min=0, help="GPUs of each worker, e.g. 0.5. [default: 0]")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="An existing Ray cluster, e.g. auto. [default: this machine]")
+    ] = None,
+    name: Name = None,
+    storage: Storage = RUNS,
+    tracking_uri: TrackingUri = None,
+    resume: Resume = None,
+) -> None:
+    """Search a space of settings (the same as run_search.py)."""
+    from cmd_tune.search.plan import new_plan, resumed_plan
+    from cmd_tune.search.tuner import run_search
+
+    plan = (
+        resumed_plan(
+            resume,
+            fixed={
+                "--space": space,
+                "--data": data,
+                "--protocol": protocol,
+                "--preset": preset,
+                "--set": overrides,
+                "--name": name,
+            },
+            storage=storage,
+            trials=trials,
+            concurrent=concurrent,
+            workers=workers,
+            gpus_per_worker=gpus_per_worker,
+            tracking_uri=tracking_uri,
+        )
+        if resume
+        else new_plan(
+            space,
+            data=data,
+            protocol=protocol,
+            preset=preset,
+            overrides=overrides or [],
+            trials=trials,
+            concurrent=concurrent,
+            workers=workers or 1,
+            gpus_per_worker=gpus_per_worker or 0.0,
+            name=name,
+            storage=storage,
+            tracking_uri=tracking_uri,
+        )
+    )
+    run_search(plan, address=address, console=Console())
+
+
+@app.command()
+def pretrain(
+    data: Data = None,
+    protocol: Protocol = None,
+    preset: Preset = None,
+    overrides: Overrides = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings from a YAML file, such as a search's best.yaml.")
+    ] = None,
+    test: Annotated[bool, typer.Option("--test", help="Score the test set at the end.")] = False,
+    name: Name = None,
+    storage: Storage = RUNS,
+    tracking_uri: TrackingUri = None,
+    resume: Resume = None,
+) -> None:
+    """Run one configuration, without a search: the same loop, the same records."""
+    from cmd_tune.search.single import new_single, resumed_single, run_single
+
+    single = (
+        resumed_single(resume, storage=storage)
+        if resume
+        else new_single(
+            data=data,
+            protocol=protocol,
+            preset=preset,
+            overrides=overrides or [],
+            config=config,
+            name=name,
+            storage=storage,
+            tracking_uri=tracking_uri,
+        )
+    )
+    run_single(single, test=test, console=Console())
+
+
+@app.command()
+def ingest(
+    format_name: Annotated[str, typer.Argument(metavar="FORMAT", help="Format of the source: nw-ucla.")],
+    source: Annotated[Path, typer.Argument(help="File or folder as the data set is handed out.")],
+    out: Annotated[Path, typer.Option(help="The store to write.")],
+) -> None:
+    """Read a data set once into one normalised, memory-mapped file."""
+    from cmd_tune.data.ingest import ingest as read
+    from cmd_tune.data.splits import PROTOCOLS, split_store
+
+    store = read(format_name, source, out)
+    lengths = store.length_N.float()
+    print(
+        f"{out}: {len(store)} clips, {store.classes} classes, {int(lengths.min())}–{int(lengths.max())} frames, "
+        f"{store.layout.name}, {out.stat().st_size / 1e6:.1f} MB"
+    )
+    for protocol in PROTOCOLS[store.dataset]:
+        test = split_store(store, protocol)[1].test[0]
+        print(f"{protocol}: {len(test.gallery_N)} training clips, {len(test.query_N)} test clips")
+
+
+@app.command()
+def settings() -> None:
+    """List every setting, its value in each preset, and what it means."""
+    from rich.table import Table
+
+    from cmd_tune.config import PRESETS, Settings, make_settings
+    from cmd_tune.search.display import shown
+
+    presets = {name: make_settings(name) for name in PRESETS}
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("setting", *presets, "meaning"):
+        table.add_column(heading, overflow="fold")
+    for key, field in Settings.model_fields.items():
+        values = (shown(getattr(preset, key)) for preset in presets.values())
+        table.add_row(key, *values, field.description or "")
+    Console().print(table)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"cmd_tune {cmd_tune.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None: ...
+
+
+def main() -> None:
+    """`python -m cmd_tune`."""
+    _run(app)
+
+
+def run_search_main() -> None:
+    """`python run_search.py`: the search command by itself."""
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    alone.command(epilog=_EXAMPLES)(search)
+    _run(alone)
+
+
+def _run(commands: typer.Typer) -> None:
+    """Failures a person can act on end in one line and their exit code."""
+    try:
+        commands()
+    except CmdTuneError as error:
+        word = "" if isinstance(error, Interrupted) else "error: "
+        print(f"{word}{' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(error.exit_code)

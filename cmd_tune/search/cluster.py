@@ -1,0 +1,63 @@
+"""Ray for the length of a search: a local one or somebody's cluster, its chatter in a log file."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cmd_tune.errors import CmdTuneError
+from cmd_tune.search.machine import Node
+
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the search at once; the book is on disk
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # reports faster than this are held back
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+}
+_OBJECT_STORE = 256 * 1024**2  # bytes; data goes by memory map, not through Ray
+
+
+@contextmanager
+def ray_session(address: str | None, log: Path, *, nested: bool) -> Iterator[list[Node]]:
+    """Start Ray, or join the cluster at `address`; yields its nodes.
+
+    nested: trials start workers of their own. Only then is the dashboard needed: without it the workers of a
+    trial that is stopped early are never freed.
+    """
+    os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
+    _log_to(log)
+    import ray
+
+    local = {} if address else {"include_dashboard": nested, "object_store_memory": _OBJECT_STORE}
+    try:
+        ray.init(
+            address=address or "local",
+            log_to_driver=False,
+            configure_logging=False,
+            runtime_env={"env_vars": _ENVIRONMENT} if nested else None,
+            **local,
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"--address {address}" if address else "Ray"
+        raise CmdTuneError(f"{where}: cannot be reached or started: {str(error).splitlines()[0]}; see {log}") from error
+    try:
+        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        yield [Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0)) for resources in alive]
+    finally:
+        ray.shutdown()
+
+
+def _log_to(path: Path) -> None:
+    """What Ray, Tune and Python's warnings have to say goes to a file, not between the lines of the table."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.captureWarnings(True)
+    for name in ("ray", "py.warnings", "mlflow", "alembic", "sqlalchemy"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False

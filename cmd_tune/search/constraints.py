@@ -1,0 +1,210 @@
+"""Constraints of a space file: small expressions over settings, such as `topk <= queue_size`.
+
+Only what is listed here is understood. An expression is parsed, checked once when the file is read, and walked for
+each configuration; its text is never run as Python.
+"""
+
+import ast
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_origin
+
+from cmd_tune.config import Settings, usage_error
+from cmd_tune.errors import UsageError, nearest
+
+_Kind = Literal["number", "text", "list", "comparison"]
+
+_LONGEST, _DEEPEST = 500, 50  # characters; levels of nesting
+_EXPONENT, _BITS = 64, 1024  # `**` stops here, before it takes time or memory
+
+_GRAMMAR = "use settings, numbers, comparisons, + - * / // % **, and, or, not, min, max, abs"
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    if abs(exponent) > _EXPONENT or (isinstance(base, int) and abs(base.bit_length() * exponent) > _BITS):
+        raise OverflowError("the power is too large")
+    power = base**exponent
+    if isinstance(power, complex):
+        raise ArithmeticError("a fractional power of a negative number")
+    return power
+
+
+_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: _power,
+}
+_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+_SIGNS: dict[type[ast.unaryop], Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos}
+_FUNCTIONS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "abs": abs}
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """One expression. `names`: the settings it speaks of."""
+
+    text: str
+    names: frozenset[str]
+    _tree: ast.expr = field(repr=False, compare=False)
+
+    def holds(self, values: Mapping[str, Any]) -> bool:
+        """Whether a configuration that has all `names` meets it; one for which it cannot be computed does not."""
+        try:
+            return bool(_evaluate(self._tree, values))
+        except ArithmeticError:
+            return False
+
+
+def parse_constraint(where: str, text: Any) -> Constraint:
+    """Read one expression. Raises UsageError, in one line that starts with `where`, for all that is not a constraint."""
+    if not isinstance(text, str):
+        raise usage_error(where, f"should be an expression such as 'topk <= queue_size'; found {type(text).__name__}")
+    if len(text) > _LONGEST:
+        raise usage_error(where, f"has {len(text)} characters; split it into several of at most {_LONGEST}")
+    text = " ".join(text.split())
+    where = f"{where} '{text}'"
+    try:
+        tree = ast.parse(text, mode="eval").body
+    except SyntaxError as error:
+        raise usage_error(where, f"{error.msg} (character {error.offset}); {_GRAMMAR}") from None
+    except (ValueError, RecursionError, MemoryError):
+        raise usage_error(where, f"cannot be read; {_GRAMMAR}") from None
+    check = _Check(where)
+    if check.kind(tree) != "comparison":
+        raise usage_error(where, "is not true or false; compare it with something, such as 'topk <= queue_size'")
+    if not check.names:
+        raise usage_error(where, "speaks of no setting; remove it")
+    return Constraint(text, frozenset(check.names), tree)
+
+
+class _Check:
+    """Walks an expression once: everything known, every operand of a kind that its operator takes."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.names: set[str] = set()
+
+    def kind(self, node: ast.expr, depth: int = 0) -> _Kind:
+        if depth > _DEEPEST:
+            raise self._error(f"is nested more than {_DEEPEST} deep; split it into several")
+
+        def need(wanted: _Kind, *operands: ast.expr) -> _Kind:
+            for operand in operands:
+                kind = self.kind(operand, depth + 1)
+                if kind != wanted:
+                    raise self._error(f"{ast.unparse(operand)} is a {kind} where a {wanted} belongs; {_GRAMMAR}")
+            return wanted
+
+        match node:
+            case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+                return "number"
+            case ast.Constant(value=str()):
+                return "text"
+            case ast.Name(id=name):
+                return self._kind_of_setting(name)
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                return need("comparison", operand)
+            case ast.UnaryOp(op=sign, operand=operand) if type(sign) in _SIGNS:
+                return need("number", operand)
+            case ast.BoolOp(values=operands):
+                return need("comparison", *operands)
+            case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _ARITHMETIC:
+                need("number", left, right)
+                self._computable(node)
+                return "number"
+            case ast.Compare(left=left, ops=ops, comparators=rest) if all(type(op) in _COMPARISONS for op in ops):
+                ordered = any(not isinstance(op, ast.Eq | ast.NotEq) for op in ops)
+                need(self._comparable(left, depth, ordered), *rest)
+                return "comparison"
+            case ast.Call(func=ast.Name(id=name), args=operands, keywords=[]) if name in _FUNCTIONS:
+                if (len(operands) == 1) != (name == "abs"):
+                    raise self._error(f"{name} takes {'one number' if name == 'abs' else 'two numbers or more'}")
+                return need("number", *operands)
+        raise self._error(f"{_what(node)} is not allowed; {_GRAMMAR}")
+
+    def _kind_of_setting(self, name: str) -> _Kind:
+        if name not in Settings.model_fields:
+            raise self._error(f"unknown setting '{name}', {nearest(name, Settings.model_fields)}")
+        self.names.add(name)
+        annotation = Settings.model_fields[name].annotation
+        if annotation in (int, float):
+            return "number"
+        return "text" if get_origin(annotation) is Literal else "list"
+
+    def _comparable(self, operand: ast.expr, depth: int, ordered: bool) -> _Kind:
+        """The kind of a comparison's first operand: any but a list may equal another, numbers alone are ordered."""
+        kind = self.kind(operand, depth + 1)
+        if kind == "list" or (ordered and kind != "number"):
+            raise self._error(f"{ast.unparse(operand)} is a {kind} where a number belongs; {_GRAMMAR}")
+        return kind
+
+    def _computable(self, node: ast.BinOp) -> None:
+        """Arithmetic on numbers alone must have a result, and an exponent must be one, so that no trial meets 9**9**9."""
+        if isinstance(node.op, ast.Pow) and _has_names(node.right):
+            raise self._error(f"the exponent {ast.unparse(node.right)} must be a number of at most {_EXPONENT}")
+        try:
+            if isinstance(node.op, ast.Pow) and abs(_evaluate(node.right, {})) > _EXPONENT:
+                raise OverflowError(f"an exponent may be {_EXPONENT} at most")
+            if not _has_names(node):
+                _evaluate(node, {})
+        except ArithmeticError as error:
+            raise self._error(f"{ast.unparse(node)} cannot be computed: {error}") from None
+
+    def _error(self, message: str) -> UsageError:
+        return usage_error(self.where, message)
+
+
+def _has_names(node: ast.expr) -> bool:
+    return any(isinstance(inner, ast.Name) and inner.id not in _FUNCTIONS for inner in ast.walk(node))
+
+
+def _what(node: ast.expr) -> str:
+    """How an error speaks of a kind of expression that is not understood."""
+    if isinstance(node, ast.Constant):
+        return f"the value {node.value!r}"
+    if isinstance(node, ast.Compare | ast.BinOp | ast.UnaryOp):
+        operators = node.ops if isinstance(node, ast.Compare) else [node.op]
+        return "the operator " + ", ".join(type(op).__name__ for op in operators)
+    return f"an expression of type {type(node).__name__}"
+
+
+def _evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
+    """The value of a checked expression. Raises ArithmeticError where arithmetic has none."""
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.Name(id=name):
+            return values[name]
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return not _evaluate(operand, values)
+        case ast.UnaryOp(op=sign, operand=operand):
+            return _SIGNS[type(sign)](_evaluate(operand, values))
+        case ast.BoolOp(op=ast.And(), values=operands):
+            return all(_evaluate(operand, values) for operand in operands)
+        case ast.BoolOp(values=operands):
+            return any(_evaluate(operand, values) for operand in operands)
+        case ast.BinOp(left=left, op=op, right=right):
+            return _ARITHMETIC[type(op)](_evaluate(left, values), _evaluate(right, values))
+        case ast.Compare(left=left, ops=ops, comparators=rest):
+            before = _evaluate(left, values)
+            for op, operand in zip(ops, rest, strict=True):
+                after = _evaluate(operand, values)
+                if not _COMPARISONS[type(op)](before, after):
+                    return False
+                before = after
+            return True
+        case ast.Call(func=ast.Name(id=name), args=operands):
+            return _FUNCTIONS[name](*(_evaluate(operand, values) for operand in operands))
+    raise AssertionError(f"unchecked {type(node).__name__}")

@@ -1,0 +1,139 @@
+"""What a person sees while a search runs: one live table on a terminal, plain lines elsewhere."""
+
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from cmd_tune.search.study import Book, Entry, State
+
+_STYLES = {State.RUNNING: "cyan", State.FINISHED: "green", State.STOPPED: "yellow", State.FAILED: "red"}
+_ROWS = 16  # trials shown at once: the running ones, then the best
+
+
+def duration(seconds: float) -> str:
+    """3725 s → 1:02:05."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def shown(value: Any) -> str:
+    """A setting as a person would write it: four digits of a number are enough."""
+    return (
+        f"{value:.4g}"
+        if isinstance(value, float)
+        else ",".join(value)
+        if isinstance(value, list | tuple)
+        else str(value)
+    )
+
+
+class Display:
+    """Follows a book. `close` leaves the last state on the screen."""
+
+    def __init__(self, book: Book, console: Console) -> None:
+        self.book, self.console = book, console
+        self._started = monotonic()
+        self._epochs_before = sum(entry.epoch for entry in book.entries.values())
+        self._live = (
+            Live(get_renderable=self._render, console=console, refresh_per_second=2) if console.is_terminal else None
+        )
+
+    def open(self) -> None:
+        if self._live:
+            self._live.start()
+
+    def close(self) -> None:
+        if self._live:
+            self._live.stop()
+
+    def started(self, entry: Entry) -> None:
+        how = f"resumes after epoch {entry.epoch}" if entry.epoch else "starts"
+        self._line(f"{entry.name} {how}: {_values(entry, self.book.space.parameters)}")
+
+    def reported(self, entry: Entry) -> None:
+        """One line a validation; the epochs between are for the live table."""
+        score = entry.history[-1].get(self.book.space.metric)
+        if score is not None:
+            loss = entry.last("loss/total")
+            self._line(
+                f"{entry.name} epoch {entry.epoch}/{self.book.epochs_of(entry)}: loss {loss:.3f}, "
+                f"{self.book.space.metric} {score:.2f}; {self.summary()}"
+            )
+
+    def ended(self, entry: Entry) -> None:
+        self._line(f"{entry.name} {entry.state}{f': {entry.reason}' if entry.reason else ''}")
+
+    def summary(self) -> str:
+        """Best so far, elapsed, remaining."""
+        best = self.book.ranked()[:1]
+        parts = [f"best {best[0].last(self.book.space.metric):.2f} ({best[0].name})" if best else "best –"]
+        parts.append(f"{self._ended()}/{self.book.budget} trials")
+        parts.append(f"elapsed {duration(monotonic() - self._started)}")
+        remaining = self._remaining()
+        parts.append(f"about {duration(remaining)} left" if remaining is not None else "time left: not known yet")
+        return ", ".join(parts)
+
+    def _line(self, text: str) -> None:
+        if self._live is None:
+            self.console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+    def _ended(self) -> int:
+        return sum(entry.state is not State.RUNNING for entry in self.book.entries.values())
+
+    def _remaining(self) -> float | None:
+        """Seconds, from the epochs done in this sitting; trials that ended count as whole ones."""
+        elapsed = monotonic() - self._started
+        per_trial = self.book.base.epochs
+        done = sum(e.epoch if e.state is State.RUNNING else self.book.epochs_of(e) for e in self.book.entries.values())
+        here = sum(entry.epoch for entry in self.book.entries.values()) - self._epochs_before
+        if here <= 0:
+            return None
+        seconds = elapsed / here * max(0, per_trial * self.book.budget - done)
+        if self.book.deadline is not None:
+            seconds = min(seconds, max(0.0, self.book.deadline - monotonic()))
+        return seconds
+
+    def _render(self) -> RenderableType:
+        running = [entry for entry in self.book.entries.values() if entry.state is State.RUNNING]
+        best = self.book.ranked()
+        others = [e for e in best if e not in running] + [
+            e for e in self.book.entries.values() if e.state is not State.RUNNING and e not in best
+        ]
+        rows = running + others[: max(0, _ROWS - len(running))]
+        hidden = len(self.book.entries) - len(rows)
+        lines: list[RenderableType] = [trials_table(self.book, rows, best[:1])]
+        if hidden:
+            lines.append(Text(f"… and {hidden} more", style="dim"))
+        lines.append(Text(self.summary(), style="bold"))
+        return Group(*lines)
+
+
+def trials_table(book: Book, entries: Sequence[Entry], best: Sequence[Entry] = ()) -> Table:
+    """Trial, parameters, epoch, loss, validation KNN, state."""
+    metric = book.space.metric
+    knn = [name for name in ("val/knn/joint", "val/knn/fused") if name != metric]
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("trial", *book.space.parameters, "epoch", "loss", metric, *knn, "state"):
+        table.add_column(heading, justify="left" if heading in ("trial", "state") else "right", overflow="fold")
+    for entry in entries:
+        numbers = [entry.last("loss/total"), *(entry.last(name) for name in (metric, *knn))]
+        state = f"{entry.state}: {entry.reason}" if entry.reason else str(entry.state)
+        table.add_row(
+            f"{entry.index:03d}",
+            *(shown(entry.values.get(name)) for name in book.space.parameters),
+            f"{entry.epoch}/{book.epochs_of(entry)}",
+            *("–" if number is None else f"{number:.2f}" for number in numbers),
+            Text(state, style=_STYLES[entry.state]),
+            style="bold" if entry in best else None,
+        )
+    return table
+
+
+def _values(entry: Entry, names: Sequence[str] | dict[str, Any]) -> str:
+    return ", ".join(f"{name} {shown(entry.values[name])}" for name in names)

@@ -1,0 +1,68 @@
+"""The storage: folders of runs, made, found by name, held by one process at a time; and the data they start from."""
+
+import fcntl
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from cmd_tune.data.ingest import store_clips
+from cmd_tune.data.layouts import LAYOUTS
+from cmd_tune.data.splits import split_store
+from cmd_tune.data.store import Store, open_store
+from cmd_tune.data.synthetic import synthesize
+from cmd_tune.errors import CmdTuneError, UsageError, nearest
+from cmd_tune.search.run import DataSource
+
+LOCK = "lock"
+_SYNTHETIC = "synthetic.arrow"
+
+
+def new_folder(storage: Path, name: str | None, kind: str) -> Path:
+    """A folder for a new run, named by `name` or by its kind and the time. Raises UsageError where it is taken."""
+    name = name or f"{kind}-{datetime.now():%Y%m%d-%H%M%S}"
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise UsageError(f"--name {name}: use letters, digits, '-', '_' and '.', beginning with a letter or digit")
+    folder = storage.absolute() / name
+    if folder.exists():
+        raise UsageError(f"--name {name}: {folder} exists; take another name, or go on with --resume {name}")
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise CmdTuneError(f"--storage {storage}: cannot be written: {error.strerror}") from error
+    return folder
+
+
+def earlier_run(storage: Path, name: str, plan: str) -> Path:
+    """The plan file of an earlier run. Raises UsageError with the nearest name where there is none."""
+    path = storage.absolute() / name / plan
+    if not path.is_file():
+        known = [found.parent.name for found in storage.glob(f"*/{plan}")]
+        hint = nearest(name, known) if known else "there are none"
+        raise UsageError(f"--resume {name}: {storage} has no such run; {hint}")
+    return path
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """One process at a time in a run's folder; let go when the process ends, however it does."""
+    with (folder / LOCK).open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CmdTuneError(f"{folder}: is in use by another process; wait for it or stop it") from None
+        yield
+
+
+def open_data(storage: Path, data: Path | None, protocol: str | None) -> tuple[DataSource, Store]:
+    """The named store, or the made-up one, written on first use."""
+    if data is not None:
+        store = open_store(data)
+    else:
+        path = storage.absolute() / "data" / _SYNTHETIC
+        if not path.exists():
+            store_clips(synthesize(), path, dataset="synthetic", layout=LAYOUTS["ntu-25"], source="synthetic")
+        store = open_store(path)
+    name, _ = split_store(store, protocol)
+    return DataSource(store.path, name), store

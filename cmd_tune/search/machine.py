@@ -1,0 +1,59 @@
+"""How a search is laid over the CPUs and GPUs there are: trials at once, CPUs and threads of each worker."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import floor
+
+from cmd_tune.errors import UsageError
+
+DRIVER_CPU = 0.01  # of a trial that only starts workers; Ray Tune refuses 0
+TRIALS_PER_SLOT = 4  # a sampler learns little when most of its trials run at once
+
+
+@dataclass(frozen=True)
+class Node:
+    cpus: float
+    gpus: float
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What each trial of a search gets: workers, and for each of them CPUs (shares allowed), GPUs and threads."""
+
+    workers: int
+    cpus: float
+    gpus: float
+    threads: int
+    concurrent: int
+
+
+def plan_machine(nodes: Sequence[Node], *, workers: int, gpus: float, trials: int, concurrent: int | None) -> Machine:
+    """Lay out trials of `workers` workers with `gpus` GPUs each (shares allowed) over the nodes.
+
+    concurrent: trials at once; None takes as many as fit with a CPU a worker, but leaves the sampler
+    a few rounds to learn from. Every CPU is then used. Raises UsageError where not even one trial fits,
+    or fewer than asked for: such a trial would wait for ever.
+    """
+    slots = sum(_whole(node.gpus, gpus) if gpus else _whole(node.cpus, 1.0) for node in nodes)
+    if gpus and slots < workers * (concurrent or 1):
+        have = sum(node.gpus for node in nodes)
+        what = f"{workers * (concurrent or 1)} workers with {gpus:g} GPU each"
+        raise UsageError(
+            f"--gpus-per-worker {gpus:g}: {what} do not fit on {have:g} GPUs; lower it, or --workers or --concurrent"
+        )
+    if concurrent is None:
+        concurrent = max(1, min(slots // workers, trials // TRIALS_PER_SLOT))
+    share = _largest_share([node.cpus for node in nodes], workers * concurrent)
+    if workers > 1:
+        share = share - DRIVER_CPU
+    return Machine(workers, floor(share * 100) / 100, gpus, max(1, floor(share + DRIVER_CPU)), concurrent)
+
+
+def _largest_share(cpus: Sequence[float], count: int) -> float:
+    """The most CPUs that each of `count` workers can have, when none may straddle two nodes."""
+    candidates = sorted((cpu / parts for cpu in cpus if cpu for parts in range(1, count + 1)), reverse=True)
+    return next(share for share in candidates if sum(_whole(cpu, share) for cpu in cpus) >= count)
+
+
+def _whole(amount: float, share: float) -> int:
+    return floor(amount / share + 1e-9)

@@ -1,0 +1,165 @@
+"""A search before it runs: space, settings, data and place, resolved, and written down to be resumed by name."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cmd_tune.config import Settings, make_settings, parse_overrides, read_settings
+from cmd_tune.data.store import open_store
+from cmd_tune.errors import UsageError, nearest
+from cmd_tune.files import whole_file
+from cmd_tune.search.environment import describe_environment
+from cmd_tune.search.folders import earlier_run, new_folder, open_data
+from cmd_tune.search.run import DataSource
+from cmd_tune.search.space import Space, find_space, load_space
+from cmd_tune.search.tracking import default_uri
+
+SPACE, PLAN = "space.yaml", "search.yaml"  # in a search's folder
+DEFAULT_TRIALS = 20
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`settings` are every trial's before the searched values are laid over them."""
+
+    folder: Path
+    space: Space
+    preset: str
+    settings: Settings
+    source: DataSource
+    dataset: str
+    trials: int
+    concurrent: int | None
+    workers: int
+    gpus_per_worker: float
+    tracking_uri: str
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def experiment(self) -> str:
+        return f"{self.dataset}/{self.source.protocol}"
+
+
+def new_plan(
+    space_name: str | None,
+    *,
+    storage: Path,
+    name: str | None,
+    data: Path | None,
+    protocol: str | None,
+    preset: str | None,
+    overrides: Sequence[str],
+    trials: int | None,
+    concurrent: int | None,
+    workers: int,
+    gpus_per_worker: float,
+    tracking_uri: str | None,
+) -> Plan:
+    """Resolve a search and write it into a new folder of the storage. Raises UsageError for what does not fit."""
+    if space_name is None:
+        raise UsageError("--space: name a space file, for instance --space temps.yaml (or --resume a search)")
+    space = load_space(find_space(space_name))
+    changed = parse_overrides(overrides)
+    if searched := [key for key in changed if key in space.parameters or key in space.fixed]:
+        raise UsageError(f"--set {searched[0]}: is a parameter of {space.path}; change it there")
+    preset = preset or space.preset or "quick"
+    settings = make_settings(preset, (f"{space.path}: settings", space.settings), ("--set", changed))
+    _check_metric(space, settings)
+    source, store = open_data(storage, data, protocol)
+
+    plan = Plan(
+        folder=new_folder(storage, name, space.path.stem),
+        space=space,
+        preset=preset,
+        settings=settings,
+        source=source,
+        dataset=store.dataset,
+        trials=_trials(space, trials, settings),
+        concurrent=concurrent,
+        workers=workers,
+        gpus_per_worker=gpus_per_worker,
+        tracking_uri=tracking_uri or default_uri(storage),
+    )
+    with whole_file(plan.folder / SPACE) as temporary:
+        temporary.write_text(space.path.read_text())
+    _write_plan(plan)
+    return plan
+
+
+def resumed_plan(
+    name: str,
+    *,
+    fixed: Mapping[str, Any],
+    storage: Path,
+    trials: int | None,
+    concurrent: int | None,
+    workers: int | None,
+    gpus_per_worker: float | None,
+    tracking_uri: str | None,
+) -> Plan:
+    """The plan of an earlier search. fixed: options that cannot change between sittings, so must be None."""
+    if given := [option for option, value in fixed.items() if value]:
+        raise UsageError(f"{given[0]}: a resumed search keeps its own; leave it out, or start a new search")
+    path = earlier_run(storage, name, PLAN)
+    folder, kept = path.parent, read_settings(path)
+    space = load_space(folder / SPACE)
+    settings = make_settings(kept["preset"], (f"{folder / PLAN}: settings", kept["settings"]))
+    plan = Plan(
+        folder=folder,
+        space=space,
+        preset=kept["preset"],
+        settings=settings,
+        source=DataSource(Path(kept["data"]), kept["protocol"]),
+        dataset=kept["dataset"],
+        trials=_trials(space, trials or kept["trials"], settings),
+        concurrent=concurrent or kept["concurrent"],
+        workers=workers or kept["workers"],
+        gpus_per_worker=kept["gpus_per_worker"] if gpus_per_worker is None else gpus_per_worker,
+        tracking_uri=tracking_uri or kept["tracking_uri"],
+    )
+    open_store(plan.source.path)
+    _write_plan(plan)
+    return plan
+
+
+def _check_metric(space: Space, settings: Settings) -> None:
+    names = [f"val/{kind}/{stream}" for kind in ("knn", "linear") for stream in (*settings.modalities, "fused")]
+    names += ["loss/total", "loss/cmd"]
+    if space.metric not in names:
+        raise UsageError(
+            f"{space.path}: metric.name: '{space.metric}' is never reported, {nearest(space.metric, names)}"
+        )
+
+
+def _trials(space: Space, asked: int | None, settings: Settings) -> int:
+    if space.method == "grid":
+        cells = len(space.cells(settings.model_dump()))
+        return min(asked or cells, cells)
+    return asked or space.trials or DEFAULT_TRIALS
+
+
+def _write_plan(plan: Plan) -> None:
+    content = {
+        "name": plan.name,
+        "space": str(plan.space.path),
+        "method": plan.space.method,
+        "dataset": plan.dataset,
+        "data": str(plan.source.path),
+        "protocol": plan.source.protocol,
+        "preset": plan.preset,
+        "settings": plan.settings.model_dump(mode="json"),
+        "trials": plan.trials,
+        "concurrent": plan.concurrent,
+        "workers": plan.workers,
+        "gpus_per_worker": plan.gpus_per_worker,
+        "tracking_uri": plan.tracking_uri,
+        "environment": describe_environment(),
+    }
+    with whole_file(plan.folder / PLAN) as temporary:
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False))

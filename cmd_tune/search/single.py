@@ -1,0 +1,156 @@
+"""One configuration without a search: the loop in this process, progress on the screen, scores in MLflow."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cmd_tune.config import Settings, make_settings, parse_overrides, read_settings
+from cmd_tune.errors import Interrupted
+from cmd_tune.evaluate.scores import Scores
+from cmd_tune.files import whole_file
+from cmd_tune.search.environment import describe_environment, source_tags
+from cmd_tune.search.folders import earlier_run, hold, new_folder, open_data
+from cmd_tune.search.report import percent
+from cmd_tune.search.run import DataSource, baseline_scores, run, test_scores
+from cmd_tune.search.tracking import Run, Tracker, default_uri, ui_line
+from cmd_tune.search.tuner import termination_as_interrupt
+from cmd_tune.train.loop import Record
+
+PLAN = "pretrain.yaml"
+
+
+@dataclass(frozen=True)
+class Single:
+    folder: Path
+    settings: Settings
+    source: DataSource
+    dataset: str
+    tracking_uri: str
+
+
+def new_single(
+    *,
+    data: Path | None,
+    protocol: str | None,
+    preset: str | None,
+    overrides: Sequence[str],
+    config: Path | None,
+    name: str | None,
+    storage: Path,
+    tracking_uri: str | None,
+) -> Single:
+    """Resolve a run and write it into a new folder of the storage."""
+    layers = [(str(config), read_settings(config))] if config else []
+    settings = make_settings(preset or "quick", *layers, ("--set", parse_overrides(overrides)))
+    source, store = open_data(storage, data, protocol)
+    folder = new_folder(storage, name, "pretrain")
+    single = Single(folder, settings, source, store.dataset, tracking_uri or default_uri(storage))
+    content = {
+        "settings": settings.model_dump(mode="json"),
+        "data": str(source.path),
+        "protocol": source.protocol,
+        "dataset": store.dataset,
+        "tracking_uri": single.tracking_uri,
+        "environment": describe_environment(),
+    }
+    with whole_file(folder / PLAN) as temporary:
+        temporary.write_text(yaml.safe_dump(content, sort_keys=False))
+    return single
+
+
+def resumed_single(name: str, *, storage: Path) -> Single:
+    """The run of an earlier sitting, as it was."""
+    path = earlier_run(storage, name, PLAN)
+    kept = read_settings(path)
+    return Single(
+        path.parent,
+        make_settings("quick", (f"{path}: settings", kept["settings"])),
+        DataSource(Path(kept["data"]), kept["protocol"]),
+        kept["dataset"],
+        kept["tracking_uri"],
+    )
+
+
+def run_single(single: Single, *, test: bool, console: Console) -> None:
+    """Pretrain to the last epoch, or from where the folder's checkpoint stands. Raises Interrupted on Ctrl-C."""
+    name = single.folder.name
+    tracker = Tracker(single.tracking_uri, _experiment(single), name, single.folder.parent / "mlartifacts")
+    history: list[Record] = []
+    status, scores = "FAILED", {}
+    with hold(single.folder), termination_as_interrupt():
+        try:
+            raw, untrained = baseline_scores(single.settings, single.source)
+            tracker.show(_mlflow_run(single, history, {}, "RUNNING"))
+            with _progress(console) as progress:
+                bar = progress.add_task(name, total=single.settings.epochs, best="")
+
+                def report(record: Record) -> None:
+                    history.append(record)
+                    tracker.show(_mlflow_run(single, history, {}, "RUNNING"))
+                    progress.update(bar, completed=int(record["epoch"]), best=f"loss {record['loss/total']:.3f}")
+                    if "val/knn/fused" in record:
+                        progress.console.print(_line(record), highlight=False)
+
+                run(single.settings, single.source, single.folder, report)
+            if test:
+                scores = test_scores(single.settings, single.source, single.folder)
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise Interrupted(f"interrupted; go on with: python -m cmd_tune pretrain --resume {name}") from None
+        finally:
+            tracker.show(_mlflow_run(single, history, scores, status))
+            if trouble := tracker.close():
+                console.print(f"MLflow at {single.tracking_uri} has not got everything: {trouble}", style="yellow")
+    console.print(_closing(single.settings, history[-1] | scores, raw, untrained))
+    console.print(f"\nFolder: {single.folder}", soft_wrap=True, highlight=False)
+    console.print(f"MLflow: {ui_line(single.tracking_uri)}", soft_wrap=True, highlight=False)
+
+
+def _experiment(single: Single) -> str:
+    return f"{single.dataset}/{single.source.protocol}"
+
+
+def _mlflow_run(single: Single, history: Sequence[Record], scores: Scores, status: str) -> Run:
+    settings = single.settings.model_dump(mode="json")
+    return Run(
+        key=0,
+        name=single.folder.name,
+        params=settings,
+        documents={"settings.yaml": settings, "environment.yaml": describe_environment()},
+        tags=source_tags(),
+        epochs=list(history),
+        scores=scores,
+        status=status,
+    )
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"))
+    times = (TextColumn("{task.fields[best]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    return Progress(*columns, *times, console=console, disable=not console.is_terminal)
+
+
+def _line(record: Record) -> str:
+    knn = ", ".join(
+        f"{name.removeprefix('val/knn/')} {record[name]:.1f}" for name in record if name.startswith("val/knn/")
+    )
+    return f"epoch {record['epoch']:.0f}: loss {record['loss/total']:.3f}, val KNN {knn}"
+
+
+def _closing(settings: Settings, scores: Scores, raw: Scores, untrained: Scores) -> Table:
+    """The run beside the baselines, in percent."""
+    kinds = [kind for kind in ("val/knn", "val/linear", "test/knn", "test/linear") if f"{kind}/fused" in scores]
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("")
+    columns = [f"{kind}/{stream}" for kind in kinds for stream in (*settings.modalities, "fused")]
+    for column in columns:
+        table.add_column(column.replace("/", "\n"), justify="right")
+    for name, row in (("this run", scores), ("untrained encoder", untrained), ("raw skeletons, 1-NN", raw)):
+        table.add_row(name, *(percent(row.get(column)) for column in columns))
+    return table

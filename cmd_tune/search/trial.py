@@ -1,0 +1,81 @@
+"""One Tune trial: the loop in its own process for one worker, a Ray Train run for two or more.
+
+A trial that cannot go on for a reason of its own (diverged, out of memory, settings that do not fit) says so in its last report,
+`failure`; a process that dies is started again by Tune or Train and resumes from its checkpoint.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cmd_tune.config import Settings
+from cmd_tune.errors import CmdTuneError
+from cmd_tune.search.machine import Machine
+from cmd_tune.search.run import DataSource, run
+
+FAILURE = "failure"
+MAX_RESTARTS = 2  # of a trial whose process died
+
+
+def trial_config(index: int, folder: Path, settings: Settings, source: DataSource, machine: Machine) -> dict[str, Any]:
+    """All that a trial needs to know, as plain values."""
+    return {
+        "trial": index,
+        "folder": str(folder),
+        "settings": settings.model_dump(mode="json"),
+        "source": {"path": str(source.path), "protocol": source.protocol},
+        "machine": asdict(machine),
+    }
+
+
+def run_trial(config: dict[str, Any]) -> None:
+    """The function that Tune calls; `config` is made by `trial_config`."""
+    if config["machine"]["workers"] == 1:
+        from ray import tune
+
+        _run_worker(config, tune.report)
+    else:
+        _run_group(config)
+
+
+def _run_worker(config: dict[str, Any], report: Any) -> None:
+    torch.set_num_threads(config["machine"]["threads"])
+    source = DataSource(Path(config["source"]["path"]), config["source"]["protocol"])
+    try:
+        run(Settings(**config["settings"]), source, Path(config["folder"]), report)
+    except CmdTuneError as error:
+        report({FAILURE: str(error)})
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        report({FAILURE: f"out of memory: {str(error).splitlines()[0]}; lower batch_size or hidden_size"})
+
+
+def _run_group(config: dict[str, Any]) -> None:
+    """A Ray Train run; rank 0's reports reach Tune. Its name is the trial's own, so that a restart finds its place."""
+    import ray.train
+    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.tune.integration.ray_train import TuneReportCallback
+
+    machine = Machine(**config["machine"])
+    resources = {"CPU": machine.cpus} | ({"GPU": machine.gpus} if machine.gpus else {})
+    TorchTrainer(
+        _run_train_worker,
+        train_loop_config=config,
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=machine.workers, use_gpu=machine.gpus > 0, resources_per_worker=resources
+        ),
+        torch_config=TorchConfig(backend="nccl" if machine.gpus >= 1 else "gloo"),
+        run_config=ray.train.RunConfig(
+            name="train",
+            storage_path=config["folder"],
+            callbacks=[TuneReportCallback()],
+            failure_config=ray.train.FailureConfig(max_failures=MAX_RESTARTS),
+        ),
+    ).fit()
+
+
+def _run_train_worker(config: dict[str, Any]) -> None:
+    import ray.train
+
+    _run_worker(config, ray.train.report)

@@ -1,0 +1,126 @@
+"""A search from its plan to its report: start Ray, run the trials, score the finalists, say what came out."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from cmd_tune.errors import CmdTuneError, Interrupted
+from cmd_tune.evaluate.scores import Scores
+from cmd_tune.search.cluster import ray_session
+from cmd_tune.search.conductor import Conductor
+from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
+from cmd_tune.search.folders import hold
+from cmd_tune.search.plan import Plan
+from cmd_tune.search.report import best_scores, print_closing, write_files
+from cmd_tune.search.run import baseline_scores, test_scores
+from cmd_tune.search.tracking import Tracker
+from cmd_tune.search.trial import MAX_RESTARTS, run_trial
+
+FINALISTS = 3  # trials that the test set is opened for
+
+
+def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
+    """Run a new or resumed search to its end and print the report.
+
+    Raises Interrupted on Ctrl-C or SIGTERM, CmdTuneError where no trial has a result.
+    """
+    with hold(plan.folder), termination_as_interrupt():
+        tracker = Tracker(plan.tracking_uri, plan.experiment, plan.name, plan.folder.parent / "mlartifacts")
+        try:
+            _conduct(plan, tracker, address, console)
+        finally:
+            if trouble := tracker.close():
+                console.print(f"MLflow at {plan.tracking_uri} has not got everything: {trouble}", style="yellow")
+                console.print(f"Write the rest with: python run_search.py --resume {plan.name}", style="yellow")
+
+
+def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console) -> None:
+    console.print(f"search {plan.name}: starting Ray", highlight=False)
+    with ray_session(address, plan.folder / "ray.log", nested=plan.workers > 1) as nodes:
+        machine = plan_machine(
+            nodes, workers=plan.workers, gpus=plan.gpus_per_worker, trials=plan.trials, concurrent=plan.concurrent
+        )
+        conductor = Conductor(plan, machine, tracker, console)
+        try:
+            raw, untrained = _run(plan, machine, conductor)
+        except KeyboardInterrupt:
+            conductor.interrupted()
+            raise Interrupted(f"interrupted; go on with: python run_search.py --resume {plan.name}") from None
+
+    book = conductor.book
+    files = write_files(book, raw, untrained)
+    ranked = book.ranked()
+    if ranked:
+        conductor.show_winner(ranked[0])
+    conductor.show_search("FINISHED" if ranked else "FAILED", best_scores(book, raw, untrained), files)
+    print_closing(console, book, raw, untrained, plan.tracking_uri)
+    if not ranked:
+        reasons = {entry.reason for entry in book.entries.values() if entry.reason}
+        raise CmdTuneError(f"{plan.folder}: no trial has a result; {next(iter(reasons), 'the time was too short')}")
+
+
+def _run(plan: Plan, machine: Machine, conductor: Conductor) -> tuple[Scores, Scores]:
+    """Baselines beside the trials, then the finalists' test scores."""
+    import ray
+
+    place = {"num_cpus": 0, "num_gpus": machine.gpus}
+    baselines = ray.remote(baseline_scores).options(**place).remote(plan.settings, plan.source)
+    conductor.display.open()
+    try:
+        _tune(plan, machine, conductor)
+    finally:
+        conductor.display.close()
+    raw, untrained = ray.get(baselines)
+    task = ray.remote(test_scores).options(**place)
+    for entry in conductor.book.finalists(FINALISTS):
+        if not entry.test_scores:
+            settings = conductor.book.settings_of(entry)
+            conductor.tested(entry, ray.get(task.remote(settings, plan.source, entry.folder)))
+    return raw, untrained
+
+
+def _tune(plan: Plan, machine: Machine, conductor: Conductor) -> None:
+    from ray import tune
+
+    from cmd_tune.search.sampler import BookCallback, BookScheduler, BookSearcher
+
+    alone = {"CPU": machine.cpus, "GPU": machine.gpus}
+    tune.Tuner(
+        tune.with_resources(run_trial, alone if machine.workers == 1 else {"CPU": DRIVER_CPU}),
+        tune_config=tune.TuneConfig(
+            search_alg=BookSearcher(conductor),
+            scheduler=BookScheduler(conductor),
+            num_samples=-1,  # the book says when it is enough
+            reuse_actors=machine.workers == 1,
+            trial_dirname_creator=_trial_dirname,
+        ),
+        run_config=tune.RunConfig(
+            name="ray",
+            storage_path=str(plan.folder),
+            verbose=0,
+            callbacks=[BookCallback(conductor)],
+            failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
+        ),
+    ).fit()
+
+
+def _trial_dirname(trial: Any) -> str:
+    return str(trial.trial_id)
+
+
+@contextmanager
+def termination_as_interrupt() -> Iterator[None]:
+    """SIGTERM, as a cluster's queue sends it, ends a run the way Ctrl-C does."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
