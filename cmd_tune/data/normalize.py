@@ -38,10 +38,10 @@ def normalize(joints_TVCP: NDArray[np.float32], layout: Layout) -> NDArray[np.fl
 
 def _fill_ends(x_TVC: NDArray[np.float64]) -> NDArray[np.float64]:
     """Empty frames at the end repeat the body from its start; a body that is late is moved to the front."""
-    present_T = x_TVC.any(axis=(1, 2))
-    if not present_T.any():
+    present = np.flatnonzero(x_TVC.any(axis=(1, 2)))
+    if len(present) == 0:
         return x_TVC
-    kept = np.flatnonzero(present_T) if not present_T[0] else np.arange(np.flatnonzero(present_T)[-1] + 1)
+    kept = present if present[0] > 0 else np.arange(present[-1] + 1)
     return x_TVC[np.resize(kept, len(x_TVC))]
 
 

@@ -120,9 +120,7 @@ def open_store(path: Path) -> Store:
     if batch is None or "cmd_tune.schema" not in metadata:
         raise DataError(f"{path}: an Arrow file, but not one that 'cmd_tune ingest' wrote")
     if metadata["cmd_tune.schema"] != SCHEMA_VERSION:
-        raise DataError(
-            f"{path}: schema version {metadata['cmd_tune.schema']}, not this release's {SCHEMA_VERSION}; ingest it again"
-        )
+        raise DataError(f"{path}: schema version {metadata['cmd_tune.schema']}, not {SCHEMA_VERSION}; ingest it again")
     if metadata["cmd_tune.layout"] not in LAYOUTS:
         raise DataError(f"{path}: unknown layout '{metadata['cmd_tune.layout']}', {nearest('', LAYOUTS)}")
 

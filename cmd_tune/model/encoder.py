@@ -79,7 +79,9 @@ class GRUPairs(nn.Module):
         """(M, T, B, I) → (M, T, B, 2H), computed in the input's dtype."""
         parameters = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
         by_group = (parameter.flatten(0, 1).to(x_MTBI.dtype) for parameter in parameters)
-        hidden_GTBH: Tensor = GroupedGRU.apply(x_MTBI.repeat_interleave(2, dim=0), *by_group)
+        hidden_GTBH: Tensor = GroupedGRU.apply(  # type: ignore[no-untyped-call]
+            x_MTBI.repeat_interleave(2, dim=0), *by_group
+        )
         return torch.cat((hidden_GTBH[0::2], hidden_GTBH[1::2]), dim=3)
 
 

@@ -12,6 +12,7 @@ from cmd_tune.search.machine import Node
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the search at once; the book is on disk
@@ -31,8 +32,9 @@ def ray_session(address: str | None, log: Path, *, nested: bool) -> Iterator[lis
     trial that is stopped early are never freed.
     """
     os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
-    _log_to(log)
     import ray
+
+    _log_to(log)
 
     local = {} if address else {"include_dashboard": nested, "object_store_memory": _OBJECT_STORE}
     try:
@@ -54,10 +56,9 @@ def ray_session(address: str | None, log: Path, *, nested: bool) -> Iterator[lis
 
 
 def _log_to(path: Path) -> None:
-    """What Ray, Tune and Python's warnings have to say goes to a file, not between the lines of the table."""
+    """What libraries log and warn goes to a file, not between the lines of the table."""
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.captureWarnings(True)
-    for name in ("ray", "py.warnings", "mlflow", "alembic", "sqlalchemy"):
-        logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [handler], False
+    logging.getLogger().addHandler(handler)
+    logging.getLogger("ray").propagate = True  # its own handler goes with configure_logging=False

@@ -68,7 +68,7 @@ class Constraint:
 
 
 def parse_constraint(where: str, text: Any) -> Constraint:
-    """Read one expression. Raises UsageError, in one line that starts with `where`, for all that is not a constraint."""
+    """Read one expression. Raises UsageError, one line that starts with `where`, for all that is not a constraint."""
     if not isinstance(text, str):
         raise usage_error(where, f"should be an expression such as 'topk <= queue_size'; found {type(text).__name__}")
     if len(text) > _LONGEST:
@@ -78,7 +78,8 @@ def parse_constraint(where: str, text: Any) -> Constraint:
     try:
         tree = ast.parse(text, mode="eval").body
     except SyntaxError as error:
-        raise usage_error(where, f"{error.msg} (character {error.offset}); {_GRAMMAR}") from None
+        place = f" at character {error.offset}" if error.offset else ""
+        raise usage_error(where, f"cannot be read{place}, {error.msg}; {_GRAMMAR}") from None
     except (ValueError, RecursionError, MemoryError):
         raise usage_error(where, f"cannot be read; {_GRAMMAR}") from None
     check = _Check(where)
@@ -151,7 +152,7 @@ class _Check:
         return kind
 
     def _computable(self, node: ast.BinOp) -> None:
-        """Arithmetic on numbers alone must have a result, and an exponent must be one, so that no trial meets 9**9**9."""
+        """Arithmetic on numbers alone has a result, and an exponent is such arithmetic: no trial meets 9**9**9."""
         if isinstance(node.op, ast.Pow) and _has_names(node.right):
             raise self._error(f"the exponent {ast.unparse(node.right)} must be a number of at most {_EXPONENT}")
         try:
@@ -199,9 +200,9 @@ def _evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
             return _ARITHMETIC[type(op)](_evaluate(left, values), _evaluate(right, values))
         case ast.Compare(left=left, ops=ops, comparators=rest):
             before = _evaluate(left, values)
-            for op, operand in zip(ops, rest, strict=True):
+            for comparison, operand in zip(ops, rest, strict=True):
                 after = _evaluate(operand, values)
-                if not _COMPARISONS[type(op)](before, after):
+                if not _COMPARISONS[type(comparison)](before, after):
                     return False
                 before = after
             return True

@@ -1,6 +1,6 @@
 """What a person sees while a search runs: one live table on a terminal, plain lines elsewhere."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -13,6 +13,7 @@ from cmd_tune.search.study import Book, Entry, State
 
 _STYLES = {State.RUNNING: "cyan", State.FINISHED: "green", State.STOPPED: "yellow", State.FAILED: "red"}
 _ROWS = 16  # trials shown at once: the running ones, then the best
+MOST_COLUMNS = 3  # parameters with a column of their own
 
 
 def duration(seconds: float) -> str:
@@ -117,23 +118,42 @@ class Display:
 def trials_table(book: Book, entries: Sequence[Entry], best: Sequence[Entry] = ()) -> Table:
     """Trial, parameters, epoch, loss, validation KNN, state."""
     metric = book.space.metric
-    knn = [name for name in ("val/knn/joint", "val/knn/fused") if name != metric]
+    scores = ["loss/total", metric, *(name for name in ("val/knn/joint", "val/knn/fused") if name != metric)]
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("trial", *book.space.parameters, "epoch", "loss", metric, *knn, "state"):
-        table.add_column(heading, justify="left" if heading in ("trial", "state") else "right", overflow="fold")
+    table.add_column("trial", vertical="bottom")
+    add_parameter_columns(table, book)
+    for name in ("epoch", *scores):
+        table.add_column(name.replace("/", "\n"), justify="right", no_wrap=True)
+    table.add_column("state")
     for entry in entries:
-        numbers = [entry.last("loss/total"), *(entry.last(name) for name in (metric, *knn))]
-        state = f"{entry.state}: {entry.reason}" if entry.reason else str(entry.state)
+        numbers = (entry.last(name) for name in scores)
         table.add_row(
             f"{entry.index:03d}",
-            *(shown(entry.values.get(name)) for name in book.space.parameters),
+            *parameter_cells(book, entry),
             f"{entry.epoch}/{book.epochs_of(entry)}",
             *("–" if number is None else f"{number:.2f}" for number in numbers),
-            Text(state, style=_STYLES[entry.state]),
+            Text(f"{entry.state}: {entry.reason}" if entry.reason else str(entry.state), style=_STYLES[entry.state]),
             style="bold" if entry in best else None,
         )
     return table
 
 
-def _values(entry: Entry, names: Sequence[str] | dict[str, Any]) -> str:
+def add_parameter_columns(table: Table, book: Book) -> None:
+    """A column a parameter where they are few, else one for all."""
+    if len(book.space.parameters) > MOST_COLUMNS:
+        table.add_column("parameters", overflow="fold")
+        return
+    for name in book.space.parameters:
+        table.add_column(name.replace("_", "\n"), justify="right", no_wrap=True)
+
+
+def parameter_cells(book: Book, entry: Entry | None) -> list[str]:
+    """What stands in those columns for a trial; blanks for None."""
+    names = list(book.space.parameters)
+    if entry is None:
+        return [""] if len(names) > MOST_COLUMNS else [""] * len(names)
+    return [_values(entry, names)] if len(names) > MOST_COLUMNS else [shown(entry.values[name]) for name in names]
+
+
+def _values(entry: Entry, names: Iterable[str]) -> str:
     return ", ".join(f"{name} {shown(entry.values[name])}" for name in names)

@@ -14,11 +14,10 @@ from cmd_tune.files import whole_file
 from cmd_tune.search.environment import describe_environment
 from cmd_tune.search.folders import earlier_run, new_folder, open_data
 from cmd_tune.search.run import DataSource
-from cmd_tune.search.space import Space, find_space, load_space
+from cmd_tune.search.space import DEFAULT_TRIALS, Space, find_space, load_space
 from cmd_tune.search.tracking import default_uri
 
 SPACE, PLAN = "space.yaml", "search.yaml"  # in a search's folder
-DEFAULT_TRIALS = 20
 
 
 @dataclass(frozen=True)

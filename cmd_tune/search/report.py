@@ -12,36 +12,35 @@ from rich.text import Text
 
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import whole_file
-from cmd_tune.search.display import shown
+from cmd_tune.search.display import add_parameter_columns, parameter_cells
 from cmd_tune.search.study import Book, Entry, State
 from cmd_tune.search.tracking import ui_line
 
 BEST = 5  # trials in the closing table
 _COLUMNS = (
-    "val/knn/joint", "val/knn/fused", "val/linear/joint", "val/linear/fused",
-    "test/knn/joint", "test/knn/fused", "test/linear/joint", "test/linear/fused",
+    "val/knn/joint", "val/knn/fused", "val/linear/fused", "test/knn/joint", "test/knn/fused", "test/linear/fused",
 )  # fmt: skip
 
 
 def closing_table(book: Book, raw: Scores, untrained: Scores) -> RenderableType:
     """Best trials and baselines, in percent. Only finalists have test scores."""
-    best = book.ranked()[:BEST]
     metric = book.space.metric
     columns = [*([] if metric in _COLUMNS else [metric]), *_COLUMNS]
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("")
-    for heading in (*book.space.parameters, *columns):
-        table.add_column(heading.replace("/", "\n"), justify="right", vertical="bottom")
+    table.add_column("", no_wrap=True)
+    add_parameter_columns(table, book)
+    for name in columns:
+        table.add_column(name.replace("/", "\n"), justify="right", no_wrap=True)
+    best = book.ranked()[:BEST]
     for entry in best:
-        scores = [*(shown(entry.values[name]) for name in book.space.parameters)]
-        table.add_row(entry.name, *scores, *(percent(_score(entry, name)) for name in columns))
-    blank = [""] * len(book.space.parameters)
-    for name, baseline in (("untrained encoder", untrained), ("raw skeletons, 1-NN", raw)):
-        table.add_row(name, *blank, *(percent(baseline.get(column)) for column in columns), style="dim")
-    lines: list[RenderableType] = [table]
-    if any(entry.epoch < book.epochs_of(entry) for entry in best):
-        lines.append(Text("trials without test scores stopped early or are no finalists", style="dim"))
-    return Group(*lines)
+        table.add_row(entry.name, *parameter_cells(book, entry), *(percent(_score(entry, name)) for name in columns))
+    for title, baseline in (("untrained", untrained), ("raw 1-NN", raw)):
+        blank = parameter_cells(book, None)
+        table.add_row(title, *blank, *(percent(baseline.get(name)) for name in columns), style="dim")
+    note = (
+        "untrained: the encoder before training; raw 1-NN: the skeletons themselves. In percent; test: finalists only."
+    )
+    return Group(table, Text(note, style="dim"))
 
 
 def write_files(book: Book, raw: Scores, untrained: Scores) -> list[Path]:
@@ -81,6 +80,7 @@ def _score(entry: Entry, name: str) -> float | None:
 
 
 def percent(value: float | None) -> str:
+    """One digit behind the point; a dash where there is none."""
     return "–" if value is None else f"{value:.1f}"
 
 

@@ -1,8 +1,8 @@
 """MLflow beside the search: one parent run a search, one child run a trial.
 
-A thread brings MLflow up to what the book says, run by run: what is missing is written, what is there is left. So the search never
-waits for the server nor fails with it, an outage is made up for afterwards, and a resumed search goes on in the same runs,
-which it finds by their tags.
+A thread brings MLflow up to what the book says, run by run: what is missing is written, what is there is left. So the
+search never waits for the server nor fails with it, an outage is made up for afterwards, and a resumed search goes on
+in the same runs, which it finds by their tags.
 """
 
 import os
@@ -26,7 +26,7 @@ def default_uri(storage: Path) -> str:
 
 
 def ui_line(uri: str) -> str:
-    """What opens the MLflow UI on a tracking store: a server's own address, or the command that serves a database here."""
+    """What opens the MLflow UI: a server's own address, or the command that serves a database on this machine."""
     if uri.startswith("http"):
         return uri
     return shlex.join(
@@ -36,7 +36,7 @@ def ui_line(uri: str) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """What MLflow should show of a run. `epochs` are stepped metrics; `scores` stand alone; `files` are uploaded once."""
+    """What MLflow should show of a run. `epochs` are stepped metrics, `scores` stand alone, `files` go up once."""
 
     key: int | None  # index of the trial; None for the search itself
     name: str
@@ -68,7 +68,8 @@ class Tracker:
     """Writes runs of one search. `show` returns at once."""
 
     def __init__(self, uri: str, experiment: str, search: str, artifacts: Path) -> None:
-        """experiment: data set and protocol. artifacts: where files go beside a database (a server has its own place)."""
+        """experiment: data set and protocol. artifacts: where files go beside a database (a server has a place)."""
+        os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         self.uri, self.experiment, self.search, self.artifacts = uri, experiment, search, artifacts

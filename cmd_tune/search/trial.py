@@ -1,7 +1,7 @@
 """One Tune trial: the loop in its own process for one worker, a Ray Train run for two or more.
 
-A trial that cannot go on for a reason of its own (diverged, out of memory, settings that do not fit) says so in its last report,
-`failure`; a process that dies is started again by Tune or Train and resumes from its checkpoint.
+A trial that cannot go on for a reason of its own (diverged, out of memory, settings that do not fit) says so in its
+last report, `failure`; a process that dies is started again by Tune or Train and resumes from its checkpoint.
 """
 
 from dataclasses import asdict

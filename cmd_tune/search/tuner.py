@@ -3,7 +3,6 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,8 +11,8 @@ from cmd_tune.errors import CmdTuneError, Interrupted
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.search.cluster import ray_session
 from cmd_tune.search.conductor import Conductor
-from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
 from cmd_tune.search.folders import hold
+from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.report import best_scores, print_closing, write_files
 from cmd_tune.search.run import baseline_scores, test_scores

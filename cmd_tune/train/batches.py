@@ -18,7 +18,7 @@ from cmd_tune.train.distributed import world
 
 
 class Batches:
-    """Augmented pairs of views of `clips_N`. The draws are of the global batch, so the number of workers changes nothing."""
+    """Augmented pairs of views of `clips_N`. Draws are of the global batch, whatever the number of workers."""
 
     def __init__(
         self,

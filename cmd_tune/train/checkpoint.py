@@ -1,4 +1,4 @@
-"""All the state of a run in one file: weights, banks, optimiser, epoch, history. Draws need none: they are keyed by the epoch."""
+"""All the state of a run in one file: weights, banks, optimiser, history. Draws need none: the epoch is their key."""
 
 import pickle
 from pathlib import Path

@@ -64,7 +64,7 @@ def build_optimizer(settings: Settings, pretrainer: Pretrainer) -> torch.optim.O
 
 
 def learning_rate(settings: Settings, epoch: int, step: int, steps: int) -> float:
-    """The rate of one step; `epoch` counts from 1, `step` from 0. A function of both alone, so resuming needs no state."""
+    """The rate of one step; `epoch` counts from 1, `step` from 0. It has no state to resume."""
     if settings.schedule == "step":
         return settings.learning_rate * (0.1 if epoch > settings.step_epoch else 1.0)
     progress = (epoch - 1 + step / steps) / settings.epochs
@@ -83,8 +83,8 @@ def pretrain(
 ) -> Pretrainer:
     """Train on `clips_N` to the last epoch, from the checkpoint in `folder` where there is one.
 
-    evaluate: scores of the online encoders; called by every worker at once. report: told each epoch's metrics once, in order;
-    after a resume, those of the checkpoint's history first, so that whoever listens has them all.
+    evaluate: scores of the online encoders; every worker calls it at once. report: told each epoch's metrics once, in
+    order; after a resume, those of the checkpoint's history first, so that whoever listens has them all.
     Raises Diverged where a loss is not finite, UsageError where settings and data do not fit.
     """
     pretrainer = build_pretrainer(settings, store.width).to(device)
