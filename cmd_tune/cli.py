@@ -1,5 +1,6 @@
 """Commands and options. No logic: each command reads its options and calls one function."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -224,6 +225,9 @@ def run_search_main() -> None:
 
 def _run(commands: typer.Typer) -> None:
     """Failures a person can act on end in one line and their exit code."""
+    # Threads that wait for each other by spinning take the cores from whoever they wait for: on a busy machine a step
+    # of the small encoder then takes a hundred times as long. Read when torch is loaded, here and in Ray's processes.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         commands()
     except CmdTuneError as error:

@@ -42,7 +42,7 @@ def ray_session(address: str | None, log: Path, *, nested: bool) -> Iterator[lis
             address=address or "local",
             log_to_driver=False,
             configure_logging=False,
-            runtime_env={"env_vars": _ENVIRONMENT} if nested else None,
+            runtime_env={"env_vars": {**_ENVIRONMENT, "OMP_WAIT_POLICY": "passive"}} if nested or address else None,
             **local,
         )
     except (ConnectionError, RuntimeError, ValueError) as error:

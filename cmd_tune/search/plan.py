@@ -22,7 +22,7 @@ SPACE, PLAN = "space.yaml", "search.yaml"  # in a search's folder
 
 @dataclass(frozen=True)
 class Plan:
-    """`settings` are every trial's before the searched values are laid over them."""
+    """`settings` are every trial's, before the values of the trial are laid over them."""
 
     folder: Path
     space: Space
@@ -68,7 +68,13 @@ def new_plan(
     if searched := [key for key in changed if key in space.parameters or key in space.fixed]:
         raise UsageError(f"--set {searched[0]}: is a parameter of {space.path}; change it there")
     preset = preset or space.preset or "quick"
-    settings = make_settings(preset, (f"{space.path}: settings", space.settings), ("--set", changed))
+    settings = make_settings(
+        preset,
+        (f"{space.path}: settings", space.settings),
+        (f"{space.path}: parameters", {**space.fixed, **next(iter(space.start_points), {})}),
+        ("--set", changed),
+    )
+    space.check(settings.model_dump())
     _check_metric(space, settings)
     source, store = open_data(storage, data, protocol)
 

@@ -1,31 +1,26 @@
 """Space files: what a search varies, over which values, judged by which metric. Written as W&B sweeps are."""
 
-import json
 import math
 import re
-import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import product
 from pathlib import Path
-from reprlib import repr as shortened
 from typing import Any
 
 import yaml
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from pydantic import ValidationError
 
 import cmd_tune
-from cmd_tune.config import PRESETS, Settings, check_setting, plain_yaml, reason_of, usage_error
-from cmd_tune.errors import UsageError, nearest
+from cmd_tune.config import PRESETS, Settings, plain_yaml, reason_of, usage_error
+from cmd_tune.errors import nearest
 from cmd_tune.search.constraints import Constraint, parse_constraint
+from cmd_tune.search.parameter import RANGES, Parameter, Place, found, read_parameter
 
 METHODS = ("tpe", "random", "grid")
 DEFAULT_TRIALS = 20
 MOST_CELLS = 100_000  # of a grid, which is held as a list
-LARGEST = sys.float_info.max
-MOST_MULTIPLES = 2**53  # of q, which samplers treat as float64
 
 _KEYS = (
     "method",
@@ -38,202 +33,6 @@ _KEYS = (
     "settings",
     "preset",
 )
-_LOG = ("log_uniform_values", "q_log_uniform_values")
-_RANGES = ("uniform", "q_uniform", "int_uniform", *_LOG)
-_EXPONENTS = ("log_uniform", "q_log_uniform")  # W&B's, whose bounds are exponents
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One searched setting: `choices`, or a range from `low` to `high`, both included.
-
-    Where `q` is not 0, only its multiples count. Optuna then sees k of k·q: what it suggests is what runs, exactly.
-    """
-
-    name: str
-    distribution: str
-    low: float = 0
-    high: float = 0
-    q: float = 0
-    choices: tuple[Any, ...] = ()
-
-    def optuna(self) -> BaseDistribution:
-        """The same as Optuna samples it."""
-        log = self.distribution in _LOG
-        if self.choices:
-            return CategoricalDistribution([_carried(choice) for choice in self.choices])
-        if not self.q:
-            return FloatDistribution(self.low, self.high, log=log)
-        return IntDistribution(*self.multiples(), log=log)
-
-    def multiples(self) -> tuple[int, int]:
-        """The first and last k for which k·q lies in the range; the first is the larger where none does."""
-        return math.ceil(_exact(self.low) / _exact(self.q)), math.floor(_exact(self.high) / _exact(self.q))
-
-    def decode(self, value: Any) -> Any:
-        """A value that Optuna sampled, as the setting has it."""
-        if self.choices:
-            return next(choice for choice in self.choices if _carried(choice) == value)
-        if not self.q:
-            return min(max(value, self.low), self.high)  # exp(log(high)) may round past high
-        multiple = value * _exact(self.q)
-        return int(multiple) if _whole(self.name) else float(multiple)
-
-    def encode(self, value: Any) -> Any:
-        """A setting's value as Optuna has it: the inverse of `decode`."""
-        if self.choices or not self.q:
-            return _carried(value)
-        return int(_exact(value) / _exact(self.q))
-
-    def misfit(self, value: Any) -> str:
-        """What keeps a value from being one of this parameter's; empty where nothing does."""
-        if self.choices:
-            return "" if value in self.choices else f"is none of {', '.join(map(str, self.choices))}"
-        if not self.low <= value <= self.high:
-            return f"lies outside {self.low} to {self.high}"
-        if self.q and (_exact(value) / _exact(self.q)).denominator != 1:
-            return f"is no multiple of {self.q}"
-        return ""
-
-
-@dataclass(frozen=True)
-class _At:
-    """A place in a space file, and how a value that stands there is read."""
-
-    file: str
-    keys: str = ""
-
-    def __getitem__(self, key: str | int) -> "_At":
-        step = f"[{key}]" if isinstance(key, int) else f".{key}" if self.keys else key
-        return _At(self.file, self.keys + step)
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.keys}" if self.keys else self.file
-
-    def error(self, message: str) -> UsageError:
-        return usage_error(str(self), message)
-
-    def mapping(self, value: Any, known: Collection[str], example: str, needed: Iterable[str] = ()) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            raise self.error(f"should be a mapping ({example}); found {_found(value)}")
-        for key in value:
-            if key not in known:
-                raise self[str(key)].error(f"unknown key, {nearest(str(key), known)}")
-        for key in needed:
-            if key not in value:
-                raise self[key].error(f"is missing; write {example}")
-        return value
-
-    def items(self, value: Any, example: str) -> list[tuple["_At", Any]]:
-        if not isinstance(value, list):
-            raise self.error(f"should be a list of {example}; found {_found(value)}")
-        return [(self[index], item) for index, item in enumerate(value)]
-
-    def one_of(self, value: Any, known: Collection[str]) -> str:
-        if not isinstance(value, str) or value not in known:
-            raise self.error(f"{_found(value)} is unknown, {nearest(str(value), known)}")
-        return value
-
-    def text(self, value: Any) -> str:
-        if not isinstance(value, str) or not value:
-            raise self.error(f"should be a name; found {_found(value)}")
-        return value
-
-    def number(self, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
-            raise self.error(f"should be a finite number; found {_found(value)}")
-        return value
-
-    def count(self, value: Any, least: int) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise self.error(f"should be a whole number of {least} or more; found {_found(value)}")
-        return value
-
-    def setting(self, name: str, value: Any) -> Any:
-        checked = check_setting(str(self), name, value)
-        return list(checked) if isinstance(checked, tuple) else checked
-
-
-def _parameter(at: _At, name: str, value: Any) -> Parameter:
-    spec = at.mapping(value, ("value", "values", "distribution", "min", "max", "q"), "value, values, or min and max")
-    kind = spec["distribution"] if "distribution" in spec else _inferred(at, spec)
-    if kind in _EXPONENTS:
-        raise at["distribution"].error(
-            f"W&B's {kind} takes exponents as min and max; write {kind}_values for the values"
-        )
-    kind = at["distribution"].one_of(kind, ("constant", "categorical", *_RANGES))
-    takes = {"constant": ["value"], "categorical": ["values"]}.get(kind, ["min", "max"])
-    for key in takes:
-        if key not in spec:
-            raise at[key].error(f"is missing; {kind} takes {' and '.join(takes)}")
-    for key in spec:
-        if key not in (*takes, "distribution") and not (key == "q" and kind.startswith("q_")):
-            raise at[key].error(f"does not go with {kind}, which takes {' and '.join(takes)}; remove it")
-    if kind in _RANGES:
-        return _range(at, name, kind, spec)
-    if kind == "constant":
-        return Parameter(name, kind, choices=(at["value"].setting(name, spec["value"]),))
-    choices = []
-    for place, choice in at["values"].items(spec["values"], "values"):
-        checked = place.setting(name, choice)
-        if checked in choices:
-            raise place.error(f"{checked} stands there twice; remove one")
-        choices.append(checked)
-    if not choices:
-        raise at["values"].error("is empty; list one value or more")
-    return Parameter(name, kind, choices=tuple(choices))
-
-
-def _inferred(at: _At, spec: Mapping[str, Any]) -> str:
-    """The distribution that W&B takes where none is written."""
-    if "value" in spec or "values" in spec:
-        return "constant" if "value" in spec else "categorical"
-    if "min" not in spec and "max" not in spec:
-        raise at.error("says nothing to try; give it value, values, or min and max")
-    return "int_uniform" if all(isinstance(spec.get(key), int) for key in ("min", "max")) else "uniform"
-
-
-def _range(at: _At, name: str, kind: str, spec: Mapping[str, Any]) -> Parameter:
-    if Settings.model_fields[name].annotation not in (int, float):
-        raise at.error("is not a number and has no range; list its values")
-    low, high = (at[key].number(spec[key]) for key in ("min", "max"))
-    q = at["q"].number(spec.get("q", 1)) if kind.startswith("q_") else int(kind == "int_uniform")
-    if low > high:
-        raise at["min"].error(f"{low} is above max, {high}; swap them")
-    if kind in _LOG and low <= 0:
-        raise at["min"].error(f"{low} has no logarithm; {kind} needs a min above 0")
-    for key, number in (("min", low), ("max", high), ("q", q)):
-        if not float(number).is_integer() and (kind == "int_uniform" or (_whole(name) and key == "q")):
-            raise at[key].error(f"{number} is not whole; {kind if kind == 'int_uniform' else name} takes whole numbers")
-    if q < 0 or (q == 0 and kind.startswith("q_")):
-        raise at["q"].error(f"{q} is not above 0; results are multiples of q")
-    if _whole(name) and not q:
-        raise at.error(f"takes whole numbers, not {kind}; write distribution: int_uniform or q_log_uniform_values")
-    parameter = Parameter(name, kind, at["min"].setting(name, low), at["max"].setting(name, high), q)
-    if q:
-        first, last = parameter.multiples()
-        if first > last or last > MOST_MULTIPLES:
-            amount = "no multiple" if first > last else "too many multiples"
-            raise at["q"].error(f"{q} has {amount} in {low} to {high}; change q or the range")
-    return parameter
-
-
-def _whole(name: str) -> bool:
-    return Settings.model_fields[name].annotation is int
-
-
-def _exact(number: float) -> Fraction:
-    """A number as it is written: 0.1 is one tenth, so that 3·0.1 is 0.3."""
-    return Fraction(str(number))
-
-
-def _carried(value: Any) -> Any:
-    """A value as Optuna's categories can hold it: a list as JSON."""
-    return json.dumps(value) if isinstance(value, list) else value
-
-
-def _found(value: Any) -> str:
-    return "nothing" if value is None else shortened(value)
 
 
 @dataclass(frozen=True)
@@ -331,7 +130,7 @@ def find_space(text: str) -> Path:
 
 def load_space(path: Path) -> Space:
     """Read a space file. Raises UsageError in one line: file, key path, what is wrong, what to do."""
-    top = _At(str(path))
+    top = Place(str(path))
     content = top.mapping(
         _read(path), _KEYS, "method, metric, parameters, …", needed=("method", "metric", "parameters")
     )
@@ -389,22 +188,22 @@ def _read(path: Path) -> Any:
     return content
 
 
-def _parameters(at: _At, value: Any, method: str, settings: Collection[str]) -> dict[str, Parameter]:
+def _parameters(at: Place, value: Any, method: str, settings: Collection[str]) -> dict[str, Parameter]:
     specs = at.mapping(value, Settings.model_fields, "setting: {min: …, max: …} or setting: {values: […]}")
     for name in specs:
         if name in settings:
             raise at[name].error("stands in settings too; keep it in one place")
-    parameters = {name: _parameter(at[name], name, spec) for name, spec in specs.items()}
+    parameters = {name: read_parameter(at[name], name, spec) for name, spec in specs.items()}
     if method == "grid":
         for name, parameter in parameters.items():
-            if parameter.distribution in _RANGES:
+            if parameter.distribution in RANGES:
                 raise at[name].error("a grid takes value or values, not a range; list values, or use method: tpe")
         if math.prod(len(parameter.choices) for parameter in parameters.values()) > MOST_CELLS:
             raise at.error(f"the grid has more than {MOST_CELLS} cells; list fewer values, or use method: tpe")
     return parameters
 
 
-def _start_point(at: _At, value: Any, parameters: Mapping[str, Parameter]) -> dict[str, Any]:
+def _start_point(at: Place, value: Any, parameters: Mapping[str, Parameter]) -> dict[str, Any]:
     point = at.mapping(value, parameters, "parameter: value")
     if absent := [name for name in parameters if name not in point]:
         raise at.error(f"lacks {', '.join(absent)}; a start point gives every searched parameter a value")
@@ -415,7 +214,7 @@ def _start_point(at: _At, value: Any, parameters: Mapping[str, Parameter]) -> di
     return checked
 
 
-def _early_terminate(at: _At, value: Any) -> EarlyTerminate:
+def _early_terminate(at: Place, value: Any) -> EarlyTerminate:
     keys = ("type", "grace_period", "reduction_factor")
     spec = at.mapping(value, keys, "{type: asha, grace_period: epochs, reduction_factor: 3}", needed=("type",))
     at["type"].one_of(spec["type"], ("asha",))
@@ -423,7 +222,7 @@ def _early_terminate(at: _At, value: Any) -> EarlyTerminate:
     return EarlyTerminate(**{key: at[key].count(spec[key], least[key]) for key in least if key in spec})
 
 
-def _budget(at: _At, value: Any, method: str) -> tuple[int | None, float | None]:
+def _budget(at: Place, value: Any, method: str) -> tuple[int | None, float | None]:
     """(trials, seconds). A grid's trials are its cells unless told otherwise."""
     spec = at.mapping(
         value, ("trials", "time"), "{trials: 20, time: 1h30m}", needed=() if method == "grid" else ("trials",)
@@ -432,12 +231,12 @@ def _budget(at: _At, value: Any, method: str) -> tuple[int | None, float | None]
     return trials, _seconds(at["time"], spec["time"]) if "time" in spec else None
 
 
-def _seconds(at: _At, value: Any) -> float:
+def _seconds(at: Place, value: Any) -> float:
     seconds = 0.0
     if not isinstance(value, str):
         seconds = at.number(value)
     elif parts := re.fullmatch(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", value.strip(), re.ASCII):
         seconds = sum(int(part or 0) * unit for part, unit in zip(parts.groups(), (3600, 60, 1), strict=True))
     if seconds <= 0:
-        raise at.error(f"{_found(value)} is no length of time; write 5m, 1h30m, 90s or a number of seconds")
+        raise at.error(f"{found(value)} is no length of time; write 5m, 1h30m, 90s or a number of seconds")
     return seconds

@@ -23,7 +23,7 @@ from cmd_tune.files import whole_file
 from cmd_tune.search.space import Space
 
 HISTORY, TEST_SCORES = "history.jsonl", "test.json"  # in a trial's folder
-INDEX, REJECTED, REASON = "index", "rejected", "reason"  # user attributes of a trial
+INDEX, VALUES, REJECTED, REASON = "index", "values", "rejected", "reason"  # user attributes of a trial
 ATTEMPTS = 200  # suggestions in a row that may break a constraint or repeat a trial
 
 
@@ -70,7 +70,7 @@ class Book:
         """base: settings that every trial starts from. trials: how many the search may start in all."""
         self.folder, self.space, self.base, self.preset, self.budget = folder, space, base, preset, trials
         self.deadline = monotonic() + space.seconds if space.seconds is not None else None
-        self._study = _open_study(folder, space, base.seed, trials)
+        self._study = _open_study(folder, space, base, trials)
         self._live: dict[int, Trial] = {}
         self.entries: dict[int, Entry] = {}
         for frozen in self._study.get_trials(deepcopy=False):
@@ -167,6 +167,7 @@ class Book:
         index = len(self.entries)
         entry = Entry(index, values, self.folder / "trials" / f"{index:03d}")
         entry.folder.mkdir(parents=True, exist_ok=True)
+        trial.set_user_attr(VALUES, values)
         trial.set_user_attr(INDEX, index)
         self.entries[index], self._live[index] = entry, trial
         return entry
@@ -198,7 +199,8 @@ class Book:
             self._study.enqueue_trial(given)
 
 
-def _open_study(folder: Path, space: Space, seed: int, trials: int) -> optuna.Study:
+def _open_study(folder: Path, space: Space, base: Settings, trials: int) -> optuna.Study:
+    """The study of a search; a new one has its start points or grid cells queued."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = optuna.storages.RDBStorage(f"sqlite:///{folder / 'study.db'}")
     study = optuna.create_study(
@@ -210,13 +212,13 @@ def _open_study(folder: Path, space: Space, seed: int, trials: int) -> optuna.St
     )
     before = len(study.get_trials(deepcopy=False))
     # A sampler that starts again from its seed would repeat its first draws: after a resume it gets another stream.
-    stream = int.from_bytes(blake2b(f"{seed}/{before}".encode(), digest_size=4).digest())
+    stream = int.from_bytes(blake2b(f"{base.seed}/{before}".encode(), digest_size=4).digest())
     if space.method == "tpe":
         study.sampler = optuna.samplers.TPESampler(seed=stream, n_startup_trials=min(10, max(3, trials // 4)))
     else:
         study.sampler = optuna.samplers.RandomSampler(seed=stream)
     if before == 0:
-        for point in space.start_points:
+        for point in space.cells(base.model_dump()) if space.method == "grid" else space.start_points:
             study.enqueue_trial(space.encode(point))
     return study
 
