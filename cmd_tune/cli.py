@@ -58,7 +58,7 @@ TrackingUri = Annotated[str | None, typer.Option(help="MLflow server. [default: 
 Name = Annotated[str | None, typer.Option(help="Name of the run. [default: what it is and the time]")]
 Resume = Annotated[str | None, typer.Option(metavar="NAME", help="Go on with the run of this name.")]
 
-RUNS = Path("runs")
+DEFAULT_STORAGE = Path("runs")
 
 
 @app.command()
@@ -78,7 +78,7 @@ def search(
         str | None, typer.Option(help="An existing Ray cluster, e.g. auto. [default: this machine]")
     ] = None,
     name: Name = None,
-    storage: Storage = RUNS,
+    storage: Storage = DEFAULT_STORAGE,
     tracking_uri: TrackingUri = None,
     resume: Resume = None,
 ) -> None:
@@ -134,7 +134,7 @@ def pretrain(
     ] = None,
     test: Annotated[bool, typer.Option("--test", help="Score the test set at the end.")] = False,
     name: Name = None,
-    storage: Storage = RUNS,
+    storage: Storage = DEFAULT_STORAGE,
     tracking_uri: TrackingUri = None,
     resume: Resume = None,
 ) -> None:

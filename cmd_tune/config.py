@@ -113,7 +113,9 @@ def make_settings(preset: str, *layers: tuple[str, Mapping[str, Any]]) -> Settin
     for where, values in layers:
         for key, value in values.items():
             if key not in Settings.model_fields:
-                raise UsageError(f"{where}: unknown setting '{key}', {nearest(key, Settings.model_fields)}")
+                raise UsageError(f"{where}: unknown setting '{key}', {nearest(str(key), Settings.model_fields)}")
+            if isinstance(value, bool):
+                raise UsageError(f"{where}: {key} = {value!r}: is a truth value; write a number or a name")
             merged[key], source[key] = value, where
     try:
         return Settings(**merged)
@@ -160,7 +162,7 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
             raise UsageError(f"--set {text}: expected key=value")
         try:
             overrides[key.strip()] = plain_yaml(value)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError):
             raise UsageError(f"--set {text}: '{value}' is not a YAML value") from None
     return overrides
 
@@ -197,8 +199,8 @@ def read_settings(path: Path) -> dict[str, Any]:
         content = plain_yaml(path.read_text())
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise usage_error(str(path), f"not YAML: {error}") from None
     if not isinstance(content, dict):
         raise UsageError(f"{path}: expected 'setting: value' lines")
     return content

@@ -2,10 +2,16 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cmd_tune.errors import CmdTuneError
+
+
+def remove_leftovers(path: Path) -> None:
+    """Delete what killed writers of `path` left behind. Only for a file that has one writer at a time."""
+    for leftover in path.parent.glob(f".{path.name}.*.part"):
+        leftover.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -19,4 +25,5 @@ def whole_file(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise CmdTuneError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

@@ -85,6 +85,8 @@ def split_store(store: Store, protocol: str | None = None) -> tuple[str, Split]:
 
     if known[name].shift == "camera":
         cameras = np.unique(store.camera_N[train_N])
+        if len(cameras) == 1:
+            raise DataError(f"{store.path}: one training camera alone; validation of {name} needs at least two")
         rounds = [(train_N & (store.camera_N != camera), held_N & (store.camera_N == camera)) for camera in cameras]
     else:
         rounds = [(pretrain_N, held_N)]

@@ -40,6 +40,11 @@ class Clip:
 def write_store(path: Path, clips: Iterable[Clip], *, dataset: str, layout: Layout, normalization: str) -> None:
     """Write clips (each (T, V, C, P), T ≥ 1, the same V, C and P) as one file, whole or not at all."""
     clips = list(clips)
+    shape = clips[0].joints_TVCP.shape[1:]
+    for clip in clips:
+        if clip.joints_TVCP.shape[1:] != shape:
+            other = clip.joints_TVCP.shape[1:]
+            raise DataError(f"{path}: a frame of {clip.name} is {other}, one of {clips[0].name} {shape}")
     bodies = clips[0].joints_TVCP.shape[3]
     width = clips[0].joints_TVCP[0].size
     frames = pa.array(np.concatenate([clip.joints_TVCP.reshape(-1) for clip in clips]), pa.float32())

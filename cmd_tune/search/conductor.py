@@ -111,7 +111,7 @@ class Conductor:
                 tags=source_tags(),
                 scores=scores or {},
                 files=files or [],
-                tables={} if scores is None else {"trials.json": trials_columns(self.book)},
+                table={} if scores is None else trials_columns(self.book),
                 status=status,
             )
         )

@@ -2,6 +2,8 @@
 
 import fcntl
 import re
+import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -15,6 +17,7 @@ from cmd_tune.data.synthetic import synthesize
 from cmd_tune.errors import CmdTuneError, UsageError, nearest
 from cmd_tune.search.run import DataSource
 
+DEFAULT_STORAGE = Path("runs")
 LOCK = "lock"
 _SYNTHETIC = "synthetic.arrow"
 
@@ -42,6 +45,12 @@ def earlier_run(storage: Path, name: str, plan: str) -> Path:
         hint = nearest(name, known) if known else "there are none"
         raise UsageError(f"--resume {name}: {storage} has no such run; {hint}")
     return path
+
+
+def resume_line(command: str, folder: Path) -> str:
+    """What goes on with a run: works as printed, from where the run was started."""
+    storage = [] if folder.parent == DEFAULT_STORAGE.absolute() else ["--storage", str(folder.parent)]
+    return shlex.join([sys.executable, "-m", "cmd_tune", command, "--resume", folder.name, *storage])
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from cmd_tune.errors import Interrupted
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import whole_file
 from cmd_tune.search.environment import describe_environment, source_tags
-from cmd_tune.search.folders import earlier_run, hold, new_folder, open_data
+from cmd_tune.search.folders import earlier_run, hold, new_folder, open_data, resume_line
 from cmd_tune.search.report import percent
 from cmd_tune.search.run import DataSource, baseline_scores, run, test_scores
 from cmd_tune.search.tracking import Run, Tracker, default_uri, ui_line
@@ -102,7 +102,7 @@ def run_single(single: Single, *, test: bool, console: Console) -> None:
             status = "FINISHED"
         except KeyboardInterrupt:
             status = "KILLED"
-            raise Interrupted(f"interrupted; go on with: python -m cmd_tune pretrain --resume {name}") from None
+            raise Interrupted(f"interrupted; go on with: {resume_line('pretrain', single.folder)}") from None
         finally:
             tracker.show(_mlflow_run(single, history, scores, status))
             if trouble := tracker.close():
@@ -145,12 +145,13 @@ def _line(record: Record) -> str:
 
 def _closing(settings: Settings, scores: Scores, raw: Scores, untrained: Scores) -> Table:
     """The run beside the baselines, in percent."""
-    kinds = [kind for kind in ("val/knn", "val/linear", "test/knn", "test/linear") if f"{kind}/fused" in scores]
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("")
-    columns = [f"{kind}/{stream}" for kind in kinds for stream in (*settings.modalities, "fused")]
-    for column in columns:
-        table.add_column(column.replace("/", "\n"), justify="right")
-    for name, row in (("this run", scores), ("untrained encoder", untrained), ("raw skeletons, 1-NN", raw)):
-        table.add_row(name, *(percent(row.get(column)) for column in columns))
+    columns = {"this run": scores, "untrained": untrained, "raw 1-NN": raw}
+    for heading in columns:
+        table.add_column(heading, justify="right")
+    for kind in ("val/knn", "val/linear", "test/knn", "test/linear"):
+        for name in (f"{kind}/{stream}" for stream in (*settings.modalities, "fused")):
+            if name in scores:
+                table.add_row(name, *(percent(column.get(name)) for column in columns.values()))
     return table

@@ -70,7 +70,7 @@ class Space:
 
     def decode(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Optuna's values of the parameters as settings."""
-        return {name: self.parameters[name].decode(value) for name, value in params.items()}
+        return {name: parameter.decode(params[name]) for name, parameter in self.parameters.items() if name in params}
 
     def encode(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """Settings of the parameters (a start point, a cell) as Optuna has them: the inverse of `decode`."""

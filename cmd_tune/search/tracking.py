@@ -5,6 +5,7 @@ search never waits for the server nor fails with it, an outage is made up for af
 in the same runs, which it finds by their tags.
 """
 
+import json
 import os
 import shlex
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 SEARCH, TRIAL = "cmd_tune.search", "cmd_tune.trial"  # tags by which runs are found again
+TABLE = "trials.json"
 EPOCH = "epoch"  # its last step in MLflow says how far a run's metrics go
 _BATCH, _TEXT = 1000, 6000  # MLflow's limits: metrics a call, characters of a value
 _PAUSE_S, _PATIENCE_S = 2.0, 30.0  # between tries; at the end, for a server that does not answer
@@ -46,7 +48,7 @@ class Run:
     epochs: list[dict[str, float]] = field(default_factory=list)
     scores: dict[str, float] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
-    tables: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
+    table: dict[str, list[Any]] = field(default_factory=dict)  # columns of the table of trials
     status: str = "RUNNING"
     reason: str = ""
 
@@ -59,7 +61,7 @@ class _Written:
     epoch: int = 0
     scores: dict[str, float] = field(default_factory=dict)
     files: set[Path] = field(default_factory=set)
-    tables: set[str] = field(default_factory=set)
+    table: dict[str, list[Any]] = field(default_factory=dict)
     status: str = ""
     reason: str = ""
 
@@ -69,6 +71,7 @@ class Tracker:
 
     def __init__(self, uri: str, experiment: str, search: str, artifacts: Path) -> None:
         """experiment: data set and protocol. artifacts: where files go beside a database (a server has a place)."""
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -136,9 +139,12 @@ class Tracker:
         for path in [path for path in run.files if path not in there.files]:
             self._client.log_artifact(there.run_id, str(path))
             there.files.add(path)
-        for name in [name for name in run.tables if name not in there.tables]:
-            self._client.log_table(there.run_id, run.tables[name], name)
-            there.tables.add(name)
+        if run.table != there.table:
+            # In the form of log_table, which itself would append to the rows of an earlier sitting.
+            rows = [list(row) for row in zip(*run.table.values(), strict=True)]
+            self._client.log_dict(there.run_id, {"columns": list(run.table), "data": rows}, TABLE)
+            self._client.set_tag(there.run_id, "mlflow.loggedArtifacts", json.dumps([{"path": TABLE, "type": "table"}]))
+            there.table = dict(run.table)
         if run.reason != there.reason:
             self._client.set_tag(there.run_id, "cmd_tune.reason", run.reason[:_TEXT])
             there.reason = run.reason

@@ -11,7 +11,7 @@ from cmd_tune.errors import CmdTuneError, Interrupted
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.search.cluster import ray_session
 from cmd_tune.search.conductor import Conductor
-from cmd_tune.search.folders import hold
+from cmd_tune.search.folders import hold, resume_line
 from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.report import best_scores, print_closing, write_files
@@ -34,7 +34,9 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
         finally:
             if trouble := tracker.close():
                 console.print(f"MLflow at {plan.tracking_uri} has not got everything: {trouble}", style="yellow")
-                console.print(f"Write the rest with: python run_search.py --resume {plan.name}", style="yellow")
+                console.print(
+                    f"Write the rest with: {resume_line('search', plan.folder)}", style="yellow", soft_wrap=True
+                )
 
 
 def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console) -> None:
@@ -48,7 +50,7 @@ def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console
             raw, untrained = _run(plan, machine, conductor)
         except KeyboardInterrupt:
             conductor.interrupted()
-            raise Interrupted(f"interrupted; go on with: python run_search.py --resume {plan.name}") from None
+            raise Interrupted(f"interrupted; go on with: {resume_line('search', plan.folder)}") from None
 
     book = conductor.book
     files = write_files(book, raw, untrained)
@@ -113,13 +115,14 @@ def _trial_dirname(trial: Any) -> str:
 
 @contextmanager
 def termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM, as a cluster's queue sends it, ends a run the way Ctrl-C does."""
+    """SIGTERM, as a cluster's queue sends it, ends a run the way Ctrl-C does; so does SIGINT in the background."""
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

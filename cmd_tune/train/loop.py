@@ -16,6 +16,7 @@ from cmd_tune.data.augment import Strength, keyed_generator
 from cmd_tune.data.splits import Indices
 from cmd_tune.data.store import Store
 from cmd_tune.errors import Diverged, UsageError
+from cmd_tune.files import remove_leftovers
 from cmd_tune.model.encoder import Encoders
 from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.pretrainer import Losses, Objective, Pretrainer
@@ -102,6 +103,8 @@ def pretrain(
         device=device,
     )
     path = folder / CHECKPOINT
+    if world()[0] == 0:
+        remove_leftovers(path)
     history = _resume(path, settings, pretrainer, optimizer, device)
     for record in history:
         report(record)

@@ -7,6 +7,7 @@ and camera.
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
             yield from ((name, archive.read(name)) for name in archive.namelist() if name.endswith(".json"))
     except FileNotFoundError as error:
         raise DataError(f"{source}: no such file or folder") from error
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"{source}: neither a folder nor a whole zip file ({error})") from error
 
 
@@ -46,7 +47,7 @@ def _clip(where: str, name: str, text: bytes) -> Clip:
         record = json.loads(text)
         joints_TVC = np.asarray(record["skeletons"], dtype=np.float32)
         label = int(record["label"]) - 1
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise DataError(f"{where}: not JSON with 'skeletons' and 'label' ({error!r})") from error
     if joints_TVC.ndim != 3 or joints_TVC.shape[1:] != (20, 3) or len(joints_TVC) == 0:
         raise DataError(f"{where}: skeletons of shape {joints_TVC.shape}, expected (frames, 20, 3)")

@@ -1,0 +1,117 @@
+"""What the tests of every floor share: golden files, the real Northwestern-UCLA clips, small made-up data sets."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cmd_tune.config import Settings, make_settings
+from cmd_tune.data.ingest import ingest
+from cmd_tune.data.layouts import LAYOUTS
+from cmd_tune.data.store import Clip, Store, open_store, write_store
+
+torch.set_num_threads(1)
+
+TESTS = Path(__file__).parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--golden",
+        metavar="DIR",
+        default=str(TESTS / "golden"),
+        help="folder of the reference files (default: tests/golden); give it as --golden=DIR or after the tests' paths",
+    )
+
+
+@pytest.fixture(scope="session")
+def golden(request: pytest.FixtureRequest) -> Path:
+    """The folder of files with the authors' numbers."""
+    return Path(request.config.getoption("--golden")).resolve()
+
+
+@pytest.fixture(scope="session")
+def nw_ucla_zip() -> Path:
+    """Northwestern-UCLA's clips, which may not be handed on with the tests."""
+    beside = TESTS.parents[1] / "shared" / "data" / "nw-ucla-all_sqe.zip"
+    path = Path(os.environ.get("CMD_TUNE_NW_UCLA", beside))
+    if not path.is_file():
+        pytest.skip(f"no Northwestern-UCLA zip at {path}; CMD_TUNE_NW_UCLA says where it is")
+    return path
+
+
+@pytest.fixture(scope="session")
+def nw_ucla_store(nw_ucla_zip: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The real clips, normalised."""
+    return ingest("nw-ucla", nw_ucla_zip, tmp_path_factory.mktemp("nw-ucla") / "nw-ucla.arrow")
+
+
+def write_tiny_store(
+    path: Path,
+    *,
+    layout: str = "kinect-20",
+    bodies: int = 1,
+    subjects: int = 8,
+    classes: int = 3,
+    cameras: tuple[int, ...] = (1, 2, 3),
+    frames: tuple[int, int] = (6, 24),
+    seed: int = 0,
+) -> Store:
+    """A small data set: one clip a subject, class and camera; each class swings its joints its own way."""
+    random = np.random.default_rng(seed)
+    joints = len(LAYOUTS[layout].joints)
+    rest_VC = random.normal(size=(joints, 3))
+    swing_LVC = random.normal(size=(classes, joints, 3))
+    clips = []
+    for subject in range(1, subjects + 1):
+        size, pace = random.uniform(0.8, 1.2), random.uniform(0.8, 1.2)
+        for label in range(classes):
+            for camera in cameras:
+                length = int(random.integers(frames[0], frames[1] + 1))
+                phase_T = pace * (label + 1) * np.linspace(0, 2 * np.pi, length)
+                x_TVC = size * (rest_VC + 0.5 * np.sin(phase_T)[:, None, None] * swing_LVC[label])
+                sine, cosine = np.sin(0.4 * camera), np.cos(0.4 * camera)
+                x_TVC = x_TVC @ np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]]).T
+                x_TVC += 0.02 * random.normal(size=x_TVC.shape)
+                x_TVCP = np.stack([x_TVC + 0.5 * body for body in range(bodies)], axis=3).astype(np.float32)
+                name = f"s{subject:02}_a{label}_c{camera}"
+                clips.append(Clip(name, x_TVCP, label=label, subject=subject, camera=camera))
+    write_store(path, clips, dataset="synthetic", layout=LAYOUTS[layout], normalization="none")
+    return open_store(path)
+
+
+@pytest.fixture
+def make_store(tmp_path: Path) -> Callable[..., Store]:
+    """Writes a small data set of the size and shape asked for."""
+    return lambda **changes: write_tiny_store(tmp_path / "tiny.arrow", **changes)
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """One small data set for all that only read it: 72 clips, of which 36 are pretrained on under xview."""
+    return write_tiny_store(tmp_path_factory.mktemp("tiny") / "tiny.arrow")
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Callable[..., Settings]:
+    """Settings of runs that take a second; the bank holds no whole number of batches, so it wraps within one."""
+
+    def make(**changes: object) -> Settings:
+        small = {
+            "hidden_size": 8,
+            "embedding_size": 8,
+            "layers": 2,
+            "frames": 8,
+            "queue_size": 20,
+            "topk": 6,
+            "crop_min_frames": 4,
+            "epochs": 3,
+            "batch_size": 8,
+            "evaluate_every": 1,
+        }
+        return make_settings("quick", ("test", {**small, **changes}))
+
+    return make

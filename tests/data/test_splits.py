@@ -1,0 +1,124 @@
+"""Who trains, who asks, who answers: what must not overlap does not."""
+
+import numpy as np
+import pytest
+
+from cmd_tune.data.splits import split_store
+from cmd_tune.errors import DataError, UsageError
+
+
+def subjects(store, clips_N):
+    return set(store.subject_N[clips_N].tolist())
+
+
+def cameras(store, clips_N):
+    return set(store.camera_N[clips_N].tolist())
+
+
+@pytest.fixture(params=["xview", "xsub"])
+def protocol(request):
+    return request.param
+
+
+@pytest.fixture
+def store(make_store):
+    return make_store(subjects=11)
+
+
+def test_held_out_subjects_are_whole_and_never_pretrained_on(store, protocol):
+    """A quarter of the training subjects, rounded up; each clip of theirs in the training set is a query, once."""
+    _, split = split_store(store, protocol)
+    train_N = split.test[0].gallery_N
+    queries_N = np.concatenate([part.query_N for part in split.validation])
+    held = subjects(store, queries_N)
+    training = subjects(store, train_N)
+    assert len(held) == int(np.ceil(len(training) / 4))
+    assert not held & subjects(store, split.pretrain_N)
+    assert len(np.unique(queries_N)) == len(queries_N)
+    assert set(queries_N) == {n for n in train_N if store.subject_N[n] in held}
+    assert set(split.pretrain_N) == set(train_N) - set(queries_N)
+
+
+def test_held_out_subjects_are_spread(make_store):
+    """Of 12 subjects in order, one out of each third: numbers often follow the day of recording."""
+    store = make_store(subjects=12)
+    _, split = split_store(store, "xview")
+    held = sorted(subjects(store, np.concatenate([part.query_N for part in split.validation])))
+    assert [(subject - 1) // 4 for subject in held] == [0, 1, 2]
+
+
+def test_test_is_the_protocol(store, protocol):
+    trains = np.isin(store.camera_N, (1, 2)) if protocol == "xview" else store.subject_N % 4 != 0
+    _, split = split_store(store, protocol)
+    (test,) = split.test
+    assert test.gallery_N.tolist() == np.flatnonzero(trains).tolist()
+    assert test.query_N.tolist() == np.flatnonzero(~trains).tolist()
+
+
+def test_validation_never_sees_the_test_set(store, protocol):
+    _, split = split_store(store, protocol)
+    asked = set(split.test[0].query_N)
+    assert not asked & set(split.pretrain_N)
+    for part in split.validation:
+        assert not asked & {*part.gallery_N, *part.query_N}
+
+
+def test_cross_view_asks_one_camera_and_looks_in_the_others(store):
+    _, split = split_store(store, "xview")
+    assert [cameras(store, part.query_N) for part in split.validation] == [{1}, {2}]
+    for part, camera in zip(split.validation, (2, 1), strict=True):
+        assert part.gallery_N.tolist() == np.flatnonzero(store.camera_N == camera).tolist()
+
+
+def test_cross_subject_asks_other_subjects_than_it_looks_in(store):
+    _, split = split_store(store, "xsub")
+    (part,) = split.validation
+    assert not subjects(store, part.query_N) & subjects(store, part.gallery_N)
+    assert part.gallery_N.tolist() == split.pretrain_N.tolist()
+    assert not subjects(store, split.test[0].query_N) & subjects(store, split.test[0].gallery_N)
+
+
+def test_galleries_hold_every_class(store, protocol):
+    _, split = split_store(store, protocol)
+    for part in (*split.validation, *split.test):
+        assert set(store.label_N[part.gallery_N]) == set(store.label_N[part.query_N]) == {0, 1, 2}
+
+
+def test_the_first_protocol_is_the_default(store):
+    name, split = split_store(store)
+    assert name == "xview"
+    assert split.pretrain_N.tolist() == split_store(store, "xview")[1].pretrain_N.tolist()
+
+
+def test_an_unknown_protocol_is_named(store):
+    with pytest.raises(UsageError, match=r"'xveiw'.*did you mean 'xview'") as caught:
+        split_store(store, "xveiw")
+    assert "\n" not in str(caught.value)
+
+
+def test_one_training_subject_is_too_few(make_store):
+    with pytest.raises(DataError, match="at least two"):
+        split_store(make_store(subjects=1), "xview")
+
+
+@pytest.mark.parametrize(("present", "message"), [((1, 2), "no clips to test"), ((3,), "no clips to train on")])
+def test_a_protocol_that_leaves_a_side_empty(make_store, present, message):
+    with pytest.raises(DataError, match=message):
+        split_store(make_store(cameras=present), "xview")
+
+
+def test_one_training_camera_has_no_other_to_look_in(make_store):
+    """Without a second camera, cross-view validation has an empty gallery: an error, in one line, at once."""
+    with pytest.raises(DataError, match="camera"):
+        split_store(make_store(cameras=(1, 3)), "xview")
+
+
+def test_the_real_clips(nw_ucla_store):
+    """1,020 clips of cameras 1 and 2 answer for 464 of camera 3; 3 of 10 subjects are held out."""
+    store = nw_ucla_store
+    name, split = split_store(store)
+    assert name == "xview"
+    assert [(len(part.gallery_N), len(part.query_N)) for part in split.test] == [(1020, 464)]
+    queries = sum(len(part.query_N) for part in split.validation)
+    assert len(split.pretrain_N) + queries == 1020
+    assert len(subjects(store, split.pretrain_N)) == 7

@@ -1,0 +1,235 @@
+"""The file on disk: what goes in comes out, nothing is copied, and no broken file is taken for a whole one."""
+
+import os
+import re
+import resource
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from cmd_tune.data.layouts import LAYOUTS
+from cmd_tune.data.store import Clip, open_store, write_store
+from cmd_tune.errors import CmdTuneError, DataError
+
+KINECT = LAYOUTS["kinect-20"]
+
+
+def clips(lengths=(5, 1, 17, 3), layout=KINECT, bodies=1):
+    random = np.random.default_rng(0)
+    return [
+        Clip(
+            name=f"clip é{index} of {length} frames",
+            joints_TVCP=random.normal(size=(length, len(layout.joints), 3, bodies)).astype(np.float32),
+            label=index % 3,
+            subject=40 + index,
+            camera=index + 1,
+            setup=17 - index,
+        )
+        for index, length in enumerate(lengths)
+    ]
+
+
+def write(path, clips, layout=KINECT):
+    write_store(path, clips, dataset="synthetic", layout=layout, normalization="2s-agcn")
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "tiny.arrow"
+    write(path, clips())
+    return path
+
+
+@pytest.mark.parametrize(("layout", "bodies"), [("kinect-20", 1), ("ntu-25", 2)])
+def test_round_trip(tmp_path, layout, bodies):
+    written = clips(layout=LAYOUTS[layout], bodies=bodies)
+    write(tmp_path / "a.arrow", iter(written), LAYOUTS[layout])
+    store = open_store(tmp_path / "a.arrow")
+    assert len(store) == len(written)
+    assert (store.dataset, store.normalization, store.bodies) == ("synthetic", "2s-agcn", bodies)
+    assert store.layout is LAYOUTS[layout]
+    assert store.frame_shape() == (len(LAYOUTS[layout].joints), 3, bodies)
+    assert store.width == len(LAYOUTS[layout].joints) * 3 * bodies
+    assert store.classes == 3
+    assert store.names == [clip.name for clip in written]
+    for key in ("label", "subject", "camera", "setup"):
+        assert getattr(store, f"{key}_N").tolist() == [getattr(clip, key) for clip in written], key
+    for clip, start, length in zip(written, store.start_N.tolist(), store.length_N.tolist(), strict=True):
+        rows_TX = store.rows_FX[start : start + length]
+        assert np.array_equal(rows_TX.reshape(length, *store.frame_shape()).numpy(), clip.joints_TVCP)
+
+
+def test_nothing_is_padded(path):
+    store = open_store(path)
+    assert store.length_N.tolist() == [5, 1, 17, 3]
+    assert store.start_N.tolist() == [0, 5, 6, 23]
+    assert store.rows_FX.shape == (26, 60)
+    assert store.rows_FX.is_contiguous()
+
+
+def mapped_file(address: int) -> str | None:
+    """The file whose read-only mapping holds an address of this process: one copy for all, the page cache's."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, rights, _, _, _, *name = line.split(maxsplit=5)
+        first, last = (int(end, 16) for end in span.split("-"))
+        if first <= address < last:
+            return name[0] if name and "w" not in rights else None
+    return None
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no /proc/self/maps here")
+def test_rows_are_the_file_itself(path):
+    """Not a copy: both ends of the tensor lie in a mapping of the file, each time it is opened."""
+    for store in (open_store(path), open_store(path)):
+        last = store.rows_FX.data_ptr() + 4 * store.rows_FX.numel() - 1
+        assert mapped_file(store.rows_FX.data_ptr()) == str(path)
+        assert mapped_file(last) == str(path)
+
+
+def test_rows_outlive_what_opened_them(path):
+    rows_FX = open_store(path).rows_FX
+    expected = np.concatenate([clip.joints_TVCP.reshape(-1, 60) for clip in clips()])
+    assert np.array_equal(rows_FX.numpy(), expected)
+
+
+def test_two_opens_see_one_file(path):
+    """A byte changed on disk is seen through both: there is one copy of the data, the page cache's."""
+    first, second = open_store(path), open_store(path)
+    content = path.read_bytes()
+    marker = clips()[2].joints_TVCP[0, 0, 0].tobytes()
+    assert content.count(marker) == 1
+    with path.open("r+b") as file:
+        file.seek(content.index(marker))
+        file.write(np.float32(123).tobytes())
+    assert first.rows_FX[6, 0] == second.rows_FX[6, 0] == 123
+
+
+def test_a_path_stays_valid_in_another_folder(path, monkeypatch):
+    monkeypatch.chdir(path.parent)
+    assert open_store(Path(path.name)).path == path
+
+
+def refused(path: Path) -> str:
+    """The one line that opening a file ends with; it names the file."""
+    with pytest.raises(DataError) as caught:
+        open_store(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message
+
+
+def test_missing(tmp_path):
+    assert "no such file" in refused(tmp_path / "none.arrow")
+
+
+def test_a_folder(tmp_path):
+    refused(tmp_path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
+def test_truncated(path, share):
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    assert "not a whole Arrow file" in refused(path)
+
+
+def test_text(tmp_path):
+    path = tmp_path / "notes.arrow"
+    path.write_text("label,subject\n1,2\n" * 50)
+    assert "not a whole Arrow file" in refused(path)
+
+
+def write_table(path, columns, metadata=None):
+    table = pa.table(columns).replace_schema_metadata(metadata)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def test_another_programs_arrow_file(tmp_path):
+    write_table(tmp_path / "foreign.arrow", {"x": [1, 2, 3]})
+    assert "not one that 'cmd_tune ingest' wrote" in refused(tmp_path / "foreign.arrow")
+
+
+def test_another_programs_arrow_file_without_rows(tmp_path):
+    write_table(tmp_path / "foreign.arrow", {"x": pa.array([], pa.int32())})
+    assert "not one that 'cmd_tune ingest' wrote" in refused(tmp_path / "foreign.arrow")
+
+
+def rewrite(path, **changes):
+    """The same file with other metadata."""
+    with pa.ipc.open_file(str(path)) as reader:
+        table = reader.read_all()
+    metadata = {**table.schema.metadata, **{f"cmd_tune.{key}".encode(): value for key, value in changes.items()}}
+    write_table(path, {name: table[name] for name in table.column_names}, metadata)
+
+
+def test_another_schema_version(path):
+    rewrite(path, schema=b"999")
+    assert "schema version 999" in refused(path)
+
+
+def test_another_layout(path):
+    rewrite(path, layout=b"kinect-32")
+    assert re.search(r"'kinect-32'.*kinect-20", refused(path))
+
+
+def folder_of(path):
+    return {entry.name: entry.read_bytes() for entry in path.parent.iterdir()}
+
+
+def test_a_failed_write_leaves_nothing_behind(tmp_path):
+    """Clips that fail half-way: the folder stays empty."""
+
+    def failing():
+        yield from clips()
+        raise DataError("a10_s01_e01_v01.json: broken")
+
+    with pytest.raises(DataError, match="broken"):
+        write(tmp_path / "a.arrow", failing())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_named_and_leaves_what_was_there(path):
+    """The limit on file size stands in for the disk's: the system refuses to write on."""
+    before = folder_of(path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(CmdTuneError, match=re.escape(f"{path}: cannot be written")) as caught:
+            write(path, clips(lengths=(200, 300)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(caught.value)
+    assert folder_of(path) == before
+
+
+def test_a_folder_that_cannot_be_made_is_named(path):
+    inside = path / "deeper" / "b.arrow"
+    with pytest.raises(CmdTuneError, match=re.escape(f"{inside}: cannot be written")):
+        write(inside, clips())
+
+
+def test_writing_again_replaces_the_file_and_not_what_is_open(path):
+    """A store that is open stays what it was: the new file has another inode."""
+    before, inode = open_store(path), os.stat(path).st_ino
+    write(path, [replace(clip, joints_TVCP=-clip.joints_TVCP) for clip in clips()])
+    assert os.stat(path).st_ino != inode
+    assert torch.equal(open_store(path).rows_FX, -before.rows_FX)
+
+
+@pytest.mark.parametrize(
+    ("layout", "bodies"),
+    [("ntu-25", 1), ("kinect-20", 2)],
+    ids=["other joints", "other bodies"],
+)
+def test_clips_of_two_shapes_are_refused(tmp_path, layout, bodies):
+    """Frames of another width would be read as frames of the first clip's, all coordinates shifted."""
+    mixed = [*clips(lengths=(4,)), *clips(lengths=(12,), layout=LAYOUTS[layout], bodies=bodies)]
+    with pytest.raises(DataError, match=re.escape(mixed[1].name)):
+        write(tmp_path / "a.arrow", mixed)
+    assert not list(tmp_path.iterdir())

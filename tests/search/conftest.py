@@ -1,0 +1,47 @@
+"""What the tests of the search floor share: space files, books, a search from the command line."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cmd_tune.config import Settings
+from cmd_tune.search.space import Space, load_space
+from cmd_tune.search.study import Book
+
+SPACE = {
+    "method": "tpe",
+    "metric": {"name": "val/knn/fused", "goal": "maximize"},
+    "parameters": {
+        "teacher_temperature": {"distribution": "log_uniform_values", "min": 0.01, "max": 0.2},
+        "student_temperature": {"distribution": "log_uniform_values", "min": 0.05, "max": 1.0},
+    },
+    "points_to_evaluate": [{"teacher_temperature": 0.05, "student_temperature": 0.1}],
+    "budget": {"trials": 4},
+}
+
+
+@pytest.fixture
+def make_space(tmp_path: Path) -> Callable[..., Space]:
+    """Writes a space file and reads it: the temperatures, with top-level keys changed; None leaves a key out."""
+
+    def make(**changes: object) -> Space:
+        content = {key: value for key, value in {**SPACE, **changes}.items() if value is not None}
+        path = tmp_path / "space.yaml"
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+        return load_space(path)
+
+    return make
+
+
+@pytest.fixture
+def open_book(tmp_path: Path, tiny: Callable[..., Settings]) -> Callable[..., Book]:
+    """Opens the book of the search in tmp_path / "search", the same one each time."""
+
+    def make(space: Space, trials: int = 4, **settings: object) -> Book:
+        folder = tmp_path / "search"
+        folder.mkdir(exist_ok=True)
+        return Book(folder, space, tiny(**settings), "quick", trials)
+
+    return make

@@ -1,0 +1,56 @@
+"""Trials laid over CPUs and GPUs."""
+
+import pytest
+
+from cmd_tune.errors import UsageError
+from cmd_tune.search.machine import Machine, Node, plan_machine
+
+
+def plan(*nodes, workers=1, gpus=0.0, trials=12, concurrent=None):
+    return plan_machine(
+        [Node(*node) for node in nodes], workers=workers, gpus=gpus, trials=trials, concurrent=concurrent
+    )
+
+
+@pytest.mark.parametrize(
+    ("nodes", "options", "expected"),
+    [
+        ([(2, 0)], {}, Machine(1, 1.0, 0.0, 1, 2)),  # a laptop
+        ([(16, 0)], {}, Machine(1, 5.33, 0.0, 5, 3)),  # a quarter of 12 trials at once, all CPUs used
+        ([(16, 0)], {"trials": 100}, Machine(1, 1.0, 0.0, 1, 16)),
+        ([(16, 0)], {"concurrent": 4}, Machine(1, 4.0, 0.0, 4, 4)),
+        ([(2, 0)], {"concurrent": 4}, Machine(1, 0.5, 0.0, 1, 4)),  # asked for: shares of a CPU
+        ([(2, 0)], {"workers": 2}, Machine(2, 0.99, 0.0, 1, 1)),  # the driver's hundredth is left free
+        ([(2, 0)], {"workers": 4}, Machine(4, 0.49, 0.0, 1, 1)),
+        ([(1, 0)], {"trials": 1}, Machine(1, 1.0, 0.0, 1, 1)),
+        ([(16, 1)], {"gpus": 0.5, "trials": 24}, Machine(1, 8.0, 0.5, 8, 2)),
+        ([(32, 4), (32, 4)], {"gpus": 1.0, "workers": 4, "trials": 24}, Machine(4, 7.99, 1.0, 8, 2)),
+        ([(4, 0), (2, 0)], {"concurrent": 3}, Machine(1, 2.0, 0.0, 2, 3)),  # a worker does not straddle nodes
+        ([(3, 0), (3, 0)], {"concurrent": 4}, Machine(1, 1.5, 0.0, 1, 4)),
+    ],
+)
+def test_layout(nodes, options, expected):
+    assert plan(*nodes, **options) == expected
+
+
+@pytest.mark.parametrize(
+    ("nodes", "options", "what"),
+    [
+        ([(16, 0)], {"gpus": 1.0}, "1 workers with 1 GPU each do not fit on 0 GPUs"),
+        ([(16, 1)], {"gpus": 1.0, "workers": 2}, "2 workers with 1 GPU each do not fit on 1 GPUs"),
+        ([(16, 1)], {"gpus": 0.6, "concurrent": 2}, "2 workers with 0.6 GPU each do not fit on 1 GPUs"),
+    ],
+)
+def test_what_would_wait_for_ever_is_refused(nodes, options, what):
+    with pytest.raises(UsageError, match=what):
+        plan(*nodes, **options)
+
+
+def test_every_layout_fits_its_nodes():
+    for cpus in (1, 2, 3, 4, 7, 16):
+        for workers in (1, 2, 3, 5):
+            for concurrent in (1, 2, 3, 4):
+                machine = plan((cpus, 0), workers=workers, concurrent=concurrent)
+                driver = 0.01 if workers > 1 else 0
+                assert concurrent * (workers * machine.cpus + driver) <= cpus + 1e-9
+                assert machine.cpus > 0

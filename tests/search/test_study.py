@@ -1,0 +1,226 @@
+"""The book of a search: what comes next, what is entered, what another process finds."""
+
+import time
+
+import pytest
+from optuna.trial import TrialState
+
+from cmd_tune.errors import CmdTuneError
+from cmd_tune.search.study import State
+
+
+def record(epoch, value=None):
+    return {"epoch": epoch, "loss/total": 1.0 / epoch} | ({} if value is None else {"val/knn/fused": value})
+
+
+def play(book, entry, values, start=1):
+    """Enter one epoch a value; stops where the book says so. Returns the epochs entered."""
+    for epoch, value in enumerate(values, start):
+        book.record(entry, record(epoch, value))
+        if book.should_stop(entry):
+            return epoch
+    return start + len(values) - 1
+
+
+def states(book):
+    """Optuna's own account, by index; rejected suggestions left out."""
+    trials = book._study.get_trials(deepcopy=False)
+    return {t.user_attrs["index"]: t.state for t in trials if "index" in t.user_attrs}
+
+
+def test_the_start_point_comes_first_and_the_budget_ends_it(make_space, open_book):
+    book = open_book(make_space(), trials=3)
+    entries = [book.next() for _ in range(3)]
+    assert entries[0].values == {"teacher_temperature": 0.05, "student_temperature": 0.1}
+    assert [entry.index for entry in entries] == [0, 1, 2]
+    assert len({tuple(entry.values.values()) for entry in entries}) == 3
+    assert book.next() is None
+
+
+def test_the_same_seed_suggests_the_same_trials_and_another_seed_others(make_space, open_book, tmp_path):
+    values = []
+    for seed in (0, 0, 1):
+        book = open_book(make_space(), trials=3, seed=seed)
+        values.append([book.next().values for _ in range(3)])
+        (tmp_path / "search" / "study.db").unlink()
+    assert values[0] == values[1]
+    assert values[0][0] == values[2][0]  # the start point
+    assert values[0][1:] != values[2][1:]
+
+
+def test_no_suggestion_breaks_a_constraint(make_space, open_book):
+    space = make_space(
+        method="random",
+        parameters={"queue_size": {"values": [16, 32, 64, 128]}, "topk": {"values": [16, 32, 64, 128]}},
+        constraints=["topk <= queue_size"],
+        points_to_evaluate=None,
+    )
+    book = open_book(space, trials=100)
+    pairs = []
+    while (entry := book.next()) is not None:
+        pairs.append((entry.values["topk"], entry.values["queue_size"]))
+    # All ten pairs that are allowed, each once; then there is nothing left to try.
+    assert sorted(pairs) == [(t, q) for t in (16, 32, 64, 128) for q in (16, 32, 64, 128) if t <= q]
+
+
+def test_a_space_that_cannot_meet_its_constraints_says_so(make_space, open_book):
+    space = make_space(
+        parameters={"learning_rate": {"min": 0.001, "max": 0.01}, "weight_decay": {"min": 0.0001, "max": 0.001}},
+        constraints=["weight_decay > 10 * learning_rate"],
+        points_to_evaluate=None,
+    )
+    with pytest.raises(CmdTuneError, match=r"constraints: 200 suggestions in a row broke them"):
+        open_book(space).next()
+
+
+def test_a_grid_is_run_whole_and_in_order(make_space, open_book):
+    space = make_space(
+        method="grid",
+        parameters={"teacher_temperature": {"values": [0.01, 0.05]}, "key_momentum": {"values": [0.9, 0.99, 0.999]}},
+        points_to_evaluate=None,
+        budget=None,
+    )
+    book = open_book(space, trials=6)
+    cells = [tuple(book.next().values.values()) for _ in range(6)]
+    assert cells == [(t, m) for t in (0.01, 0.05) for m in (0.9, 0.99, 0.999)]
+    assert book.next() is None
+
+
+def test_ends_are_told_to_optuna_as_what_they_are(make_space, open_book):
+    book = open_book(make_space())
+    finished, stopped, failed = (book.next() for _ in range(3))
+    play(book, finished, [10, 20, 30])  # the tiny settings have three epochs
+    book.end(finished)
+    play(book, stopped, [10])
+    book.end(stopped)
+    play(book, failed, [50])
+    book.end(failed, failure="the loss is nan in epoch 2")
+    assert [entry.state for entry in (finished, stopped, failed)] == [State.FINISHED, State.STOPPED, State.FAILED]
+    assert states(book) == {0: TrialState.COMPLETE, 1: TrialState.PRUNED, 2: TrialState.FAIL}
+    assert book._study.best_value == 30
+    assert [entry.index for entry in book.ranked()] == [0, 1]  # a failed trial has no rank, whatever it once had
+    assert [entry.index for entry in book.finalists(3)] == [0]  # only a last epoch is a result
+
+
+def test_minimising_ranks_the_other_way_round(make_space, open_book):
+    book = open_book(make_space(metric={"name": "loss/total", "goal": "minimize"}))
+    for loss in (3.0, 1.0, 2.0):
+        entry = book.next()
+        for epoch in (1, 2, 3):
+            book.record(entry, {"epoch": epoch, "loss/total": loss})
+        book.end(entry)
+    assert [entry.index for entry in book.ranked()] == [1, 2, 0]
+    assert book._study.best_value == 1.0
+
+
+def test_an_epoch_is_entered_once(make_space, open_book):
+    book = open_book(make_space())
+    entry = book.next()
+    assert [book.record(entry, record(epoch, epoch)) for epoch in (1, 2, 1, 2, 3)] == [True, True, False, False, True]
+    assert [line["epoch"] for line in entry.history] == [1, 2, 3]
+    assert (entry.folder / "history.jsonl").read_text().count("\n") == 3
+
+
+def test_a_finished_trial_without_the_metric_has_failed(make_space, open_book):
+    book = open_book(make_space())
+    entry = book.next()
+    play(book, entry, [None, None, None])
+    book.end(entry)
+    assert entry.state is State.FAILED
+    assert entry.reason == "it never reported val/knn/fused"
+
+
+def test_another_process_finds_everything_and_goes_on_with_what_was_running(make_space, open_book):
+    space = make_space()
+    book = open_book(space)
+    done, running = book.next(), book.next()
+    play(book, done, [1, 2, 3])
+    book.end(done)
+    book.record_test(done, {"test/knn/fused": 77.5})
+    play(book, running, [4, 5])
+    del book  # as a kill would leave it: nothing closed
+
+    again = open_book(space)
+    assert again.entries[0].state is State.FINISHED
+    assert again.entries[0].history == done.history
+    assert again.entries[0].test_scores == {"test/knn/fused": 77.5}
+    first = again.next()
+    assert (first.index, first.values, first.epoch) == (1, running.values, 2)
+    assert [again.record(first, record(epoch, 6)) for epoch in (1, 2, 3)] == [False, False, True]
+    again.end(first)
+    later = [again.next(), again.next()]
+    assert [entry.index for entry in later] == [2, 3]
+    assert again.next() is None
+    assert states(again) == {
+        0: TrialState.COMPLETE, 1: TrialState.COMPLETE, 2: TrialState.RUNNING, 3: TrialState.RUNNING,
+    }  # fmt: skip
+    values = [tuple(entry.values.values()) for entry in again.entries.values()]
+    assert len(set(values)) == 4  # a reopened sampler does not repeat its first draws
+
+
+def test_what_a_kill_left_between_history_and_optuna_is_made_up_for(make_space, open_book):
+    space = make_space()
+    book = open_book(space)
+    entry = book.next()
+    play(book, entry, [4])
+    history = entry.folder / "history.jsonl"
+    whole = history.read_text()
+    history.write_text(whole + '{"epoch": 2, "val/knn/fused": 5.0}\n' + '{"epoch": 3, "val/kn')  # cut short
+
+    again = open_book(space)
+    assert [line["epoch"] for line in again.entries[0].history] == [1, 2]
+    assert again._study.trials[0].intermediate_values == {1: 4.0, 2: 5.0}
+    again.record(again.next(), record(3, 6.0))
+    assert [line["epoch"] for line in open_book(space).entries[0].history] == [1, 2, 3]
+
+
+def test_a_start_point_that_was_asked_for_but_never_entered_waits_again(make_space, open_book):
+    space = make_space()
+    book = open_book(space)
+    book._study.ask(space.distributions())  # killed here, before the book had it
+    again = open_book(space)
+    entry = again.next()
+    assert (entry.index, entry.values) == (0, {"teacher_temperature": 0.05, "student_temperature": 0.1})
+
+
+def test_asha_keeps_the_best_third_of_each_rung(make_space, open_book):
+    space = make_space(early_terminate={"type": "asha", "grace_period": 2, "reduction_factor": 3}, method="random")
+    book = open_book(space, trials=9, epochs=8)
+    last = {}
+    for value in (50, 40, 60, 55, 70, 10, 80, 65, 90):
+        entry = book.next()
+        last[value] = play(book, entry, [value] * 8)
+        book.end(entry)
+    # By hand: rungs at epochs 2 and 6. Of the n values that came to a rung so far, the best ⌊n/3⌋ (at least one) go on.
+    assert last == {50: 8, 40: 2, 60: 8, 55: 2, 70: 8, 10: 2, 80: 8, 65: 2, 90: 8}
+    assert [entry.state for entry in book.entries.values()].count(State.STOPPED) == 4
+
+
+def test_asha_remembers_its_rungs_across_processes(make_space, open_book):
+    space = make_space(early_terminate={"type": "asha", "grace_period": 1, "reduction_factor": 2}, method="random")
+    book = open_book(space, trials=3)
+    play(book, first := book.next(), [90, 90, 90])
+    book.end(first)
+    again = open_book(space, trials=3)
+    assert play(again, again.next(), [10, 10, 10]) == 1
+
+
+def test_time_ends_running_trials_and_starts_no_more(make_space, open_book):
+    book = open_book(make_space(budget={"trials": 4, "time": 0.2}))
+    entry = book.next()
+    book.record(entry, record(1, 10))
+    assert not book.should_stop(entry)
+    time.sleep(0.25)
+    assert book.should_stop(entry)
+    assert book.next() is None
+    book.record(entry, record(2, 10))
+    book.record(entry, record(3, 10))
+    assert not book.should_stop(entry)  # it is at its last epoch: finished, not stopped
+
+
+def test_values_that_make_no_settings_are_named(make_space, open_book):
+    book = open_book(make_space())
+    entry = book.next()
+    entry.values["topk"] = 21  # the tiny bank has 20 rows
+    with pytest.raises(CmdTuneError, match=r"trial-000: topk 21 exceeds queue_size 20"):
+        book.settings_of(entry)

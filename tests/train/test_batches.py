@@ -1,0 +1,105 @@
+"""Which clips a batch holds, in which order, and that its two views are two."""
+
+import numpy as np
+import pytest
+import torch
+
+from cmd_tune.data.augment import keyed_generator
+from cmd_tune.data.layouts import LAYOUTS
+from cmd_tune.data.store import Clip, open_store, write_store
+
+CLIPS = 30
+
+
+@pytest.fixture
+def numbered(tmp_path):
+    """Clips that show who they are: every coordinate of clip n is n + 1, in each of its 1 to 7 frames."""
+    clips = [
+        Clip(f"clip {n}", np.full((1 + n % 7, 20, 3, 1), n + 1, dtype=np.float32), label=0, subject=n)
+        for n in range(CLIPS)
+    ]
+    write_store(tmp_path / "n.arrow", clips, dataset="synthetic", layout=LAYOUTS["kinect-20"], normalization="none")
+    return open_store(tmp_path / "n.arrow")
+
+
+@pytest.fixture
+def plain(tiny):
+    """Settings under which a view keeps its numbers: no shear, no corruption."""
+    return lambda **changes: tiny(modalities=("joint",), topk=1, shear_range=0, corrupted_share=0, **changes)
+
+
+def clips_of(view_MBTX):
+    """Which clip each sample is; all its numbers say so."""
+    numbers_B = view_MBTX[0, :, 0, 0]
+    torch.testing.assert_close(view_MBTX[0], numbers_B[:, None, None].expand_as(view_MBTX[0]))
+    return (numbers_B.round().long() - 1).tolist()
+
+
+def epoch_order(batches, epoch):
+    return [clips_of(query) for query, _ in batches.epoch(epoch)]
+
+
+def test_an_epoch_sees_each_clip_at_most_once_and_drops_an_incomplete_batch(numbered, plain, worker):
+    chosen = np.arange(3, CLIPS)
+    batches = worker.make_batches(plain(), numbered, chosen)
+    order = epoch_order(batches, 1)
+    assert len(order) == len(batches) == 27 // 8
+    seen = [clip for batch in order for clip in batch]
+    assert len(set(seen)) == len(seen) == 24
+    assert set(seen) <= set(chosen)
+
+
+def test_every_clip_is_dropped_in_some_epoch_and_none_always(numbered, plain, worker):
+    batches = worker.make_batches(plain(batch_size=28), numbered, np.arange(CLIPS))
+    dropped = [set(range(CLIPS)) - set(epoch_order(batches, epoch)[0]) for epoch in range(1, 9)]
+    assert {len(clips) for clips in dropped} == {2}
+    assert len(set.union(*dropped)) > 8
+    assert not set.intersection(*dropped)
+
+
+def test_both_views_are_of_the_same_clips(numbered, plain, worker):
+    for query, key in worker.make_batches(plain(), numbered, np.arange(CLIPS)).epoch(1):
+        assert clips_of(query) == clips_of(key)
+
+
+def test_order_is_keyed_by_seed_and_epoch(numbered, plain, worker):
+    batches = worker.make_batches(plain(), numbered, np.arange(CLIPS))
+    again = worker.make_batches(plain(), numbered, np.arange(CLIPS))
+    other = worker.make_batches(plain(seed=1), numbered, np.arange(CLIPS))
+    assert epoch_order(batches, 2) == epoch_order(again, 2) == epoch_order(batches, 2)
+    assert epoch_order(batches, 1) != epoch_order(batches, 2)
+    assert epoch_order(batches, 1) != epoch_order(other, 1)
+
+
+def test_views_are_drawn_anew_each_time(tiny, tiny_store, worker):
+    """Query and key, each step and each epoch: no stream repeats."""
+    batches = worker.make_batches(tiny(batch_size=36), tiny_store)
+    (one,), (two,) = batches.epoch(1), batches.epoch(2)
+    by_clip = []
+    for epoch, views in ((1, one), (2, two)):
+        order = torch.randperm(36, generator=keyed_generator(0, "order", epoch))
+        by_clip += [view[:, order.argsort()] for view in views]
+    for i, a in enumerate(by_clip):
+        for b in by_clip[i + 1 :]:
+            same_B = (a == b).flatten(2).all(2).all(0)
+            assert not same_B.any()
+
+
+def test_clips_of_one_frame(numbered, tiny, worker):
+    """They have no motion, and break nothing."""
+    one_frame = np.flatnonzero(numbered.length_N.numpy() == 1)
+    settings = tiny(batch_size=len(one_frame), modalities=("joint", "motion"))
+    for query, key in worker.make_batches(settings, numbered, one_frame).epoch(1):
+        for view in (query, key):
+            assert torch.isfinite(view).all()
+            assert not view[1].any()
+            assert view[0].any()
+
+
+def test_shapes(tiny, tiny_store, make_store, worker):
+    query, key = next(worker.make_batches(tiny(frames=5), tiny_store).epoch(1))
+    assert query.shape == key.shape == (3, 8, 5, 60)
+    two_bodies = make_store(layout="ntu-25", bodies=2)
+    query, _ = next(worker.make_batches(tiny(modalities=("bone",), topk=1), two_bodies).epoch(1))
+    assert query.shape == (1, 8, 8, 150)
+    assert query.dtype == torch.float32

@@ -1,0 +1,117 @@
+"""The number of workers does not matter: one process against two and four that talk over gloo."""
+
+import shutil
+
+import pytest
+import torch
+
+SINGLE = 1
+WORKERS = (2, 4)
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def runs(tiny):
+    """Banks of 20 rows and batches of 8: the pointer wraps within a batch."""
+    sgd = tiny(optimizer="sgd", learning_rate=0.05, schedule="step", step_epoch=2)
+    return {"sgd": sgd, "adamw": tiny(optimizer="adamw", learning_rate=0.002)}
+
+
+@pytest.fixture(scope="module")
+def outcomes(tiny_store, runs, worker, run_jobs, tmp_path_factory):
+    """Number of workers → run → the outcome of each rank."""
+    alone = tmp_path_factory.mktemp("one")
+    found = {SINGLE: {name: [worker.outcome(settings, tiny_store, alone / name)] for name, settings in runs.items()}}
+
+    # One process stops after the first epoch; two and four take its checkpoint up.
+    def stop(record):
+        if record["epoch"] == 1:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        worker.train(runs["sgd"], tiny_store, alone / "resumed", stop)
+    found[SINGLE]["resumed"] = found[SINGLE]["sgd"]
+
+    uneven = runs["sgd"].model_copy(update={"batch_size": 9})
+    jobs = []
+    for workers in WORKERS:
+        folder = tmp_path_factory.mktemp(f"workers-{workers}")
+        shutil.copytree(alone / "resumed", folder / "resumed")
+        jobs.append({
+            "folder": folder,
+            "store": tiny_store,
+            "runs": {**runs, "resumed": runs["sgd"], "uneven": uneven},
+            "workers": workers,
+        })  # fmt: skip
+    assert run_jobs(*jobs) == [[0] * workers for workers in WORKERS]
+    for job in jobs:
+        found[job["workers"]] = {
+            name: [torch.load(job["folder"] / f"{name}-{rank}.pt", weights_only=True) for rank in range(job["workers"])]
+            for name in job["runs"]
+        }
+    return found
+
+
+@pytest.fixture(params=WORKERS, ids=lambda workers: f"{workers} workers")
+def workers(request):
+    return request.param
+
+
+@pytest.fixture(params=["sgd", "adamw", "resumed"])
+def name(request):
+    return request.param
+
+
+def test_losses_and_scores_of_every_epoch(outcomes, workers, name):
+    (alone,) = outcomes[SINGLE][name]
+    for together in outcomes[workers][name]:
+        assert len(together["records"]) == 3
+        for one, several in zip(alone["records"], together["records"], strict=True):
+            assert set(one) == set(several)
+            for key in set(one) - {"seconds"}:
+                assert several[key] == pytest.approx(one[key], rel=2e-5), (one["epoch"], key)
+
+
+def test_weights_banks_and_running_statistics(outcomes, workers, name):
+    (alone,) = outcomes[SINGLE][name]
+    together = outcomes[workers][name][0]
+    assert set(alone["state"]) == set(together["state"])
+    for key, value in alone["state"].items():
+        torch.testing.assert_close(
+            together["state"][key], value, rtol=1e-4, atol=5e-5, msg=lambda m, k=key: f"{k}: {m}"
+        )
+
+
+def test_every_worker_holds_the_same_state(outcomes, workers, name):
+    first, *others = outcomes[workers][name]
+    for other in others:
+        for key, value in first["state"].items():
+            assert torch.equal(other["state"][key], value), key
+        assert [{**r, "seconds": 0} for r in other["records"]] == [{**r, "seconds": 0} for r in first["records"]]
+
+
+def test_shared_features_come_back_whole(outcomes, workers, name):
+    """24 clips in blocks of 5: with four workers, one has two blocks and three have one."""
+    (alone,) = outcomes[SINGLE][name]
+    for together in outcomes[workers][name]:
+        torch.testing.assert_close(together["features"], alone["features"], rtol=1e-4, atol=2e-5)
+
+
+def test_views_are_slices_of_one_global_batch(outcomes, workers):
+    """Same clips, in the same order, augmented the same way, to the bit."""
+    (alone,) = outcomes[SINGLE]["sgd"]
+    ranks = outcomes[workers]["sgd"]
+    assert len(alone["views"]) == 4
+    for step, whole in enumerate(alone["views"]):
+        parts = [rank["views"][step] for rank in ranks]
+        assert {part.shape[2] for part in parts} == {8 // workers}
+        assert torch.equal(torch.cat(parts, dim=2), whole)
+
+
+def test_a_batch_that_does_not_divide_is_refused_by_every_worker(outcomes, workers):
+    for rank in outcomes[workers]["uneven"]:
+        assert rank["error"].startswith("UsageError: batch_size 9")
+        assert f"the {workers} workers" in rank["error"]

@@ -1,0 +1,246 @@
+"""Stopped and resumed, a run ends where one that never stopped does: to the bit."""
+
+import resource
+import shutil
+from itertools import product
+
+import pytest
+import torch
+
+from cmd_tune.errors import CmdTuneError, DataError, UsageError
+from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
+from cmd_tune.train.loop import CHECKPOINT
+
+EPOCHS = 4
+SETTINGS = {
+    "adamw, cosine": {"optimizer": "adamw", "learning_rate": 0.003},
+    "sgd, step": {"optimizer": "sgd", "learning_rate": 0.05, "schedule": "step", "step_epoch": 2},
+    "bfloat16": {"optimizer": "sgd", "learning_rate": 0.05, "precision": "bfloat16"},
+}
+FIRST = "adamw, cosine"
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_after(epoch):
+    def report(record):
+        if record["epoch"] == epoch:
+            raise Stopped
+
+    return report
+
+
+def without_times(history):
+    return [{key: value for key, value in record.items() if key != "seconds"} for record in history]
+
+
+def differences(a, b, path=""):
+    """Where two nests of dicts, lists and tensors differ in a bit; the seconds that epochs took are no state."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = (set(a) | set(b)) - {"seconds"}
+        return [d for key in sorted(keys, key=str) for d in differences(a.get(key), b.get(key), f"{path}/{key}")]
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
+        return [d for index, (x, y) in enumerate(zip(a, b, strict=True)) for d in differences(x, y, f"{path}/{index}")]
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return [] if a.dtype == b.dtype and torch.equal(a, b) else [path]
+    return [] if type(a) is type(b) and a == b else [path]
+
+
+@pytest.fixture(scope="module")
+def settings(tiny):
+    return {name: tiny(epochs=EPOCHS, **changes) for name, changes in SETTINGS.items()}
+
+
+@pytest.fixture(scope="module")
+def unbroken(settings, tiny_store, worker, tmp_path_factory):
+    """Name → the final state of a run that nobody stopped, and what it reported."""
+    finished = {}
+    for name, values in settings.items():
+        folder, reported = tmp_path_factory.mktemp("unbroken"), []
+        pretrainer = worker.train(values, tiny_store, folder, reported.append)
+        finished[name] = (folder, load_checkpoint(folder / CHECKPOINT), pretrainer.state_dict(), reported)
+    return finished
+
+
+def test_a_checkpoint_holds_all_of_the_state(unbroken, settings):
+    _, checkpoint, state, reported = unbroken[FIRST]
+    assert not differences(checkpoint["pretrainer"], state)
+    assert without_times(checkpoint["history"]) == without_times(reported)
+    assert checkpoint["settings"] == settings[FIRST].model_dump(mode="json")
+    assert [record["epoch"] for record in reported] == [1, 2, 3, 4]
+    parameters = checkpoint["optimizer"]["param_groups"][0]["params"]
+    assert set(checkpoint["optimizer"]["state"]) == set(parameters)
+    pointer = EPOCHS * 4 * 8 % 20  # 4 epochs of 4 batches of 8, bank of 20
+    assert checkpoint["pretrainer"]["banks.pointer"].item() == pointer
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_stopped_after_an_epoch(unbroken, settings, tiny_store, worker, tmp_path, name, epoch):
+    with pytest.raises(Stopped):
+        worker.train(settings[name], tiny_store, tmp_path, stop_after(epoch))
+    assert len(load_checkpoint(tmp_path / CHECKPOINT)["history"]) == epoch
+    reported = []
+    pretrainer = worker.train(settings[name], tiny_store, tmp_path, reported.append)
+    _, checkpoint, state, all_reported = unbroken[name]
+    assert not differences(load_checkpoint(tmp_path / CHECKPOINT), checkpoint)
+    assert not differences(pretrainer.state_dict(), state)
+    assert without_times(reported) == without_times(all_reported)
+
+
+def test_stopped_between_checkpoints(unbroken, settings, tiny_store, worker, tmp_path):
+    """A checkpoint every second epoch, stopped after the third: the third is run again, to the same numbers."""
+    every_second = settings[FIRST].model_copy(update={"checkpoint_every": 2})
+    first, second = [], []
+
+    def report(record):
+        first.append(record)
+        stop_after(3)(record)
+
+    with pytest.raises(Stopped):
+        worker.train(every_second, tiny_store, tmp_path, report)
+    assert [r["epoch"] for r in load_checkpoint(tmp_path / CHECKPOINT)["history"]] == [1, 2]
+    pretrainer = worker.train(every_second, tiny_store, tmp_path, second.append)
+    assert not differences(pretrainer.state_dict(), unbroken[FIRST][2])
+    assert without_times(second[:3]) == without_times(first)
+
+
+def test_history_is_reported_again_in_order(settings, tiny_store, worker, tmp_path):
+    """Whoever listens after a resume has every epoch once; those of the checkpoint come first, word for word."""
+    with pytest.raises(Stopped):
+        worker.train(settings[FIRST], tiny_store, tmp_path, stop_after(2))
+    kept = load_checkpoint(tmp_path / CHECKPOINT)["history"]
+    reported = []
+    worker.train(settings[FIRST], tiny_store, tmp_path, reported.append)
+    assert reported[:2] == kept
+    assert [record["epoch"] for record in reported] == [1, 2, 3, 4]
+
+
+def test_a_finished_run_is_not_trained_on(unbroken, settings, tiny_store, worker):
+    folder, checkpoint, state, reported = unbroken[FIRST]
+    before = (folder / CHECKPOINT).stat()
+    again = []
+    pretrainer = worker.train(settings[FIRST], tiny_store, folder, again.append)
+    assert not differences(pretrainer.state_dict(), state)
+    assert again == reported == checkpoint["history"]
+    assert (folder / CHECKPOINT).stat().st_mtime_ns == before.st_mtime_ns
+
+
+@pytest.fixture(scope="module")
+def killed(settings, tiny_store, run_jobs, tmp_path_factory):
+    """Folders of runs that SIGKILL ended: in the second epoch's third step; as the second checkpoint was to appear."""
+    folders = {"in mid-epoch": tmp_path_factory.mktemp("step"), "while saving": tmp_path_factory.mktemp("rename")}
+    runs = {"run": settings[FIRST]}
+    deaths = {"in mid-epoch": ("step", 4 + 3), "while saving": ("rename", 2)}
+    jobs = [{"folder": folders[c], "store": tiny_store, "runs": runs, "die_at": deaths[c]} for c in folders]
+    assert run_jobs(*jobs) == [[-9], [-9]]
+    return folders
+
+
+@pytest.mark.parametrize("case", ["in mid-epoch", "while saving"])
+def test_killed(unbroken, killed, settings, tiny_store, worker, case):
+    folder = killed[case] / "run"
+    assert len(load_checkpoint(folder / CHECKPOINT)["history"]) == 1
+    reported = []
+    pretrainer = worker.train(settings[FIRST], tiny_store, folder, reported.append)
+    _, checkpoint, state, all_reported = unbroken[FIRST]
+    assert not differences(load_checkpoint(folder / CHECKPOINT), checkpoint)
+    assert not differences(pretrainer.state_dict(), state)
+    assert without_times(reported) == without_times(all_reported)
+    assert [path.name for path in folder.iterdir()] == [CHECKPOINT]  # nothing of the killed writer is left
+
+
+# What cannot be resumed
+
+
+@pytest.fixture
+def stopped(unbroken, tmp_path):
+    """A folder with a whole checkpoint."""
+    shutil.copy(unbroken[FIRST][0] / CHECKPOINT, tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"teacher_temperature": 0.04},
+        {"modalities": ("joint", "bone", "motion")},
+        {"seed": 1, "queue_size": 21},
+        {"epochs": EPOCHS + 1},
+    ],
+    ids=lambda changes: ", ".join(changes),
+)
+def test_changed_settings_are_named(stopped, settings, tiny_store, worker, changes):
+    other = settings[FIRST].model_copy(update=changes)
+    with pytest.raises(UsageError) as caught:
+        worker.train(other, tiny_store, stopped)
+    message = str(caught.value)
+    assert message.startswith(f"{stopped / CHECKPOINT}: ")
+    assert "\n" not in message
+    named = {key for key in type(other).model_fields if key in message.replace(str(stopped), "")}
+    assert named == set(changes)
+
+
+def broken(path):
+    with pytest.raises(DataError) as caught:
+        load_checkpoint(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.95, 0.999])
+def test_a_truncated_checkpoint_is_named(stopped, settings, tiny_store, worker, share):
+    path = stopped / CHECKPOINT
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    assert "not a whole checkpoint" in broken(path)
+    with pytest.raises(DataError, match="not a whole checkpoint"):
+        worker.train(settings[FIRST], tiny_store, stopped)
+
+
+def test_what_is_no_checkpoint_is_named(tmp_path):
+    path = tmp_path / CHECKPOINT
+    assert "no such checkpoint" in broken(path)
+    for text in ("epoch: 3\n", "PK\x03\x04", "{}", *("".join(triple) for triple in product("]}.K0(", repeat=3))):
+        path.write_text(text)
+        assert "not a whole checkpoint" in broken(path)
+    for other in ([1, 2], {"format": 0}, {"state_dict": {}}):
+        torch.save(other, path)
+        assert "not a checkpoint of this release" in broken(path)
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path):
+    """A checkpoint may come from somebody else."""
+
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    torch.save({"format": 1, "trap": Trap()}, tmp_path / CHECKPOINT)
+    broken(tmp_path / CHECKPOINT)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_checkpoint_that_cannot_be_written_is_named(settings, tiny_store, worker, tmp_path):
+    (tmp_path / "file").write_text("in the way of a folder")
+    with pytest.raises(CmdTuneError, match="cannot be written") as caught:
+        worker.train(settings[FIRST], tiny_store, tmp_path / "file" / "run")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_is_named_and_the_checkpoint_before_it_stays(stopped):
+    """The limit on file size stands in for the disk's."""
+    before = (stopped / CHECKPOINT).read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
+    try:
+        with pytest.raises(CmdTuneError, match="cannot be written") as caught:
+            save_checkpoint(stopped / CHECKPOINT, {"banks": torch.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(caught.value)
+    assert [entry.name for entry in stopped.iterdir()] == [CHECKPOINT]
+    assert (stopped / CHECKPOINT).read_bytes() == before
