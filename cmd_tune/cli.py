@@ -72,7 +72,7 @@ def search(
     concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at once. [default: what fits]")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Ray Train workers of each trial. [default: 1]")] = None,
     gpus_per_worker: Annotated[
-        float | None, typer.Option(min=0, help="GPUs of each worker, e.g. 0.5. [default: 0]")
+        float | None, typer.Option(min=0, help="GPUs of each worker, e.g. 0.5. [default: 1 where there are]")
     ] = None,
     address: Annotated[
         str | None, typer.Option(help="An existing Ray cluster, e.g. auto. [default: this machine]")
@@ -114,7 +114,7 @@ def search(
             trials=trials,
             concurrent=concurrent,
             workers=workers or 1,
-            gpus_per_worker=gpus_per_worker or 0.0,
+            gpus_per_worker=gpus_per_worker,
             name=name,
             storage=storage,
             tracking_uri=tracking_uri,

@@ -263,7 +263,7 @@ BAD = {
     "--space temps.yaml --set quue_size=5": "--set: unknown setting 'quue_size', did you mean 'queue_size'?",
     "--space temps.yaml --set epochs": "--set epochs: expected key=value",
     "--space temps.yaml --set epochs=0": "--set: epochs = 0: should be greater than or equal to 1",
-    "--space temps.yaml --set topk=600": "topk 600 exceeds queue_size 512",
+    "--space temps.yaml --set topk=600": "topk 600 exceeds queue_size 192",
     "--space temps.yaml --set student_temperature=1": "--set student_temperature: is a parameter of",
     "--space temps.yaml --name a/b": "--name a/b: use letters, digits",
     "--resume nothing": "--resume nothing: runs has no such run; there are none",

@@ -27,13 +27,18 @@ class Machine:
     concurrent: int
 
 
-def plan_machine(nodes: Sequence[Node], *, workers: int, gpus: float, trials: int, concurrent: int | None) -> Machine:
+def plan_machine(
+    nodes: Sequence[Node], *, workers: int, gpus: float | None, trials: int, concurrent: int | None
+) -> Machine:
     """Lay out trials of `workers` workers with `gpus` GPUs each (shares allowed) over the nodes.
 
+    gpus: None gives each worker one where there are enough for a trial, else none.
     concurrent: trials at once; None takes as many as fit with a CPU a worker, but leaves the sampler
     a few rounds to learn from. Every CPU is then used. Raises UsageError where not even one trial fits,
     or fewer than asked for: such a trial would wait for ever.
     """
+    if gpus is None:
+        gpus = 1.0 if sum(int(node.gpus) for node in nodes) >= workers else 0.0
     slots = sum(_whole(node.gpus, gpus) if gpus else _whole(node.cpus, 1.0) for node in nodes)
     if gpus and slots < workers * (concurrent or 1):
         have = sum(node.gpus for node in nodes)

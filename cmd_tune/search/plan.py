@@ -33,7 +33,7 @@ class Plan:
     trials: int
     concurrent: int | None
     workers: int
-    gpus_per_worker: float
+    gpus_per_worker: float | None
     tracking_uri: str
 
     @property
@@ -57,7 +57,7 @@ def new_plan(
     trials: int | None,
     concurrent: int | None,
     workers: int,
-    gpus_per_worker: float,
+    gpus_per_worker: float | None,
     tracking_uri: str | None,
 ) -> Plan:
     """Resolve a search and write it into a new folder of the storage. Raises UsageError for what does not fit."""

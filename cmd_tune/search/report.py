@@ -37,9 +37,7 @@ def closing_table(book: Book, raw: Scores, untrained: Scores) -> RenderableType:
     for title, baseline in (("untrained", untrained), ("raw 1-NN", raw)):
         blank = parameter_cells(book, None)
         table.add_row(title, *blank, *(percent(baseline.get(name)) for name in columns), style="dim")
-    note = (
-        "untrained: the encoder before training; raw 1-NN: the skeletons themselves. In percent; test: finalists only."
-    )
+    note = "Percent right. untrained: the encoder as it starts; raw 1-NN: bare skeletons."
     return Group(table, Text(note, style="dim"))
 
 

@@ -15,7 +15,7 @@ from cmd_tune.config import Settings, make_settings
 from cmd_tune.errors import UsageError
 from cmd_tune.search.space import EarlyTerminate, Parameter, Space, find_space, load_space
 
-QUICK = make_settings("quick").model_dump()
+QUICK = make_settings("quick", ("test", {"queue_size": 512, "topk": 64, "epochs": 30})).model_dump()
 SHIPPED = ("temps", "queue_momentum", "full")
 
 Load = Callable[..., Space]
@@ -219,7 +219,8 @@ def test_shipped_spaces_start_from_valid_settings(name: str) -> None:
     space = load_space(find_space(name))
     assert space.preset == "quick"
     point = space.start_points[0]
-    assert {key: QUICK[key] for key in point} == point  # comparable with a run of the preset as it is
+    quick = make_settings("quick").model_dump()
+    assert {key: quick[key] for key in point} == point  # comparable with a run of the preset as it is
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     study.enqueue_trial(space.encode(point))
     samples = [space.decode(study.ask(space.distributions()).params) for _ in range(300)]
@@ -398,12 +399,17 @@ BAD: list[tuple[dict[str, str | None], str, str]] = [
         "breaks 'topk <= queue_size' with queue_size = 19, topk = 20",
     ),
     (
-        {"points_to_evaluate": "[{topk: 40}]", "preset": "quick", "constraints": "[topk <= epochs]"},
+        {"points_to_evaluate": "[{topk: 40}]", "settings": "{epochs: 30}", "constraints": "[topk <= epochs]"},
         "points_to_evaluate[0]",
         "breaks 'topk <= epochs' with epochs = 30, topk = 40",
     ),
     (
-        {"points_to_evaluate": "[{topk: 600}]", "preset": "quick", **one("{min: 64, max: 1024}")},
+        {
+            "points_to_evaluate": "[{topk: 600}]",
+            "preset": "quick",
+            "settings": "{queue_size: 512}",
+            **one("{min: 64, max: 1024}"),
+        },
         "points_to_evaluate[0]",
         "topk 600 exceeds queue_size 512",
     ),
