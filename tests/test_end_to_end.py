@@ -62,7 +62,7 @@ def trials(cwd):
 
 def mlflow_runs(cwd):
     client = MlflowClient(f"sqlite:///{cwd / 'runs' / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("synthetic/xview")
+    experiment = client.get_experiment_by_name("synthetic-xview")
     return client, {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
 
 
@@ -160,7 +160,7 @@ def test_the_printed_command_opens_the_ui(unbroken):
             try:
                 request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
                 with urllib.request.urlopen(request) as answer:
-                    return "synthetic/xview" in answer.read().decode()
+                    return "synthetic-xview" in answer.read().decode()
             except OSError:
                 return False
 
@@ -180,7 +180,7 @@ def test_the_best_configuration_runs_by_itself_and_scores_the_same(unbroken, tmp
     assert ours == {name: f"{float(value):.1f}" for name, value in row.items() if name.startswith(("val/", "test/"))}
     assert len(ours) == 16
     client = MlflowClient(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}")
-    (run,) = client.search_runs([client.get_experiment_by_name("synthetic/xview").experiment_id])
+    (run,) = client.search_runs([client.get_experiment_by_name("synthetic-xview").experiment_id])
     assert (run.info.run_name, run.info.status) == ("again", "FINISHED")
     assert len(client.get_metric_history(run.info.run_id, "loss/total")) == 4
 
@@ -269,6 +269,11 @@ BAD = {
     "--resume nothing": "--resume nothing: runs has no such run; there are none",
     "": "--space: name a space file, for instance --space temps.yaml",
 }
+
+
+def test_a_cluster_that_is_not_there_is_named_at_once(tiny_store, tmp_path):
+    output = finish(search(tmp_path, tiny_store, GRID, "--address", "127.0.0.1:9"), 1)
+    assert output.splitlines()[-1].startswith("error: --address 127.0.0.1:9: nobody answers there")
 
 
 @pytest.mark.parametrize("words", BAD, ids=list(BAD))

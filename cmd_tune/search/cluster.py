@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ _ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
 }
+_TOKEN = Path.home() / ".ray" / "auth_token"
 _OBJECT_STORE = 256 * 1024**2  # bytes; data goes by memory map, not through Ray
 
 
@@ -31,6 +33,8 @@ def ray_session(address: str | None, log: Path, *, nested: bool) -> Iterator[lis
     trial that is stopped early are never freed.
     """
     os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
+    if address and ":" in address:
+        _knock(address)
     import ray
 
     _log_to(log)
@@ -48,10 +52,21 @@ def ray_session(address: str | None, log: Path, *, nested: bool) -> Iterator[lis
         where = f"--address {address}" if address else "Ray"
         raise CmdTuneError(f"{where}: cannot be reached or started: {str(error).splitlines()[0]}; see {log}") from error
     try:
+        if _TOKEN.exists():
+            _TOKEN.chmod(0o600)  # Ray leaves the key to its doors readable to all
         alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         yield [Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0)) for resources in alive]
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise CmdTuneError where nobody listens at host:port; Ray itself would go on asking for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError) as error:
+        raise CmdTuneError(f"--address {address}: nobody answers there ({error}); is the cluster up?") from error
 
 
 def _log_to(path: Path) -> None:

@@ -42,7 +42,7 @@ class Plan:
 
     @property
     def experiment(self) -> str:
-        return f"{self.dataset}/{self.source.protocol}"
+        return f"{self.dataset}-{self.source.protocol}"
 
 
 def new_plan(

@@ -113,7 +113,7 @@ def run_single(single: Single, *, test: bool, console: Console) -> None:
 
 
 def _experiment(single: Single) -> str:
-    return f"{single.dataset}/{single.source.protocol}"
+    return f"{single.dataset}-{single.source.protocol}"
 
 
 def _mlflow_run(single: Single, history: Sequence[Record], scores: Scores, status: str) -> Run:

@@ -18,6 +18,7 @@ from typing import Any
 SEARCH, TRIAL = "cmd_tune.search", "cmd_tune.trial"  # tags by which runs are found again
 TABLE = "trials.json"
 EPOCH = "epoch"  # its last step in MLflow says how far a run's metrics go
+_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens on runs, not on prompts and traces
 _BATCH, _TEXT = 1000, 6000  # MLflow's limits: metrics a call, characters of a value
 _PAUSE_S, _PATIENCE_S = 2.0, 30.0  # between tries; at the end, for a server that does not answer
 
@@ -184,4 +185,4 @@ class Tracker:
         if experiment is not None:
             return str(experiment.experiment_id)
         place = self.artifacts.absolute().as_uri() if self.uri.startswith("sqlite:") else None
-        return str(self._client.create_experiment(self.experiment, artifact_location=place))
+        return str(self._client.create_experiment(self.experiment, artifact_location=place, tags=_TRAINING))

@@ -40,7 +40,7 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
 
 
 def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console) -> None:
-    console.print(f"search {plan.name}: starting Ray", highlight=False)
+    console.print(f"search {plan.name}: {f'joining Ray at {address}' if address else 'starting Ray'}", highlight=False)
     with ray_session(address, plan.folder / "ray.log", nested=plan.workers > 1) as nodes:
         machine = plan_machine(
             nodes, workers=plan.workers, gpus=plan.gpus_per_worker, trials=plan.trials, concurrent=plan.concurrent

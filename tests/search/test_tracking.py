@@ -30,12 +30,12 @@ def write(uri, tmp_path, request):
     search = request.node.name
 
     def sitting(*runs):
-        tracker = Tracker(uri, "synthetic/xview", search, tmp_path / "artifacts")
+        tracker = Tracker(uri, "synthetic-xview", search, tmp_path / "artifacts")
         for run in runs:
             tracker.show(run)
         assert tracker.close() == ""
         client = MlflowClient(uri)
-        experiment = client.get_experiment_by_name("synthetic/xview")
+        experiment = client.get_experiment_by_name("synthetic-xview")
         found = client.search_runs([experiment.experiment_id], f"tags.`cmd_tune.search` = '{search}'")
         return client, {run.info.run_name: run for run in found}
 
@@ -99,7 +99,7 @@ def test_more_metrics_than_one_call_takes(write):
 
 def test_a_server_that_is_not_there_holds_nobody_up(tmp_path, monkeypatch):
     monkeypatch.setattr(tracking, "_PATIENCE_S", 1.0)
-    tracker = Tracker("http://127.0.0.1:9", "synthetic/xview", "a-search", tmp_path)
+    tracker = Tracker("http://127.0.0.1:9", "synthetic-xview", "a-search", tmp_path)
     started = time.monotonic()
     tracker.show(PARENT)
     for epoch in range(1, 200):
