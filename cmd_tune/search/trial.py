@@ -4,6 +4,7 @@ A trial that cannot go on for a reason of its own (diverged, out of memory, sett
 last report, `failure`; a process that dies is started again by Tune or Train and resumes from its checkpoint.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,20 +36,28 @@ def run_trial(config: dict[str, Any]) -> None:
     if config["machine"]["workers"] == 1:
         from ray import tune
 
-        _run_worker(config, tune.report)
+        run_worker(config, tune.report)
     else:
         _run_group(config)
 
 
-def _run_worker(config: dict[str, Any], report: Any) -> None:
+def run_worker(config: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> None:
+    """The run of one process of a trial; what ends it for good is its last report."""
     torch.set_num_threads(config["machine"]["threads"])
     source = DataSource(Path(config["source"]["path"]), config["source"]["protocol"])
     try:
         run(Settings(**config["settings"]), source, Path(config["folder"]), report)
     except CmdTuneError as error:
         report({FAILURE: str(error)})
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        report({FAILURE: f"out of memory: {str(error).splitlines()[0]}; lower batch_size or hidden_size"})
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _out_of_memory(error):
+            raise
+        report({FAILURE: "out of memory; lower batch_size, hidden_size or --concurrent"})
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """PyTorch's CPU allocator has no exception of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _run_group(config: dict[str, Any]) -> None:
@@ -78,4 +87,4 @@ def _run_group(config: dict[str, Any]) -> None:
 def _run_train_worker(config: dict[str, Any]) -> None:
     import ray.train
 
-    _run_worker(config, ray.train.report)
+    run_worker(config, ray.train.report)

@@ -41,16 +41,18 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
 
 def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console) -> None:
     console.print(f"search {plan.name}: {f'joining Ray at {address}' if address else 'starting Ray'}", highlight=False)
-    with ray_session(address, plan.folder / "ray.log", nested=plan.workers > 1) as nodes:
-        machine = plan_machine(
-            nodes, workers=plan.workers, gpus=plan.gpus_per_worker, trials=plan.trials, concurrent=plan.concurrent
-        )
-        conductor = Conductor(plan, machine, tracker, console)
-        try:
+    conductor = None
+    try:
+        with ray_session(address, plan.folder / "ray.log", nested=plan.workers > 1) as nodes:
+            machine = plan_machine(
+                nodes, workers=plan.workers, gpus=plan.gpus_per_worker, trials=plan.trials, concurrent=plan.concurrent
+            )
+            conductor = Conductor(plan, machine, tracker, console)
             raw, untrained = _run(plan, machine, conductor)
-        except KeyboardInterrupt:
+    except KeyboardInterrupt:
+        if conductor:
             conductor.interrupted()
-            raise Interrupted(f"interrupted; go on with: {resume_line('search', plan.folder)}") from None
+        raise Interrupted(f"interrupted; go on with: {resume_line('search', plan.folder)}") from None
 
     book = conductor.book
     files = write_files(book, raw, untrained)

@@ -1,0 +1,53 @@
+"""What a trial says of itself when it cannot go on."""
+
+import pytest
+
+from cmd_tune.search.machine import Machine
+from cmd_tune.search.run import DataSource
+from cmd_tune.search.trial import FAILURE, run_worker, trial_config
+
+ALONE = Machine(workers=1, cpus=1.0, gpus=0.0, threads=1, concurrent=1)
+
+
+@pytest.fixture
+def reports(tiny_store, tiny, tmp_path):
+    """Runs a trial with settings changed and returns what it reported."""
+
+    def run(changes, path=tiny_store.path):
+        told = []
+        config = trial_config(0, tmp_path, tiny(), DataSource(path, "xview"), ALONE)
+        config["settings"] |= changes
+        run_worker(config, told.append)
+        return told
+
+    return run
+
+
+def test_a_trial_reports_each_epoch(reports):
+    told = reports({})
+    assert [record["epoch"] for record in told] == [1, 2, 3]
+    assert told[-1].keys() >= {"loss/total", "accuracy/bone", "learning_rate", "val/knn/fused", "val/linear/joint"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "failure"),
+    [
+        ({"student_temperature": 1e-40}, "in epoch 1; lower learning_rate or raise the temperatures"),
+        ({"batch_size": 64}, "batch_size 64: there are only 36 clips to pretrain on; make it smaller"),
+        ({"hidden_size": 300_000}, "out of memory; lower batch_size, hidden_size or --concurrent"),
+    ],
+)
+def test_what_ends_it_is_its_last_report(reports, changes, failure):
+    told = reports(changes)
+    assert list(told[-1]) == [FAILURE]
+    assert failure in told[-1][FAILURE]
+
+
+def test_data_that_a_node_does_not_see_is_named(reports, tmp_path):
+    assert "no such file" in reports({}, tmp_path / "elsewhere.arrow")[-1][FAILURE]
+
+
+def test_a_defect_is_no_outcome_of_a_trial(reports):
+    """It must reach Ray, which starts the trial again, and not pass for a bad configuration."""
+    with pytest.raises(ValueError, match="no_such_setting"):
+        reports({"no_such_setting": 1})
