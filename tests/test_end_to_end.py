@@ -217,16 +217,16 @@ def test_a_search_that_is_stopped_goes_on_as_if_it_had_not_been(how, unbroken, t
 
 
 def test_two_workers_give_what_one_gives_and_survive_the_death_of_one(unbroken, tiny_store, tmp_path):
-    process = search(
-        tmp_path, tiny_store, {**GRID, "parameters": {"teacher_temperature": {"values": [0.01]}}}, "--workers", 2
-    )
+    space = {**GRID, "parameters": {"teacher_temperature": {"values": [0.01, 1e-40]}}}
+    process = search(tmp_path, tiny_store, space, "--workers", 2)
     wait_for(lambda: epochs_done(tmp_path, 0) >= 1, process)
     workers = subprocess.run(["pgrep", "-f", "ray::RayTrainWorker"], capture_output=True, text=True, check=True)  # noqa: S607
     os.kill(int(workers.stdout.split()[-1]), signal.SIGKILL)
     output = finish(process)
     assert "trial-000 finished" in output
-    (ours,), alone = trials(tmp_path), trials(unbroken[0])[0]
-    assert ours["state"] == "finished"
+    (ours, diverged), alone = trials(tmp_path), trials(unbroken[0])[0]
+    assert (ours["state"], diverged["state"]) == ("finished", "failed")
+    assert "in epoch 1; lower learning_rate" in diverged["reason"]
     for name in alone:
         if name.startswith(("loss/", "learning_rate")):
             assert float(ours[name]) == pytest.approx(float(alone[name]), rel=2e-3), name
