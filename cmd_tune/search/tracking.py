@@ -9,6 +9,7 @@ import json
 import os
 import shlex
 import sys
+import textwrap
 import threading
 import time
 from dataclasses import dataclass, field
@@ -113,7 +114,7 @@ class Tracker:
                 self._write(run)
                 self.trouble = ""
             except Exception as error:  # whatever a server, a database or the network may raise
-                self.trouble = f"{type(error).__name__}: {(str(error) or 'no reason given').splitlines()[0]}"
+                self.trouble = textwrap.shorten(f"{type(error).__name__}: {error}", 160, placeholder=" …")
                 with self._changed:
                     self._wanted.setdefault(key, run)
                     if self._closed:
