@@ -107,10 +107,15 @@ def tiny() -> Callable[..., Settings]:
             "frames": 8,
             "queue_size": 20,
             "topk": 6,
+            "key_momentum": 0.99,
             "crop_min_frames": 4,
+            "crop_min_share": 0.3,
+            "corrupted_share": 0.6,
+            "learning_rate": 0.0015,
             "epochs": 3,
             "batch_size": 8,
             "evaluate_every": 1,
+            "checkpoint_every": 1,
         }
         return make_settings("quick", ("test", {**small, **changes}))
 

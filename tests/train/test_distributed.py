@@ -7,6 +7,9 @@ import torch
 
 SINGLE = 1
 WORKERS = (2, 4)
+# Accuracies are counts: where two similarities are equal but for rounding, one sample may tip over. What they count
+# is compared below, to the last digits. Percent of one of 12 queries, and of one of an epoch's 4 × 8 samples.
+ONE_MORE = {"val": 100 / 12 + 1e-4, "accuracy": 100 / 32 + 1e-4}
 
 
 class Stopped(Exception):
@@ -72,7 +75,7 @@ def test_losses_and_scores_of_every_epoch(outcomes, workers, name):
         for one, several in zip(alone["records"], together["records"], strict=True):
             assert set(one) == set(several)
             for key in set(one) - {"seconds"}:
-                assert several[key] == pytest.approx(one[key], rel=2e-5), (one["epoch"], key)
+                assert several[key] == pytest.approx(one[key], rel=2e-5, abs=ONE_MORE.get(key.split("/")[0], 0.0)), key
 
 
 def test_weights_banks_and_running_statistics(outcomes, workers, name):
