@@ -89,7 +89,7 @@ def search(
     plan = (
         resumed_plan(
             resume,
-            fixed={
+            kept_options={
                 "--space": space,
                 "--data": data,
                 "--protocol": protocol,
@@ -142,7 +142,19 @@ def pretrain(
     from cmd_tune.search.single import new_single, resumed_single, run_single
 
     single = (
-        resumed_single(resume, storage=storage)
+        resumed_single(
+            resume,
+            kept_options={
+                "--data": data,
+                "--protocol": protocol,
+                "--preset": preset,
+                "--set": overrides,
+                "--config": config,
+                "--name": name,
+                "--tracking-uri": tracking_uri,
+            },
+            storage=storage,
+        )
         if resume
         else new_single(
             data=data,

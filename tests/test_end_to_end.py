@@ -185,6 +185,21 @@ def test_the_best_configuration_runs_by_itself_and_scores_the_same(unbroken, tmp
     assert len(client.get_metric_history(run.info.run_id, "loss/total")) == 4
 
 
+def test_one_configuration_that_is_interrupted_goes_on(tiny_store, tmp_path):
+    settings = [word for setting in (*TINY, "epochs=60") for word in ("--set", setting)]
+    process = start("-m", "cmd_tune", "pretrain", "--data", tiny_store.path, "--name", "it", *settings, cwd=tmp_path)
+    wait_for((tmp_path / "runs" / "it" / "checkpoint.pt").exists, process)
+    process.send_signal(signal.SIGINT)
+    resume = shlex.split(re.search(r"go on with: (.*)$", finish(process, 130), re.MULTILINE)[1])
+    _, runs = mlflow_runs(tmp_path)
+    assert runs["it"].info.status == "KILLED"
+    finish(start(*resume[1:], cwd=tmp_path))
+    client, runs = mlflow_runs(tmp_path)
+    assert runs["it"].info.status == "FINISHED"
+    steps = [point.step for point in client.get_metric_history(runs["it"].info.run_id, "loss/total")]
+    assert steps == list(range(1, 61))
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
 def test_a_search_that_is_stopped_goes_on_as_if_it_had_not_been(how, unbroken, tiny_store, tmp_path):
     """No trial is lost, run twice or counted twice, and every number is that of the unbroken search."""
@@ -266,6 +281,7 @@ BAD = {
     "--space temps.yaml --set topk=600": "topk 600 exceeds queue_size 192",
     "--space temps.yaml --set student_temperature=1": "--set student_temperature: is a parameter of",
     "--space temps.yaml --name a/b": "--name a/b: use letters, digits",
+    "--resume it --set epochs=3": "--set: a resumed run keeps its own; leave it out, or start a new one",
     "--resume nothing": "--resume nothing: runs has no such run; there are none",
     "": "--space: name a space file, for instance --space temps.yaml",
 }

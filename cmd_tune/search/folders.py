@@ -4,10 +4,11 @@ import fcntl
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from cmd_tune.data.ingest import store_clips
 from cmd_tune.data.layouts import LAYOUTS
@@ -37,8 +38,13 @@ def new_folder(storage: Path, name: str | None, kind: str) -> Path:
     return folder
 
 
-def earlier_run(storage: Path, name: str, plan: str) -> Path:
-    """The plan file of an earlier run. Raises UsageError with the nearest name where there is none."""
+def earlier_run(storage: Path, name: str, plan: str, *, kept: Mapping[str, Any]) -> Path:
+    """The plan file of an earlier run. Raises UsageError with the nearest name where there is none.
+
+    kept: options that a resumed run keeps as they were, by what was typed for them now: nothing, or it is refused.
+    """
+    if given := [option for option, value in kept.items() if value]:
+        raise UsageError(f"{given[0]}: a resumed run keeps its own; leave it out, or start a new one")
     path = storage.absolute() / name / plan
     if not path.is_file():
         known = [found.parent.name for found in storage.glob(f"*/{plan}")]

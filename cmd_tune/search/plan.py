@@ -100,7 +100,7 @@ def new_plan(
 def resumed_plan(
     name: str,
     *,
-    fixed: Mapping[str, Any],
+    kept_options: Mapping[str, Any],
     storage: Path,
     trials: int | None,
     concurrent: int | None,
@@ -108,10 +108,8 @@ def resumed_plan(
     gpus_per_worker: float | None,
     tracking_uri: str | None,
 ) -> Plan:
-    """The plan of an earlier search. fixed: options that cannot change between sittings, so must be None."""
-    if given := [option for option, value in fixed.items() if value]:
-        raise UsageError(f"{given[0]}: a resumed search keeps its own; leave it out, or start a new search")
-    path = earlier_run(storage, name, PLAN)
+    """The plan of an earlier search. kept_options: what may not change between sittings, as typed now."""
+    path = earlier_run(storage, name, PLAN, kept=kept_options)
     folder, kept = path.parent, read_settings(path)
     space = load_space(folder / SPACE)
     settings = make_settings(kept["preset"], (f"{folder / PLAN}: settings", kept["settings"]))

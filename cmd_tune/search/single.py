@@ -1,8 +1,9 @@
 """One configuration without a search: the loop in this process, progress on the screen, scores in MLflow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from rich.console import Console
@@ -63,9 +64,9 @@ def new_single(
     return single
 
 
-def resumed_single(name: str, *, storage: Path) -> Single:
-    """The run of an earlier sitting, as it was."""
-    path = earlier_run(storage, name, PLAN)
+def resumed_single(name: str, *, kept_options: Mapping[str, Any], storage: Path) -> Single:
+    """The run of an earlier sitting, as it was. kept_options: what may not change, as typed now."""
+    path = earlier_run(storage, name, PLAN, kept=kept_options)
     kept = read_settings(path)
     return Single(
         path.parent,
