@@ -18,7 +18,8 @@ from cmd_tune.model.gru import GroupedGRU
 SumOverWorkers = Callable[[Tensor], Tensor]
 
 
-def _here_alone(x: Tensor) -> Tensor:
+def here_alone(x: Tensor) -> Tensor:
+    """The sum over one worker."""
     return x
 
 
@@ -41,7 +42,7 @@ class InputNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(modalities, channels))
         self.register_buffer("num_batches_tracked", torch.zeros((), dtype=torch.long))
 
-    def forward(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = _here_alone) -> Tensor:
+    def forward(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = here_alone) -> Tensor:
         if self.training:
             mean_MX, var_MX = self._global_statistics(x_MBTX.detach(), sum_over_workers)
         else:
@@ -132,7 +133,7 @@ class Encoders(nn.Module):
         self.gru = nn.ModuleList(GRUPairs(modalities, width, hidden_size, generator) for width in inputs)
         self.head = Head(modalities, 2 * hidden_size, embedding_size, generator)
 
-    def features(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = _here_alone) -> Tensor:
+    def features(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = here_alone) -> Tensor:
         """The last frame's output of both groups of the last layer, (M, B, 2H), float32."""
         x_MBTX = self.input_norm(x_MBTX, sum_over_workers)
         x_MTBX = x_MBTX.transpose(1, 2).to(self.compute_dtype)
@@ -140,6 +141,6 @@ class Encoders(nn.Module):
             x_MTBX = layer(x_MTBX)
         return x_MTBX[:, -1].float()
 
-    def forward(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = _here_alone) -> Tensor:
+    def forward(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = here_alone) -> Tensor:
         """L2-normalised embeddings, (M, B, D), float32."""
         return F.normalize(self.head(self.features(x_MBTX, sum_over_workers)), dim=2)

@@ -3,12 +3,13 @@
 M modality, B sample, T frame, X input channel, D embedding, K bank row.
 """
 
+import copy
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from cmd_tune.model.encoder import Encoders, SumOverWorkers, _here_alone
+from cmd_tune.model.encoder import Encoders, SumOverWorkers, here_alone
 from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.objectives import contrastive_logits, cross_modal_distillation, info_nce
 
@@ -57,7 +58,7 @@ class Pretrainer(nn.Module):
             key.mul_(self.key_momentum).add_(query, alpha=1 - self.key_momentum)
 
     def forward(
-        self, query_MBTX: Tensor, key_MBTX: Tensor, sum_over_workers: SumOverWorkers = _here_alone
+        self, query_MBTX: Tensor, key_MBTX: Tensor, sum_over_workers: SumOverWorkers = here_alone
     ) -> tuple[Losses, Tensor]:
         """Losses of two views of the same samples, and the second view's keys (M, B, D)."""
         query_MBD = self.online(query_MBTX, sum_over_workers)
@@ -84,6 +85,4 @@ class Pretrainer(nn.Module):
 
 
 def _frozen_copy(encoders: Encoders) -> Encoders:
-    import copy
-
     return copy.deepcopy(encoders).requires_grad_(False)
