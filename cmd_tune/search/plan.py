@@ -10,7 +10,7 @@ import yaml
 from cmd_tune.config import Settings, make_settings, parse_overrides, read_settings
 from cmd_tune.data.store import open_store
 from cmd_tune.errors import UsageError, nearest
-from cmd_tune.files import whole_file
+from cmd_tune.files import write_text
 from cmd_tune.search.environment import describe_environment
 from cmd_tune.search.folders import earlier_run, new_folder, open_data
 from cmd_tune.search.run import DataSource
@@ -91,8 +91,7 @@ def new_plan(
         gpus_per_worker=gpus_per_worker,
         tracking_uri=tracking_uri or default_uri(storage),
     )
-    with whole_file(plan.folder / SPACE) as temporary:
-        temporary.write_text(space.path.read_text())
+    write_text(plan.folder / SPACE, space.path.read_text())
     _write_plan(plan)
     return plan
 
@@ -164,5 +163,4 @@ def _write_plan(plan: Plan) -> None:
         "tracking_uri": plan.tracking_uri,
         "environment": describe_environment(),
     }
-    with whole_file(plan.folder / PLAN) as temporary:
-        temporary.write_text(yaml.safe_dump(content, sort_keys=False))
+    write_text(plan.folder / PLAN, yaml.safe_dump(content, sort_keys=False))

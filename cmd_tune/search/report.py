@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cmd_tune.evaluate.scores import Scores
-from cmd_tune.files import whole_file
+from cmd_tune.files import write_text
 from cmd_tune.search.display import add_parameter_columns, parameter_cells
 from cmd_tune.search.study import Book, Entry, State
 from cmd_tune.search.tracking import ui_line
@@ -45,13 +45,13 @@ def write_files(book: Book, raw: Scores, untrained: Scores) -> list[Path]:
     """trials.csv, baselines.yaml and best.yaml in the search's folder; returns their paths."""
     folder = book.folder
     paths = [folder / "trials.csv", folder / "baselines.yaml"]
-    _write(paths[0], _csv(trials_columns(book)))
-    _write(paths[1], _yaml({"raw_skeletons": raw, "untrained_encoder": untrained}))
+    write_text(paths[0], _csv(trials_columns(book)))
+    write_text(paths[1], _yaml({"raw_skeletons": raw, "untrained_encoder": untrained}))
     best = book.ranked()[:1]
     if best:
         paths.append(folder / "best.yaml")
         head = f"# {best[0].name} of {folder.name}: {book.space.metric} {best[0].last(book.space.metric):.2f}\n"
-        _write(paths[2], head + _yaml(book.settings_of(best[0]).model_dump(mode="json")))
+        write_text(paths[2], head + _yaml(book.settings_of(best[0]).model_dump(mode="json")))
     return paths
 
 
@@ -92,11 +92,6 @@ def _csv(columns: dict[str, list[Any]]) -> str:
 
 def _yaml(content: Any) -> str:
     return yaml.safe_dump(content, sort_keys=False)
-
-
-def _write(path: Path, text: str) -> None:
-    with whole_file(path) as temporary:
-        temporary.write_text(text)
 
 
 def best_scores(book: Book, raw: Scores, untrained: Scores) -> dict[str, float]:

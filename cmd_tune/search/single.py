@@ -13,7 +13,7 @@ from rich.table import Table
 from cmd_tune.config import Settings, make_settings, parse_overrides, read_settings
 from cmd_tune.errors import Interrupted
 from cmd_tune.evaluate.scores import Scores
-from cmd_tune.files import whole_file
+from cmd_tune.files import write_text
 from cmd_tune.search.environment import describe_environment, source_tags
 from cmd_tune.search.folders import earlier_run, hold, new_folder, open_data, resume_line
 from cmd_tune.search.report import percent
@@ -59,8 +59,7 @@ def new_single(
         "tracking_uri": single.tracking_uri,
         "environment": describe_environment(),
     }
-    with whole_file(folder / PLAN) as temporary:
-        temporary.write_text(yaml.safe_dump(content, sort_keys=False))
+    write_text(folder / PLAN, yaml.safe_dump(content, sort_keys=False))
     return single
 
 

@@ -19,7 +19,7 @@ from optuna.trial import Trial, TrialState
 
 from cmd_tune.config import Settings, make_settings
 from cmd_tune.errors import CmdTuneError
-from cmd_tune.files import whole_file
+from cmd_tune.files import write_text
 from cmd_tune.search.space import Space
 
 HISTORY, TEST_SCORES = "history.jsonl", "test.json"  # in a trial's folder
@@ -156,8 +156,7 @@ class Book:
     def record_test(self, entry: Entry, scores: Mapping[str, float]) -> None:
         """Enter a finalist's test scores."""
         entry.test_scores = dict(scores)
-        with whole_file(entry.folder / TEST_SCORES) as temporary:
-            temporary.write_text(json.dumps(entry.test_scores))
+        write_text(entry.folder / TEST_SCORES, json.dumps(entry.test_scores))
 
     def finalists(self, count: int) -> list[Entry]:
         """The best trials that reached their last epoch: what the test set is opened for."""

@@ -81,6 +81,7 @@ class Tracker:
         self.trouble = ""  # what went wrong last, while it lasts
         self._wanted: dict[int | None, Run] = {}
         self._written: dict[int | None, _Written] = {}
+        self._experiment_id = ""
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
@@ -160,7 +161,9 @@ class Tracker:
     def _find_or_create(self, run: Run) -> _Written:
         from mlflow.entities import Param
 
-        experiment = self._experiment()
+        if not self._experiment_id:
+            self._experiment_id = self._open_experiment()
+        experiment = self._experiment_id
         name = "" if run.key is None else str(run.key)
         query = f"tags.`{SEARCH}` = '{self.search}' and tags.`{TRIAL}` = '{name}'"
         found = self._client.search_runs([experiment], filter_string=query, max_results=1)
@@ -177,7 +180,7 @@ class Tracker:
             self._client.log_dict(run_id, content, document)
         return _Written(run_id, status="RUNNING")
 
-    def _experiment(self) -> str:
+    def _open_experiment(self) -> str:
         """The experiment's id; created by this process alone, before any child."""
         from mlflow import MlflowClient
 
