@@ -10,6 +10,7 @@ from rich.console import Console
 
 import cmd_tune
 from cmd_tune.errors import CmdTuneError, Interrupted
+from cmd_tune.files import DEFAULT_STORAGE
 
 _EXAMPLES = """Examples:
 
@@ -57,8 +58,6 @@ Storage = Annotated[Path, typer.Option(help="Folder of all runs, of made-up data
 TrackingUri = Annotated[str | None, typer.Option(help="MLflow server. [default: mlflow.db in the storage folder]")]
 Name = Annotated[str | None, typer.Option(help="Name of the run. [default: what it is and the time]")]
 Resume = Annotated[str | None, typer.Option(metavar="NAME", help="Go on with the run of this name.")]
-
-DEFAULT_STORAGE = Path("runs")
 
 
 @app.command()

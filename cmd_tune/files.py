@@ -7,6 +7,8 @@ from pathlib import Path
 
 from cmd_tune.errors import CmdTuneError
 
+DEFAULT_STORAGE = Path("runs")  # all runs, made-up data and mlflow.db, in the folder a command is started from
+
 
 def remove_leftovers(path: Path) -> None:
     """Delete what killed writers of `path` left behind. Only for a file that has one writer at a time."""

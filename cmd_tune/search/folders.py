@@ -16,9 +16,9 @@ from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import Store, open_store
 from cmd_tune.data.synthetic import synthesize
 from cmd_tune.errors import CmdTuneError, UsageError, nearest
+from cmd_tune.files import DEFAULT_STORAGE
 from cmd_tune.search.run import DataSource
 
-DEFAULT_STORAGE = Path("runs")
 LOCK = "lock"
 _SYNTHETIC = "synthetic.arrow"
 
