@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cmd_tune.model.gru import GroupedGRU
+from cmd_tune.model.gru import GRUPairs
 
 SumOverWorkers = Callable[[Tensor], Tensor]
 
@@ -63,7 +63,7 @@ class InputNorm(nn.Module):
         return mean_MX, var_MX
 
 
-class GRUPairs(nn.Module):
+class GRULayer(nn.Module):
     """One layer of all modalities: two independent GRUs each, both forward in time, outputs side by side."""
 
     def __init__(
@@ -76,14 +76,11 @@ class GRUPairs(nn.Module):
         self.bias_ih = _uniform(modalities, 2, 3 * H, bound=1 / sqrt(H), generator=generator)
         self.bias_hh = _uniform(modalities, 2, 3 * H, bound=1 / sqrt(H), generator=generator)
 
-    def forward(self, x_MTBI: Tensor) -> Tensor:
-        """(M, T, B, I) → (M, T, B, 2H), computed in the input's dtype."""
-        parameters = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        by_group = (parameter.flatten(0, 1).to(x_MTBI.dtype) for parameter in parameters)
-        hidden_GTBH: Tensor = GroupedGRU.apply(  # type: ignore[no-untyped-call]
-            x_MTBI.repeat_interleave(2, dim=0), *by_group
+    def forward(self, x_MTBI: Tensor, last_only: bool = False) -> Tensor:
+        """(M, T, B, I) → (M, T, B, 2H) in the input's dtype, or the last frame's (M, B, 2H) in float32."""
+        return GRUPairs.apply(  # type: ignore[no-untyped-call]
+            x_MTBI, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh, last_only
         )
-        return torch.cat((hidden_GTBH[0::2], hidden_GTBH[1::2]), dim=3)
 
 
 class Head(nn.Module):
@@ -130,16 +127,17 @@ class Encoders(nn.Module):
         self.input_norm = InputNorm(modalities, channels)
 
         inputs = [channels] + [2 * hidden_size] * (layers - 1)
-        self.gru = nn.ModuleList(GRUPairs(modalities, width, hidden_size, generator) for width in inputs)
+        self.gru = nn.ModuleList(GRULayer(modalities, width, hidden_size, generator) for width in inputs)
         self.head = Head(modalities, 2 * hidden_size, embedding_size, generator)
 
     def features(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = here_alone) -> Tensor:
         """The last frame's output of both groups of the last layer, (M, B, 2H), float32."""
         x_MBTX = self.input_norm(x_MBTX, sum_over_workers)
         x_MTBX = x_MBTX.transpose(1, 2).to(self.compute_dtype)
-        for layer in self.gru:
+        *below, last = self.gru
+        for layer in below:
             x_MTBX = layer(x_MTBX)
-        return x_MTBX[:, -1].float()
+        return last(x_MTBX, last_only=True)
 
     def forward(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = here_alone) -> Tensor:
         """L2-normalised embeddings, (M, B, D), float32."""

@@ -1,67 +1,143 @@
-"""G independent GRUs of one shape over whole sequences: one batched product a frame, backward by hand.
+"""One layer of all modalities' GRU pairs over whole sequences: one batched product a frame, backward by hand.
 
-Autograd would record a dozen operations a frame; here it records one a layer. Input products are taken for all frames
-at once, weight gradients as two large products after the loop. The gate equations are PyTorch's
-(torch.nn.GRU), gates in the order r, z, n.
-G group, T frame, B sample, I input, H hidden.
+The authors call a bidirectional GRU one frame at a time with its state carried on, so in every layer both sides run
+forward in time. Autograd would record a dozen operations a frame; here it records one a layer. Input products are
+taken for all frames and both sides at once, weight gradients as large products after the loop. On a CPU the groups
+are shared out to threads, which meet once a layer rather than in every operation.
+M modality, T frame, B sample, I input, H hidden, S side of the pair, G group = M·S.
 """
 
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from threading import Barrier
+
 import torch
+from torch import Tensor
+
+from cmd_tune.model.gates import Backward, Forward, Step
 
 
-class GroupedGRU(torch.autograd.Function):
-    """(x_GTBI, weight_ih_G3HI, weight_hh_G3HH, bias_ih_G3H, bias_hh_G3H) → hidden states of all frames (G, T, B, H).
+class GRUPairs(torch.autograd.Function):
+    """(x_MTBI, weight_ih_MS3HI, weight_hh_MS3HH, bias_ih_MS3H, bias_hh_MS3H, last_only) → (M, T, B, S·H).
 
-    The hidden state starts at 0. All tensors have one dtype, the result too.
+    The hidden state starts at 0. Products and what is kept for the backward pass are in x's dtype; state, biases and
+    sums are float32 at least. last_only: the last frame's output alone, (M, B, S·H), in that finer dtype.
     """
 
     @staticmethod
-    def forward(ctx, x_GTBI, weight_ih, weight_hh, bias_ih, bias_hh):  # type: ignore[no-untyped-def]
-        G, T, B, I = x_GTBI.shape
-        H = weight_hh.shape[2]
-        gates_GTB3H = torch.baddbmm(bias_ih[:, None], x_GTBI.reshape(G, T * B, I), weight_ih.transpose(1, 2))
-        gates_GTB3H = gates_GTB3H.view(G, T, B, 3 * H)
-        weight_hh_t, bias_hh = weight_hh.transpose(1, 2).contiguous(), bias_hh[:, None]
-        hidden_GTBH = x_GTBI.new_empty(G, T, B, H)
-        recurrent_n_GTBH = x_GTBI.new_empty(G, T, B, H) if any(ctx.needs_input_grad) else None
-        h = x_GTBI.new_zeros(G, B, H)
-        for t in range(T):
-            recurrent = torch.baddbmm(bias_hh, h, weight_hh_t)
-            gates = gates_GTB3H[:, t]
-            rz = gates[..., : 2 * H].add_(recurrent[..., : 2 * H]).sigmoid_()
-            n = gates[..., 2 * H :].addcmul_(rz[..., :H], recurrent[..., 2 * H :]).tanh_()
-            h = torch.lerp(n, h, rz[..., H:])
-            hidden_GTBH[:, t] = h
-            if recurrent_n_GTBH is not None:
-                recurrent_n_GTBH[:, t] = recurrent[..., 2 * H :]
-        ctx.save_for_backward(x_GTBI, weight_ih, weight_hh, gates_GTB3H, recurrent_n_GTBH, hidden_GTBH)
-        return hidden_GTBH
+    def forward(ctx, x_MTBI, weight_ih, weight_hh, bias_ih, bias_hh, last_only):  # type: ignore[no-untyped-def]
+        M, T, B, I = x_MTBI.shape
+        S, H = weight_hh.shape[1], weight_hh.shape[3]
+        keep = any(ctx.needs_input_grad)
+        fine = torch.promote_types(x_MTBI.dtype, torch.float32)
+        weight_ih = weight_ih.to(x_MTBI.dtype).flatten(1, 2)
+        weight_hh = weight_hh.to(x_MTBI.dtype).flatten(0, 1)
+
+        gates = torch.bmm(x_MTBI.reshape(M, T * B, I), weight_ih.transpose(1, 2))
+        biases = (bias_ih[..., : 2 * H] + bias_hh[..., : 2 * H], bias_ih[..., 2 * H :], bias_hh[..., 2 * H :])
+        way = Forward(
+            gates=gates.view(M, T, B, S, 3 * H),
+            recurrent=x_MTBI.new_zeros(M * S, B, 3 * H),
+            bias=torch.cat(biases, dim=-1).to(fine).flatten(0, 1),
+            carried=x_MTBI.new_zeros(M * S, B, H, dtype=fine),
+            state=x_MTBI.new_empty(M * S, B, H),
+            hidden=x_MTBI.new_empty(M, T, B, S, H) if keep or not last_only else None,
+            recurrent_n=x_MTBI.new_empty(M, T, B, S, H) if keep else None,
+        )
+        weight_hh_t = weight_hh.transpose(1, 2).contiguous()
+
+        def frames(groups: slice, step: Step) -> None:
+            state, weight, recurrent = way.state[groups], weight_hh_t[groups], way.recurrent[groups]
+            for t in range(T):
+                if t:
+                    torch.bmm(state, weight, out=recurrent)
+                step(t)
+
+        _over_groups(way, M * S, frames)
+        if keep:
+            ctx.save_for_backward(x_MTBI, weight_ih, weight_hh, way.gates, way.recurrent_n, way.hidden)
+            ctx.last_only, ctx.spent = last_only, False
+        if last_only:
+            return way.carried.view(M, S, B, H).transpose(1, 2).reshape(M, B, S * H)
+        return way.hidden.view(M, T, B, S * H)
 
     @staticmethod
-    def backward(ctx, grad_GTBH):  # type: ignore[no-untyped-def]
-        x_GTBI, weight_ih, weight_hh, gates_GTB3H, recurrent_n_GTBH, hidden_GTBH = ctx.saved_tensors
-        G, T, B, I = x_GTBI.shape
-        H = weight_hh.shape[2]
-        r, z, n = gates_GTB3H.split(H, dim=3)
-        before_GTBH = torch.cat((torch.zeros_like(hidden_GTBH[:, :1]), hidden_GTBH[:, :-1]), dim=1)
-        grad_recurrent = torch.empty_like(gates_GTB3H)
-        grad_n_GTBH = torch.empty_like(hidden_GTBH)
-        grad_h = torch.zeros_like(hidden_GTBH[:, 0])
-        for t in range(T - 1, -1, -1):
-            grad_h = grad_h + grad_GTBH[:, t]
-            rt, zt, nt = r[:, t], z[:, t], n[:, t]
-            grad_n = grad_h * (1 - zt) * (1 - nt * nt)
-            grad = grad_recurrent[:, t]
-            grad[..., :H] = grad_n * recurrent_n_GTBH[:, t] * rt * (1 - rt)
-            grad[..., H : 2 * H] = grad_h * (before_GTBH[:, t] - nt) * zt * (1 - zt)
-            grad[..., 2 * H :] = grad_n * rt
-            grad_n_GTBH[:, t] = grad_n
-            grad_h = torch.baddbmm(grad_h * zt, grad, weight_hh)
-        grad_recurrent = grad_recurrent.view(G, T * B, 3 * H)
-        grad_weight_hh = torch.bmm(grad_recurrent.transpose(1, 2), before_GTBH.view(G, T * B, H))
-        grad_bias_hh = grad_recurrent.sum(1)
-        grad_recurrent[..., 2 * H :] = grad_n_GTBH.view(G, T * B, H)
-        grad_input = grad_recurrent
-        grad_weight_ih = torch.bmm(grad_input.transpose(1, 2), x_GTBI.reshape(G, T * B, I))
-        grad_x = torch.bmm(grad_input, weight_ih).view(x_GTBI.shape) if ctx.needs_input_grad[0] else None
-        return grad_x, grad_weight_ih, grad_weight_hh, grad_input.sum(1), grad_bias_hh
+    def backward(ctx, grad):  # type: ignore[no-untyped-def]
+        if ctx.spent:
+            raise RuntimeError("the gradients of a GRU layer were written over its states; run the forward pass again")
+        ctx.spent = True
+        x_MTBI, weight_ih, weight_hh, gates, recurrent_n, hidden = ctx.saved_tensors
+        M, T, B, S, H = hidden.shape
+        fine = torch.promote_types(x_MTBI.dtype, torch.float32)
+        way = Backward(
+            gates=gates,
+            recurrent_n=recurrent_n,
+            hidden=hidden,
+            grad_hidden=grad.to(hidden.dtype).reshape((M, B, S, H) if ctx.last_only else hidden.shape),
+            grad_state=x_MTBI.new_zeros(M * S, B, H),
+            carried=x_MTBI.new_zeros(M * S, B, H, dtype=fine),
+            grad_recurrent=x_MTBI.new_empty(M * S, B, 3 * H),
+            grad_bias=x_MTBI.new_zeros(M * S, 4 * H, dtype=fine),
+        )
+        grad_weight_hh = torch.empty_like(weight_hh)
+
+        def frames(groups: slice, step: Step) -> None:
+            grad, weight, grad_state = way.grad_recurrent[groups], weight_hh[groups], way.grad_state[groups]
+            for t in range(T - 1, -1, -1):
+                step(t)
+                if t:
+                    torch.bmm(grad, weight, out=grad_state)
+            for g in range(*groups.indices(M * S)):
+                before, grad_rzn, grad_n = (
+                    x[g // S, :, :, g % S].flatten(0, 1) for x in (hidden, gates, recurrent_n)
+                )
+                torch.mm(grad_rzn[B:, : 2 * H].t(), before[:-B], out=grad_weight_hh[g, : 2 * H])
+                torch.mm(grad_n[B:].t(), before[:-B], out=grad_weight_hh[g, 2 * H :])
+
+        _over_groups(way, M * S, frames)
+        grad_gates = gates.view(M, T * B, S * 3 * H)
+        grad_weight_ih = torch.bmm(grad_gates.transpose(1, 2), x_MTBI.reshape(M, T * B, -1))
+        grad_x = torch.bmm(grad_gates, weight_ih).view(x_MTBI.shape) if ctx.needs_input_grad[0] else None
+        grad_bias = way.grad_bias.view(M, S, 4 * H)
+        return (
+            grad_x,
+            grad_weight_ih.view(M, S, 3 * H, -1).to(fine),
+            grad_weight_hh.view(M, S, 3 * H, H).to(fine),
+            grad_bias[..., : 3 * H],
+            torch.cat((grad_bias[..., : 2 * H], grad_bias[..., 3 * H :]), dim=-1),
+            None,
+        )
+
+
+def _over_groups(way: Forward | Backward, groups: int, frames: Callable[[slice, Step], None]) -> None:
+    """Run `frames` for all groups: by gates.cpp, a share of the groups a thread, or else in one piece."""
+    threads = torch.get_num_threads()
+    shares = min(threads, groups)
+    bounds = [groups * i // shares for i in range(shares + 1)]
+    work = [(slice(*share), way.native_step(*share)) for share in zip(bounds, bounds[1:], strict=False)]
+    if work[0][1] is None:
+        frames(slice(0, groups), way.step)
+    elif shares == 1:
+        frames(*work[0])
+    else:
+        pool = _pool(shares, threads // shares)
+        for done in [pool.submit(torch.no_grad()(frames), *share) for share in work]:
+            done.result()
+
+
+@cache
+def _pool(workers: int, threads: int) -> ThreadPoolExecutor:
+    """Workers whose operations take `threads` threads each; one thread that starts later takes the caller's number."""
+    callers = torch.get_num_threads()
+    pool = ThreadPoolExecutor(workers, "gru", initializer=torch.set_num_threads, initargs=(threads,))
+    all_started = Barrier(workers + 1)
+    for _ in range(workers):
+        pool.submit(all_started.wait)
+    all_started.wait()
+    torch.set_num_threads(callers)
+    return pool
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not come along

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from cmd_tune.model.encoder import Encoders, GRUPairs, InputNorm
+from cmd_tune.model.encoder import Encoders, GRULayer, InputNorm
 
 M, B, T, X, H, D, LAYERS = 3, 5, 6, 10, 4, 7, 3
 
@@ -147,7 +147,7 @@ def test_features_are_not_those_of_a_whole_sequence_call():
 
 
 def test_no_output_knows_a_later_frame():
-    layer = GRUPairs(M, X, H, torch.Generator().manual_seed(0))
+    layer = GRULayer(M, X, H, torch.Generator().manual_seed(0))
     x_MTBX = batch().transpose(1, 2)
     changed = x_MTBX.clone()
     changed[:, 4] += 1
