@@ -114,6 +114,8 @@ def _native(name: str, like: Tensor, sizes: tuple[int, ...], tensors: tuple[Tens
     """gates.cpp's function, bound to the struct of sizes and pointers that it takes. The tensors must outlive it."""
     if like.device.type != "cpu" or like.dtype not in _NATIVE or (code := library()) is None:
         return None
+    if not all(x is None or x.is_contiguous() for x in tensors):
+        raise ValueError(f"{name}: every tensor must be contiguous")
     arguments = (ctypes.c_int64 * len(sizes))(*sizes)
     pointers = (ctypes.c_void_p * len(tensors))(*(None if x is None else x.data_ptr() for x in tensors))
     struct = ctypes.create_string_buffer(bytes(arguments) + bytes(pointers))

@@ -7,16 +7,14 @@ are shared out to threads, which meet once a layer rather than in every operatio
 M modality, T frame, B sample, I input, H hidden, S side of the pair, G group = M·S.
 """
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from threading import Barrier
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from cmd_tune.model.gates import Backward, Forward, Step
+from cmd_tune.model.threads import run_shared
 
 
 class GRUPairs(torch.autograd.Function):
@@ -75,7 +73,7 @@ class GRUPairs(torch.autograd.Function):
             gates=gates,
             recurrent_n=recurrent_n,
             hidden=hidden,
-            grad_hidden=grad.to(hidden.dtype).reshape((M, B, S, H) if ctx.last_only else hidden.shape),
+            grad_hidden=grad.to(hidden.dtype).contiguous().view((M, B, S, H) if ctx.last_only else hidden.shape),
             grad_state=x_MTBI.new_zeros(M * S, B, H),
             carried=x_MTBI.new_zeros(M * S, B, H, dtype=fine),
             grad_recurrent=x_MTBI.new_empty(M * S, B, 3 * H),
@@ -113,31 +111,10 @@ class GRUPairs(torch.autograd.Function):
 
 def _over_groups(way: Forward | Backward, groups: int, frames: Callable[[slice, Step], None]) -> None:
     """Run `frames` for all groups: by gates.cpp, a share of the groups a thread, or else in one piece."""
-    threads = torch.get_num_threads()
-    shares = min(threads, groups)
+    shares = min(torch.get_num_threads(), groups)
     bounds = [groups * i // shares for i in range(shares + 1)]
     work = [(slice(*share), way.native_step(*share)) for share in zip(bounds, bounds[1:], strict=False)]
     if work[0][1] is None:
         frames(slice(0, groups), way.step)
-    elif shares == 1:
-        frames(*work[0])
     else:
-        pool = _pool(shares, threads // shares)
-        for done in [pool.submit(torch.no_grad()(frames), *share) for share in work]:
-            done.result()
-
-
-@cache
-def _pool(workers: int, threads: int) -> ThreadPoolExecutor:
-    """Workers whose operations take `threads` threads each; one thread that starts later takes the caller's number."""
-    callers = torch.get_num_threads()
-    pool = ThreadPoolExecutor(workers, "gru", initializer=torch.set_num_threads, initargs=(threads,))
-    all_started = Barrier(workers + 1)
-    for _ in range(workers):
-        pool.submit(all_started.wait)
-    all_started.wait()
-    torch.set_num_threads(callers)
-    return pool
-
-
-os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not come along
+        run_shared([partial(torch.no_grad()(frames), *share) for share in work])

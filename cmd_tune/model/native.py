@@ -11,6 +11,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
+from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import whole_file
 
 SOURCE = Path(__file__).with_name("gates.cpp")
@@ -35,7 +36,7 @@ def library() -> ctypes.CDLL | None:
                 command = [compiler, *_FLAGS, str(SOURCE), "-o", str(temporary)]
                 subprocess.run(command, check=True, capture_output=True, timeout=_PATIENCE)  # noqa: S603
         return ctypes.CDLL(str(path))
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, CmdTuneError, subprocess.SubprocessError):
         return None
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from cmd_tune.model.blocks import MeanInBlocks
 from cmd_tune.model.encoder import Encoders, SumOverWorkers, here_alone
 from cmd_tune.model.memory_bank import MemoryBanks
-from cmd_tune.model.objectives import contrastive_logits, cross_modal_distillation, info_nce
+from cmd_tune.model.objectives import cross_modal_distillation, info_nce
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,9 @@ class Losses:
     """Of the samples at hand. total = Σ contrastive + λ·distillation; hits: the positive beats the whole bank."""
 
     total: Tensor
-    contrastive_M: Tensor
     distillation: Tensor
+    contrastive_M: Tensor
     hit_share_M: Tensor
-    logits_MBK: Tensor
 
 
 class Pretrainer(nn.Module):
@@ -65,12 +65,14 @@ class Pretrainer(nn.Module):
         with torch.no_grad():
             self.update_momentum()
             key_MBD = self.momentum(key_MBTX, sum_over_workers)
-            teacher_MBK = key_MBD @ self.banks.keys_MKD.transpose(1, 2)
-        student_MBK = query_MBD @ self.banks.keys_MKD.transpose(1, 2)
+        loss, figures = MeanInBlocks.apply(query_MBD, key_MBD, self.banks.keys_MKD, self._terms)  # type: ignore[no-untyped-call]
+        modalities = len(key_MBD)
+        return Losses(loss, figures[0], figures[1 : 1 + modalities], figures[1 + modalities :]), key_MBD
 
+    def _terms(self, positive_MB: Tensor, student_MBK: Tensor, teacher_MBK: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of some samples, and [distillation, contrastive_M, hit_share_M]."""
         o = self.objective
-        logits_MBK = contrastive_logits((query_MBD * key_MBD).sum(2), student_MBK, o.contrast_temperature)
-        contrastive_M = info_nce(logits_MBK)
+        contrastive_M = info_nce(positive_MB, student_MBK, o.contrast_temperature)
         distillation = cross_modal_distillation(
             student_MBK,
             teacher_MBK,
@@ -78,10 +80,9 @@ class Pretrainer(nn.Module):
             student_temperature=o.student_temperature,
             teacher_temperature=o.teacher_temperature,
         )
-        with torch.no_grad():
-            hit_share_M = (logits_MBK[..., 0] > logits_MBK[..., 1:].amax(2)).float().mean(1)
+        hit_share_M = (positive_MB > student_MBK.amax(2)).float().mean(1)
         total = contrastive_M.sum() + o.distill_weight * distillation
-        return Losses(total, contrastive_M, distillation, hit_share_M, logits_MBK), key_MBD
+        return total, torch.cat((distillation[None], contrastive_M, hit_share_M))
 
 
 def _frozen_copy(encoders: Encoders) -> Encoders:

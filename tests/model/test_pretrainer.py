@@ -110,7 +110,6 @@ def test_losses_from_the_embeddings_and_the_banks_as_they_were():
     for a in range(M):
         for b in range(B):
             logits = np.array([q[a, b] @ k[a, b], *(banks[a] @ q[a, b])]) / 0.07
-            np.testing.assert_allclose(losses.logits_MBK[a, b].detach().numpy(), logits, rtol=1e-4, atol=1e-4)
             contrastive[a] -= np.log(softmax(logits)[0]) / B
             hits[a] += (logits[0] > logits[1:].max()) / B
     distillation = 0.0
