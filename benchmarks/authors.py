@@ -1,4 +1,4 @@
-"""The authors' way of working, written small and plain from the paper's description: what the benchmarks measure against.
+"""The authors' way of working, written small and plain from the paper: what the benchmarks measure against.
 
 Six encoders called one frame at a time, banks as (D, K), sorted neighbours, one optimiser step by autograd through all
 of it; views made clip by clip in NumPy; evaluation by scikit-learn and by a classifier trained through the encoder.

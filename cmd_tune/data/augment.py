@@ -7,9 +7,13 @@ B sample, T frame, V joint, C coordinate, P body, F stored frame, X = V·C·P.
 
 import hashlib
 from dataclasses import dataclass, fields
+from functools import partial
 
 import torch
 from torch import Tensor
+
+from cmd_tune.native import bind
+from cmd_tune.threads import run_shared, shares
 
 
 def keyed_generator(*key: int | str) -> torch.Generator:
@@ -34,10 +38,9 @@ class Draws:
 
     start_B: Tensor  # first frame of the crop
     length_B: Tensor  # frames of the crop
-    matrix_BCC: Tensor  # the 3×3 that the coordinates of all joints are multiplied by
-    joint_scale_BV: Tensor  # 0 for a zeroed joint, else 1
-    joint_matrix_BCC: Tensor  # the 3×3 of corrupted joints
-    joint_mixed_BV: Tensor  # True for a joint multiplied by joint_matrix
+    matrix_BCC: Tensor  # a 3×3 that coordinates are multiplied by
+    kept_BV: Tensor  # 1 for a joint that stays as it is, else 0
+    mixed_BV: Tensor  # 1 for a joint that is multiplied by the matrix, else 0; a joint that is neither is zeroed
 
     def part(self, samples: slice) -> "Draws":
         return Draws(*(getattr(self, field.name)[samples] for field in fields(self)))
@@ -66,14 +69,32 @@ def draw_view(frames_B: Tensor, joints: int, strength: Strength, generator: torc
     joint_matrix_BCC = strength.shear_range * (2 * uniform(3, 3) - 1)
     order_BV = uniform(joints).argsort(dim=1)
     corrupted_BV = (order_BV < round(strength.corrupted_share * joints)) & ~shears_B[:, None]
+    mixed_BV = shears_B[:, None] | (corrupted_BV & ~zeroes_B[:, None])
     return Draws(
         start_B=start_B,
         length_B=length_B,
-        matrix_BCC=torch.where(shears_B[:, None, None], shear_BCC, torch.eye(3)),
-        joint_scale_BV=1.0 - (corrupted_BV & zeroes_B[:, None]).float(),
-        joint_matrix_BCC=joint_matrix_BCC,
-        joint_mixed_BV=corrupted_BV & ~zeroes_B[:, None],
+        matrix_BCC=torch.where(shears_B[:, None, None], shear_BCC, joint_matrix_BCC),
+        kept_BV=(~shears_B[:, None] & ~corrupted_BV).float(),
+        mixed_BV=mixed_BV.float(),
     )
+
+
+def make_view(rows_FX: Tensor, start_B: Tensor, draws: Draws, frames: int, frame_shape: tuple[int, int, int]) -> Tensor:
+    """The view of clips whose first frames are rows start_B, as drawn: (B, T, V, C, P) on the rows' device.
+
+    One pass by augment.cpp where it can be, else crop_resize and distort.
+    """
+    V, C, P = frame_shape
+    start_B = start_B + draws.start_B
+    if rows_FX.dtype == torch.float32:
+        view_BTVCP = rows_FX.new_empty(len(start_B), frames, V, C, P)
+        inputs = (start_B, draws.length_B, draws.matrix_BCC, draws.kept_BV, draws.mixed_BV)
+        tensors = (rows_FX, *(x.contiguous() for x in inputs), view_BTVCP)
+        if draw := bind("draw_view_float32", (frames, V, P), tensors):
+            run_shared([partial(draw, *share) for share in shares(len(start_B))])
+            return view_BTVCP
+    x_BTX = crop_resize(rows_FX, start_B, draws.length_B, frames)
+    return distort(x_BTX.unflatten(2, frame_shape), draws)
 
 
 def crop_resize(rows_FX: Tensor, start_B: Tensor, length_B: Tensor, frames: int) -> Tensor:
@@ -96,13 +117,15 @@ def crop_resize(rows_FX: Tensor, start_B: Tensor, length_B: Tensor, frames: int)
 
 
 def distort(x_BTVCP: Tensor, draws: Draws) -> Tensor:
-    """Shear and joint corruption: one 3×3 a joint and sample, x′ = A·x."""
-    device = x_BTVCP.device
-    mixed_BVCC = torch.where(
-        draws.joint_mixed_BV[..., None, None], draws.joint_matrix_BCC[:, None], draws.matrix_BCC[:, None]
-    )
-    matrix_BVCC = (draws.joint_scale_BV[..., None, None] * mixed_BVCC).to(device)
-    return torch.einsum("bvdc,btvcp->btvdp", matrix_BVCC, x_BTVCP)
+    """Shear and joint corruption: x′ = A·x for the joints that are mixed, 0 for those neither mixed nor kept."""
+    B, T, V, C, P = x_BTVCP.shape
+    matrix_BCC, kept_BV, mixed_BV = (x.to(x_BTVCP.device) for x in (draws.matrix_BCC, draws.kept_BV, draws.mixed_BV))
+    # One product a sample: a joint's coordinates of all bodies are a row, and bodies do not mix.
+    body_PP = torch.eye(P, device=x_BTVCP.device)
+    both_BXX = torch.einsum("bdc,pq->bcpdq", matrix_BCC, body_PP).reshape(B, C * P, C * P)
+    out_BTX = torch.bmm(x_BTVCP.reshape(B, T * V, C * P), both_BXX).view(B, T, V * C * P)
+    mixed_B1X, kept_B1X = (x.repeat_interleave(C * P, dim=1)[:, None] for x in (mixed_BV, kept_BV))
+    return out_BTX.mul_(mixed_B1X).addcmul_(x_BTVCP.flatten(2), kept_B1X).view_as(x_BTVCP)
 
 
 def centre_crop(frames_B: Tensor, share: float) -> tuple[Tensor, Tensor]:

@@ -18,14 +18,15 @@ def joint(x_BTVCP: Tensor, layout: Layout) -> Tensor:
 
 def motion(x_BTVCP: Tensor, layout: Layout) -> Tensor:
     """x[t+1] − x[t]; the last frame is 0."""
-    moved = torch.zeros_like(x_BTVCP)
+    moved = torch.empty_like(x_BTVCP)
     torch.sub(x_BTVCP[:, 1:], x_BTVCP[:, :-1], out=moved[:, :-1])
+    moved[:, -1] = 0
     return moved
 
 
 def bone(x_BTVCP: Tensor, layout: Layout) -> Tensor:
     """Each joint minus its parent; 0 at the root."""
-    return x_BTVCP - x_BTVCP[:, :, list(layout.parents)]
+    return x_BTVCP - x_BTVCP.index_select(2, torch.tensor(layout.parents, device=x_BTVCP.device))
 
 
 MODALITIES: dict[str, Callable[[Tensor, Layout], Tensor]] = {"joint": joint, "motion": motion, "bone": bone}

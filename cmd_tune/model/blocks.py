@@ -12,13 +12,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from cmd_tune.model.threads import run_shared
+from cmd_tune.threads import run_shared
 
 # (positive_MB, student_MBK, teacher_MBK) of some samples → their mean loss, and mean figures to report beside it:
 # similarities of each query to its own key, and of queries and keys to their own bank. No gradient for the keys.
 Terms = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
-_BLOCK = 2**20  # similarities of a block at most: 4 MB in float32
+_BLOCK = 3 * 2**18  # similarities of a block at most: 3 MB in float32, a quarter of the paper's batch
 
 
 class MeanInBlocks(torch.autograd.Function):
@@ -26,15 +26,14 @@ class MeanInBlocks(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, query_MBD, key_MBD, banks_MKD, terms: Terms):  # type: ignore[no-untyped-def]
-        M, B, D = query_MBD.shape
+        M, B, _ = query_MBD.shape
         K = banks_MKD.shape[1]
         both_MBK = torch.bmm(torch.cat((query_MBD, key_MBD), dim=1), banks_MKD.transpose(1, 2))
         student_MBK, teacher_MBK = both_MBK[:, :B], both_MBK[:, B:]
         positive_MB = (query_MBD * key_MBD).sum(2)
         grad_positive_MB = torch.empty_like(positive_MB)
 
-        threads = 1 if query_MBD.is_cuda else min(B, torch.get_num_threads())
-        blocks = 1 if query_MBD.is_cuda else min(B, threads * -(-M * B * K // (_BLOCK * threads)))
+        blocks = 1 if query_MBD.is_cuda else min(B, -(-M * B * K // _BLOCK))
         results: list[tuple[Tensor, Tensor]] = [(positive_MB, positive_MB)] * blocks
 
         def block(index: int) -> None:

@@ -6,14 +6,13 @@ whatever the storage, float64 for float64.
 M modality, T frame, B sample, S side of the pair, H hidden, G group = M·S.
 """
 
-import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from cmd_tune.model.native import library
+from cmd_tune.native import bind
 
 Step = Callable[[int], None]  # one frame, for a slice of the groups
 _NATIVE = (torch.float32, torch.bfloat16)
@@ -33,7 +32,7 @@ class Forward:
 
     def step(self, t: int) -> None:
         """Frame t of all groups, by PyTorch's operations."""
-        M, _, B, S, _ = self.gates.shape
+        M, S = self.gates.shape[0], self.gates.shape[3]
         H = self.carried.shape[2]
         h, recurrent = (_by_modality(x, M).to(self.carried.dtype) for x in (self.carried, self.recurrent))
         bias = self.bias.view(M, 1, S, 4 * H)
@@ -111,19 +110,5 @@ def _by_modality(x_GBX: Tensor, modalities: int) -> Tensor:
 
 
 def _native(name: str, like: Tensor, sizes: tuple[int, ...], tensors: tuple[Tensor | None, ...]) -> Step | None:
-    """gates.cpp's function, bound to the struct of sizes and pointers that it takes. The tensors must outlive it."""
-    if like.device.type != "cpu" or like.dtype not in _NATIVE or (code := library()) is None:
-        return None
-    if not all(x is None or x.is_contiguous() for x in tensors):
-        raise ValueError(f"{name}: every tensor must be contiguous")
-    arguments = (ctypes.c_int64 * len(sizes))(*sizes)
-    pointers = (ctypes.c_void_p * len(tensors))(*(None if x is None else x.data_ptr() for x in tensors))
-    struct = ctypes.create_string_buffer(bytes(arguments) + bytes(pointers))
-    function = code[f"{name}_{str(like.dtype).removeprefix('torch.')}"]
-    function.argtypes, function.restype = (ctypes.c_void_p, ctypes.c_int64), None
-    address = ctypes.addressof(struct)
-
-    def step(t: int, keep: object = struct) -> None:
-        function(address, t)
-
-    return step
+    dtype = str(like.dtype).removeprefix("torch.")
+    return bind(f"{name}_{dtype}", sizes, tensors) if like.dtype in _NATIVE else None

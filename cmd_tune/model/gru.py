@@ -11,10 +11,9 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor
 
 from cmd_tune.model.gates import Backward, Forward, Step
-from cmd_tune.model.threads import run_shared
+from cmd_tune.threads import run_shared, shares
 
 
 class GRUPairs(torch.autograd.Function):
@@ -41,7 +40,7 @@ class GRUPairs(torch.autograd.Function):
             bias=torch.cat(biases, dim=-1).to(fine).flatten(0, 1),
             carried=x_MTBI.new_zeros(M * S, B, H, dtype=fine),
             state=x_MTBI.new_empty(M * S, B, H),
-            hidden=x_MTBI.new_empty(M, T, B, S, H) if keep or not last_only else None,
+            hidden=None if last_only and not keep else x_MTBI.new_empty(M, T, B, S, H),
             recurrent_n=x_MTBI.new_empty(M, T, B, S, H) if keep else None,
         )
         weight_hh_t = weight_hh.transpose(1, 2).contiguous()
@@ -57,7 +56,7 @@ class GRUPairs(torch.autograd.Function):
         if keep:
             ctx.save_for_backward(x_MTBI, weight_ih, weight_hh, way.gates, way.recurrent_n, way.hidden)
             ctx.last_only, ctx.spent = last_only, False
-        if last_only:
+        if last_only or way.hidden is None:
             return way.carried.view(M, S, B, H).transpose(1, 2).reshape(M, B, S * H)
         return way.hidden.view(M, T, B, S * H)
 
@@ -88,9 +87,7 @@ class GRUPairs(torch.autograd.Function):
                 if t:
                     torch.bmm(grad, weight, out=grad_state)
             for g in range(*groups.indices(M * S)):
-                before, grad_rzn, grad_n = (
-                    x[g // S, :, :, g % S].flatten(0, 1) for x in (hidden, gates, recurrent_n)
-                )
+                before, grad_rzn, grad_n = (x[g // S, :, :, g % S].flatten(0, 1) for x in (hidden, gates, recurrent_n))
                 torch.mm(grad_rzn[B:, : 2 * H].t(), before[:-B], out=grad_weight_hh[g, : 2 * H])
                 torch.mm(grad_n[B:].t(), before[:-B], out=grad_weight_hh[g, 2 * H :])
 
@@ -111,10 +108,8 @@ class GRUPairs(torch.autograd.Function):
 
 def _over_groups(way: Forward | Backward, groups: int, frames: Callable[[slice, Step], None]) -> None:
     """Run `frames` for all groups: by gates.cpp, a share of the groups a thread, or else in one piece."""
-    shares = min(torch.get_num_threads(), groups)
-    bounds = [groups * i // shares for i in range(shares + 1)]
-    work = [(slice(*share), way.native_step(*share)) for share in zip(bounds, bounds[1:], strict=False)]
-    if work[0][1] is None:
-        frames(slice(0, groups), way.step)
-    else:
+    work = [(slice(*share), step) for share in shares(groups) if (step := way.native_step(*share))]
+    if work:
         run_shared([partial(torch.no_grad()(frames), *share) for share in work])
+    else:
+        frames(slice(0, groups), way.step)

@@ -55,7 +55,7 @@ class Pretrainer(nn.Module):
     def update_momentum(self) -> None:
         """k ← m·k + (1 − m)·q, parameters only: the key encoder's norm keeps its own statistics."""
         for key, query in zip(self.momentum.parameters(), self.online.parameters(), strict=True):
-            key.mul_(self.key_momentum).add_(query, alpha=1 - self.key_momentum)
+            key.lerp_(query, 1 - self.key_momentum)
 
     def forward(
         self, query_MBTX: Tensor, key_MBTX: Tensor, sum_over_workers: SumOverWorkers = here_alone

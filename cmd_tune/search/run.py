@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from cmd_tune.allocator import keep_freed_memory
 from cmd_tune.config import Settings
 from cmd_tune.data.splits import Split, split_store
 from cmd_tune.data.store import Store, open_store
@@ -33,6 +34,7 @@ def device_here() -> torch.device:
 
 def run(settings: Settings, source: DataSource, folder: Path, report: Report) -> None:
     """Pretrain, resumable in `folder`, with validation scores in the reports."""
+    keep_freed_memory()
     store, split = source.open()
 
     def validate(online: Encoders) -> Scores:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cmd_tune.data.augment import Draws, Strength, crop_resize, distort, draw_view, keyed_generator
+from cmd_tune.data.augment import Draws, Strength, draw_view, keyed_generator, make_view
 from cmd_tune.data.modalities import stack_modalities
 from cmd_tune.data.store import Store
 from cmd_tune.errors import UsageError
@@ -62,7 +62,7 @@ class Batches:
             yield self._view(clips_B[mine], draws[0].part(mine)), self._view(clips_B[mine], draws[1].part(mine))
 
     def _view(self, clips_B: Tensor, draws: Draws) -> Tensor:
-        start_B = self.store.start_N[clips_B] + draws.start_B
-        x_BTX = crop_resize(self.rows_FX, start_B, draws.length_B, self.frames)
-        x_BTVCP = distort(x_BTX.unflatten(2, self.store.frame_shape()), draws)
+        """All modalities of the clips, (M, B, T, X)."""
+        shape = self.store.frame_shape()
+        x_BTVCP = make_view(self.rows_FX, self.store.start_N[clips_B], draws, self.frames, shape)
         return stack_modalities(x_BTVCP, self.modalities, self.store.layout)

@@ -58,9 +58,13 @@ def build_pretrainer(settings: Settings, channels: int) -> Pretrainer:
 def build_optimizer(settings: Settings, pretrainer: Pretrainer) -> torch.optim.Optimizer:
     parameters = pretrainer.online.parameters()
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     return torch.optim.SGD(
-        parameters, lr=settings.learning_rate, momentum=settings.sgd_momentum, weight_decay=settings.weight_decay
+        parameters,
+        lr=settings.learning_rate,
+        momentum=settings.sgd_momentum,
+        weight_decay=settings.weight_decay,
+        fused=True,
     )
 
 

@@ -8,7 +8,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmd_tune.data.augment import Draws, Strength, centre_crop, crop_resize, distort, draw_view, keyed_generator
+from cmd_tune import native
+from cmd_tune.data.augment import (
+    Draws,
+    Strength,
+    centre_crop,
+    crop_resize,
+    distort,
+    draw_view,
+    keyed_generator,
+    make_view,
+)
 
 PAPER = Strength(crop_min_frames=64, crop_min_share=0.1, shear_range=1.0, corrupted_share=0.6)
 SHORT = Strength(crop_min_frames=4, crop_min_share=0.1, shear_range=1.0, corrupted_share=0.6)
@@ -150,9 +160,9 @@ def test_crops_stay_inside_clips_of_mixed_lengths():
 
 def kinds(draws):
     """Which samples are sheared, zeroed and mixed."""
-    sheared_B = (draws.matrix_BCC != torch.eye(3)).flatten(1).any(1).numpy()
-    zeroed_B = (draws.joint_scale_BV == 0).any(1).numpy()
-    return sheared_B, zeroed_B, draws.joint_mixed_BV.any(1).numpy()
+    sheared_B = (draws.matrix_BCC.diagonal(dim1=1, dim2=2) == 1).all(1)
+    zeroed_B = (draws.kept_BV + draws.mixed_BV == 0).any(1)
+    return sheared_B.numpy(), zeroed_B.numpy(), (~sheared_B & (draws.mixed_BV == 1).any(1)).numpy()
 
 
 def test_shear_half_the_time_else_zero_or_mix_half_the_time():
@@ -167,10 +177,12 @@ def test_shear_half_the_time_else_zero_or_mix_half_the_time():
 def test_the_number_of_spoilt_joints_is_fixed_and_the_joints_are_not(joints, spoilt):
     draws = draw(torch.full((MANY,), 30), joints=joints)
     sheared_B, zeroed_B, mixed_B = kinds(draws)
-    assert set((draws.joint_scale_BV == 0).sum(1)[zeroed_B].tolist()) == {spoilt}
-    assert set(draws.joint_mixed_BV.sum(1)[mixed_B].tolist()) == {spoilt}
-    assert set(draws.joint_scale_BV.unique().tolist()) == {0.0, 1.0}
-    spoilt_BV = ((draws.joint_scale_BV == 0) | draws.joint_mixed_BV)[~sheared_B].numpy()
+    assert (draws.mixed_BV[sheared_B] == 1).all()
+    assert not draws.mixed_BV[zeroed_B].any()
+    assert set((draws.mixed_BV + draws.kept_BV)[mixed_B].flatten().tolist()) == {1.0}
+    assert set((joints - draws.kept_BV.sum(1)[~sheared_B]).tolist()) == {spoilt}
+    assert set(draws.kept_BV.flatten().tolist()) == {0.0, 1.0}
+    spoilt_BV = (draws.kept_BV[~sheared_B] == 0).numpy()
     for joint in range(joints):
         share_is(spoilt_BV[:, joint], spoilt / joints)
     share_is(spoilt_BV[:, 0] & spoilt_BV[:, 1], spoilt * (spoilt - 1) / (joints * (joints - 1)))
@@ -179,8 +191,8 @@ def test_the_number_of_spoilt_joints_is_fixed_and_the_joints_are_not(joints, spo
 @pytest.mark.parametrize(("share", "spoilt"), [(0.0, 0), (1.0, 25), (0.3, 8)])
 def test_the_share_of_spoilt_joints_is_a_setting(share, spoilt):
     draws = draw(torch.full((200,), 30), strength=Strength(64, 0.1, 1.0, share))
-    counts = ((draws.joint_scale_BV == 0) | draws.joint_mixed_BV).sum(1)
-    assert set(counts.tolist()) == {0, spoilt}
+    sheared_B = kinds(draws)[0]
+    assert set((draws.kept_BV[~sheared_B] == 0).sum(1).tolist()) == {spoilt}
 
 
 def test_shear_has_ones_on_the_diagonal_and_uniform_entries_beside_it():
@@ -196,20 +208,23 @@ def test_shear_has_ones_on_the_diagonal_and_uniform_entries_beside_it():
 
 
 def test_corruption_matrices_are_uniform_everywhere():
-    matrices = draw(torch.full((MANY,), 30)).joint_matrix_BCC.numpy().reshape(-1, 9)
+    draws = draw(torch.full((2 * MANY,), 30))
+    matrices = draws.matrix_BCC[~kinds(draws)[0]].numpy().reshape(-1, 9)
+    assert len(matrices) > 0.9 * MANY
     for entries in matrices.T:
         assert -1 <= entries.min() < -0.99
         assert 0.99 < entries.max() <= 1
         share_is(entries < 0, 0.5)
         share_is(np.abs(entries) < 0.5, 0.5)
-    assert np.abs(np.corrcoef(matrices.T) - np.eye(9)).max() < 5 / np.sqrt(MANY)
+    assert np.abs(np.corrcoef(matrices.T) - np.eye(9)).max() < 5 / np.sqrt(len(matrices))
 
 
 def test_shear_range_scales_every_entry_but_the_diagonal():
     whole = draw(torch.full((500,), 30))
     half = draw(torch.full((500,), 30), strength=Strength(64, 0.1, 0.5, 0.6))
-    assert torch.equal(half.joint_matrix_BCC, whole.joint_matrix_BCC / 2)
-    assert torch.equal(half.matrix_BCC - torch.eye(3), (whole.matrix_BCC - torch.eye(3)) / 2)
+    sheared_B = torch.from_numpy(kinds(whole)[0])
+    ones_BCC = sheared_B[:, None, None] * torch.eye(3)
+    assert torch.equal(half.matrix_BCC - ones_BCC, (whole.matrix_BCC - ones_BCC) / 2)
 
 
 def test_without_strength_nothing_is_distorted():
@@ -229,10 +244,10 @@ def test_distort_is_one_matrix_a_joint_in_every_frame_and_body():
     expected = np.empty_like(x_BTVCP)
     for sample in range(64):
         for joint in range(20):
-            if draws.joint_mixed_BV[sample, joint]:
-                matrix = draws.joint_matrix_BCC[sample].numpy()
+            if draws.mixed_BV[sample, joint]:
+                matrix = draws.matrix_BCC[sample].numpy()
             else:
-                matrix = draws.matrix_BCC[sample].numpy() * draws.joint_scale_BV[sample, joint].numpy()
+                matrix = np.eye(3) * draws.kept_BV[sample, joint].numpy()
             for frame in range(5):
                 for body in range(2):
                     expected[sample, frame, joint, :, body] = matrix @ x_BTVCP[sample, frame, joint, :, body]
@@ -248,9 +263,40 @@ def test_absent_joints_stay_absent():
 def test_a_shear_by_hand():
     shear = torch.tensor([[[1.0, 0.5, 0.0], [0.0, 1.0, 0.0], [-0.25, 0.0, 1.0]]])
     none = torch.zeros(1, 1)
-    draws = Draws(torch.zeros(1), torch.ones(1), shear, none + 1, torch.eye(3)[None], none.bool())
+    draws = Draws(torch.zeros(1), torch.ones(1), shear, kept_BV=none, mixed_BV=none + 1)
     x_BTVCP = torch.tensor([4.0, 2.0, 1.0]).view(1, 1, 1, 3, 1)
     assert distort(x_BTVCP, draws).flatten().tolist() == [5.0, 2.0, 0.0]
+
+
+# Both at once
+
+
+@pytest.mark.parametrize(("joints", "bodies"), [(25, 2), (20, 1), (3, 3)])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_view_is_its_crop_distorted(joints, bodies, threads):
+    """One compiled pass gives what the two functions give."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    generator = torch.Generator().manual_seed(0)
+    length_N = torch.randint(1, 90, (50,), generator=generator)
+    start_N = length_N.cumsum(0) - length_N
+    rows_FX = torch.randn(int(length_N.sum()), joints * 3 * bodies, generator=generator)
+    shape, frames = (joints, 3, bodies), 17
+    draws = draw(length_N, joints=joints, strength=Strength(12, 0.2, 1.0, 0.6))
+    assert native.library() is not None
+    ours = make_view(rows_FX, start_N, draws, frames, shape)
+    crop = crop_resize(rows_FX, start_N + draws.start_B, draws.length_B, frames)
+    torch.testing.assert_close(ours, distort(crop.unflatten(2, shape), draws), rtol=1e-4, atol=1e-5)
+    torch.set_num_threads(before)
+
+
+def test_a_store_of_half_precision_is_read_as_it_is():
+    length_N = torch.tensor([40, 50])
+    rows_FX = torch.randn(90, 75, generator=torch.Generator().manual_seed(0)).half()
+    draws = draw(length_N)
+    half, whole = (make_view(rows, torch.tensor([0, 40]), draws, 16, (25, 3, 1)) for rows in (rows_FX, rows_FX.float()))
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, whole, rtol=1e-5, atol=2e-6)
 
 
 # Keys

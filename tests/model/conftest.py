@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from cmd_tune.model import gates
+from cmd_tune import native
 
 WAYS = ("native", "native, one thread", "torch")
 
@@ -18,9 +18,9 @@ def computing(way: str) -> Iterator[str]:
     torch.set_num_threads(1 if "one" in way else 2)
     with pytest.MonkeyPatch.context() as patch:
         if way == "torch":
-            patch.setattr(gates, "library", lambda: None)
+            patch.setattr(native, "library", lambda: None)
         else:
-            assert gates.library() is not None, "this machine has no C++ compiler"
+            assert native.library() is not None, "this machine has no C++ compiler"
         yield way
     torch.set_num_threads(before)
 

@@ -127,7 +127,7 @@ def test_its_inputs_are_not_changed(way):
 
 
 def test_bfloat16_is_near(way):
-    """Eight bits of mantissa in the products, a float32 state: the state within 1 %, gradients within 2 % of their size."""
+    """Products of eight bits, a float32 state: the state within 0.01, gradients within 2 % of their size."""
     exact, rough = inputs(torch.float32), inputs(torch.bfloat16)
     hidden, hidden_rough = run(exact), run(rough)
     assert hidden_rough.dtype == torch.bfloat16

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 from threading import Barrier
 
 import torch
@@ -21,6 +22,13 @@ def run_shared(tasks: Sequence[Callable[[], None]]) -> None:
     else:
         for done in [_pool(workers, threads // workers).submit(task) for task in tasks]:
             done.result()
+
+
+def shares(count: int) -> list[tuple[int, int]]:
+    """The range 0 … count − 1 in as many like pieces as there are threads, as (first, last + 1)."""
+    pieces = min(torch.get_num_threads(), count)
+    bounds = [count * i // pieces for i in range(pieces + 1)]
+    return list(pairwise(bounds))
 
 
 @cache

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 CODE = """
-from cmd_tune.model import native
+from cmd_tune import native
 import torch
 from cmd_tune.model.gru import GRUPairs
 x = [torch.ones(s) / 2 for s in [(1, 3, 2, 4), (1, 2, 15, 4), (1, 2, 15, 5), (1, 2, 15), (1, 2, 15)]]
@@ -16,7 +16,9 @@ print(native.library() is not None, GRUPairs.apply(*x, True).sum().item())
 
 def run(**environment: str) -> tuple[str, float]:
     command = [sys.executable, "-c", CODE]
-    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=300, check=True)
+    done = subprocess.run(
+        command, env=os.environ | environment, capture_output=True, text=True, timeout=300, check=True
+    )
     assert done.stderr == ""
     compiled, value = done.stdout.split()
     return compiled, float(value)

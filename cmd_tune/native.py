@@ -1,0 +1,81 @@
+"""This package's C++, compiled on the machine it runs on when first wanted, and kept in the user's cache.
+
+A machine without a compiler does the same work with PyTorch's operations.
+"""
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+from torch import Tensor
+
+from cmd_tune.errors import CmdTuneError
+from cmd_tune.files import whole_file
+
+SOURCES = tuple(Path(__file__).parent / name for name in ("data/augment.cpp", "model/gates.cpp"))
+_FLAGS = ("-std=c++17", "-O3", "-march=native", "-mprefer-vector-width=512", "-fopenmp-simd", "-shared", "-fPIC")
+_PATIENCE = 120  # seconds for a compiler
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The compiled functions; None where there is no compiler or it does not manage."""
+    compiler = shutil.which(os.environ.get("CXX", "c++"))
+    if compiler is None:
+        return None
+    key = hashlib.blake2b(digest_size=8)
+    for part in (*(source.read_bytes() for source in SOURCES), " ".join((compiler, *_FLAGS)).encode(), _processor()):
+        key.update(part)
+    path = _cache_folder() / f"native-{key.hexdigest()}.so"
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with whole_file(path) as temporary:
+                command = [compiler, *_FLAGS, *map(str, SOURCES), "-o", str(temporary)]
+                subprocess.run(command, check=True, capture_output=True, timeout=_PATIENCE)  # noqa: S603
+        return ctypes.CDLL(str(path))
+    except (OSError, CmdTuneError, subprocess.SubprocessError):
+        return None
+
+
+def bind(name: str, sizes: Sequence[int], tensors: Sequence[Tensor | None]) -> Callable[..., None] | None:
+    """The named function, bound to the struct that it takes first: sizes, then pointers. Further arguments are int64.
+
+    None where it cannot be called: no library, or a tensor that is not on the CPU. The tensors must outlive it.
+    Raises ValueError for a tensor that is not contiguous.
+    """
+    code = library()
+    given = [x for x in tensors if x is not None]
+    if code is None or any(x.device.type != "cpu" for x in given):
+        return None
+    if not all(x.is_contiguous() for x in given):
+        raise ValueError(f"{name}: every tensor must be contiguous")
+    counts = (ctypes.c_int64 * len(sizes))(*sizes)
+    pointers = (ctypes.c_void_p * len(tensors))(*(None if x is None else x.data_ptr() for x in tensors))
+    struct = ctypes.create_string_buffer(bytes(counts) + bytes(pointers))
+    address = ctypes.addressof(struct)
+    function = code[name]
+    function.restype = None
+
+    def call(*arguments: int, keep: object = struct) -> None:
+        function(ctypes.c_void_p(address), *map(ctypes.c_int64, arguments))
+
+    return call
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cmd_tune"
+
+
+def _processor() -> bytes:
+    """What `-march=native` depends on: a home folder may be shared by machines that are not alike."""
+    try:
+        lines = Path("/proc/cpuinfo").read_bytes().splitlines()
+    except OSError:
+        return " ".join(os.uname()).encode()
+    return b"".join(sorted({line for line in lines if line.startswith((b"flags", b"Features", b"model name"))}))
