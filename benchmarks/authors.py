@@ -19,22 +19,27 @@ Clip = NDArray[np.float32]  # (C, T, V, P)
 
 
 class Encoder(nn.Module):
-    """Batch norm, a bidirectional GRU stepped frame by frame with its state carried on, projection head."""
+    """Batch norm, a bidirectional GRU stepped frame by frame with its state carried on, projection head.
+
+    Modules have the names that the authors' checkpoints have.
+    """
 
     def __init__(self, channels: int, hidden_size: int, layers: int, embedding_size: int) -> None:
         super().__init__()
         width = 2 * hidden_size
         self.input_norm = nn.BatchNorm1d(channels)
-        self.gru = nn.GRU(channels, hidden_size, layers, batch_first=True, bidirectional=True)
+        gru = nn.GRU(channels, hidden_size, layers, batch_first=True, bidirectional=True)
+        self.encoder = nn.ModuleDict({"gru": gru})
         self.fc = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, embedding_size))
 
     def features(self, x_NCTVP: Tensor) -> Tensor:
         x_NTX = x_NCTVP.permute(0, 2, 3, 1, 4).flatten(2)
         x_NTX = self.input_norm(x_NTX.transpose(1, 2)).transpose(1, 2)
-        out, hidden = self.gru(x_NTX[:, :1])
+        gru = self.encoder["gru"]
+        out, hidden = gru(x_NTX[:, :1])
         outputs = out
         for t in range(1, x_NTX.shape[1]):
-            out, hidden = self.gru(x_NTX[:, t : t + 1], hidden)
+            out, hidden = gru(x_NTX[:, t : t + 1], hidden)
             outputs = torch.cat((outputs, out), dim=1)
         return outputs[:, -1]
 
@@ -44,6 +49,11 @@ class Encoder(nn.Module):
 
 class CMD(nn.Module):
     """Joint, motion and bone encoders, their momentum twins and their queues."""
+
+    queue: Tensor
+    queue_motion: Tensor
+    queue_bone: Tensor
+    queue_ptr: Tensor
 
     def __init__(
         self,
@@ -69,7 +79,8 @@ class CMD(nn.Module):
         )
         for name in ("queue", "queue_motion", "queue_bone"):
             self.register_buffer(name, F.normalize(torch.randn(embedding_size, queue_size), dim=0))
-        self.topk, self.key_momentum, self.pointer = topk, key_momentum, 0
+        self.register_buffer("queue_ptr", torch.zeros(1, dtype=torch.long))
+        self.topk, self.key_momentum = topk, key_momentum
         self.contrast_temperature = contrast_temperature
         self.teacher_temperature, self.student_temperature = teacher_temperature, student_temperature
 
@@ -90,37 +101,41 @@ class CMD(nn.Module):
             bone[:, :, :, joint] = x_NCTVP[:, :, :, joint] - x_NCTVP[:, :, :, parent]
         return [x_NCTVP, motion, bone]
 
-    def forward(self, query_NCTVP: Tensor, key_NCTVP: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """(contrastive, distillation, logits of each modality); writes the keys to the queues."""
+    def embed(self, query_NCTVP: Tensor, key_NCTVP: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Queries, momentum update, keys; one of each a modality."""
         embed_q = [encoder(x) for encoder, x in zip(self.queries(), self.modalities(query_NCTVP), strict=True)]
         with torch.no_grad():
             for query, key in zip(self.queries(), self.keys(), strict=True):
                 for parameter_q, parameter_k in zip(query.parameters(), key.parameters(), strict=True):
                     parameter_k.data = parameter_k.data * self.key_momentum + parameter_q.data * (1 - self.key_momentum)
             embed_k = [encoder(x) for encoder, x in zip(self.keys(), self.modalities(key_NCTVP), strict=True)]
+        return embed_q, embed_k
 
+    def losses(self, embed_q: list[Tensor], embed_k: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """(contrastive, distillation), sums over modalities and over ordered pairs."""
         queues = [queue.clone().detach() for queue in self.queues()]
         student = [q @ queue for q, queue in zip(embed_q, queues, strict=True)]
         teacher = [k @ queue for k, queue in zip(embed_k, queues, strict=True)]
         nearest = [torch.topk(similarity, self.topk, dim=1) for similarity in teacher]
 
-        logits, contrastive = [], embed_q[0].new_zeros(())
+        contrastive, distillation = embed_q[0].new_zeros(()), embed_q[0].new_zeros(())
         for q, k, negative in zip(embed_q, embed_k, student, strict=True):
-            logits.append(torch.cat(((q * k).sum(1, keepdim=True), negative), dim=1) / self.contrast_temperature)
-            contrastive = contrastive + F.cross_entropy(logits[-1], torch.zeros(len(q), dtype=torch.long))
-        distillation = embed_q[0].new_zeros(())
+            logits = torch.cat(((q * k).sum(1, keepdim=True), negative), dim=1) / self.contrast_temperature
+            contrastive = contrastive + F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.long, device=q.device))
         for a, (similarity, index) in enumerate(nearest):
             for b in range(3):
                 if a != b:
                     log_s = F.log_softmax(torch.gather(student[b], 1, index) / self.student_temperature, dim=1)
                     p = F.softmax(similarity / self.teacher_temperature, dim=1)
                     distillation = distillation + F.kl_div(log_s, p, reduction="batchmean")
+        return contrastive, distillation
 
-        size, batch = self.queue.shape[1], len(query_NCTVP)
+    @torch.no_grad()
+    def enqueue(self, embed_k: list[Tensor]) -> None:
+        size, batch, pointer = self.queue.shape[1], len(embed_k[0]), int(self.queue_ptr)
         for queue, k in zip(self.queues(), embed_k, strict=True):
-            queue[:, self.pointer : self.pointer + batch] = k.T
-        self.pointer = (self.pointer + batch) % size
-        return contrastive, distillation, logits
+            queue[:, pointer : pointer + batch] = k.T
+        self.queue_ptr[0] = (pointer + batch) % size
 
 
 def crop_resize(clip: Clip, start: int, length: int, frames: int) -> Clip:

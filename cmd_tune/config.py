@@ -53,8 +53,9 @@ class Settings(BaseModel):
     weight_decay: Annotated[float, Field(ge=0)] = Field(1e-4, description="on every parameter")
     schedule: Literal["step", "cosine"] = Field("step", description="step: ×0.1 once; cosine: to 0 at the end")
     step_epoch: Count = Field(351, description="epochs before the step schedule's ×0.1")
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="of the encoders' recurrences; all else is float32"
+    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+        "float32",
+        description="of the encoders' recurrences, all else is float32; tf32: float32 whose products a GPU rounds",
     )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="of initial values, order and augmentation")
 
@@ -97,7 +98,7 @@ _QUICK: dict[str, Any] = {
     "optimizer": "adamw",
     "learning_rate": 0.004,
     "schedule": "cosine",
-    "evaluate_every": 10,
+    "evaluate_every": 20,
     "checkpoint_every": 1,
 }
 

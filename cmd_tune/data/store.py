@@ -6,7 +6,7 @@ F stored frame (all clips end to end), N clip, T frame of one clip, X = V·C·P 
 import os
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -102,6 +102,15 @@ class Store:
     @cached_property
     def classes(self) -> int:
         return int(self.label_N.max()) + 1
+
+    def near(self, device: torch.device) -> "Store":
+        """This store with its frames on a GPU where they take at most half of what is free there; else as it is.
+
+        Frames that stay behind are read by memory map, and what is made of them is moved.
+        """
+        if device.type != "cuda" or self.rows_FX.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+            return self
+        return replace(self, rows_FX=self.rows_FX.to(device))
 
     def frame_shape(self) -> tuple[int, int, int]:
         """(V, C, P) of one frame."""

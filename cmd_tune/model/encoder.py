@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cmd_tune.model.gru import GRUPairs
+from cmd_tune.model.gru import GRUPairs, pairs_by_torch
 
 SumOverWorkers = Callable[[Tensor], Tensor]
 
@@ -78,9 +78,10 @@ class GRULayer(nn.Module):
 
     def forward(self, x_MTBI: Tensor, last_only: bool = False) -> Tensor:
         """(M, T, B, I) → (M, T, B, 2H) in the input's dtype, or the last frame's (M, B, 2H) in float32."""
-        return GRUPairs.apply(  # type: ignore[no-untyped-call]
-            x_MTBI, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh, last_only
-        )
+        arguments = (x_MTBI, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh, last_only)
+        if x_MTBI.is_cuda:
+            return pairs_by_torch(*arguments)
+        return GRUPairs.apply(*arguments)  # type: ignore[no-untyped-call]
 
 
 class Head(nn.Module):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from cmd_tune.model.gates import Backward, Forward, Step
 from cmd_tune.threads import run_shared, shares
@@ -32,7 +33,7 @@ class GRUPairs(torch.autograd.Function):
         weight_ih = weight_ih.to(x_MTBI.dtype).flatten(1, 2)
         weight_hh = weight_hh.to(x_MTBI.dtype).flatten(0, 1)
 
-        gates = torch.bmm(x_MTBI.reshape(M, T * B, I), weight_ih.transpose(1, 2))
+        gates = _product(x_MTBI.reshape(M, T * B, I), weight_ih.transpose(1, 2))
         biases = (bias_ih[..., : 2 * H] + bias_hh[..., : 2 * H], bias_ih[..., 2 * H :], bias_hh[..., 2 * H :])
         way = Forward(
             gates=gates.view(M, T, B, S, 3 * H),
@@ -93,8 +94,8 @@ class GRUPairs(torch.autograd.Function):
 
         _over_groups(way, M * S, frames)
         grad_gates = gates.view(M, T * B, S * 3 * H)
-        grad_weight_ih = torch.bmm(grad_gates.transpose(1, 2), x_MTBI.reshape(M, T * B, -1))
-        grad_x = torch.bmm(grad_gates, weight_ih).view(x_MTBI.shape) if ctx.needs_input_grad[0] else None
+        grad_weight_ih = _product(grad_gates.transpose(1, 2), x_MTBI.reshape(M, T * B, -1))
+        grad_x = _product(grad_gates, weight_ih).view(x_MTBI.shape) if ctx.needs_input_grad[0] else None
         grad_bias = way.grad_bias.view(M, S, 4 * H)
         return (
             grad_x,
@@ -104,6 +105,38 @@ class GRUPairs(torch.autograd.Function):
             torch.cat((grad_bias[..., : 2 * H], grad_bias[..., 3 * H :]), dim=-1),
             None,
         )
+
+
+def pairs_by_torch(
+    x_MTBI: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor, last_only: bool
+) -> Tensor:
+    """The same as GRUPairs, a call of torch.gru a group: on a GPU that is cuDNN's, over the whole sequence."""
+    M, _, B, _ = x_MTBI.shape
+    S, H = weight_hh.shape[1], weight_hh.shape[3]
+    start_1BH = x_MTBI.new_zeros(1, B, H)
+    sides: list[list[Tensor]] = [[] for _ in range(S)]
+    for g in range(M * S):
+        of_group = (parameter[g // S, g % S] for parameter in (weight_ih, weight_hh, bias_ih, bias_hh))
+        weights = [parameter.to(x_MTBI.dtype) for parameter in of_group]
+        hidden_TBH, _ = torch.gru(
+            x_MTBI[g // S], start_1BH, weights, True, 1, 0.0, torch.is_grad_enabled(), False, False
+        )
+        sides[g % S].append(hidden_TBH[-1].float() if last_only else hidden_TBH)
+    return torch.cat([torch.stack(side) for side in sides], dim=-1)
+
+
+def _product(a_MIJ: Tensor, b_MJK: Tensor) -> Tensor:
+    """a·b. In float32 a CPU's threads get rows of their own, which suits it better than a product they all share."""
+    if a_MIJ.is_cuda or a_MIJ.dtype != torch.float32:
+        return torch.bmm(a_MIJ, b_MJK)
+    product_MIK = a_MIJ.new_empty(*a_MIJ.shape[:2], b_MJK.shape[2])
+
+    @torch.no_grad()
+    def rows(first: int, last: int) -> None:
+        torch.bmm(a_MIJ[:, first:last], b_MJK, out=product_MIK[:, first:last])
+
+    run_shared([partial(rows, *share) for share in shares(a_MIJ.shape[1])])
+    return product_MIK
 
 
 def _over_groups(way: Forward | Backward, groups: int, frames: Callable[[slice, Step], None]) -> None:

@@ -65,11 +65,11 @@ class Pretrainer(nn.Module):
         with torch.no_grad():
             self.update_momentum()
             key_MBD = self.momentum(key_MBTX, sum_over_workers)
-        loss, figures = MeanInBlocks.apply(query_MBD, key_MBD, self.banks.keys_MKD, self._terms)  # type: ignore[no-untyped-call]
+        loss, figures = MeanInBlocks.apply(query_MBD, key_MBD, self.banks.keys_MKD, self.terms)  # type: ignore[no-untyped-call]
         modalities = len(key_MBD)
         return Losses(loss, figures[0], figures[1 : 1 + modalities], figures[1 + modalities :]), key_MBD
 
-    def _terms(self, positive_MB: Tensor, student_MBK: Tensor, teacher_MBK: Tensor) -> tuple[Tensor, Tensor]:
+    def terms(self, positive_MB: Tensor, student_MBK: Tensor, teacher_MBK: Tensor) -> tuple[Tensor, Tensor]:
         """The loss of some samples, and [distillation, contrastive_M, hit_share_M]."""
         o = self.objective
         contrastive_M = info_nce(positive_MB, student_MBK, o.contrast_temperature)

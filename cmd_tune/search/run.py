@@ -35,12 +35,14 @@ def device_here() -> torch.device:
 def run(settings: Settings, source: DataSource, folder: Path, report: Report) -> None:
     """Pretrain, resumable in `folder`, with validation scores in the reports."""
     keep_freed_memory()
+    device = device_here()
     store, split = source.open()
+    store = store.near(device)
 
     def validate(online: Encoders) -> Scores:
         return encoder_scores(online, store, split.validation, settings, prefix="val")
 
-    pretrain(settings, store, split.pretrain_N, folder=folder, evaluate=validate, report=report, device=device_here())
+    pretrain(settings, store, split.pretrain_N, folder=folder, evaluate=validate, report=report, device=device)
 
 
 def baseline_scores(settings: Settings, source: DataSource) -> tuple[Scores, Scores]:

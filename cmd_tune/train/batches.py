@@ -42,7 +42,6 @@ class Batches:
         self.store, self.clips_N = store, torch.from_numpy(clips_N)
         self.batch_size, self.frames, self.strength = batch_size, frames, strength
         self.modalities, self.seed, self.device = tuple(modalities), seed, device
-        self.rows_FX = store.rows_FX.to(device)
 
     def __len__(self) -> int:
         """Steps of an epoch; an incomplete last batch is dropped."""
@@ -64,5 +63,5 @@ class Batches:
     def _view(self, clips_B: Tensor, draws: Draws) -> Tensor:
         """All modalities of the clips, (M, B, T, X)."""
         shape = self.store.frame_shape()
-        x_BTVCP = make_view(self.rows_FX, self.store.start_N[clips_B], draws, self.frames, shape)
-        return stack_modalities(x_BTVCP, self.modalities, self.store.layout)
+        x_BTVCP = make_view(self.store.rows_FX, self.store.start_N[clips_B], draws, self.frames, shape)
+        return stack_modalities(x_BTVCP.to(self.device), self.modalities, self.store.layout)

@@ -41,7 +41,7 @@ def build_pretrainer(settings: Settings, channels: int) -> Pretrainer:
         hidden_size=settings.hidden_size,
         embedding_size=settings.embedding_size,
         layers=settings.layers,
-        compute_dtype=getattr(torch, settings.precision),
+        compute_dtype=torch.bfloat16 if settings.precision == "bfloat16" else torch.float32,
         generator=generator,
     )
     banks = MemoryBanks(modalities, settings.queue_size, settings.embedding_size, generator)
@@ -92,6 +92,7 @@ def pretrain(
     order; after a resume, those of the checkpoint's history first, so that whoever listens has them all.
     Raises Diverged where a loss is not finite, UsageError where settings and data do not fit.
     """
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.precision == "tf32"
     pretrainer = build_pretrainer(settings, store.width).to(device)
     optimizer = build_optimizer(settings, pretrainer)
     batches = Batches(

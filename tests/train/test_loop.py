@@ -175,3 +175,13 @@ def test_validation_does_not_touch_training(tiny, tiny_store, worker, tmp_path):
         states.append(worker.train(settings, tiny_store, tmp_path / str(every)).state_dict())
     for name, value in states[0].items():
         assert torch.equal(value, states[1][name]), name
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+def test_products_are_rounded_where_asked_alone(tiny, tiny_store, worker, tmp_path, precision):
+    """cuDNN would round to TF32 by default; on a CPU tf32 is float32, to the bit."""
+    pretrainer = worker.train(tiny(epochs=1, precision=precision), tiny_store, tmp_path / precision)
+    assert torch.backends.cudnn.allow_tf32 is torch.backends.cuda.matmul.allow_tf32 is (precision == "tf32")
+    exact = worker.train(tiny(epochs=1), tiny_store, tmp_path / "exact").state_dict()
+    same = all(torch.equal(value, exact[name]) for name, value in pretrainer.state_dict().items())
+    assert same == (precision != "bfloat16")

@@ -1,0 +1,85 @@
+"""What a process costs from outside: a trial's start, a step's peak memory. Each measured in processes of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.rows import Row
+from benchmarks.timing import Timing
+from cmd_tune.data.ingest import store_clips
+from cmd_tune.data.layouts import LAYOUTS
+from cmd_tune.data.synthetic import synthesize
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A trial of the quick preset, one epoch, twice in one process, as Ray reuses them: seconds of each part.
+_TRIAL = """
+import json, sys, tempfile, time
+start = time.perf_counter()
+from pathlib import Path
+from cmd_tune.config import make_settings
+from cmd_tune.search.run import DataSource, run
+imported = time.perf_counter()
+folder = Path(sys.argv[1])
+source = DataSource(folder / "actions.arrow", "xview")
+settings = make_settings("quick", ("benchmark", {"epochs": 1, "evaluate_every": 1}))
+seconds = {"imports": imported - start}
+for name in ("first", "second"):
+    start, records = time.perf_counter(), []
+    run(settings, source, folder / name, records.append)
+    seconds[name] = time.perf_counter() - start - records[0]["seconds"]
+print(json.dumps(seconds))
+"""
+
+# Peak memory of two steps, above what the process had before it built the model; MiB.
+_MEMORY = """
+import json, resource, sys
+import torch
+from benchmarks.step import AuthorsStep, LAYOUT, OurStep, paper_settings
+from cmd_tune.allocator import keep_freed_memory
+from cmd_tune.data.modalities import stack_modalities
+way, hidden_size, precision = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+views = [torch.randn(64, 3, 64, 25, 2) for _ in range(2)]
+if way == "ours":
+    keep_freed_memory()
+    names = ("joint", "motion", "bone")
+    views = [stack_modalities(x.permute(0, 2, 3, 1, 4).contiguous(), names, LAYOUT) for x in views]
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+step = {"ours": OurStep, "theirs": AuthorsStep}[way](paper_settings(hidden_size, precision), torch.device("cpu"))
+for _ in range(2):
+    step(*views)
+print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024))
+"""
+
+
+def _child(code: str, *arguments: str) -> Any:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)  # noqa: S603
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def start_rows(folder: Path, repeats: int) -> list[Row]:
+    """What a trial of the quick preset takes beside its training: in a new process, and in one that is reused."""
+    actions = folder / "actions.arrow"
+    store_clips(synthesize(), actions, dataset="synthetic", layout=LAYOUTS["ntu-25"], source="synthetic")
+    runs = [_child(_TRIAL, str(folder)) for _ in range(repeats)]
+    names = {"imports": "imports", "first": "a first trial, beside its epoch", "second": "a next one in that process"}
+    return [Row(label, Timing(tuple(run[name] for run in runs))) for name, label in names.items()]
+
+
+def memory_rows(hidden_size: int, precisions: list[str]) -> list[Row]:
+    """Peak memory of training steps, above that of the process before."""
+    theirs = Timing((_child(_MEMORY, "theirs", str(hidden_size), "float32"),))
+    return [
+        Row(
+            f"peak memory, H = {hidden_size}, {precision}",
+            Timing((_child(_MEMORY, "ours", str(hidden_size), precision),)),
+            theirs,
+            unit="MiB",
+        )
+        for precision in precisions
+    ]

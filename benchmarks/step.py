@@ -1,0 +1,152 @@
+"""The training step and its parts, against the authors' way of stepping and against the machine's rate of products."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from benchmarks import authors
+from benchmarks.rows import Row
+from benchmarks.timing import Timing, take_turns
+from cmd_tune.config import Settings, make_settings
+from cmd_tune.data.layouts import LAYOUTS
+from cmd_tune.data.modalities import stack_modalities
+from cmd_tune.model.blocks import MeanInBlocks
+from cmd_tune.train.loop import build_optimizer, build_pretrainer
+
+LAYOUT = LAYOUTS["ntu-25"]
+SHAPE = (len(LAYOUT.joints), 3, 2)  # V, C, P
+CHANNELS = 150
+PARTS = ("encoders", "objective", "backward", "optimiser")
+
+
+def paper_settings(hidden_size: int, precision: str) -> Settings:
+    """The paper's run of NTU-60, with another width and precision."""
+    return make_settings("paper", ("benchmark", {"hidden_size": hidden_size, "precision": precision}))
+
+
+class Parts:
+    """Seconds of each part of the last step."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        start = perf_counter()
+        yield
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        self.seconds[name] = perf_counter() - start
+
+
+class OurStep(Parts):
+    """`train.loop`'s step, in parts."""
+
+    def __init__(self, settings: Settings, device: torch.device) -> None:
+        super().__init__(device)
+        self.pretrainer = build_pretrainer(settings, CHANNELS).to(device)
+        self.optimizer = build_optimizer(settings, self.pretrainer)
+
+    def __call__(self, query_MBTX: Tensor, key_MBTX: Tensor) -> None:
+        pretrainer = self.pretrainer
+        with self.part("encoders"):
+            query_MBD = pretrainer.online(query_MBTX)
+            with torch.no_grad():
+                pretrainer.update_momentum()
+                key_MBD = pretrainer.momentum(key_MBTX)
+        with self.part("objective"):
+            banks_MKD = pretrainer.banks.keys_MKD
+            loss, _ = MeanInBlocks.apply(query_MBD, key_MBD, banks_MKD, pretrainer.terms)  # type: ignore[no-untyped-call]
+        with self.part("backward"):
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+        with self.part("optimiser"):
+            self.optimizer.step()
+            pretrainer.banks.enqueue(key_MBD)
+
+
+class AuthorsStep(Parts):
+    """The same by the reference in authors.py."""
+
+    def __init__(self, settings: Settings, device: torch.device) -> None:
+        super().__init__(device)
+        self.model = authors.CMD(
+            LAYOUT.parents,
+            CHANNELS,
+            hidden_size=settings.hidden_size,
+            layers=settings.layers,
+            embedding_size=settings.embedding_size,
+            queue_size=settings.queue_size,
+            topk=settings.topk,
+            key_momentum=settings.key_momentum,
+        ).to(device)
+        learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.SGD(learning, lr=0.01, momentum=0.9, weight_decay=1e-4)
+
+    def __call__(self, query_NCTVP: Tensor, key_NCTVP: Tensor) -> None:
+        with self.part("encoders"):
+            embed_q, embed_k = self.model.embed(query_NCTVP, key_NCTVP)
+        with self.part("objective"):
+            contrastive, distillation = self.model.losses(embed_q, embed_k)
+        with self.part("backward"):
+            self.optimizer.zero_grad()
+            (contrastive + distillation).backward()
+        with self.part("optimiser"):
+            self.optimizer.step()
+            self.model.enqueue(embed_k)
+
+
+def step_flops(s: Settings, channels: int = CHANNELS) -> float:
+    """Floating-point operations of a step's matrix products: 6 encoders forward, 3 of them backward, similarities."""
+    M, B, T, H, D, K = len(s.modalities), s.batch_size, s.frames, s.hidden_size, s.embedding_size, s.queue_size
+    inputs = [channels] + [2 * H] * (s.layers - 1)
+    forward = sum(2 * 2 * B * T * 3 * H * (I + H) for I in inputs) + 2 * B * 2 * H * (2 * H + D)
+    similarities = 3 * 2 * B * K * D
+    return M * (4 * forward + similarities)
+
+
+def product_rate(precision: str, device: torch.device, repeats: int = 5) -> float:
+    """Floating-point operations a second of a large matrix product: the ceiling."""
+    size = 8192 if device.type == "cuda" else 2048
+    a, b = (torch.randn(size, size, device=device).to(getattr(torch, precision)) for _ in range(2))
+    taken = take_turns({"product": lambda: a @ b}, repeats)["product"]
+    return 2 * size**3 / min(taken.runs)
+
+
+def step_rows(hidden_size: int, precisions: list[str], device: torch.device, repeats: int) -> list[Row]:
+    """A row for the step in each precision, then one for each of its parts."""
+    torch.manual_seed(0)
+    views_NCTVP = [torch.randn(64, 3, 64, 25, 2, device=device) for _ in range(2)]
+    views_MBTX = [
+        stack_modalities(x.permute(0, 2, 3, 1, 4).contiguous(), ("joint", "motion", "bone"), LAYOUT)
+        for x in views_NCTVP
+    ]
+    steps: dict[str, OurStep | AuthorsStep] = {"authors": AuthorsStep(paper_settings(hidden_size, "float32"), device)}
+    steps |= {precision: OurStep(paper_settings(hidden_size, precision), device) for precision in precisions}
+    parts: dict[str, dict[str, list[float]]] = {name: {part: [] for part in PARTS} for name in steps}
+
+    def way(name: str) -> Callable[[], None]:
+        step, views = steps[name], views_NCTVP if name == "authors" else views_MBTX
+
+        def work() -> None:
+            step(*views)
+            for part, taken in step.seconds.items():
+                parts[name][part].append(taken)
+
+        return work
+
+    warm_up = repeats > 1
+    timings = take_turns({name: way(name) for name in steps}, repeats, warm_up=warm_up)
+    rows = []
+    for precision in precisions:
+        flops = step_flops(paper_settings(hidden_size, precision))
+        of_peak = flops / timings[precision].median / product_rate(precision, device)
+        rows.append(Row(f"step, H = {hidden_size}, {precision}", timings[precision], timings["authors"], of_peak))
+        for part in PARTS:
+            ours, theirs = (Timing(tuple(parts[name][part][warm_up:])) for name in (precision, "authors"))
+            rows.append(Row(f"  {part}", ours, theirs))
+    return rows
