@@ -1,5 +1,7 @@
 """Augmented views a second, from the packed store against clip by clip in NumPy."""
 
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from cmd_tune.data.augment import Strength, draw_view, keyed_generator, make_vie
 from cmd_tune.data.modalities import stack_modalities
 from cmd_tune.data.store import Clip, Store, open_store, write_store
 
-FRAMES, BATCH = 64, 64
+FRAMES, BATCH, BATCHES = 64, 64, 8
 STRENGTH = Strength(crop_min_frames=64, crop_min_share=0.1, shear_range=1.0, corrupted_share=0.6)
 
 
@@ -42,34 +44,43 @@ def clips_of(store: Store, chosen: np.ndarray) -> list[authors.Clip]:
 
 
 def view_rows(store: Store, device: torch.device, repeats: int) -> list[Row]:
-    """Two views of a batch: as coordinates, and as the inputs of all branches."""
-    chosen = np.random.default_rng(1).permutation(len(store))[:BATCH]
-    theirs, rng = clips_of(store, chosen), np.random.default_rng(0)
-    parents = authors.CMD(
+    """Two views of each of some batches: as coordinates, and as the inputs of all branches."""
+    order_N = np.random.default_rng(1).permutation(len(store))[: BATCHES * BATCH].reshape(BATCHES, BATCH)
+    theirs = [clips_of(store, chosen) for chosen in order_N]
+    clips_NB, rng = torch.from_numpy(order_N), np.random.default_rng(0)
+    model = authors.CMD(
         LAYOUT.parents, 1, hidden_size=1, layers=1, embedding_size=1, queue_size=1, topk=1, key_momentum=0
     )
-    clips_B, rows_FX = torch.from_numpy(chosen), store.rows_FX.to(device)
+    near = store.near(device)
 
-    def ours_view() -> torch.Tensor:
-        draws = draw_view(store.length_N[clips_B], len(LAYOUT.joints), STRENGTH, keyed_generator(0))
-        return make_view(rows_FX, store.start_N[clips_B], draws, FRAMES, SHAPE)
+    def ours_views() -> Iterator[torch.Tensor]:
+        for batch, clips_B in enumerate(clips_NB.repeat(1, 2)):
+            generator = keyed_generator("views", batch)
+            draws = draw_view(store.length_N[clips_B], len(LAYOUT.joints), STRENGTH, generator)
+            yield make_view(near.rows_FX, store.start_N[clips_B], draws, FRAMES, SHAPE)
 
-    def their_view() -> np.ndarray:
-        return np.stack([authors.view(clip, FRAMES, rng) for clip in theirs])
+    def their_views() -> Iterator[np.ndarray]:
+        for clips in theirs:
+            for _ in range(2):
+                yield np.stack([authors.view(clip, FRAMES, rng) for clip in clips])
 
-    def twice(view: object) -> None:
-        for _ in range(2):
-            view()  # type: ignore[operator]
+    def ours_inputs() -> None:
+        for x_BTVCP in ours_views():
+            stack_modalities(x_BTVCP, ("joint", "motion", "bone"), LAYOUT)
+
+    def their_inputs() -> None:
+        for x_NCTVP in their_views():
+            model.modalities(torch.from_numpy(x_NCTVP).to(device))
 
     ways = {
-        "ours": lambda: twice(ours_view),
-        "theirs": lambda: twice(their_view),
-        "ours, inputs": lambda: twice(lambda: stack_modalities(ours_view(), ("joint", "motion", "bone"), LAYOUT)),
-        "theirs, inputs": lambda: twice(lambda: parents.modalities(torch.from_numpy(their_view()).to(device))),
+        "ours": lambda: deque(ours_views(), maxlen=0),
+        "theirs": lambda: deque(their_views(), maxlen=0),
+        "ours, inputs": ours_inputs,
+        "theirs, inputs": their_inputs,
     }
-    taken = take_turns(ways, max(repeats, 9))
-    rate = 2 * BATCH / taken["ours"].median
+    taken = take_turns(ways, repeats)
+    rate = 2 * BATCHES * BATCH / taken["ours"].median
     return [
-        Row("two views of a batch of 64", taken["ours"], taken["theirs"], note=f"{rate:,.0f} views a second"),
+        Row(f"two views of {BATCHES} batches of {BATCH}", taken["ours"], taken["theirs"], note=f"{rate:,.0f} a second"),
         Row("the same, as joint, motion and bone", taken["ours, inputs"], taken["theirs, inputs"]),
     ]

@@ -42,7 +42,7 @@ class Draws:
     kept_BV: Tensor  # 1 for a joint that stays as it is, else 0
     mixed_BV: Tensor  # 1 for a joint that is multiplied by the matrix, else 0; a joint that is neither is zeroed
 
-    def part(self, samples: slice) -> "Draws":
+    def part(self, samples: Tensor) -> "Draws":
         return Draws(*(getattr(self, field.name)[samples] for field in fields(self)))
 
 
@@ -53,21 +53,19 @@ def draw_view(frames_B: Tensor, joints: int, strength: Strength, generator: torc
     ½ each, shear (ones on the diagonal, U(−r, r) elsewhere) or corruption of the same joints in all frames
     and bodies: zeroed, or multiplied by one matrix of U(−r, r), probability ½ each.
     """
-    batch = len(frames_B)
-
-    def uniform(*shape: int) -> Tensor:
-        return torch.rand(batch, *shape, generator=generator)
-
-    share_B = strength.crop_min_share + (1 - strength.crop_min_share) * uniform()
+    uniform_BN = torch.rand(len(frames_B), 4 + 9 + 9 + joints, generator=generator)
+    crop_B, place_B, kind_B, loss_B = uniform_BN[:, :4].unbind(1)
+    shear_BCC, joint_matrix_BCC = (
+        strength.shear_range * (2 * uniform_BN[:, first : first + 9].view(-1, 3, 3) - 1) for first in (4, 13)
+    )
+    share_B = strength.crop_min_share + (1 - strength.crop_min_share) * crop_B
     length_B = (frames_B * share_B).long().clamp(min=strength.crop_min_frames).minimum(frames_B)
     room_B = frames_B - length_B + 1
-    start_B = (uniform() * room_B).long().minimum(room_B - 1)
+    start_B = (place_B * room_B).long().minimum(room_B - 1)
 
-    shears_B, zeroes_B = uniform() < 0.5, uniform() < 0.5
-    shear_BCC = strength.shear_range * (2 * uniform(3, 3) - 1)
+    shears_B, zeroes_B = kind_B < 0.5, loss_B < 0.5
     shear_BCC.diagonal(dim1=1, dim2=2).fill_(1.0)
-    joint_matrix_BCC = strength.shear_range * (2 * uniform(3, 3) - 1)
-    order_BV = uniform(joints).argsort(dim=1)
+    order_BV = uniform_BN[:, 22:].argsort(dim=1)
     corrupted_BV = (order_BV < round(strength.corrupted_share * joints)) & ~shears_B[:, None]
     mixed_BV = shears_B[:, None] | (corrupted_BV & ~zeroes_B[:, None])
     return Draws(

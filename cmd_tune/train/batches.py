@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cmd_tune.data.augment import Draws, Strength, draw_view, keyed_generator, make_view
+from cmd_tune.data.augment import Strength, draw_view, keyed_generator, make_view
 from cmd_tune.data.modalities import stack_modalities
 from cmd_tune.data.store import Store
 from cmd_tune.errors import UsageError
@@ -52,16 +52,19 @@ class Batches:
         order_N = torch.randperm(len(self.clips_N), generator=keyed_generator(self.seed, "order", epoch))
         rank, workers = world()
         share = self.batch_size // workers
+        shape = self.store.frame_shape()
         for step in range(len(self)):
             clips_B = self.clips_N[order_N[step * self.batch_size : (step + 1) * self.batch_size]]
-            generator = keyed_generator(self.seed, "views", epoch, step)
-            joints = len(self.store.layout.joints)
-            draws = [draw_view(self.store.length_N[clips_B], joints, self.strength, generator) for _ in range(2)]
-            mine = slice(rank * share, (rank + 1) * share)
-            yield self._view(clips_B[mine], draws[0].part(mine)), self._view(clips_B[mine], draws[1].part(mine))
-
-    def _view(self, clips_B: Tensor, draws: Draws) -> Tensor:
-        """All modalities of the clips, (M, B, T, X)."""
-        shape = self.store.frame_shape()
-        x_BTVCP = make_view(self.store.rows_FX, self.store.start_N[clips_B], draws, self.frames, shape)
-        return stack_modalities(x_BTVCP.to(self.device), self.modalities, self.store.layout)
+            # Both views of the whole batch are drawn at once, then this worker's samples of each are made.
+            both_VB = clips_B.expand(2, -1)
+            draws = draw_view(
+                self.store.length_N[both_VB.flatten()],
+                shape[0],
+                self.strength,
+                keyed_generator(self.seed, "views", epoch, step),
+            )
+            mine = torch.arange(2 * self.batch_size).view(2, workers, share)[:, rank].flatten()
+            start_B = self.store.start_N[both_VB.flatten()[mine]]
+            x_BTVCP = make_view(self.store.rows_FX, start_B, draws.part(mine), self.frames, shape).to(self.device)
+            query_MBTX, key_MBTX = stack_modalities(x_BTVCP, self.modalities, self.store.layout).chunk(2, dim=1)
+            yield query_MBTX, key_MBTX
