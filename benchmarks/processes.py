@@ -23,8 +23,7 @@ from pathlib import Path
 from cmd_tune.config import make_settings
 from cmd_tune.search.run import DataSource, run
 imported = time.perf_counter()
-folder = Path(sys.argv[1])
-source = DataSource(folder / "actions.arrow", "xview")
+source, folder = DataSource(Path(sys.argv[1]), "xview"), Path(sys.argv[2])
 settings = make_settings("quick", ("benchmark", {"epochs": 1, "evaluate_every": 1}))
 seconds = {"imports": imported - start}
 for name in ("first", "second"):
@@ -66,7 +65,7 @@ def start_rows(folder: Path, repeats: int) -> list[Row]:
     """What a trial of the quick preset takes beside its training: in a new process, and in one that is reused."""
     actions = folder / "actions.arrow"
     store_clips(synthesize(), actions, dataset="synthetic", layout=LAYOUTS["ntu-25"], source="synthetic")
-    runs = [_child(_TRIAL, str(folder)) for _ in range(repeats)]
+    runs = [_child(_TRIAL, str(actions), str(folder / f"start{i}")) for i in range(repeats)]
     names = {"imports": "imports", "first": "a first trial, beside its epoch", "second": "a next one in that process"}
     return [Row(label, Timing(tuple(run[name] for run in runs))) for name, label in names.items()]
 

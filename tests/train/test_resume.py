@@ -7,6 +7,7 @@ from itertools import product
 import pytest
 import torch
 
+from cmd_tune import native
 from cmd_tune.errors import CmdTuneError, DataError, UsageError
 from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
 from cmd_tune.train.loop import CHECKPOINT
@@ -88,6 +89,21 @@ def test_stopped_after_an_epoch(unbroken, settings, tiny_store, worker, tmp_path
     assert not differences(load_checkpoint(tmp_path / CHECKPOINT), checkpoint)
     assert not differences(pretrainer.state_dict(), state)
     assert without_times(reported) == without_times(all_reported)
+
+
+@pytest.mark.parametrize("way", ["two threads", "without a compiler"])
+def test_stopped_on_another_way_of_computing(settings, tiny_store, worker, tmp_path, monkeypatch, way):
+    before = torch.get_num_threads()
+    if way == "two threads":
+        torch.set_num_threads(2)
+    else:
+        monkeypatch.setattr(native, "library", lambda: None)
+    whole = worker.train(settings[FIRST], tiny_store, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        worker.train(settings[FIRST], tiny_store, tmp_path / "stopped", stop_after(2))
+    resumed = worker.train(settings[FIRST], tiny_store, tmp_path / "stopped")
+    torch.set_num_threads(before)
+    assert not differences(resumed.state_dict(), whole.state_dict())
 
 
 def test_stopped_between_checkpoints(unbroken, settings, tiny_store, worker, tmp_path):

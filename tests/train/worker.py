@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from cmd_tune import native
 from cmd_tune.config import Settings
 from cmd_tune.data.augment import Strength
 from cmd_tune.data.splits import split_store
@@ -103,6 +104,8 @@ def rank_main(job_path: Path, rank: int) -> None:
     if job["workers"] > 1:
         rendezvous = f"file://{job_path.parent / 'rendezvous'}"
         dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=job["workers"])
+    if not job.get("compiled", True):
+        native.library = lambda: None  # as on a machine without a compiler
     if "die_at" in job:
         die_at(*job["die_at"])
     store = open_store(Path(job["store"]))
