@@ -6,6 +6,7 @@ A machine without a compiler does the same work with PyTorch's operations.
 import ctypes
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -18,7 +19,9 @@ from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import whole_file
 
 SOURCES = tuple(Path(__file__).parent / name for name in ("data/augment.cpp", "model/gates.cpp"))
-_FLAGS = ("-std=c++17", "-O3", "-march=native", "-mprefer-vector-width=512", "-fopenmp-simd", "-shared", "-fPIC")
+_X86 = platform.machine() in ("x86_64", "AMD64")
+_TARGET = ("-march=native", "-mprefer-vector-width=512") if _X86 else ("-mcpu=native",)
+_FLAGS = ("-std=c++17", "-O3", *_TARGET, "-fopenmp-simd", "-shared", "-fPIC")
 _PATIENCE = 120  # seconds for a compiler
 
 
