@@ -171,15 +171,27 @@ def pretrain(
 
 @app.command()
 def ingest(
-    format_name: Annotated[str, typer.Argument(metavar="FORMAT", help="Format of the source: nw-ucla.")],
+    format_name: Annotated[
+        str, typer.Argument(metavar="FORMAT", help="Format of the source: ntu-60, ntu-120 or nw-ucla.")
+    ],
     source: Annotated[Path, typer.Argument(help="File or folder as the data set is handed out.")],
     out: Annotated[Path, typer.Option(help="The store to write.")],
+    exclude: Annotated[
+        Path | None, typer.Option(help="Names of clips to leave out, one a line, such as NTU's official list.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first file that cannot be used.")] = False,
 ) -> None:
     """Read a data set once into one normalised, memory-mapped file."""
     from cmd_tune.data.ingest import ingest as read
+    from cmd_tune.data.ingest import read_names
     from cmd_tune.data.splits import PROTOCOLS, split_store
+    from cmd_tune.progress import progress_bar
 
-    store = read(format_name, source, out)
+    excluded = read_names(exclude) if exclude else frozenset()
+    console = Console(stderr=True)
+    with progress_bar(f"reading {source.name}", console) as progress:
+        done = read(format_name, source, out, strict=strict, exclude=excluded, progress=progress)
+    store = done.store
     lengths = store.length_N.float()
     print(
         f"{out}: {len(store)} clips, {store.classes} classes, {int(lengths.min())}–{int(lengths.max())} frames, "
@@ -188,6 +200,10 @@ def ingest(
     for protocol in PROTOCOLS[store.dataset]:
         test = split_store(store, protocol)[1].test[0]
         print(f"{protocol}: {len(test.gallery_N)} training clips, {len(test.query_N)} test clips")
+    for line in done.left_out:
+        console.print(line, style="yellow", highlight=False, soft_wrap=True)
+    if done.left_out:
+        console.print(f"{len(done.left_out)} files left out, each named above", style="yellow", highlight=False)
 
 
 @app.command()

@@ -46,7 +46,7 @@ def nw_ucla_zip() -> Path:
 @pytest.fixture(scope="session")
 def nw_ucla_store(nw_ucla_zip: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The real clips, normalised."""
-    return ingest("nw-ucla", nw_ucla_zip, tmp_path_factory.mktemp("nw-ucla") / "nw-ucla.arrow")
+    return ingest("nw-ucla", nw_ucla_zip, tmp_path_factory.mktemp("nw-ucla") / "nw-ucla.arrow").store
 
 
 def write_tiny_store(

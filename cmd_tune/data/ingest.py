@@ -1,35 +1,127 @@
-"""Raw files → one normalised store. Used for every format and for the synthetic set."""
+"""Raw files → one normalised store. Every format goes through here, on all cores; so does the synthetic set."""
 
-from collections.abc import Iterable
-from dataclasses import replace
+import multiprocessing
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cmd_tune.data.layouts import Layout
 from cmd_tune.data.normalize import NORMALIZATION, normalize
-from cmd_tune.data.readers import READERS
+from cmd_tune.data.readers import READERS, Reader
+from cmd_tune.data.readers.clip_files import ClipFiles
 from cmd_tune.data.store import Clip, Store, open_store, write_store
 from cmd_tune.errors import DataError, UsageError, nearest
 
+_CHUNK = 32  # files that a process is given at a time
+_FEW = 2000  # files below which starting processes takes longer than it saves
 
-def ingest(format_name: str, source: Path, out: Path) -> Store:
-    """Read, normalise and store a data set. Raises DataError or UsageError, in one line."""
+Progress = Callable[[int, int], None]  # (files read, files in all)
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """The store, and a line for each file that could not be used."""
+
+    store: Store
+    left_out: tuple[str, ...]
+
+
+def ingest(
+    format_name: str,
+    source: Path,
+    out: Path,
+    *,
+    strict: bool = False,
+    exclude: Collection[str] = (),
+    progress: Progress = lambda done, total: None,
+) -> Ingested:
+    """Read, normalise and store a data set; nothing appears at `out` before it is whole.
+
+    exclude: names of clips to pass over, without a suffix. Raises UsageError for an unknown format; DataError where
+    the source or, if strict, any file is wrong, or where no file is left. All in one line.
+    """
     if format_name not in READERS:
         raise UsageError(f"ingest: unknown format '{format_name}', {nearest(format_name, READERS)}")
     reader = READERS[format_name]
-    return store_clips(reader.read(source), out, dataset=format_name, layout=reader.layout, source=source)
+    clips: dict[str, Clip] = {}
+    left_out = []
+    with ClipFiles(source, reader.suffix) as files:
+        names = [name for name in files.names() if Path(name).stem not in exclude]
+        if not names:
+            raise DataError(f"{source}: holds no {reader.suffix} files")
+        for done, (name, read) in enumerate(_read_all(reader, files, names), start=1):
+            if isinstance(read, Clip) and read.name in clips:
+                read = f"{files.where(name)}: another file has the same name"
+            if isinstance(read, Clip):
+                clips[read.name] = read
+            elif strict:
+                raise DataError(read)
+            else:
+                left_out.append(read)
+            progress(done, len(names))
+    if not clips:
+        raise DataError(f"none of {len(names)} files can be used; the first: {left_out[0]}")
+    layout = reader.layout
+    write_store(out, clips.values(), dataset=format_name, layout=layout, normalization=NORMALIZATION)
+    return Ingested(open_store(out), tuple(left_out))
+
+
+def read_names(path: Path) -> frozenset[str]:
+    """The names in a list, one a line; a line of several words is none (the official lists start with a heading)."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read as a list of names: {error}") from None
+    return frozenset(Path(line.strip()).stem for line in lines if len(line.split()) == 1)
 
 
 def store_clips(clips: Iterable[Clip], out: Path, *, dataset: str, layout: Layout, source: Path | str) -> Store:
     """Normalise and write clips, and open the result."""
-    normalized = [_normalized(clip, layout, source) for clip in clips]
-    if not normalized:
-        raise DataError(f"{source}: holds no clips")
+    normalized = [_normalized(clip, layout, f"{source}: {clip.name}") for clip in clips]
     write_store(out, normalized, dataset=dataset, layout=layout, normalization=NORMALIZATION)
     return open_store(out)
 
 
-def _normalized(clip: Clip, layout: Layout, source: Path | str) -> Clip:
+def _normalized(clip: Clip, layout: Layout, where: str) -> Clip:
     try:
         return replace(clip, joints_TVCP=normalize(clip.joints_TVCP, layout))
     except ValueError as error:
-        raise DataError(f"{source}: {clip.name}: {error}") from None
+        raise DataError(f"{where}: {error}") from None
+
+
+def _read_all(reader: Reader, files: ClipFiles, names: Sequence[str]) -> Iterator[tuple[str, Clip | str]]:
+    """Each file's clip, or a line about what is wrong with it, in the order of `names`."""
+    processes = min(os.cpu_count() or 1, len(names) // _FEW + 1)
+    if processes == 1:
+        yield from ((name, _read(reader, files, name)) for name in names)
+        return
+    chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, spawn, _open, (reader, files.source)) as pool:
+        try:
+            for chunk, clips in zip(chunks, pool.map(_read_chunk, chunks), strict=True):
+                yield from zip(chunk, clips, strict=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _read(reader: Reader, files: ClipFiles, name: str) -> Clip | str:
+    where = files.where(name)
+    try:
+        return _normalized(reader.parse(where, Path(name).stem, files.read(name)), reader.layout, where)
+    except DataError as error:
+        return str(error)
+
+
+_opened: tuple[Reader, ClipFiles]  # of a process that reads for another
+
+
+def _open(reader: Reader, source: Path) -> None:
+    global _opened
+    _opened = reader, ClipFiles(source, reader.suffix)
+
+
+def _read_chunk(names: Sequence[str]) -> list[Clip | str]:
+    return [_read(*_opened, name) for name in names]

@@ -14,7 +14,7 @@ from cmd_tune.errors import DataError, UsageError, nearest
 
 Indices = NDArray[np.int64]
 
-VALIDATION_SHARE = 0.25  # of the training subjects
+VALIDATION_SHARE = 0.25  # of the training subjects or setups
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,14 @@ class Split:
 
 @dataclass(frozen=True)
 class Protocol:
-    """Which clips are trained on, and what else the test set differs in ("camera", or None where it is the subject)."""
+    """Which clips are trained on, and how validation mirrors what the test set differs in.
+
+    holds_out: what validation takes whole, "subject" or "setup". shift: "camera" where queries and gallery are seen
+    by different cameras.
+    """
 
     trains: Callable[[Store], NDArray[np.bool_]]
+    holds_out: str = "subject"
     shift: str | None = None
 
 
@@ -50,7 +55,20 @@ def _cameras(*numbers: int) -> Protocol:
     return Protocol(lambda store: np.isin(store.camera_N, numbers), shift="camera")
 
 
+def _subjects(*numbers: int) -> Protocol:
+    return Protocol(lambda store: np.isin(store.subject_N, numbers))
+
+
+# Training subjects as the data sets' authors publish them; the second list joins the first in NTU RGB+D 120.
+_NTU_60 = (1, 2, 4, 5, 8, 9, *range(13, 20), 25, 27, 28, 31, 34, 35, 38)
+_NTU_120 = (45, 46, 47, 49, 50, *range(52, 60), 70, 74, 78, *range(80, 87), 89, *range(91, 96), 97, 98, 100, 103)
+
 PROTOCOLS: dict[str, dict[str, Protocol]] = {
+    "ntu-60": {"xsub": _subjects(*_NTU_60), "xview": _cameras(2, 3)},
+    "ntu-120": {
+        "xsub": _subjects(*_NTU_60, *_NTU_120),
+        "xsetup": Protocol(lambda store: store.setup_N % 2 == 0, holds_out="setup"),
+    },
     "nw-ucla": {"xview": _cameras(1, 2)},
     "synthetic": {
         "xview": _cameras(1, 2),
@@ -62,10 +80,10 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
 def split_store(store: Store, protocol: str | None = None) -> tuple[str, Split]:
     """The named protocol of the store's data set (its first where None), as (name, split).
 
-    Validation holds a quarter of the training subjects out, spread evenly over their numbers, and mirrors what the
-    test set differs in. Under a camera shift the same people are seen by another camera: in turn, the held-out clips
-    of each training camera are the queries, and the training clips of the other cameras the gallery. Else the
-    gallery are the pretraining clips.
+    Validation holds a quarter of the training subjects (for xsetup: setups) out, spread evenly over their numbers, and
+    mirrors what the test set differs in. Under a camera shift the same people are seen by another camera: in turn, the
+    held-out clips of each training camera are the queries, and the training clips of the other cameras the gallery.
+    Else the gallery are the pretraining clips.
     """
     known = PROTOCOLS.get(store.dataset, {})
     name = protocol or next(iter(known), "")
@@ -75,12 +93,14 @@ def split_store(store: Store, protocol: str | None = None) -> tuple[str, Split]:
     if train_N.all() or not train_N.any():
         raise DataError(f"{store.path}: protocol {name} leaves no clips to {'test' if train_N.all() else 'train on'}")
 
-    subjects = np.unique(store.subject_N[train_N])
-    count = int(np.ceil(VALIDATION_SHARE * len(subjects)))
-    if count == len(subjects):
-        raise DataError(f"{store.path}: one training subject alone; validation needs at least two")
-    held = subjects[((np.arange(count) + 0.5) * len(subjects) / count).astype(int)]
-    held_N = train_N & np.isin(store.subject_N, held)
+    unit = known[name].holds_out
+    unit_N: NDArray[np.int32] = getattr(store, f"{unit}_N")
+    units = np.unique(unit_N[train_N])
+    count = int(np.ceil(VALIDATION_SHARE * len(units)))
+    if count == len(units):
+        raise DataError(f"{store.path}: one training {unit} alone; validation needs at least two")
+    held = units[((np.arange(count) + 0.5) * len(units) / count).astype(int)]
+    held_N = train_N & np.isin(unit_N, held)
     pretrain_N = train_N & ~held_N
 
     if known[name].shift == "camera":

@@ -6,10 +6,6 @@ and camera.
 
 import json
 import re
-import zipfile
-import zlib
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -20,26 +16,8 @@ _NAME = re.compile(r"a(?P<action>\d+)_s(?P<subject>\d+)_e(?P<repetition>\d+)_v(?
 _CLASSES = 10
 
 
-def read_nw_ucla(source: Path) -> Iterator[Clip]:
-    """Clips in the order of their names; raises DataError with the name of the first file that is wrong."""
-    for name, text in sorted(_files(source)):
-        yield _clip(f"{source}: {name}", Path(name).stem, text)
-
-
-def _files(source: Path) -> Iterator[tuple[str, bytes]]:
-    if source.is_dir():
-        yield from ((str(path.relative_to(source)), path.read_bytes()) for path in source.rglob("*.json"))
-        return
-    try:
-        with zipfile.ZipFile(source) as archive:
-            yield from ((name, archive.read(name)) for name in archive.namelist() if name.endswith(".json"))
-    except FileNotFoundError as error:
-        raise DataError(f"{source}: no such file or folder") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{source}: neither a folder nor a whole zip file ({error})") from error
-
-
-def _clip(where: str, name: str, text: bytes) -> Clip:
+def parse_nw_ucla(where: str, name: str, text: bytes) -> Clip:
+    """One file. where: how messages name it; name: without folder and suffix. Raises DataError."""
     parts = _NAME.match(name)
     if parts is None:
         raise DataError(f"{where}: the name is not of the form aXX_sXX_eXX_vXX.json")

@@ -1,0 +1,102 @@
+"""NTU RGB+D 60 and 120 (Shahroudy et al., CVPR 2016; Liu et al., TPAMI 2019): one .skeleton text a clip.
+
+The number of frames; a frame: the number of bodies; a body: ten fields, the number of joints, and twelve fields a
+joint, of which the first three are x, y, z in metres. The name SsssCcccPpppRrrrAaaa has setup, camera, subject
+(performer), repetition and action. What is kept of it is what the authors' reader keeps (2s-AGCN's): bodies are matched
+by their order in the frame, and the two that move most are taken.
+T frame, V joint, C coordinate, P body.
+"""
+
+import re
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmd_tune.data.store import Clip
+from cmd_tune.errors import DataError
+
+_NAME = re.compile(r"S(?P<setup>\d{3})C(?P<camera>\d{3})P(?P<subject>\d{3})R(?P<repetition>\d{3})A(?P<action>\d{3})$")
+_JOINTS, _BODY_FIELDS, _JOINT_FIELDS = 25, 10, 12
+_BODIES_READ, _BODIES_KEPT = 4, 2
+_FAR = 1e6  # metres
+
+
+def parse_ntu(classes: int, where: str, stem: str, text: bytes) -> Clip:
+    """One file of a data set of so many classes. where: how messages name it. Raises DataError."""
+    parts = _NAME.match(stem)
+    if parts is None:
+        raise DataError(f"{where}: the name is not of the form SsssCcccPpppRrrrAaaa.skeleton")
+    action = int(parts["action"])
+    if not 1 <= action <= classes:
+        raise DataError(f"{where}: action {action} is not in 1–{classes}")
+    return Clip(
+        name=stem,
+        joints_TVCP=_moving_bodies(_bodies(where, _numbers(where, text)), where),
+        label=action - 1,
+        subject=int(parts["subject"]),
+        camera=int(parts["camera"]),
+        setup=int(parts["setup"]),
+    )
+
+
+def _numbers(where: str, text: bytes) -> NDArray[np.float64]:
+    if not text.strip():
+        raise DataError(f"{where}: an empty file")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)  # NumPy's word for a text that stops being numbers
+        try:
+            return np.fromstring(text, dtype=np.float64, sep=" ")
+        except (DeprecationWarning, ValueError) as error:
+            raise DataError(f"{where}: not a text of numbers") from error
+
+
+def _bodies(where: str, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Coordinates of the bodies as they stand in each frame, (T, V, C, 4); absent ones are 0."""
+
+    def count(at: int, what: str, largest: float) -> int:
+        if at >= len(numbers):
+            raise DataError(f"{where}: ends in frame {frame + 1} of {frames}")
+        value = float(numbers[at])
+        if not (0 <= value <= largest and value.is_integer()):
+            raise DataError(f"{where}: frame {frame + 1} has {value:g} for its number of {what}")
+        return int(value)
+
+    frame = frames = 0
+    frames = count(0, "frames", len(numbers))
+    if frames == 0:
+        raise DataError(f"{where}: no frames")
+    x_TVCP = np.zeros((frames, _JOINTS, 3, _BODIES_READ))
+    at = 1
+    for frame in range(frames):
+        bodies = count(at, "bodies", len(numbers))
+        at += 1
+        for body in range(bodies):
+            joints = count(at + _BODY_FIELDS, "joints", len(numbers))
+            if joints != _JOINTS:
+                raise DataError(f"{where}: frame {frame + 1} has a body of {joints} joints, expected {_JOINTS}")
+            at += _BODY_FIELDS + 1
+            fields = numbers[at : at + _JOINTS * _JOINT_FIELDS]
+            if len(fields) < _JOINTS * _JOINT_FIELDS:
+                raise DataError(f"{where}: ends in frame {frame + 1} of {frames}")
+            if body < _BODIES_READ:
+                x_TVCP[frame, :, :, body] = fields.reshape(_JOINTS, _JOINT_FIELDS)[:, :3]
+            at += _JOINTS * _JOINT_FIELDS
+    if at != len(numbers):
+        raise DataError(f"{where}: goes on after its {frames} frames")
+    if not (np.abs(x_TVCP) < _FAR).all():
+        raise DataError(f"{where}: coordinates that are not finite, or beyond {_FAR:g} metres")
+    return x_TVCP
+
+
+def _moving_bodies(x_TVCP: NDArray[np.float64], where: str) -> NDArray[np.float32]:
+    """The two bodies of largest motion, the larger first: the deviations of the three coordinates, summed."""
+    motion = []
+    for body in range(_BODIES_READ):
+        x_TVC = x_TVCP[..., body]
+        present_TVC = x_TVC[x_TVC.sum((1, 2)) != 0]
+        motion.append(sum(present_TVC[..., c].std() for c in range(3)) if len(present_TVC) else 0.0)
+    if not any(motion):
+        raise DataError(f"{where}: no body in any of its {len(x_TVCP)} frames")
+    kept = np.argsort(motion)[::-1][:_BODIES_KEPT]
+    return np.ascontiguousarray(x_TVCP[..., kept], dtype=np.float32)
