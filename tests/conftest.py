@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from cmd_tune.config import Settings, make_settings
+from cmd_tune.data.clip import Clip
 from cmd_tune.data.ingest import ingest
 from cmd_tune.data.layouts import LAYOUTS
-from cmd_tune.data.store import Clip, Store, open_store, write_store
+from cmd_tune.data.store import Store, open_store, write_store
 
 torch.set_num_threads(1)
 

@@ -1,21 +1,17 @@
 """Raw files → one normalised store. Every format goes through here, on all cores; so does the synthetic set."""
 
-import multiprocessing
-import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
+from cmd_tune.data.clip import Clip
 from cmd_tune.data.layouts import Layout
-from cmd_tune.data.normalize import NORMALIZATION, normalize
-from cmd_tune.data.readers import READERS, Reader
+from cmd_tune.data.normalize import NORMALIZATION
+from cmd_tune.data.readers import READERS
 from cmd_tune.data.readers.clip_files import ClipFiles
-from cmd_tune.data.store import Clip, Store, open_store, write_store
+from cmd_tune.data.reading import normalized, read_all
+from cmd_tune.data.store import Store, open_store, write_store
 from cmd_tune.errors import DataError, UsageError, nearest
-
-_CHUNK = 32  # files that a process is given at a time
-_FEW = 2000  # files below which starting processes takes longer than it saves
 
 Progress = Callable[[int, int], None]  # (files read, files in all)
 
@@ -51,7 +47,7 @@ def ingest(
         names = [name for name in files.names() if Path(name).stem not in exclude]
         if not names:
             raise DataError(f"{source}: holds no {reader.suffix} files")
-        for done, (name, read) in enumerate(_read_all(reader, files, names), start=1):
+        for done, (name, read) in enumerate(read_all(reader, files, names), start=1):
             if isinstance(read, Clip) and read.name in clips:
                 read = f"{files.where(name)}: another file has the same name"
             if isinstance(read, Clip):
@@ -79,49 +75,6 @@ def read_names(path: Path) -> frozenset[str]:
 
 def store_clips(clips: Iterable[Clip], out: Path, *, dataset: str, layout: Layout, source: Path | str) -> Store:
     """Normalise and write clips, and open the result."""
-    normalized = [_normalized(clip, layout, f"{source}: {clip.name}") for clip in clips]
-    write_store(out, normalized, dataset=dataset, layout=layout, normalization=NORMALIZATION)
+    whole = [normalized(clip, layout, f"{source}: {clip.name}") for clip in clips]
+    write_store(out, whole, dataset=dataset, layout=layout, normalization=NORMALIZATION)
     return open_store(out)
-
-
-def _normalized(clip: Clip, layout: Layout, where: str) -> Clip:
-    try:
-        return replace(clip, joints_TVCP=normalize(clip.joints_TVCP, layout))
-    except ValueError as error:
-        raise DataError(f"{where}: {error}") from None
-
-
-def _read_all(reader: Reader, files: ClipFiles, names: Sequence[str]) -> Iterator[tuple[str, Clip | str]]:
-    """Each file's clip, or a line about what is wrong with it, in the order of `names`."""
-    processes = min(os.cpu_count() or 1, len(names) // _FEW + 1)
-    if processes == 1:
-        yield from ((name, _read(reader, files, name)) for name in names)
-        return
-    chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, spawn, _open, (reader, files.source)) as pool:
-        try:
-            for chunk, clips in zip(chunks, pool.map(_read_chunk, chunks), strict=True):
-                yield from zip(chunk, clips, strict=True)
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _read(reader: Reader, files: ClipFiles, name: str) -> Clip | str:
-    where = files.where(name)
-    try:
-        return _normalized(reader.parse(where, Path(name).stem, files.read(name)), reader.layout, where)
-    except DataError as error:
-        return str(error)
-
-
-_opened: tuple[Reader, ClipFiles]  # of a process that reads for another
-
-
-def _open(reader: Reader, source: Path) -> None:
-    global _opened
-    _opened = reader, ClipFiles(source, reader.suffix)
-
-
-def _read_chunk(names: Sequence[str]) -> list[Clip | str]:
-    return [_read(*_opened, name) for name in names]

@@ -33,7 +33,9 @@ def normalize(joints_TVCP: NDArray[np.float32], layout: Layout) -> NDArray[np.fl
     to_z = _turn(first_VC[layout.centre] - first_VC[layout.base], np.array([0.0, 0.0, 1.0]))
     first_VC = first_VC @ to_z.T
     to_x = _turn(first_VC[layout.right_shoulder] - first_VC[layout.left_shoulder], np.array([1.0, 0.0, 0.0]))
-    return np.einsum("dc,tvcp->tvdp", to_x @ to_z, x_TVCP).astype(np.float32)
+    # One product: a joint's coordinates of all bodies are a row, and bodies do not mix.
+    turn = np.kron((to_x @ to_z).T, np.eye(x_TVCP.shape[3]))
+    return (x_TVCP.reshape(-1, len(turn)) @ turn).reshape(x_TVCP.shape).astype(np.float32)
 
 
 def _fill_ends(x_TVC: NDArray[np.float64]) -> NDArray[np.float64]:

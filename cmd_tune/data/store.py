@@ -16,25 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cmd_tune.data.clip import Clip
 from cmd_tune.data.layouts import LAYOUTS, Layout
 from cmd_tune.errors import DataError, nearest
 from cmd_tune.files import whole_file
 
 SCHEMA_VERSION = "1"
 _LABELS = ("label", "subject", "camera", "setup")
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One recorded sequence. Label, subject, camera and setup are numbered as the data set numbers them,
-    except that labels start at 0; a data set without cameras or setups has 0 there."""
-
-    name: str
-    joints_TVCP: NDArray[np.float32]
-    label: int
-    subject: int
-    camera: int = 0
-    setup: int = 0
 
 
 def write_store(path: Path, clips: Iterable[Clip], *, dataset: str, layout: Layout, normalization: str) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmd_tune.data.actions import ACTIONS, ANGLES, LIMBS, Action, Keys
+from cmd_tune.data.clip import Clip
 from cmd_tune.data.layouts import LAYOUTS
-from cmd_tune.data.store import Clip
 
 Floats = NDArray[np.float64]
 

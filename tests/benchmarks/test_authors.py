@@ -8,7 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from benchmarks import authors
+from benchmarks import authors, authors_ingest
 from cmd_tune.data.augment import Draws, crop_resize, distort
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.modalities import stack_modalities
@@ -136,6 +136,20 @@ def test_features_are_the_packages(reference: Arrays) -> None:
     ours = encoders.eval().features(stack_modalities(x.permute(0, 2, 3, 1, 4).contiguous(), names, layout))
     for encoder, mine, seen in zip(model.eval().queries(), ours, model.modalities(x), strict=True):
         torch.testing.assert_close(mine, encoder.features(seen), rtol=1e-4, atol=1e-6)
+
+
+def test_reading_and_normalising_is_the_authors(golden: Path) -> None:
+    with np.load(golden / "ntu_reference.npz") as file:
+        arrays = {name: file[name].transpose(3, 1, 2, 0) for name in file.files}
+    for path in (golden / "ntu_skeleton").iterdir():
+        x = authors_ingest.read(path.read_text())
+        np.testing.assert_allclose(x, arrays[f"{path.stem}/joints"], rtol=1e-5, atol=1e-6)
+        for name, padded in (("normalised_first_frames", x), ("normalised_300", np.zeros((2, 300, 25, 3)))):
+            padded[:, : x.shape[1]] = x
+            theirs = arrays[f"{path.stem}/{name}"]
+            np.testing.assert_allclose(
+                authors_ingest.normalize(padded), theirs, rtol=1e-4, atol=1e-5, err_msg=path.stem
+            )
 
 
 def test_a_linear_probe_learns_what_can_be_told_apart() -> None:

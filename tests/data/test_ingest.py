@@ -1,17 +1,22 @@
 """From a folder or zip of raw files to a store: what is left out is named, what is wrong costs nothing else."""
 
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cmd_tune.data import ingest as module
+from cmd_tune.data import reading
+from cmd_tune.data.clip import Clip
 from cmd_tune.data.ingest import ingest, read_names
+from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.normalize import normalize
 from cmd_tune.data.readers import READERS
 from cmd_tune.data.splits import split_store
+from cmd_tune.data.store import open_store, write_store
 from cmd_tune.errors import DataError, UsageError
 
 
@@ -47,12 +52,17 @@ def test_a_zip_and_more_processes_give_the_same_store(
             archive.write(path, path.name)
     ingest("ntu-120", skeletons, tmp_path / "folder.arrow")
     for constant in ("_FEW", "_CHUNK"):
-        monkeypatch.setattr(module, constant, 2)
+        monkeypatch.setattr(reading, constant, 2)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     seen: list[tuple[int, int]] = []
     ingest("ntu-120", tmp_path / "ntu.zip", tmp_path / "zip.arrow", progress=lambda *at: seen.append(at))
     assert (tmp_path / "folder.arrow").read_bytes() == (tmp_path / "zip.arrow").read_bytes()
     assert seen == [(n, 6) for n in range(1, 7)]
+
+
+def test_a_reading_process_does_not_import_pytorch() -> None:
+    code = "import sys, cmd_tune.data.reading; raise SystemExit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def spoil(skeletons: Path) -> dict[str, str]:
@@ -132,8 +142,6 @@ def test_the_protocols_of_ntu(make_ntu_store) -> None:
 @pytest.fixture
 def make_ntu_store(tmp_path: Path):
     """Every subject seen by every camera, one frame each; setups 1 to 32 in turn."""
-    from cmd_tune.data.layouts import LAYOUTS
-    from cmd_tune.data.store import Clip, open_store, write_store
 
     def make(dataset: str, subjects: int):
         clips = [

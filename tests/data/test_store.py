@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 import torch
 
+from cmd_tune.data.clip import Clip
 from cmd_tune.data.layouts import LAYOUTS
-from cmd_tune.data.store import Clip, open_store, write_store
+from cmd_tune.data.store import open_store, write_store
 from cmd_tune.errors import CmdTuneError, DataError
 
 KINECT = LAYOUTS["kinect-20"]

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from cmd_tune.data.clip import Clip
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.splits import Retrieval, split_store
-from cmd_tune.data.store import Clip, open_store, write_store
+from cmd_tune.data.store import open_store, write_store
 from cmd_tune.evaluate.features import extract_features
 from cmd_tune.evaluate.knn import knn_predictions
 from cmd_tune.evaluate.linear import linear_predictions

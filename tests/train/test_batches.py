@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from cmd_tune.data.augment import keyed_generator
+from cmd_tune.data.clip import Clip
 from cmd_tune.data.layouts import LAYOUTS
-from cmd_tune.data.store import Clip, open_store, write_store
+from cmd_tune.data.store import open_store, write_store
 
 CLIPS = 30
 

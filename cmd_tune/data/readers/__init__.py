@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from cmd_tune.data.clip import Clip
 from cmd_tune.data.layouts import LAYOUTS, Layout
 from cmd_tune.data.readers.ntu import parse_ntu
 from cmd_tune.data.readers.nw_ucla import parse_nw_ucla
-from cmd_tune.data.store import Clip
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,20 @@ T frame, V joint, C coordinate, P body.
 """
 
 import re
-import warnings
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
+from pyarrow import csv
 
-from cmd_tune.data.store import Clip
+from cmd_tune.data.clip import Clip
 from cmd_tune.errors import DataError
 
 _NAME = re.compile(r"S(?P<setup>\d{3})C(?P<camera>\d{3})P(?P<subject>\d{3})R(?P<repetition>\d{3})A(?P<action>\d{3})$")
 _JOINTS, _BODY_FIELDS, _JOINT_FIELDS = 25, 10, 12
 _BODIES_READ, _BODIES_KEPT = 4, 2
 _FAR = 1e6  # metres
+_LINES = bytes.maketrans(b" \t\r\v\f", b"\n" * 5)  # to a number a line, which Arrow reads three times as fast as NumPy
 
 
 def parse_ntu(classes: int, where: str, stem: str, text: bytes) -> Clip:
@@ -43,12 +45,16 @@ def parse_ntu(classes: int, where: str, stem: str, text: bytes) -> Clip:
 def _numbers(where: str, text: bytes) -> NDArray[np.float64]:
     if not text.strip():
         raise DataError(f"{where}: an empty file")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", DeprecationWarning)  # NumPy's word for a text that stops being numbers
-        try:
-            return np.fromstring(text, dtype=np.float64, sep=" ")
-        except (DeprecationWarning, ValueError) as error:
-            raise DataError(f"{where}: not a text of numbers") from error
+    try:
+        one_column = csv.read_csv(
+            pa.BufferReader(text.translate(_LINES)),
+            read_options=csv.ReadOptions(column_names=["number"], use_threads=False, block_size=len(text) + 1),
+            parse_options=csv.ParseOptions(quote_char=False),
+            convert_options=csv.ConvertOptions(column_types={"number": pa.float64()}),
+        )
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{where}: not a text of numbers") from error
+    return one_column["number"].to_numpy()
 
 
 def _bodies(where: str, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -66,6 +72,8 @@ def _bodies(where: str, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     frames = count(0, "frames", len(numbers))
     if frames == 0:
         raise DataError(f"{where}: no frames")
+    if (regular_TVCP := _as_many_in_every_frame(numbers, frames)) is not None:
+        return regular_TVCP
     x_TVCP = np.zeros((frames, _JOINTS, 3, _BODIES_READ))
     at = 1
     for frame in range(frames):
@@ -84,13 +92,30 @@ def _bodies(where: str, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
             at += _JOINTS * _JOINT_FIELDS
     if at != len(numbers):
         raise DataError(f"{where}: goes on after its {frames} frames")
-    if not (np.abs(x_TVCP) < _FAR).all():
-        raise DataError(f"{where}: coordinates that are not finite, or beyond {_FAR:g} metres")
+    return x_TVCP
+
+
+def _as_many_in_every_frame(numbers: NDArray[np.float64], frames: int) -> NDArray[np.float64] | None:
+    """The same without a loop where every frame holds as many whole bodies, as most do; else None."""
+    body_size = _BODY_FIELDS + 1 + _JOINTS * _JOINT_FIELDS
+    bodies, rest = divmod((len(numbers) - 1) // frames - 1, body_size)
+    if rest or bodies < 1 or len(numbers) != 1 + frames * (1 + bodies * body_size):
+        return None
+    frame_TX = numbers[1:].reshape(frames, -1)
+    body_TPX = frame_TX[:, 1:].reshape(frames, bodies, body_size)
+    if not ((frame_TX[:, 0] == bodies).all() and (body_TPX[..., _BODY_FIELDS] == _JOINTS).all()):
+        return None
+    read = min(bodies, _BODIES_READ)
+    x_TVCP = np.zeros((frames, _JOINTS, 3, _BODIES_READ))
+    joint_TPVX = body_TPX[:, :read, _BODY_FIELDS + 1 :].reshape(frames, read, _JOINTS, _JOINT_FIELDS)
+    x_TVCP[..., :read] = joint_TPVX[..., :3].transpose(0, 2, 3, 1)
     return x_TVCP
 
 
 def _moving_bodies(x_TVCP: NDArray[np.float64], where: str) -> NDArray[np.float32]:
     """The two bodies of largest motion, the larger first: the deviations of the three coordinates, summed."""
+    if not (np.abs(x_TVCP) < _FAR).all():
+        raise DataError(f"{where}: coordinates that are not finite, or beyond {_FAR:g} metres")
     motion = []
     for body in range(_BODIES_READ):
         x_TVC = x_TVCP[..., body]

@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 
-from cmd_tune.data.store import Clip
+from cmd_tune.data.clip import Clip
 from cmd_tune.errors import DataError
 
 _NAME = re.compile(r"a(?P<action>\d+)_s(?P<subject>\d+)_e(?P<repetition>\d+)_v(?P<camera>\d+)$")

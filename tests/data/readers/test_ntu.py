@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cmd_tune.data.clip import Clip
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.normalize import normalize
 from cmd_tune.data.readers import READERS
-from cmd_tune.data.store import Clip
 from cmd_tune.errors import DataError
 
 STEM = "S001C002P003R002A050"
