@@ -179,18 +179,23 @@ def ingest(
     exclude: Annotated[
         Path | None, typer.Option(help="Names of clips to leave out, one a line, such as NTU's official list.")
     ] = None,
+    half: Annotated[
+        bool, typer.Option("--half", help="Store float16: half the size, half a millimetre's rounding.")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first file that cannot be used.")] = False,
 ) -> None:
     """Read a data set once into one normalised, memory-mapped file."""
     from cmd_tune.data.ingest import ingest as read
     from cmd_tune.data.ingest import read_names
     from cmd_tune.data.splits import PROTOCOLS, split_store
+    from cmd_tune.data.store import Precision
     from cmd_tune.progress import progress_bar
 
     excluded = read_names(exclude) if exclude else frozenset()
     console = Console(stderr=True)
     with progress_bar(f"reading {source.name}", console) as progress:
-        done = read(format_name, source, out, strict=strict, exclude=excluded, progress=progress)
+        dtype: Precision = "float16" if half else "float32"
+        done = read(format_name, source, out, strict=strict, exclude=excluded, dtype=dtype, progress=progress)
     store = done.store
     lengths = store.length_N.float()
     print(

@@ -49,12 +49,12 @@ def library() -> ctypes.CDLL | None:
 def bind(name: str, sizes: Sequence[int], tensors: Sequence[Tensor | None]) -> Callable[..., None] | None:
     """The named function, bound to the struct that it takes first: sizes, then pointers. Further arguments are int64.
 
-    None where it cannot be called: no library, or a tensor that is not on the CPU. The tensors must outlive it.
-    Raises ValueError for a tensor that is not contiguous.
+    None where it cannot be called: no library, none of that name in it, or a tensor that is not on the CPU. The
+    tensors must outlive it. Raises ValueError for a tensor that is not contiguous.
     """
     code = library()
     given = [x for x in tensors if x is not None]
-    if code is None or any(x.device.type != "cpu" for x in given):
+    if code is None or not hasattr(code, name) or any(x.device.type != "cpu" for x in given):
         return None
     if not all(x.is_contiguous() for x in given):
         raise ValueError(f"{name}: every tensor must be contiguous")

@@ -7,7 +7,7 @@
 
 struct View {
     int64_t frames, joints, bodies;
-    const float *rows;       // (F, X) stored frames
+    const void *rows;        // (F, X) stored frames
     const int64_t *start;    // (B) first row of the crop
     const int64_t *length;   // (B) rows of the crop
     const float *matrix;     // (B, C, C)
@@ -16,7 +16,8 @@ struct View {
     float *view;             // (B, T, X)
 };
 
-extern "C" void draw_view_float32(const View *v, int64_t first, int64_t last) {
+template <class Row>
+static void draw_view(const View *v, int64_t first, int64_t last) {
     int64_t T = v->frames, V = v->joints, P = v->bodies, X = V * 3 * P;
     for (int64_t b = first; b < last; b++) {
         const float *A = v->matrix + b * 9;
@@ -28,11 +29,14 @@ extern "C" void draw_view_float32(const View *v, int64_t first, int64_t last) {
             if (below > end) below = end;
             int64_t above = below < end ? below + 1 : end;
             float share = position - static_cast<float>(below);
-            const float *__restrict low = v->rows + (v->start[b] + below) * X;
-            const float *__restrict high = v->rows + (v->start[b] + above) * X;
+            const Row *__restrict low = static_cast<const Row *>(v->rows) + (v->start[b] + below) * X;
+            const Row *__restrict high = static_cast<const Row *>(v->rows) + (v->start[b] + above) * X;
             float *__restrict out = v->view + (b * T + t) * X;
 #pragma omp simd
-            for (int64_t i = 0; i < X; i++) out[i] = low[i] + share * (high[i] - low[i]);
+            for (int64_t i = 0; i < X; i++) {
+                float here = low[i], next = high[i];
+                out[i] = here + share * (next - here);
+            }
             for (int64_t j = 0; j < V; j++) {
                 float kept = v->kept[b * V + j], mixed = v->mixed[b * V + j];
                 float *joint = out + j * 3 * P;
@@ -45,4 +49,11 @@ extern "C" void draw_view_float32(const View *v, int64_t first, int64_t last) {
             }
         }
     }
+}
+
+extern "C" {
+void draw_view_float32(const View *v, int64_t first, int64_t last) { draw_view<float>(v, first, last); }
+#ifdef __FLT16_MANT_DIG__  // compilers of before 2022 have no such type
+void draw_view_float16(const View *v, int64_t first, int64_t last) { draw_view<_Float16>(v, first, last); }
+#endif
 }

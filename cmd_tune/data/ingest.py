@@ -10,7 +10,7 @@ from cmd_tune.data.normalize import NORMALIZATION
 from cmd_tune.data.readers import READERS
 from cmd_tune.data.readers.clip_files import ClipFiles
 from cmd_tune.data.reading import normalized, read_all
-from cmd_tune.data.store import Store, open_store, write_store
+from cmd_tune.data.store import Precision, Store, open_store, write_store
 from cmd_tune.errors import DataError, UsageError, nearest
 
 Progress = Callable[[int, int], None]  # (files read, files in all)
@@ -31,12 +31,14 @@ def ingest(
     *,
     strict: bool = False,
     exclude: Collection[str] = (),
+    dtype: Precision = "float32",
     progress: Progress = lambda done, total: None,
 ) -> Ingested:
     """Read, normalise and store a data set; nothing appears at `out` before it is whole.
 
-    exclude: names of clips to pass over, without a suffix. Raises UsageError for an unknown format; DataError where
-    the source or, if strict, any file is wrong, or where no file is left. All in one line.
+    exclude: names of clips to pass over, without a suffix. dtype: of the coordinates on disk. Raises UsageError for an
+    unknown format; DataError where the source or, if strict, any file is wrong, or where no file is left. All in one
+    line.
     """
     if format_name not in READERS:
         raise UsageError(f"ingest: unknown format '{format_name}', {nearest(format_name, READERS)}")
@@ -60,7 +62,7 @@ def ingest(
     if not clips:
         raise DataError(f"none of {len(names)} files can be used; the first: {left_out[0]}")
     layout = reader.layout
-    write_store(out, clips.values(), dataset=format_name, layout=layout, normalization=NORMALIZATION)
+    write_store(out, clips.values(), dataset=format_name, layout=layout, normalization=NORMALIZATION, dtype=dtype)
     return Ingested(open_store(out), tuple(left_out))
 
 

@@ -290,7 +290,10 @@ def test_a_view_is_its_crop_distorted(joints, bodies, threads):
     torch.set_num_threads(before)
 
 
-def test_a_store_of_half_precision_is_read_as_it_is():
+@pytest.mark.parametrize("compiled", [True, False])
+def test_half_precision_rows_give_views_in_float32(monkeypatch, compiled):
+    if not compiled:
+        monkeypatch.setattr(native, "library", lambda: None)
     length_N = torch.tensor([40, 50])
     rows_FX = torch.randn(90, 75, generator=torch.Generator().manual_seed(0)).half()
     draws = draw(length_N)

@@ -234,3 +234,20 @@ def test_clips_of_two_shapes_are_refused(tmp_path, layout, bodies):
     with pytest.raises(DataError, match=re.escape(mixed[1].name)):
         write(tmp_path / "a.arrow", mixed)
     assert not list(tmp_path.iterdir())
+
+
+def test_half_precision_is_half_the_file_and_read_as_it_is(tmp_path):
+    """Coordinates of a few metres to within half a unit of float16's eleven bits; the views are float32."""
+    rng = np.random.default_rng(0)
+    clips = [Clip(f"{n}", (3 * rng.normal(size=(200, 20, 3, 1))).astype(np.float32), n, n) for n in range(3)]
+    stores = {}
+    for dtype in ("float32", "float16"):
+        path = tmp_path / f"{dtype}.arrow"
+        write_store(path, clips, dataset="nw-ucla", layout=LAYOUTS["kinect-20"], normalization="none", dtype=dtype)
+        stores[dtype] = open_store(path)
+        assert stores[dtype].rows_FX.dtype == getattr(torch, dtype)
+    exact, half = stores["float32"].rows_FX, stores["float16"].rows_FX
+    assert torch.equal(half, exact.half())
+    assert ((half.float() - exact).abs() <= exact.abs() * 2**-11 + 1e-7).all()
+    sizes = [stores[dtype].path.stat().st_size for dtype in ("float16", "float32")]
+    assert sizes[0] == pytest.approx(sizes[1] / 2, rel=0.02)
