@@ -187,7 +187,7 @@ def ingest(
     """Read a data set once into one normalised, memory-mapped file."""
     from cmd_tune.data.ingest import ingest as read
     from cmd_tune.data.ingest import read_names
-    from cmd_tune.data.splits import PROTOCOLS, split_store
+    from cmd_tune.data.splits import PROTOCOLS, describe_counts
     from cmd_tune.data.store import Precision
     from cmd_tune.progress import progress_bar
 
@@ -203,12 +203,12 @@ def ingest(
         f"{store.layout.name}, {out.stat().st_size / 1e6:.1f} MB"
     )
     for protocol in PROTOCOLS[store.dataset]:
-        test = split_store(store, protocol)[1].test[0]
-        print(f"{protocol}: {len(test.gallery_N)} training clips, {len(test.query_N)} test clips")
+        print(describe_counts(store, protocol))
     for line in done.left_out:
         console.print(line, style="yellow", highlight=False, soft_wrap=True)
     if done.left_out:
-        console.print(f"{len(done.left_out)} files left out, each named above", style="yellow", highlight=False)
+        files = "1 file" if len(done.left_out) == 1 else f"{len(done.left_out)} files"
+        console.print(f"{files} left out, named above", style="yellow", highlight=False)
 
 
 @app.command()

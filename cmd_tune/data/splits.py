@@ -43,20 +43,21 @@ class Protocol:
     """Which clips are trained on, and how validation mirrors what the test set differs in.
 
     holds_out: what validation takes whole, "subject" or "setup". shift: "camera" where queries and gallery are seen
-    by different cameras.
+    by different cameras. published: numbers of training and test clips of the whole data set.
     """
 
     trains: Callable[[Store], NDArray[np.bool_]]
     holds_out: str = "subject"
     shift: str | None = None
+    published: tuple[int, int] | None = None
 
 
-def _cameras(*numbers: int) -> Protocol:
-    return Protocol(lambda store: np.isin(store.camera_N, numbers), shift="camera")
+def _cameras(*numbers: int, published: tuple[int, int] | None = None) -> Protocol:
+    return Protocol(lambda store: np.isin(store.camera_N, numbers), shift="camera", published=published)
 
 
-def _subjects(*numbers: int) -> Protocol:
-    return Protocol(lambda store: np.isin(store.subject_N, numbers))
+def _subjects(*numbers: int, published: tuple[int, int] | None = None) -> Protocol:
+    return Protocol(lambda store: np.isin(store.subject_N, numbers), published=published)
 
 
 # Training subjects as the data sets' authors publish them; the second list joins the first in NTU RGB+D 120.
@@ -64,12 +65,15 @@ _NTU_60 = (1, 2, 4, 5, 8, 9, *range(13, 20), 25, 27, 28, 31, 34, 35, 38)
 _NTU_120 = (45, 46, 47, 49, 50, *range(52, 60), 70, 74, 78, *range(80, 87), 89, *range(91, 96), 97, 98, 100, 103)
 
 PROTOCOLS: dict[str, dict[str, Protocol]] = {
-    "ntu-60": {"xsub": _subjects(*_NTU_60), "xview": _cameras(2, 3)},
+    "ntu-60": {
+        "xsub": _subjects(*_NTU_60, published=(40_091, 16_487)),
+        "xview": _cameras(2, 3, published=(37_646, 18_932)),
+    },
     "ntu-120": {
         "xsub": _subjects(*_NTU_60, *_NTU_120),
         "xsetup": Protocol(lambda store: store.setup_N % 2 == 0, holds_out="setup"),
     },
-    "nw-ucla": {"xview": _cameras(1, 2)},
+    "nw-ucla": {"xview": _cameras(1, 2, published=(1020, 464))},
     "synthetic": {
         "xview": _cameras(1, 2),
         "xsub": Protocol(lambda store: store.subject_N % 4 != 0),
@@ -115,3 +119,16 @@ def split_store(store: Store, protocol: str | None = None) -> tuple[str, Split]:
         validation=tuple(Retrieval(np.flatnonzero(g), np.flatnonzero(q)) for g, q in rounds),
         test=(Retrieval(np.flatnonzero(train_N), np.flatnonzero(~train_N)),),
     )
+
+
+def describe_counts(store: Store, protocol: str) -> str:
+    """Training and test clips of a protocol, beside the published numbers; or why the store cannot be seen under it."""
+    try:
+        test = split_store(store, protocol)[1].test[0]
+    except DataError as error:
+        return str(error)
+    found, published = (len(test.gallery_N), len(test.query_N)), PROTOCOLS[store.dataset][protocol].published
+    note = ""
+    if published:
+        note = ", as published" if found == published else f" (published: {published[0]} and {published[1]})"
+    return f"{protocol}: {found[0]} training clips, {found[1]} test clips{note}"

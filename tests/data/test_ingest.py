@@ -15,7 +15,7 @@ from cmd_tune.data.ingest import ingest, read_names
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.normalize import normalize
 from cmd_tune.data.readers import READERS
-from cmd_tune.data.splits import split_store
+from cmd_tune.data.splits import describe_counts, split_store
 from cmd_tune.data.store import open_store, write_store
 from cmd_tune.errors import DataError, UsageError
 
@@ -163,3 +163,12 @@ def test_ucla_still_names_its_clips(tmp_path: Path) -> None:
         (tmp_path / f"{stem}.json").write_text(json.dumps(record))
     done = ingest("nw-ucla", tmp_path, tmp_path / "ucla.arrow")
     assert done.store.names == ["a01_s01_e00_v01", "a02_s02_e00_v02"]
+
+
+def test_counts_stand_beside_the_published_ones(nw_ucla_store, make_ntu_store) -> None:
+    assert describe_counts(nw_ucla_store, "xview") == "xview: 1020 training clips, 464 test clips, as published"
+    few = make_ntu_store("ntu-60", 40)
+    assert describe_counts(few, "xsub") == "xsub: 60 training clips, 60 test clips (published: 40091 and 16487)"
+    assert describe_counts(make_ntu_store("ntu-120", 106), "xsub") == "xsub: 159 training clips, 159 test clips"
+    one_subject = make_ntu_store("ntu-60", 1)
+    assert "protocol xsub leaves no clips to test" in describe_counts(one_subject, "xsub")
