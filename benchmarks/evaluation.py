@@ -6,7 +6,7 @@ import torch
 from benchmarks import authors
 from benchmarks.rows import Row
 from benchmarks.step import CHANNELS, LAYOUT, paper_settings
-from benchmarks.timing import take_turns
+from benchmarks.timing import Timing, take_turns
 from benchmarks.views import FRAMES, clips_of
 from cmd_tune.data.store import Store
 from cmd_tune.evaluate.features import extract_features
@@ -80,5 +80,5 @@ def evaluation_rows(store: Store, hidden_size: int, device: torch.device, repeat
     note = f"theirs: one epoch of the joint stream's probe timed, × {PROBE_EPOCHS}; ours probes all three"
     return [
         Row(f"features and 1-NN, {name}", taken["ours, knn"], taken["theirs, knn"]),
-        Row("the same and a linear probe", taken["ours"], type(taken["ours"])(tuple(whole)), note=note),
+        Row("the same and a linear probe", taken["ours"], Timing(tuple(whole)), note=note),
     ]
