@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # A trial of the quick preset, one epoch, twice in one process, as Ray reuses them: seconds of each part.
 _TRIAL = """
-import json, sys, tempfile, time
+import json, sys, time
 start = time.perf_counter()
 from pathlib import Path
 from cmd_tune.config import make_settings
@@ -37,15 +37,13 @@ print(json.dumps(seconds))
 _MEMORY = """
 import json, resource, sys
 import torch
-from benchmarks.step import AuthorsStep, LAYOUT, OurStep, paper_settings
+from benchmarks.step import AuthorsStep, OurStep, our_inputs, paper_settings
 from cmd_tune.allocator import keep_freed_memory
-from cmd_tune.data.modalities import stack_modalities
 way, hidden_size, precision = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 views = [torch.randn(64, 3, 64, 25, 2) for _ in range(2)]
 if way == "ours":
     keep_freed_memory()
-    names = ("joint", "motion", "bone")
-    views = [stack_modalities(x.permute(0, 2, 3, 1, 4).contiguous(), names, LAYOUT) for x in views]
+    views = [our_inputs(x) for x in views]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 step = {"ours": OurStep, "theirs": AuthorsStep}[way](paper_settings(hidden_size, precision), torch.device("cpu"))
 for _ in range(2):

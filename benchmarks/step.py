@@ -27,6 +27,11 @@ def paper_settings(hidden_size: int, precision: str) -> Settings:
     return make_settings("paper", ("benchmark", {"hidden_size": hidden_size, "precision": precision}))
 
 
+def our_inputs(x_NCTVP: Tensor) -> Tensor:
+    """A view as the authors hold it, as the inputs of our branches, (M, B, T, X)."""
+    return stack_modalities(x_NCTVP.permute(0, 2, 3, 1, 4).contiguous(), ("joint", "motion", "bone"), LAYOUT)
+
+
 class Parts:
     """Seconds of each part of the last step."""
 
@@ -121,10 +126,7 @@ def step_rows(hidden_size: int, precisions: list[str], device: torch.device, rep
     """A row for the step in each precision, then one for each of its parts."""
     torch.manual_seed(0)
     views_NCTVP = [torch.randn(64, 3, 64, 25, 2, device=device) for _ in range(2)]
-    views_MBTX = [
-        stack_modalities(x.permute(0, 2, 3, 1, 4).contiguous(), ("joint", "motion", "bone"), LAYOUT)
-        for x in views_NCTVP
-    ]
+    views_MBTX = [our_inputs(x) for x in views_NCTVP]
     steps: dict[str, OurStep | AuthorsStep] = {"authors": AuthorsStep(paper_settings(hidden_size, "float32"), device)}
     steps |= {precision: OurStep(paper_settings(hidden_size, precision), device) for precision in precisions}
     parts: dict[str, dict[str, list[float]]] = {name: {part: [] for part in PARTS} for name in steps}

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from cmd_tune.errors import CmdTuneError
@@ -46,12 +47,15 @@ def library() -> ctypes.CDLL | None:
         return None
 
 
-def bind(name: str, sizes: Sequence[int], tensors: Sequence[Tensor | None]) -> Callable[..., None] | None:
-    """The named function, bound to the struct that it takes first: sizes, then pointers. Further arguments are int64.
+def bind(
+    function: str, dtype: torch.dtype, sizes: Sequence[int], tensors: Sequence[Tensor | None]
+) -> Callable[..., None] | None:
+    """A function for a storage dtype, bound to the struct that it takes first: sizes, then pointers. The rest is int64.
 
-    None where it cannot be called: no library, none of that name in it, or a tensor that is not on the CPU. The
+    None where it cannot be called: no library, no such function for the dtype, or a tensor that is not on the CPU. The
     tensors must outlive it. Raises ValueError for a tensor that is not contiguous.
     """
+    name = f"{function}_{str(dtype).removeprefix('torch.')}"
     code = library()
     given = [x for x in tensors if x is not None]
     if code is None or not hasattr(code, name) or any(x.device.type != "cpu" for x in given):
@@ -62,11 +66,11 @@ def bind(name: str, sizes: Sequence[int], tensors: Sequence[Tensor | None]) -> C
     pointers = (ctypes.c_void_p * len(tensors))(*(None if x is None else x.data_ptr() for x in tensors))
     struct = ctypes.create_string_buffer(bytes(counts) + bytes(pointers))
     address = ctypes.addressof(struct)
-    function = code[name]
-    function.restype = None
+    native = code[name]
+    native.restype = None
 
     def call(*arguments: int, keep: object = struct) -> None:
-        function(ctypes.c_void_p(address), *map(ctypes.c_int64, arguments))
+        native(ctypes.c_void_p(address), *map(ctypes.c_int64, arguments))
 
     return call
 

@@ -84,14 +84,12 @@ def make_view(rows_FX: Tensor, start_B: Tensor, draws: Draws, frames: int, frame
     """
     V, C, P = frame_shape
     start_B = start_B + draws.start_B
-    if rows_FX.dtype in (torch.float32, torch.float16):
-        view_BTVCP = rows_FX.new_empty(len(start_B), frames, V, C, P, dtype=torch.float32)
-        inputs = (start_B, draws.length_B, draws.matrix_BCC, draws.kept_BV, draws.mixed_BV)
-        tensors = (rows_FX, *(x.contiguous() for x in inputs), view_BTVCP)
-        name = str(rows_FX.dtype).removeprefix("torch.")
-        if draw := bind(f"draw_view_{name}", (frames, V, P), tensors):
-            run_shared([partial(draw, *share) for share in shares(len(start_B))])
-            return view_BTVCP
+    view_BTVCP = rows_FX.new_empty(len(start_B), frames, V, C, P, dtype=torch.float32)
+    inputs = (start_B, draws.length_B, draws.matrix_BCC, draws.kept_BV, draws.mixed_BV)
+    tensors = (rows_FX, *(x.contiguous() for x in inputs), view_BTVCP)
+    if draw := bind("draw_view", rows_FX.dtype, (frames, V, P), tensors):
+        run_shared([partial(draw, *share) for share in shares(len(start_B))])
+        return view_BTVCP
     x_BTX = crop_resize(rows_FX, start_B, draws.length_B, frames)
     return distort(x_BTX.unflatten(2, frame_shape), draws)
 

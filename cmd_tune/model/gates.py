@@ -15,7 +15,6 @@ from torch import Tensor
 from cmd_tune.native import bind
 
 Step = Callable[[int], None]  # one frame, for a slice of the groups
-_NATIVE = (torch.float32, torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Forward:
         """The same for groups first … last − 1 by gates.cpp; None where it cannot be."""
         _, T, B, _, X = self.gates.shape
         pointers = (self.gates, self.recurrent, self.bias, self.carried, self.state, self.hidden, self.recurrent_n)
-        return _native("forward", self.gates, (T, B, X // 3, first, last), pointers)
+        return bind("forward", self.gates.dtype, (T, B, X // 3, first, last), pointers)
 
 
 @dataclass(frozen=True)
@@ -101,14 +100,9 @@ class Backward:
             *(self.gates, self.recurrent_n, self.hidden, self.grad_hidden, self.grad_state, self.carried),
             *(self.grad_recurrent, self.grad_bias),
         )
-        return _native("backward", self.gates, (T, B, X // 3, first, last, self.last_only), pointers)
+        return bind("backward", self.gates.dtype, (T, B, X // 3, first, last, self.last_only), pointers)
 
 
 def _by_modality(x_GBX: Tensor, modalities: int) -> Tensor:
     """A view of (G, B, X) as (M, B, S, X)."""
     return x_GBX.unflatten(0, (modalities, -1)).transpose(1, 2)
-
-
-def _native(name: str, like: Tensor, sizes: tuple[int, ...], tensors: tuple[Tensor | None, ...]) -> Step | None:
-    dtype = str(like.dtype).removeprefix("torch.")
-    return bind(f"{name}_{dtype}", sizes, tensors) if like.dtype in _NATIVE else None

@@ -1,6 +1,6 @@
 """Losses as pure functions of similarities (cosines). Mao et al., ECCV 2022.
 
-M modality, B sample, K bank row, N neighbour, S student.
+M modality, B sample, K bank row, N neighbour.
 """
 
 import torch
