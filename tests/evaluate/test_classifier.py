@@ -29,11 +29,8 @@ def data(tiny, tiny_store) -> Labelled:
     return Labelled(tiny_store, tiny(), split.test[0].gallery_N, split.test[0].query_N)
 
 
-def build(data: Labelled, *, joined: bool, modalities: tuple[str, ...] | None = None) -> Classifier:
-    settings = (
-        data.settings if modalities is None else Settings(**{**data.settings.model_dump(), "modalities": modalities})
-    )
-    encoders = build_pretrainer(settings, data.store.width).online
+def build(data: Labelled, *, joined: bool) -> Classifier:
+    encoders = build_pretrainer(data.settings, data.store.width).online
     return Classifier(encoders, CLASSES, joined=joined, generator=keyed_generator("heads"))
 
 
