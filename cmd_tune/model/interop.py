@@ -60,7 +60,7 @@ def describe_official(state: Mapping[str, Tensor]) -> dict[str, Any]:
 def from_official(state: Mapping[str, Tensor], modalities: Sequence[str]) -> dict[str, Tensor]:
     """The authors' state_dict, with or without DDP's 'module.' prefix, as a state of `Pretrainer`.
 
-    Raises DataError naming the first tensor that is missing.
+    Raises DataError naming the first tensor that is missing, or is not of one size in all encoders.
     """
     state = _bare(state)
     layers = _layers(state, f"encoder_q{_suffix(modalities[0])}")
@@ -70,6 +70,8 @@ def from_official(state: Mapping[str, Tensor], modalities: Sequence[str]) -> dic
         encoders = [f"{prefix}{_suffix(modality)}" for modality in modalities]
         for name, theirs in _stacked_names(layers):
             parts = [[take(f"{encoder}.{their}") for their in theirs] for encoder in encoders]
+            if len({part.shape for of_one in parts for part in of_one}) > 1:
+                raise DataError(f"not a CMD checkpoint: '{theirs[0]}' is not of one size in all of its encoders")
             ours[f"{twin}.{name}"] = torch.stack([torch.stack(p) if len(p) > 1 else p[0] for p in parts])
         ours[f"{twin}.input_norm.num_batches_tracked"] = take(f"{encoders[0]}.input_norm.num_batches_tracked")
     ours["banks.keys_MKD"] = torch.stack([take(f"queue{_suffix(modality)}").T for modality in modalities])

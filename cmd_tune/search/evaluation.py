@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -24,7 +24,7 @@ from cmd_tune.model.encoder import Encoders
 from cmd_tune.progress import progress_bar
 from cmd_tune.search.display import duration
 from cmd_tune.search.environment import describe_environment, source_tags
-from cmd_tune.search.evaluation_report import Lines, draw_figures, metrics, results, table
+from cmd_tune.search.evaluation_report import Lines, describe_test, draw_figures, metrics, results, table
 from cmd_tune.search.folders import earlier_run, hold, new_folder, open_data, resume_line
 from cmd_tune.search.run import DataSource, device_here
 from cmd_tune.search.tracking import Run, Tracker, default_uri, ui_line
@@ -153,8 +153,9 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> None:
         try:
             _show(tracker, evaluation, saved, scores, files, "RUNNING")
             data = _labelled(saved, evaluation.source)
-            lines = _ask_all(evaluation, saved, data, console)
-            content = results(lines, data, _about(evaluation, saved, data.store))
+            other = _labelled(saved, evaluation.transfer) if evaluation.transfer else None
+            lines = _ask_all(evaluation, saved, data, other, console)
+            content = results(lines, data, other, _about(evaluation, saved, data.store))
             write_text(folder / RESULTS, json.dumps(content, indent=1))
             files = [folder / RESULTS, *draw_figures(lines[TRAINED], data, folder / "figures")]
             scores = metrics(lines)
@@ -167,6 +168,8 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> None:
             if trouble := tracker.close():
                 console.print(f"MLflow at {evaluation.tracking_uri} has not got everything: {trouble}", style="yellow")
     console.print(table(lines, data, evaluation.source.protocol))
+    if other and evaluation.transfer:
+        console.print(f"transferred: to {describe_test(other, evaluation.transfer.protocol)}", style="dim")
     console.print(f"\nFolder: {folder} (results.json, figures/)", soft_wrap=True, highlight=False)
     console.print(f"MLflow: {ui_line(evaluation.tracking_uri)}", soft_wrap=True, highlight=False)
 
@@ -179,17 +182,17 @@ def _labelled(saved: Saved, source: DataSource) -> Labelled:
     return Labelled(store.near(device_here()), saved.settings, test.gallery_N, test.query_N)
 
 
-def _ask_all(evaluation: Evaluation, saved: Saved, data: Labelled, console: Console) -> Lines:
+def _ask_all(evaluation: Evaluation, saved: Saved, data: Labelled, other: Labelled | None, console: Console) -> Lines:
     lines: Lines = {}
     untrained = build_pretrainer(saved.settings, saved.channels).online
     for who, encoders in ((TRAINED, saved.encoders()), (UNTRAINED, untrained)):
-        lines[who] = _ask(evaluation, saved, data, who, encoders.to(device_here()), console)
+        lines[who] = _ask(evaluation, data, other, who, encoders.to(device_here()), console)
     lines[RAW] = [_raw(data)]
     return lines
 
 
 def _ask(
-    evaluation: Evaluation, saved: Saved, data: Labelled, who: str, encoders: Encoders, console: Console
+    evaluation: Evaluation, data: Labelled, other: Labelled | None, who: str, encoders: Encoders, console: Console
 ) -> list[Measure]:
     """All tasks for one encoder; each is written down when it is done."""
     place = evaluation.folder / "work" / who.replace(" ", "-")
@@ -198,10 +201,7 @@ def _ask(
     for task in evaluation.tasks:
         done = place / f"{task}-measures.json"
         if not done.exists():
-            asked = subject
-            if task == "transfer" and evaluation.transfer:
-                other = _labelled(saved, evaluation.transfer)
-                asked = Subject(encoders, other, place, evaluation.seed, evaluation.best_of_test)
+            asked = replace(subject, data=other) if task == "transfer" and other else subject
             started = monotonic()
             with progress_bar(f"{who}: {task}", console) as progress:
                 found = TASKS[task](asked, progress)
@@ -234,6 +234,7 @@ def _about(evaluation: Evaluation, saved: Saved, store: Store) -> dict[str, Any]
         "protocol": evaluation.source.protocol,
         "normalization": store.normalization,
         "transfer_data": str(evaluation.transfer.path) if evaluation.transfer else None,
+        "transfer_protocol": evaluation.transfer.protocol if evaluation.transfer else None,
         "seed": evaluation.seed,
         "settings": saved.settings.model_dump(mode="json"),
         "environment": describe_environment(),

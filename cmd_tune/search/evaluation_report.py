@@ -33,14 +33,21 @@ def table(lines: Lines, data: Labelled, protocol: str) -> RenderableType:
             grid.add_row(
                 f"  {measure.title}", *(_cell(measure.estimates.get(stream)) for stream in streams), style=style
             )
-    classes = len(np.unique(data.store.label_N[data.train_N]))
     notes = [
-        f"{data.store.dataset} {protocol}: {len(data.train_N)} training clips, {len(data.query_N)} test clips, "
-        f"{classes} classes; normalised as {data.store.normalization}.",
+        describe_test(data, protocol),
         "Percent; beside it the 95 % interval that the number of test clips gives (Wilson); ±: standard deviation.",
         f"{FUSED}: mean of the streams' scores; {CONCATENATED}: one classifier on all features joined.",
     ]
     return Group(grid, Text("\n".join(notes), style="dim"))
+
+
+def describe_test(data: Labelled, protocol: str) -> str:
+    """Which test set, its size, what it learns from, and the normalisation, without which no score can be compared."""
+    classes = len(np.unique(data.store.label_N[data.train_N]))
+    return (
+        f"{data.store.dataset} {protocol}: {len(data.train_N)} training clips, {len(data.query_N)} test clips, "
+        f"{classes} classes; normalised as {data.store.normalization}."
+    )
 
 
 def _cell(estimate: Estimate | None) -> str:
@@ -53,8 +60,11 @@ def _cell(estimate: Estimate | None) -> str:
     return f"{estimate.value:.1f} {estimate.low:.0f}–{estimate.high:.0f}"
 
 
-def results(lines: Lines, data: Labelled, about: dict[str, Any]) -> dict[str, Any]:
-    """Everything as plain values; predicted labels beside the true ones, so that other figures can be made of them."""
+def results(lines: Lines, data: Labelled, other: Labelled | None, about: dict[str, Any]) -> dict[str, Any]:
+    """Everything as plain values; predicted labels beside the true ones, so that other figures can be made of them.
+
+    other: the data set that is transferred to, if there is one.
+    """
     scores = {
         who: {m.key: {s: _plain(e) for s, e in m.estimates.items()} for m in found} for who, found in lines.items()
     }
@@ -63,6 +73,8 @@ def results(lines: Lines, data: Labelled, about: dict[str, Any]) -> dict[str, An
         **about,
         "training_clips": len(data.train_N),
         "test_clips": len(data.query_N),
+        "transfer_training_clips": len(other.train_N) if other else None,
+        "transfer_test_clips": len(other.query_N) if other else None,
         "scores": scores,
         "test_labels": data.store.label_N[data.query_N].tolist(),
         "test_names": [data.store.names[index] for index in data.query_N],
