@@ -132,7 +132,9 @@ def resumed_plan(
 
 def _check_metric(space: Space, settings: Settings) -> None:
     names = [f"val/{kind}/{stream}" for kind in ("knn", "linear") for stream in (*settings.modalities, "fused")]
-    names += ["loss/total", "loss/cmd"]
+    names.append("loss/total")
+    if settings.objective != "base" and "objective" not in space.parameters:
+        names.append(f"loss/{settings.objective}")  # of every trial
     if space.metric not in names:
         raise UsageError(
             f"{space.path}: metric.name: '{space.metric}' is never reported, {nearest(space.metric, names)}"
