@@ -10,7 +10,7 @@ from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.modalities import stack_modalities
 from cmd_tune.errors import CmdTuneError, DataError, UsageError
 from cmd_tune.train.checkpoint import save_checkpoint
-from cmd_tune.train.loop import build_pretrainer
+from cmd_tune.train.loop import CHECKPOINT, build_pretrainer, pretrain
 from cmd_tune.train.saved import export_official, import_official, open_saved
 
 
@@ -116,3 +116,11 @@ def test_settings_that_are_not_its_tensors_are_named(tiny, tmp_path):
         open_saved(tmp_path).encoders()
     save_checkpoint(tmp_path / "checkpoint.pt", {**content, "settings": {"hiden_size": 9}})
     assert "unknown setting 'hiden_size'" in one_line(lambda: open_saved(tmp_path))
+
+
+def test_an_imported_checkpoint_is_not_trained_on(official, tmp_path, make_store):
+    saved = import_official(official, tmp_path / CHECKPOINT, {"batch_size": 8})
+    store = make_store(layout="ntu-25", bodies=2)
+    arguments = {"evaluate": None, "report": None, "device": torch.device("cpu")}
+    with pytest.raises(UsageError, match="has no optimiser's state, since it was imported"):
+        pretrain(saved.settings, store, np.arange(16), folder=tmp_path, **arguments)
