@@ -15,6 +15,7 @@ from rich.console import Console
 from benchmarks.evaluation import evaluation_rows
 from benchmarks.ingest import ingest_rows
 from benchmarks.objective import objective_memory_rows, objective_rows
+from benchmarks.neighbours import neighbour_rows
 from benchmarks.processes import memory_rows, start_rows
 from benchmarks.rows import Row, print_rows, write_json
 from benchmarks.step import product_rate, step_rows
@@ -22,7 +23,7 @@ from benchmarks.timing import Timing
 from benchmarks.views import view_rows, write_random_store
 from cmd_tune.allocator import keep_freed_memory
 
-SECTIONS = ("step", "objective", "views", "evaluation", "ingest", "start", "memory")
+SECTIONS = ("step", "objective", "views", "evaluation", "neighbours", "ingest", "start", "memory")
 PRECISIONS = ["float32", "bfloat16"]
 CLIPS = 600
 LONG = 1024  # hidden size from which a step is run once, without a warm-up, on a CPU
@@ -68,6 +69,8 @@ def main(
         if "evaluation" in chosen:
             rows = [row for size in hidden or [64, 256] for row in evaluation_rows(store, size, on, min(repeats, 3))]
             show("Evaluation", rows)
+        if "neighbours" in chosen:
+            show("Nearest neighbours", neighbour_rows(on, min(repeats, 3)))
         if "ingest" in chosen:
             show("Ingest", ingest_rows(Path(folder)))
         if "start" in chosen:

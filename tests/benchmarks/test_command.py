@@ -6,6 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+
+from benchmarks import neighbours
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -32,9 +37,20 @@ def test_a_table_and_its_figures(tmp_path: Path) -> None:
         assert row["name"] in done.stdout
 
 
+def test_neighbours_are_timed_beside_their_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, small in {"GALLERY": 90, "QUERIES": 40, "FEATURES": 8, "BLOCK": 16}.items():
+        monkeypatch.setattr(neighbours, name, small)
+    monkeypatch.setattr(neighbours, "child", lambda code: 1.0)
+    nearest, votes, memory = neighbours.neighbour_rows(torch.device("cpu"), 2)
+    assert nearest.name == "1-NN of 40 in 90 × 8"
+    assert nearest.theirs is votes.theirs
+    assert votes.ours.median > 0
+    assert memory.unit == "MiB"
+
+
 def test_an_unknown_section_is_named(tmp_path: Path) -> None:
     done = run("stepp", "--out", str(tmp_path / "figures.json"))
     assert done.returncode == 2
-    assert "'stepp' is not one of step, objective, views, evaluation, ingest, start, memory" in " ".join(
+    assert "'stepp' is not one of step, objective, views, evaluation, neighbours, ingest, start, memory" in " ".join(
         done.stderr.split()
     )
