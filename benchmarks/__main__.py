@@ -14,8 +14,8 @@ from rich.console import Console
 
 from benchmarks.evaluation import evaluation_rows
 from benchmarks.ingest import ingest_rows
-from benchmarks.objective import objective_memory_rows, objective_rows
 from benchmarks.neighbours import neighbour_rows
+from benchmarks.objective import objective_memory_rows, objective_rows
 from benchmarks.processes import memory_rows, start_rows
 from benchmarks.rows import Row, print_rows, write_json
 from benchmarks.step import product_rate, step_rows
