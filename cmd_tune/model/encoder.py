@@ -43,13 +43,17 @@ class InputNorm(nn.Module):
         self.register_buffer("num_batches_tracked", torch.zeros((), dtype=torch.long))
 
     def forward(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = here_alone) -> Tensor:
+        standard_MBTX = self.standardise(x_MBTX, sum_over_workers)
+        return torch.addcmul(self.bias[:, None, None], standard_MBTX, self.weight[:, None, None])
+
+    def standardise(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = here_alone) -> Tensor:
+        """The input with mean 0 and variance 1, before weight and bias; it carries no gradient."""
         if self.training:
             mean_MX, var_MX = self._global_statistics(x_MBTX.detach(), sum_over_workers)
         else:
             mean_MX, var_MX = self.running_mean, self.running_var
-        scale_MX = self.weight * torch.rsqrt(var_MX + self.eps)
-        shift_MX = self.bias - mean_MX * scale_MX
-        return torch.addcmul(shift_MX[:, None, None], x_MBTX, scale_MX[:, None, None])
+        scale_MX = torch.rsqrt(var_MX + self.eps)
+        return torch.addcmul((-mean_MX * scale_MX)[:, None, None], x_MBTX, scale_MX[:, None, None])
 
     def _global_statistics(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers) -> tuple[Tensor, Tensor]:
         """Mean and biased variance; two passes, since one would lose digits where the mean is large."""
@@ -76,9 +80,18 @@ class GRULayer(nn.Module):
         self.bias_ih = _uniform(modalities, 2, 3 * H, bound=1 / sqrt(H), generator=generator)
         self.bias_hh = _uniform(modalities, 2, 3 * H, bound=1 / sqrt(H), generator=generator)
 
-    def forward(self, x_MTBI: Tensor, last_only: bool = False) -> Tensor:
-        """(M, T, B, I) → (M, T, B, 2H) in the input's dtype, or the last frame's (M, B, 2H) in float32."""
-        arguments = (x_MTBI, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh, last_only)
+    def forward(self, x_MTBI: Tensor, last_only: bool = False, norm: InputNorm | None = None) -> Tensor:
+        """(M, T, B, I) → (M, T, B, 2H) in the input's dtype, or the last frame's (M, B, 2H) in float32.
+
+        norm: whose weight and bias are still to be applied to the input. They are, to this layer's own: then the
+        input needs no gradient, whose product would be as large as that of the weights.
+        """
+        weight_ih: Tensor = self.weight_ih
+        bias_ih: Tensor = self.bias_ih
+        if norm is not None:
+            bias_ih = bias_ih + torch.einsum("msgi,mi->msg", weight_ih, norm.bias)
+            weight_ih = weight_ih * norm.weight[:, None, None]
+        arguments = (x_MTBI, weight_ih, self.weight_hh, bias_ih, self.bias_hh, last_only)
         if x_MTBI.is_cuda:
             return pairs_by_torch(*arguments)
         return GRUPairs.apply(*arguments)  # type: ignore[no-untyped-call]
@@ -133,12 +146,12 @@ class Encoders(nn.Module):
 
     def features(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = here_alone) -> Tensor:
         """The last frame's output of both groups of the last layer, (M, B, 2H), float32."""
-        x_MBTX = self.input_norm(x_MBTX, sum_over_workers)
-        x_MTBX = x_MBTX.transpose(1, 2).to(self.compute_dtype)
+        x_MTBX = self.input_norm.standardise(x_MBTX, sum_over_workers).transpose(1, 2).to(self.compute_dtype)
+        norm: InputNorm | None = self.input_norm
         *below, last = self.gru
         for layer in below:
-            x_MTBX = layer(x_MTBX)
-        return last(x_MTBX, last_only=True)
+            x_MTBX, norm = layer(x_MTBX, norm=norm), None
+        return last(x_MTBX, last_only=True, norm=norm)
 
     def forward(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = here_alone) -> Tensor:
         """L2-normalised embeddings, (M, B, D), float32."""
