@@ -282,7 +282,7 @@ def ingest(
     """Read a data set once into one normalised, memory-mapped file."""
     from cmd_tune.data.ingest import ingest as read
     from cmd_tune.data.ingest import read_names
-    from cmd_tune.data.splits import PROTOCOLS, describe_counts
+    from cmd_tune.data.splits import describe_counts, protocols
     from cmd_tune.data.store import Precision
     from cmd_tune.progress import progress_bar
 
@@ -297,7 +297,7 @@ def ingest(
         f"{out}: {len(store)} clips, {store.classes} classes, {int(lengths.min())}–{int(lengths.max())} frames, "
         f"{store.layout.name}, {out.stat().st_size / 1e6:.1f} MB"
     )
-    for protocol in PROTOCOLS[store.dataset]:
+    for protocol in protocols(store):
         print(describe_counts(store, protocol))
     for line in done.left_out:
         console.print(line, style="yellow", highlight=False, soft_wrap=True)
