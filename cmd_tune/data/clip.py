@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NEITHER, TRAIN, TEST = 0, 1, 2  # a clip's part in a protocol
+MOST_CLASSES = 10_000
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Clip:
     """One recorded sequence. Label, subject, camera and setup are numbered as the data set numbers them,
     except that labels start at 0; what is unknown, or what the data set does not have, is 0.
 
-    parts: TRAIN or TEST in each protocol that the source itself gives.
+    parts: TRAIN or TEST in each protocol that the source itself gives. where: how messages name the clip.
     """
 
     name: str
@@ -27,3 +28,4 @@ class Clip:
     camera: int = 0
     setup: int = 0
     parts: Mapping[str, int] = field(default_factory=dict)
+    where: str = ""

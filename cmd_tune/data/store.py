@@ -20,13 +20,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cmd_tune.data.clip import NEITHER, TEST, TRAIN, Clip
+from cmd_tune.data.clip import MOST_CLASSES, NEITHER, TEST, TRAIN, Clip
 from cmd_tune.data.layouts import Layout, layout_content, layout_from
 from cmd_tune.errors import DataError
 from cmd_tune.files import whole_file
 
 SCHEMA_VERSION = "2"
-MOST_CLASSES = 10_000
 Precision = Literal["float32", "float16"]
 _NUMBERS = ("label", "subject", "camera", "setup")
 _PART = "part:"  # begins the name of a protocol's column

@@ -39,6 +39,7 @@ def parse_ntu(classes: int, where: str, stem: str, text: bytes) -> Clip:
         subject=int(parts["subject"]),
         camera=int(parts["camera"]),
         setup=int(parts["setup"]),
+        where=where,
     )
 
 

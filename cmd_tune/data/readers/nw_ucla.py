@@ -39,4 +39,5 @@ def parse_nw_ucla(where: str, name: str, text: bytes) -> Clip:
         label=label,
         subject=int(parts["subject"]),
         camera=int(parts["camera"]),
+        where=where,
     )
