@@ -12,6 +12,7 @@ from cmd_tune.data.clip import Clip
 from cmd_tune.data.layouts import Layout, layout_content
 from cmd_tune.data.normalize import NORMALIZATION
 from cmd_tune.data.readers import READERS
+from cmd_tune.data.readers.names import clip_name
 from cmd_tune.data.readers.source import Source, Wanted
 from cmd_tune.data.reading import normalized, processes_that_pay, read_all
 from cmd_tune.data.store import SCHEMA_VERSION, Description, Precision, Store, open_store, write_store
@@ -109,7 +110,7 @@ def read_names(path: Path) -> frozenset[str]:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read as a list of names: {error}") from None
-    return frozenset(Path(line.strip()).stem for line in lines if len(line.split()) == 1)
+    return frozenset(clip_name(line.strip()) for line in lines if len(line.split()) == 1)
 
 
 def store_clips(clips: Iterable[Clip], out: Path, *, dataset: str, layout: Layout, source: Path | str) -> Store:

@@ -62,14 +62,23 @@ LAYOUTS = {
 }
 
 
+def layout_of_size(joints: int) -> Layout | None:
+    """The sensor's that has so many joints, if there is one."""
+    return next((layout for layout in LAYOUTS.values() if len(layout.joints) == joints), None)
+
+
 def read_layout(path: Path) -> Layout:
-    """A rig of one's own, in YAML. Raises UsageError, in one line, for what is missing, unknown or impossible.
+    """A rig of one's own, in YAML, or one of LAYOUTS by its name.
+
+    Raises UsageError, in one line, for what is missing, unknown or impossible.
 
     name: my-rig
     joints: [pelvis, spine, left_shoulder, right_shoulder]    # in the order of the coordinates
     parents: {spine: pelvis, left_shoulder: spine, right_shoulder: spine}   # of every joint but the root
     landmarks: {base: pelvis, centre: spine, left_shoulder: left_shoulder, right_shoulder: right_shoulder}
     """
+    if str(path) in LAYOUTS:
+        return LAYOUTS[str(path)]
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -39,7 +39,7 @@ def ingest_on_screen(
             progress=progress,
             tell=lambda line: console.print(line, highlight=False, soft_wrap=True),
         )
-    for line in describe(done.store):
+    for line in describe(done.store, out):
         print(line)
     for line in done.left_out:
         console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
@@ -49,15 +49,16 @@ def ingest_on_screen(
         console.print(f"{count} {what} left out, named above", style="yellow", highlight=False)
 
 
-def describe(store: Store) -> list[str]:
+def describe(store: Store, path: Path) -> list[str]:
     """What the store holds, its size beside that of the padded array, and its protocols with their counts."""
     V, C, P = store.frame_shape()
+    counts = [describe_counts(store, protocol) for protocol in protocols(store)]
     padded = len(store) * PADDED * V * C * P * 4
     return [
-        f"{store.path}: {len(store)} clips, {store.classes} classes, {int(store.length_N.min())}–"
+        f"{path}: {len(store)} clips, {store.classes} classes, {int(store.length_N.min())}–"
         f"{int(store.length_N.max())} frames, {store.layout.name}, normalised as {store.normalization}",
         f"{_bytes(store.path.stat().st_size)}; as an array padded to {PADDED} frames: {_bytes(padded)}",
-        *(describe_counts(store, protocol) for protocol in protocols(store)),
+        *(counts or ["no protocol: the source gives no split, and the data set's name tells none"]),
     ]
 
 

@@ -106,7 +106,8 @@ def _given(store: Store, name: str) -> Protocol:
     """A protocol of the source. Where the data set has none of its name, what the halves do not share tells it."""
     own = PROTOCOLS.get(store.dataset, {}).get(name)
     if own:
-        return replace(own, part=lambda store: store.part_N[name], by=None)
+        shift = own.shift if own.shift and getattr(store, f"{own.shift}_N").any() else None
+        return replace(own, part=lambda store: store.part_N[name], by=None, shift=shift)
 
     def apart(key: str) -> bool:
         of_N = getattr(store, f"{key}_N")

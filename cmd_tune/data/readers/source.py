@@ -1,6 +1,6 @@
 """What every reader makes of a source: what is known of it at once, and how its clips are read, batch by batch."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,3 +42,16 @@ class Source:
 def in_batches(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
     """A sequence in pieces of `size`, the last one what is left."""
     return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def clip_batches(clips: Iterable[Clip | str | None], size: int) -> Iterator[list[Clip | str]]:
+    """Clips as they are read, in batches of `size` of them; None for one that is passed over."""
+    batch: list[Clip | str] = []
+    for clip in clips:
+        if clip is not None:
+            batch.append(clip)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
