@@ -296,6 +296,17 @@ def ingest(
 
 
 @app.command()
+def inspect(
+    store: Annotated[Path, typer.Argument(help="A store made by 'ingest'.")],
+    out: Annotated[Path | None, typer.Option(help="A figure to write, as PNG: lengths, and clips over time.")] = None,
+) -> None:
+    """Show what a store holds: counts, lengths, missing frames, protocols; and draw a few of its clips."""
+    from cmd_tune.data.screen import inspect_on_screen
+
+    inspect_on_screen(store, out, Console())
+
+
+@app.command()
 def settings() -> None:
     """List every setting, its value in each preset, and what it means."""
     from rich.table import Table
