@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 NEITHER, TRAIN, TEST = 0, 1, 2  # a clip's part in a protocol
 MOST_CLASSES = 10_000
+FAR = 1e4  # metres; nobody stands there, and float16, which a store may hold, ends at 65,504
 
 
 @dataclass(frozen=True)

@@ -78,11 +78,12 @@ def _read_into(
     if strict and unfinished.left_out:
         raise DataError(unfinished.left_out[0])
     progress(unfinished.units, source.units)
-    for units, read in read_all(source, path, unfinished.batches, processes):
-        left_out = unfinished.add(units, read)
-        if strict and left_out:
-            raise DataError(left_out[0])
-        progress(unfinished.units, source.units)
+    with closing(read_all(source, path, unfinished.batches, processes)) as batches:
+        for units, read in batches:
+            left_out = unfinished.add(units, read)
+            if strict and left_out:
+                raise DataError(left_out[0])
+            progress(unfinished.units, source.units)
     if not unfinished.clips:
         first = f"; the first: {unfinished.left_out[0]}" if unfinished.left_out else ""
         raise DataError(f"{path}: none of {source.units} {source.what} can be used{first}")

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -16,13 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from cmd_tune.data.clip import MOST_CLASSES, Clip
+from cmd_tune.data.clip import FAR, MOST_CLASSES, Clip
 from cmd_tune.data.layouts import Layout
 from cmd_tune.data.normalize import normalize
 from cmd_tune.data.readers.source import Source
 from cmd_tune.errors import CmdTuneError, DataError
 
-FAR = 1e6  # metres
 _AHEAD = 4  # batches that each process has in hand or done, so that memory stays bounded
 
 Batch = Sequence[Any]
@@ -37,7 +36,9 @@ def normalized(clip: Clip, layout: Layout, where: str) -> Clip:
         raise DataError(f"{where}: {error}") from None
 
 
-def read_all(source: Source, path: Path, done: int, processes: int) -> Iterator[tuple[int, list[Clip | str]]]:
+def read_all(
+    source: Source, path: Path, done: int, processes: int
+) -> Generator[tuple[int, list[Clip | str]], None, None]:
     """Each batch from the one numbered `done` on, in order: its units, and its clips or lines about what is wrong.
 
     path: how messages name the source.

@@ -172,3 +172,15 @@ def test_counts_stand_beside_the_published_ones(nw_ucla_store, make_ntu_store) -
     assert describe_counts(make_ntu_store("ntu-120", 106), "xsub") == "xsub: 159 training clips, 159 test clips"
     one_subject = make_ntu_store("ntu-60", 1)
     assert "protocol xsub leaves no clips to test" in describe_counts(one_subject, "xsub")
+
+
+def test_half_precision_holds_whatever_is_let_through(tmp_path: Path) -> None:
+    """Float16 ends at 65,504: of joints just short of 10 km, opposite each other, none becomes infinite."""
+    x = np.full((1, 20, 3), 9_999.0)
+    x[0, 1] = -x[0, 0]
+    for stem, far in (("a01_s01_e00_v01", 1.0), ("a02_s02_e00_v02", 1.1)):
+        (tmp_path / f"{stem}.json").write_text(json.dumps({"skeletons": (far * x).tolist(), "label": 1}))
+    done = ingest("nw-ucla", tmp_path, tmp_path / "ucla.arrow", dtype="float16")
+    assert done.store.names == ["a01_s01_e00_v01"]
+    assert np.isfinite(done.store.rows_FX.numpy()).all()
+    assert done.left_out[0].endswith("a02_s02_e00_v02.json: coordinates that are not finite, or beyond 10000 metres")

@@ -6,10 +6,10 @@ T frame, V joint, C coordinate, P body.
 import numpy as np
 from numpy.typing import NDArray
 
+from cmd_tune.data.clip import FAR
 from cmd_tune.errors import DataError
 
 BODIES_KEPT = 2
-_FAR = 1e6  # metres
 
 
 def moving_bodies(x_TVCP: NDArray[np.float64], where: str) -> NDArray[np.float32]:
@@ -17,8 +17,8 @@ def moving_bodies(x_TVCP: NDArray[np.float64], where: str) -> NDArray[np.float32
 
     As 2s-AGCN's reader chooses them. Raises DataError where there is none, or coordinates are not finite.
     """
-    if not (np.abs(x_TVCP) < _FAR).all():
-        raise DataError(f"{where}: coordinates that are not finite, or beyond {_FAR:g} metres")
+    if not (np.abs(x_TVCP) < FAR).all():
+        raise DataError(f"{where}: coordinates that are not finite, or beyond {FAR:g} metres")
     motion = []
     for body in range(x_TVCP.shape[3]):
         x_TVC = x_TVCP[..., body]

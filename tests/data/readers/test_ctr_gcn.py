@@ -73,7 +73,7 @@ def test_rows_that_are_not_one_hot_or_hold_nobody_are_named(source: Path, tmp_pa
     assert [line.removeprefix(f"{source}: ") for line in done.left_out] == [
         "x_train, clip 0: its row of y_train is not one-hot",
         "x_train, clip 1: no frames",
-        "x_train, clip 2: coordinates that are not finite, or beyond 1e+06 metres",
+        "x_train, clip 2: coordinates that are not finite, or beyond 10000 metres",
     ]
 
 

@@ -80,7 +80,7 @@ def test_clips_that_cannot_be_used_are_named(npz, tmp_path: Path) -> None:
     done = ingest("generic", path, tmp_path / "a.arrow", wanted=wanted)
     assert done.store.names == ["four"]
     assert [line.removeprefix(f"{path}: ") for line in done.left_out] == [
-        "one: coordinates that are not finite, or beyond 1e+06 metres",
+        "one: coordinates that are not finite, or beyond 10000 metres",
         "two: no body in any of its 1 frames",
         "three: label 10000 is not in 0–9999",
     ]

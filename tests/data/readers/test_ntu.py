@@ -83,7 +83,7 @@ BAD = {
     "20 joints": (write([[body(0)[:20]]], joints=20), "frame 1 has a body of 20 joints, expected 25"),
     "no bodies": (write([[], []]), "no body in any of its 2 frames"),
     "NaN": (GOOD.replace(b"295.0", b"0.0", 1).replace(b"%.7f" % body(0)[0, 0], b"nan", 1), "not finite"),
-    "out of this world": (GOOD.replace(b"%.7f" % body(0)[0, 0], b"1e300", 1), "beyond 1e+06 metres"),
+    "out of this world": (GOOD.replace(b"%.7f" % body(0)[0, 0], b"1e300", 1), "beyond 10000 metres"),
     "infinity": (GOOD.replace(b"%.7f" % body(0)[0, 0], b"inf", 1), "not finite"),
 }
 
