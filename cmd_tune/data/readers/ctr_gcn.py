@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cmd_tune.data.clip import TEST, TRAIN, Clip
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.readers.arrays import Npz, Take
-from cmd_tune.data.readers.source import Source, Wanted, clip_batches
+from cmd_tune.data.readers.source import ALONE, Source, Wanted, clip_batches
 from cmd_tune.errors import DataError
 
 FAMILY = "ctr-gcn"
@@ -37,7 +37,6 @@ _COUNTS = {
     (54_468, 59_477): "xsetup",
 }
 _BATCH = 64
-_ALONE = 10**9  # nothing is computed, so that more processes would only hand arrays about
 
 
 def open_ctr_gcn(path: Path, wanted: Wanted) -> Source:
@@ -66,7 +65,7 @@ def open_ctr_gcn(path: Path, wanted: Wanted) -> Source:
         files=[path],
         what="clips",
         units=sum(counts.values()),
-        few=_ALONE,
+        few=ALONE,
         batches=clip_batches(_clips(path, takes, labels, protocol, bodies, wanted), _BATCH),
         read=list,
     )

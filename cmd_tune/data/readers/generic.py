@@ -26,7 +26,7 @@ from pyarrow import parquet
 
 from cmd_tune.data.clip import NEITHER, TEST, TRAIN, Clip
 from cmd_tune.data.readers.arrays import Npz
-from cmd_tune.data.readers.source import Source, Wanted, clip_batches
+from cmd_tune.data.readers.source import ALONE, Source, Wanted, clip_batches
 from cmd_tune.errors import DataError, UsageError, nearest
 
 _NEEDED = ("joints", "lengths", "label")
@@ -34,7 +34,7 @@ _NUMBERS = ("subject", "camera", "setup")
 _KNOWN = (*_NEEDED, "name", *_NUMBERS, "split")
 _SPLIT = "split"
 _PARTS = {"train": TRAIN, "test": TEST, "val": TEST, "": NEITHER}
-_BATCH, _FEW = 64, 1000
+_BATCH = 64
 
 Next = Callable[[int], NDArray[Any]]  # the next clip's joints in one row, from its number of frames
 
@@ -53,7 +53,7 @@ def open_generic(path: Path, wanted: Wanted) -> Source:
         files=[path],
         what="clips",
         units=len(columns["lengths"]),
-        few=_FEW,
+        few=ALONE,
         batches=clip_batches(_clips(path, columns, joints, bodies, take, wanted), _BATCH),
         read=list,
     )

@@ -18,14 +18,13 @@ from cmd_tune.data.normalize import NORMALIZATION
 from cmd_tune.data.readers.arrays import map_npy
 from cmd_tune.data.readers.names import clip_name, data_set, named
 from cmd_tune.data.readers.pickles import read_pickle
-from cmd_tune.data.readers.source import Source, Wanted, clip_batches
+from cmd_tune.data.readers.source import ALONE, Source, Wanted, clip_batches
 from cmd_tune.errors import DataError
 
 _HALVES = {"train": TRAIN, "val": TEST, "test": TEST}
 _DATA = ("data_joint", "position", "data", "joint")
 _PROTOCOLS = {"xsub": "xsub", "xview": "xview", "xsetup": "xsetup", "xset": "xsetup"}
 _BATCH = 64
-_ALONE = 10**9  # nothing is computed, so that more processes would only hand arrays about
 
 
 @dataclass
@@ -68,7 +67,7 @@ def open_npy(path: Path, wanted: Wanted) -> Source:
         files=files,
         what="clips",
         units=sum(row.name not in wanted.exclude for row in rows),
-        few=_ALONE,
+        few=ALONE,
         batches=clip_batches(_clips(rows, wanted), _BATCH),
         read=list,
     )

@@ -16,12 +16,12 @@ from cmd_tune.data.clip import TEST, TRAIN, Clip
 from cmd_tune.data.layouts import Layout, layout_of_size
 from cmd_tune.data.readers.names import clip_name, data_set, named
 from cmd_tune.data.readers.pickles import read_pickle
-from cmd_tune.data.readers.source import Source, Wanted, clip_batches
+from cmd_tune.data.readers.source import ALONE, Source, Wanted, clip_batches
 from cmd_tune.errors import DataError
 
 _HALVES = {"train": TRAIN, "val": TEST, "test": TEST}
 _PROTOCOLS = {"xset": "xsetup"}  # other names of ours
-_BATCH, _FEW = 64, 1000
+_BATCH = 64
 _KEYS = ("frame_dir", "label", "keypoint")
 
 
@@ -46,7 +46,7 @@ def open_pyskl(path: Path, wanted: Wanted) -> Source:
         files=[path],
         what="clips",
         units=sum(name not in wanted.exclude for name in names),
-        few=_FEW,
+        few=ALONE,
         batches=clip_batches(_clips(path, names, annotations, parts, bodies, wanted), _BATCH),
         read=list,
     )

@@ -8,6 +8,8 @@ from typing import Any
 from cmd_tune.data.clip import Clip
 from cmd_tune.data.layouts import Layout
 
+ALONE = 10**9  # units; arrays in one file are normalised in the time that handing them to other processes takes
+
 
 @dataclass(frozen=True)
 class Wanted:
