@@ -77,6 +77,8 @@ def _read(read: Read, layout: Layout, bodies: int, normalizes: bool, batch: Batc
 def _checked(clip: Clip, layout: Layout, bodies: int, normalizes: bool) -> Clip | str:
     where, shape = clip.where, clip.joints_TVCP.shape
     expected = len(layout.joints), 3, bodies
+    if not clip.name.isprintable():
+        return f"{ascii(where)[1:-1]}: a name with characters that cannot be printed"
     if not 0 <= clip.label < MOST_CLASSES:
         return f"{where}: label {clip.label} is not in 0–{MOST_CLASSES - 1}"
     if len(shape) != 4 or shape[1:] != expected:

@@ -106,7 +106,7 @@ class Unfinished:
         frames = []
         for clip in read:
             if isinstance(clip, str):
-                line.left_out.append(clip)
+                line.left_out.append(" ".join(clip.split()))
             elif clip.name in self._names or clip.name in names:
                 line.left_out.append(f"{clip.where}: another clip has the same name")
             else:

@@ -55,7 +55,9 @@ def open_npy(path: Path, wanted: Wanted) -> Source:
         array, beside = map_npy(data), _beside(folder, half)
         files += [data, *beside]
         shapes.add(_shape(array, data))
-        _merge(rows, known, _rows_of(array, data, beside), _PROTOCOLS.get(folder.name.lower(), "given"), half)
+        _merge(
+            rows, known, _rows_of(array, data, beside), _PROTOCOLS.get(folder.absolute().name.lower(), "given"), half
+        )
     if len(shapes) > 1:
         raise DataError(f"{path}: arrays of frames of {' and '.join(map(str, sorted(shapes)))} (joints, bodies)")
     (V, P), classes = shapes.pop(), 1 + max(row.label for row in rows)

@@ -79,6 +79,19 @@ def test_a_clip_that_cannot_be_used_is_named(
     assert re.search(what, line)
 
 
+@pytest.mark.parametrize("name", ["two\nlines", "half a \ud800 pair"])
+def test_a_name_that_cannot_be_printed_is_left_out_in_one_line(
+    source: Path, content: dict, tmp_path: Path, name: str
+) -> None:
+    for label in (0, "drink"):
+        content["annotations"].append({**content["annotations"][0], "frame_dir": name, "label": label})
+    source.write_bytes(pickle.dumps(content))
+    done = ingest("pyskl", source, tmp_path / "a.arrow")
+    assert done.store.names == NAMES
+    assert ["\n" in line for line in done.left_out] == [False, False]
+    assert done.left_out[0].endswith("a name with characters that cannot be printed")
+
+
 @pytest.mark.parametrize("key", ["frame_dir", "label", "keypoint"])
 def test_a_key_that_is_missing_is_named(source: Path, content: dict, tmp_path: Path, key: str) -> None:
     del content["annotations"][1][key]
