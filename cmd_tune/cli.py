@@ -276,7 +276,10 @@ def ingest(
     source: Annotated[Path, typer.Argument(help="File or folder as the data set is handed out.")],
     out: Annotated[Path, typer.Option(help="The store to write.")],
     layout: Annotated[
-        Path | None, typer.Option(help="Joints of a generic source, in YAML: names, parents, landmarks.")
+        Path | None,
+        typer.Option(
+            help="Joints of a generic source: a YAML of names, parents and landmarks, or a layout by name, e.g. ntu-25."
+        ),
     ] = None,
     exclude: Annotated[
         Path | None, typer.Option(help="Names of clips to leave out, one a line, such as NTU's official list.")
