@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -184,3 +185,18 @@ def test_half_precision_holds_whatever_is_let_through(tmp_path: Path) -> None:
     assert done.store.names == ["a01_s01_e00_v01"]
     assert np.isfinite(done.store.rows_FX.numpy()).all()
     assert done.left_out[0].endswith("a02_s02_e00_v02.json: coordinates that are not finite, or beyond 10000 metres")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("generic", "two"), ("generic parquet", "two"), ("ctr-gcn", "train-000001"), ("pyskl", "S001C002P002R001A002")],
+)
+def test_names_inside_one_file_are_left_out_and_not_counted(write_source, tmp_path: Path, kind: str, name: str) -> None:
+    """Four clips without one: the bar ends at three of three."""
+    path, wanted = write_source(kind)
+    seen: list[tuple[int, int]] = []
+    wanted = replace(wanted, exclude=frozenset([name]))
+    done = ingest(kind.split()[0], path, tmp_path / "a.arrow", wanted=wanted, progress=lambda *at: seen.append(at))
+    assert seen == [(0, 3), (3, 3)]
+    assert name not in done.store.names
+    assert done.left_out == ()

@@ -64,7 +64,7 @@ def open_ctr_gcn(path: Path, wanted: Wanted) -> Source:
         normalization=FAMILY,
         files=[path],
         what="clips",
-        units=sum(counts.values()),
+        units=sum(_name(half, n) not in wanted.exclude for half in counts for n in range(counts[half])),
         few=ALONE,
         batches=clip_batches(_clips(path, takes, labels, protocol, bodies, wanted), _BATCH),
         read=list,
@@ -86,6 +86,10 @@ def _protocol(path: Path, train: int, test: int) -> str:
     return next((_NAMES[word] for word in path.stem.lower().replace("-", "_").split("_") if word in _NAMES), "given")
 
 
+def _name(half: str, number: int) -> str:
+    return f"{half}-{number:06}"
+
+
 def _clips(
     path: Path,
     takes: dict[str, Take],
@@ -96,7 +100,7 @@ def _clips(
 ) -> Iterator[Clip | str | None]:
     for half, part in _HALVES.items():
         for number, label in enumerate(labels[half][0].tolist()):
-            name = f"{half}-{number:06}"
+            name = _name(half, number)
             where = f"{path}: x_{half}, clip {number}"
             x_TX = takes[half](1)[0]
             if name in wanted.exclude:

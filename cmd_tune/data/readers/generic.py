@@ -52,7 +52,7 @@ def open_generic(path: Path, wanted: Wanted) -> Source:
         normalization=None,
         files=[path],
         what="clips",
-        units=len(columns["lengths"]),
+        units=sum(name not in wanted.exclude for name in _names(columns)),
         few=ALONE,
         batches=clip_batches(_clips(path, columns, joints, bodies, take, wanted), _BATCH),
         read=list,
@@ -148,14 +148,17 @@ def _parts(path: Path, key: str, values: NDArray[Any]) -> NDArray[np.int8]:
     return np.array([_PARTS[word] for word in words.tolist()], np.int8)
 
 
+def _names(columns: Mapping[str, NDArray[Any]]) -> list[str]:
+    return columns["name"].tolist() if "name" in columns else [f"clip-{n:06}" for n in range(len(columns["lengths"]))]
+
+
 def _clips(
     path: Path, columns: Mapping[str, NDArray[Any]], joints: int, bodies: int, take: Next, wanted: Wanted
 ) -> Iterator[Clip | str | None]:
     protocols = {
         key: key.removeprefix(_SPLIT).removeprefix("_") or "given" for key in columns if key.startswith(_SPLIT)
     }
-    for clip, length in enumerate(columns["lengths"].tolist()):
-        name = str(columns["name"][clip]) if "name" in columns else f"clip-{clip:06}"
+    for clip, (name, length) in enumerate(zip(_names(columns), columns["lengths"].tolist(), strict=True)):
         where = f"{path}: {name}"
         x_X = take(length)
         if name in wanted.exclude:
