@@ -24,12 +24,16 @@ def _encode(text: str, encoding: str) -> bytes:
 
 def _numpys_own() -> dict[tuple[str, str], Any]:
     """What NumPy's own pickles name, as old and new versions of it do."""
-    *_, rebuild = (np.empty(0).__reduce__()[0],)
-    scalar = np.float64(0).__reduce__()[0]
-    own = {(module, "_reconstruct"): rebuild for module in ("numpy.core.multiarray", "numpy._core.multiarray")}
-    own |= {(module, "scalar"): scalar for module in ("numpy.core.multiarray", "numpy._core.multiarray")}
-    from_buffer = np.empty(1).__reduce_ex__(5)[0]
-    own |= {(module, "_frombuffer"): from_buffer for module in ("numpy.core.numeric", "numpy._core.numeric")}
+    functions = {
+        "multiarray": {"_reconstruct": np.empty(0).__reduce__()[0], "scalar": np.float64(0).__reduce__()[0]},
+        "numeric": {"_frombuffer": np.empty(1).__reduce_ex__(5)[0]},
+    }
+    own = {
+        (f"numpy.{core}.{module}", name): function
+        for core in ("core", "_core")
+        for module, of_module in functions.items()
+        for name, function in of_module.items()
+    }
     return own | {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype}
 
 
@@ -37,9 +41,7 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     **_numpys_own(),
     ("_codecs", "encode"): _encode,
     ("collections", "OrderedDict"): OrderedDict,
-    **{(module, "set"): set for module in ("builtins", "__builtin__")},
-    **{(module, "frozenset"): frozenset for module in ("builtins", "__builtin__")},
-    **{(module, "bytearray"): bytearray for module in ("builtins", "__builtin__")},
+    **{(module, kind.__name__): kind for module in ("builtins", "__builtin__") for kind in (set, frozenset, bytearray)},
 }
 
 
