@@ -267,43 +267,46 @@ def export(
 @app.command()
 def ingest(
     format_name: Annotated[
-        str, typer.Argument(metavar="FORMAT", help="Format of the source: ntu-60, ntu-120 or nw-ucla.")
+        str,
+        typer.Argument(
+            metavar="FORMAT",
+            help="Format of the source: ntu-60, ntu-120, pku-mmd-2, nw-ucla, npy, ctr-gcn, pyskl or generic.",
+        ),
     ],
     source: Annotated[Path, typer.Argument(help="File or folder as the data set is handed out.")],
     out: Annotated[Path, typer.Option(help="The store to write.")],
+    layout: Annotated[
+        Path | None,
+        typer.Option(
+            help="Joints of a generic source: a YAML of names, parents and landmarks, or a layout by name, e.g. ntu-25."
+        ),
+    ] = None,
     exclude: Annotated[
         Path | None, typer.Option(help="Names of clips to leave out, one a line, such as NTU's official list.")
     ] = None,
     half: Annotated[
         bool, typer.Option("--half", help="Store float16: half the size, half a millimetre's rounding.")
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first file that cannot be used.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first clip that cannot be used.")] = False,
 ) -> None:
-    """Read a data set once into one normalised, memory-mapped file."""
-    from cmd_tune.data.ingest import ingest as read
-    from cmd_tune.data.ingest import read_names
-    from cmd_tune.data.splits import PROTOCOLS, describe_counts
-    from cmd_tune.data.store import Precision
-    from cmd_tune.progress import progress_bar
+    """Read a data set once into one normalised, memory-mapped file; interrupted, go on where it stopped."""
+    from cmd_tune.data.screen import ingest_on_screen
 
-    excluded = read_names(exclude) if exclude else frozenset()
     console = Console(stderr=True)
-    with progress_bar(f"reading {source.name}", console) as progress:
-        dtype: Precision = "float16" if half else "float32"
-        done = read(format_name, source, out, strict=strict, exclude=excluded, dtype=dtype, progress=progress)
-    store = done.store
-    lengths = store.length_N.float()
-    print(
-        f"{out}: {len(store)} clips, {store.classes} classes, {int(lengths.min())}–{int(lengths.max())} frames, "
-        f"{store.layout.name}, {out.stat().st_size / 1e6:.1f} MB"
+    ingest_on_screen(
+        format_name, source, out, layout=layout, exclude=exclude, half=half, strict=strict, console=console
     )
-    for protocol in PROTOCOLS[store.dataset]:
-        print(describe_counts(store, protocol))
-    for line in done.left_out:
-        console.print(line, style="yellow", highlight=False, soft_wrap=True)
-    if done.left_out:
-        files = "1 file" if len(done.left_out) == 1 else f"{len(done.left_out)} files"
-        console.print(f"{files} left out, named above", style="yellow", highlight=False)
+
+
+@app.command()
+def inspect(
+    store: Annotated[Path, typer.Argument(help="A store made by 'ingest'.")],
+    out: Annotated[Path | None, typer.Option(help="A figure to write, as PNG: lengths, and clips over time.")] = None,
+) -> None:
+    """Show what a store holds: counts, lengths, missing frames, protocols; and draw a few of its clips."""
+    from cmd_tune.data.screen import inspect_on_screen
+
+    inspect_on_screen(store, out, Console())
 
 
 @app.command()

@@ -3,20 +3,30 @@
 T frame, V joint, C coordinate, P body.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+NEITHER, TRAIN, TEST = 0, 1, 2  # a clip's part in a protocol
+MOST_CLASSES = 10_000
+FAR = 1e4  # metres; nobody stands there, and float16, which a store may hold, ends at 65,504
 
 
 @dataclass(frozen=True)
 class Clip:
     """One recorded sequence. Label, subject, camera and setup are numbered as the data set numbers them,
-    except that labels start at 0; a data set without cameras or setups has 0 there."""
+    except that labels start at 0; what is unknown, or what the data set does not have, is 0.
+
+    parts: TRAIN or TEST in each protocol that the source itself gives. where: how messages name the clip.
+    """
 
     name: str
     joints_TVCP: NDArray[np.float32]
     label: int
-    subject: int
+    subject: int = 0
     camera: int = 0
     setup: int = 0
+    parts: Mapping[str, int] = field(default_factory=dict)
+    where: str = ""

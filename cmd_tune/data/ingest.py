@@ -1,69 +1,108 @@
-"""Raw files → one normalised store. Every format goes through here, on all cores; so does the synthetic set."""
+"""A source → one normalised store. Every format goes through here, on all cores; so does the synthetic set."""
 
-from collections.abc import Callable, Collection, Iterable
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import cmd_tune
 from cmd_tune.data.clip import Clip
-from cmd_tune.data.layouts import Layout
+from cmd_tune.data.layouts import Layout, layout_content
 from cmd_tune.data.normalize import NORMALIZATION
 from cmd_tune.data.readers import READERS
-from cmd_tune.data.readers.clip_files import ClipFiles
-from cmd_tune.data.reading import normalized, read_all
-from cmd_tune.data.store import Precision, Store, open_store, write_store
-from cmd_tune.errors import DataError, UsageError, nearest
+from cmd_tune.data.readers.names import clip_name
+from cmd_tune.data.readers.source import Source, Wanted
+from cmd_tune.data.reading import normalized, processes_that_pay, read_all
+from cmd_tune.data.store import SCHEMA_VERSION, Description, Precision, Store, open_store, write_store
+from cmd_tune.data.unfinished import Unfinished
+from cmd_tune.errors import DataError, Interrupted, UsageError, nearest
 
-Progress = Callable[[int, int], None]  # (files read, files in all)
+Progress = Callable[[int, int], None]  # (files or clips read, all of them)
+_WANTED = Wanted()
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """The store, and a line for each file that could not be used."""
+    """The store, and a line for each file or clip that could not be used. what: "files" or "clips"."""
 
     store: Store
     left_out: tuple[str, ...]
+    what: str
 
 
 def ingest(
     format_name: str,
-    source: Path,
+    path: Path,
     out: Path,
     *,
+    wanted: Wanted = _WANTED,
     strict: bool = False,
-    exclude: Collection[str] = (),
     dtype: Precision = "float32",
+    processes: int | None = None,
     progress: Progress = lambda done, total: None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Ingested:
     """Read, normalise and store a data set; nothing appears at `out` before it is whole.
 
-    exclude: names of clips to pass over, without a suffix. dtype: of the coordinates on disk. Raises UsageError for an
-    unknown format; DataError where the source or, if strict, any file is wrong, or where no file is left. All in one
-    line.
+    What is read is kept in a hidden folder beside `out`: after an interruption, the same call on the same files goes on
+    where it was, and says so to `tell`. dtype: of the coordinates on disk. processes: as many as pay, where None.
+    Raises UsageError for an unknown format; DataError where the source or, if strict, any file is wrong, or where
+    none is left; CmdTuneError where the disk is full; Interrupted for Ctrl-C. All in one line.
     """
     if format_name not in READERS:
         raise UsageError(f"ingest: unknown format '{format_name}', {nearest(format_name, READERS)}")
-    reader = READERS[format_name]
-    clips: dict[str, Clip] = {}
-    left_out = []
-    with ClipFiles(source, reader.suffix) as files:
-        names = [name for name in files.names() if Path(name).stem not in exclude]
-        if not names:
-            raise DataError(f"{source}: holds no {reader.suffix} files")
-        for done, (name, read) in enumerate(read_all(reader, files, names), start=1):
-            if isinstance(read, Clip) and read.name in clips:
-                read = f"{files.where(name)}: another file has the same name"
-            if isinstance(read, Clip):
-                clips[read.name] = read
-            elif strict:
-                raise DataError(read)
-            else:
-                left_out.append(read)
-            progress(done, len(names))
-    if not clips:
-        raise DataError(f"none of {len(names)} files can be used; the first: {left_out[0]}")
-    layout = reader.layout
-    write_store(out, clips.values(), dataset=format_name, layout=layout, normalization=NORMALIZATION, dtype=dtype)
-    return Ingested(open_store(out), tuple(left_out))
+    source = READERS[format_name](path, wanted)
+    family = source.normalization or NORMALIZATION
+    described = Description(source.dataset, source.layout, source.bodies, format_name, family)
+    key = _fingerprint(source, path, described, wanted, dtype)
+    with closing(Unfinished(out, key, described, dtype)) as unfinished:
+        if unfinished.batches:
+            tell(f"going on: {unfinished.units} of {source.units} {source.what} were already read")
+        try:
+            _read_into(unfinished, source, path, strict, processes or processes_that_pay(source), progress)
+        except DataError:
+            unfinished.remove()
+            raise
+        except KeyboardInterrupt:
+            read = f"{unfinished.units} of {source.units} {source.what}"
+            raise Interrupted(f"interrupted after {read}; the same command goes on from there") from None
+        unfinished.finish()
+        return Ingested(open_store(out), tuple(unfinished.left_out), source.what)
+
+
+def _read_into(
+    unfinished: Unfinished, source: Source, path: Path, strict: bool, processes: int, progress: Progress
+) -> None:
+    if strict and unfinished.left_out:
+        raise DataError(unfinished.left_out[0])
+    progress(unfinished.units, source.units)
+    with closing(read_all(source, path, unfinished.batches, processes)) as batches:
+        for units, read in batches:
+            left_out = unfinished.add(units, read)
+            if strict and left_out:
+                raise DataError(left_out[0])
+            progress(unfinished.units, source.units)
+    if not unfinished.clips:
+        first = f"; the first: {unfinished.left_out[0]}" if unfinished.left_out else ""
+        raise DataError(f"{path}: none of {source.units} {source.what} can be used{first}")
+
+
+def _fingerprint(source: Source, path: Path, described: Description, wanted: Wanted, dtype: Precision) -> str:
+    """Changes with whatever the store depends on: files' names, sizes and times, options, and this package."""
+    key = hashlib.blake2b(digest_size=16)
+    options = [cmd_tune.__version__, SCHEMA_VERSION, described.format, described.dataset, described.normalization]
+    layout = layout_content(described.layout)
+    key.update(json.dumps([*options, layout, described.bodies, dtype, str(path.absolute())]).encode())
+    key.update(json.dumps(sorted(wanted.exclude)).encode())
+    for file in source.files:
+        try:
+            stat = file.stat()
+        except OSError as error:
+            raise DataError(f"{file}: cannot be read: {error.strerror}") from error
+        key.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    return key.hexdigest()
 
 
 def read_names(path: Path) -> frozenset[str]:
@@ -72,7 +111,7 @@ def read_names(path: Path) -> frozenset[str]:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read as a list of names: {error}") from None
-    return frozenset(Path(line.strip()).stem for line in lines if len(line.split()) == 1)
+    return frozenset(clip_name(line.strip()) for line in lines if len(line.split()) == 1)
 
 
 def store_clips(clips: Iterable[Clip], out: Path, *, dataset: str, layout: Layout, source: Path | str) -> Store:

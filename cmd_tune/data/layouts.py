@@ -1,6 +1,14 @@
-"""Joints of each sensor: names, parents, and the landmarks that normalisation needs."""
+"""Joints of each sensor: names, parents, and the landmarks that normalisation needs; and of people's own rigs."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cmd_tune.errors import UsageError, nearest
+
+LANDMARKS = ("base", "centre", "left_shoulder", "right_shoulder")
 
 
 @dataclass(frozen=True)
@@ -52,3 +60,94 @@ LAYOUTS = {
     layout.name: layout
     for layout in (_layout("ntu-25", _NTU_25, _NTU_PARENTS), _layout("kinect-20", _KINECT_20, _KINECT_PARENTS))
 }
+
+
+def layout_of_size(joints: int) -> Layout | None:
+    """The sensor's that has so many joints, if there is one."""
+    return next((layout for layout in LAYOUTS.values() if len(layout.joints) == joints), None)
+
+
+def read_layout(path: Path) -> Layout:
+    """A rig of one's own, in YAML, or one of LAYOUTS by its name.
+
+    Raises UsageError, in one line, for what is missing, unknown or impossible.
+
+    name: my-rig
+    joints: [pelvis, spine, left_shoulder, right_shoulder]    # in the order of the coordinates
+    parents: {spine: pelvis, left_shoulder: spine, right_shoulder: spine}   # of every joint but the root
+    landmarks: {base: pelvis, centre: spine, left_shoulder: left_shoulder, right_shoulder: right_shoulder}
+    """
+    if str(path) in LAYOUTS:
+        return LAYOUTS[str(path)]
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not YAML: {error}") from None
+    try:
+        return layout_from(content)
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def layout_from(content: Any) -> Layout:
+    """The layout that `layout_content` or a person wrote down. Raises ValueError, in one line, for any that is none."""
+    if not isinstance(content, dict):
+        raise ValueError("expected the keys name, joints, parents and landmarks")
+    _check_keys("key", content, ("name", "joints", "parents", "landmarks"))
+    name, joints, parents, landmarks = (content[key] for key in ("name", "joints", "parents", "landmarks"))
+    if not isinstance(name, str) or not name:
+        raise ValueError("name: expected a text")
+    if not isinstance(joints, list) or not joints or not all(isinstance(joint, str) for joint in joints):
+        raise ValueError("joints: expected a list of names")
+    if len(set(joints)) < len(joints):
+        twice = next(joint for joint in joints if joints.count(joint) > 1)
+        raise ValueError(f"joints: '{twice}' stands there twice")
+    for key, mapping in (("parents", parents), ("landmarks", landmarks)):
+        if not isinstance(mapping, dict):
+            raise ValueError(f"{key}: expected 'name: joint' pairs")
+        for of, joint in mapping.items():
+            if joint not in joints:
+                raise ValueError(f"{key}: {of}: '{joint}' is not a joint; {nearest(str(joint), joints)}")
+    for joint in parents:
+        if joint not in joints:
+            raise ValueError(f"parents: '{joint}' is not a joint; {nearest(str(joint), joints)}")
+    _check_keys("landmark", landmarks, LANDMARKS)
+    number = {joint: index for index, joint in enumerate(joints)}
+    above = tuple(number[parents.get(joint, joint)] for joint in joints)
+    _check_tree(joints, above)
+    return Layout(name, tuple(joints), above, **{landmark: number[landmarks[landmark]] for landmark in LANDMARKS})
+
+
+def layout_content(layout: Layout) -> dict[str, Any]:
+    """The layout as plain values, in the form of `read_layout`."""
+    tree = zip(layout.joints, layout.parents, strict=True)
+    return {
+        "name": layout.name,
+        "joints": list(layout.joints),
+        "parents": {joint: layout.joints[parent] for joint, parent in tree if layout.joints[parent] != joint},
+        "landmarks": {landmark: layout.joints[getattr(layout, landmark)] for landmark in LANDMARKS},
+    }
+
+
+def _check_keys(what: str, mapping: dict[Any, Any], known: tuple[str, ...]) -> None:
+    for key in mapping:
+        if key not in known:
+            raise ValueError(f"unknown {what} '{key}', {nearest(str(key), known)}")
+    for key in known:
+        if key not in mapping:
+            raise ValueError(f"the {what} '{key}' is missing")
+
+
+def _check_tree(joints: list[str], parents: tuple[int, ...]) -> None:
+    """One root, which every joint leads to."""
+    roots = [joint for joint, parent in enumerate(parents) if joint == parent]
+    for joint in range(len(joints)):
+        at = joint
+        for _ in joints:
+            at = parents[at]
+        if at not in roots:
+            raise ValueError(f"parents: '{joints[joint]}' leads to no root, but round in a circle")
+    if len(roots) > 1:
+        raise ValueError(f"parents: '{joints[roots[0]]}' and '{joints[roots[1]]}' have none; only the root may")

@@ -1,20 +1,24 @@
 """Who trains, who asks, who answers: the protocols of each data set, and the validation split inside the training set.
 
+A protocol is a view of the store: some are known by the data set's name, some came with its source.
 N clip index.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cmd_tune.data.clip import TEST, TRAIN
 from cmd_tune.data.store import Store
 from cmd_tune.errors import DataError, UsageError, nearest
 
 Indices = NDArray[np.int64]
 
-VALIDATION_SHARE = 0.25  # of the training subjects or setups
+VALIDATION_SHARE = 0.25  # of the training subjects or setups, else of each class's training clips
+_SEED = 0  # of the clips that are held out where no subjects are known
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,8 @@ class Retrieval:
 class Split:
     """What a run may see of a data set.
 
-    pretrain_N: clips of the training set whose subjects are not held out. validation: for choosing; its queries are
-    clips of held-out subjects. test: the protocol's, with the whole training set as gallery; for finalists.
+    pretrain_N: clips of the training set that are not held out. validation: for choosing; its queries are the clips
+    held out. test: the protocol's, with the whole training set as gallery; for finalists.
     """
 
     pretrain_N: Indices
@@ -40,24 +44,31 @@ class Split:
 
 @dataclass(frozen=True)
 class Protocol:
-    """Which clips are trained on, and how validation mirrors what the test set differs in.
+    """Which clips are trained on and which are the test, and how validation mirrors what the test set differs in.
 
-    holds_out: what validation takes whole, "subject" or "setup". shift: "camera" where queries and gallery are seen
-    by different cameras. published: numbers of training and test clips of the whole data set.
+    part: TRAIN, TEST or NEITHER for each clip. by: what tells it, "subject", "camera" or "setup"; None where the source
+    does. holds_out: what validation takes whole, "subject" or "setup". shift: "camera" where queries and gallery are
+    seen by different cameras. published: numbers of training and test clips of the whole data set.
     """
 
-    trains: Callable[[Store], NDArray[np.bool_]]
+    part: Callable[[Store], NDArray[np.int8]]
+    by: str | None = None
     holds_out: str = "subject"
     shift: str | None = None
     published: tuple[int, int] | None = None
 
 
+def _trains(by: str, on: Callable[[NDArray[np.int32]], NDArray[np.bool_]], **rest: Any) -> Protocol:
+    """The clips whose subject, camera or setup is not trained on are the test."""
+    return Protocol(lambda store: np.where(on(getattr(store, f"{by}_N")), TRAIN, TEST).astype(np.int8), by, **rest)
+
+
 def _cameras(*numbers: int, published: tuple[int, int] | None = None) -> Protocol:
-    return Protocol(lambda store: np.isin(store.camera_N, numbers), shift="camera", published=published)
+    return _trains("camera", lambda camera_N: np.isin(camera_N, numbers), shift="camera", published=published)
 
 
 def _subjects(*numbers: int, published: tuple[int, int] | None = None) -> Protocol:
-    return Protocol(lambda store: np.isin(store.subject_N, numbers), published=published)
+    return _trains("subject", lambda subject_N: np.isin(subject_N, numbers), published=published)
 
 
 # Training subjects as the data sets' authors publish them; the second list joins the first in NTU RGB+D 120.
@@ -71,42 +82,69 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
     },
     "ntu-120": {
         "xsub": _subjects(*_NTU_60, *_NTU_120),
-        "xsetup": Protocol(lambda store: store.setup_N % 2 == 0, holds_out="setup"),
+        "xsetup": _trains("setup", lambda setup_N: setup_N % 2 == 0, holds_out="setup"),
     },
     "nw-ucla": {"xview": _cameras(1, 2, published=(1020, 464))},
     "synthetic": {
         "xview": _cameras(1, 2),
-        "xsub": Protocol(lambda store: store.subject_N % 4 != 0),
+        "xsub": _trains("subject", lambda subject_N: subject_N % 4 != 0),
     },
 }
 
 
-def split_store(store: Store, protocol: str | None = None) -> tuple[str, Split]:
-    """The named protocol of the store's data set (its first where None), as (name, split).
+def protocols(store: Store) -> dict[str, Protocol]:
+    """The protocols of a store: its data set's, and those that came with the source, which win where a name is both.
 
-    Validation holds a quarter of the training subjects (for xsetup: setups) out, spread evenly over their numbers, and
-    mirrors what the test set differs in. Under a camera shift the same people are seen by another camera: in turn, the
-    held-out clips of each training camera are the queries, and the training clips of the other cameras the gallery.
-    Else the gallery are the pretraining clips.
+    A data set's own is not among them where the store does not know what it goes by, such as the subjects.
     """
-    known = PROTOCOLS.get(store.dataset, {})
-    name = protocol or next(iter(known), "")
+    own = PROTOCOLS.get(store.dataset, {})
+    known = {name: protocol for name, protocol in own.items() if getattr(store, f"{protocol.by}_N").any()}
+    return known | {name: _given(store, name) for name in sorted(store.part_N)}
+
+
+def _given(store: Store, name: str) -> Protocol:
+    """A protocol of the source. Where the data set has none of its name, what the halves do not share tells it."""
+    own = PROTOCOLS.get(store.dataset, {}).get(name)
+    if own:
+        shift = own.shift if own.shift and getattr(store, f"{own.shift}_N").any() else None
+        return replace(own, part=lambda store: store.part_N[name], by=None, shift=shift)
+
+    def apart(key: str) -> bool:
+        of_N = getattr(store, f"{key}_N")
+        train, test = (set(of_N[store.part_N[name] == part].tolist()) for part in (TRAIN, TEST))
+        return not (train & test or 0 in train | test)
+
+    return Protocol(
+        part=lambda store: store.part_N[name],
+        holds_out="setup" if apart("setup") and not apart("subject") else "subject",
+        shift="camera" if apart("camera") else None,
+    )
+
+
+def split_store(store: Store, protocol: str | None = None) -> tuple[str, Split]:
+    """The named protocol of the store (its first where None), as (name, split).
+
+    Validation holds a quarter of the training subjects (for xsetup: setups) out, spread evenly over their numbers;
+    where fewer than two are known, a quarter of each class's training clips, drawn with a fixed seed: the same people
+    may then be on both sides. It mirrors what the test set differs in: under a camera shift the same people are seen
+    by another camera: in turn, the held-out clips of each training camera are the queries, and the training clips of
+    the other cameras the gallery. Else the gallery are the pretraining clips.
+    """
+    known = protocols(store)
+    if not known:
+        raise DataError(f"{store.path}: has no protocol; ingest it with its split")
+    name = protocol or next(iter(known))
     if name not in known:
         raise UsageError(f"protocol: '{name}' is not one of {store.dataset}; {nearest(name, known)}")
-    train_N = known[name].trains(store)
-    if train_N.all() or not train_N.any():
-        raise DataError(f"{store.path}: protocol {name} leaves no clips to {'test' if train_N.all() else 'train on'}")
+    part_N = known[name].part(store)
+    train_N, test_N = part_N == TRAIN, part_N == TEST
+    if not (train_N.any() and test_N.any()):
+        raise DataError(f"{store.path}: protocol {name} leaves no clips to {'test' if train_N.any() else 'train on'}")
 
-    unit = known[name].holds_out
-    unit_N: NDArray[np.int32] = getattr(store, f"{unit}_N")
-    units = np.unique(unit_N[train_N])
-    count = int(np.ceil(VALIDATION_SHARE * len(units)))
-    if count == len(units):
-        raise DataError(f"{store.path}: one training {unit} alone; validation needs at least two")
-    held = units[((np.arange(count) + 0.5) * len(units) / count).astype(int)]
-    held_N = train_N & np.isin(unit_N, held)
+    held_N = _held_out(store, train_N, known[name].holds_out)
+    if not held_N.any():
+        raise DataError(f"{store.path}: protocol {name} trains on too few clips of a class to hold any out")
     pretrain_N = train_N & ~held_N
-
     if known[name].shift == "camera":
         cameras = np.unique(store.camera_N[train_N])
         if len(cameras) == 1:
@@ -117,18 +155,45 @@ def split_store(store: Store, protocol: str | None = None) -> tuple[str, Split]:
     return name, Split(
         pretrain_N=np.flatnonzero(pretrain_N),
         validation=tuple(Retrieval(np.flatnonzero(g), np.flatnonzero(q)) for g, q in rounds),
-        test=(Retrieval(np.flatnonzero(train_N), np.flatnonzero(~train_N)),),
+        test=(Retrieval(np.flatnonzero(train_N), np.flatnonzero(test_N)),),
     )
 
 
+def _known_units(store: Store, train_N: NDArray[np.bool_], unit: str) -> NDArray[np.int32]:
+    """Numbers of the training subjects or setups that are known; none where there are fewer than two."""
+    of_N: NDArray[np.int32] = getattr(store, f"{unit}_N")
+    units = np.unique(of_N[train_N])
+    return units if (units != 0).sum() > 1 else units[:0]
+
+
+def _held_out(store: Store, train_N: NDArray[np.bool_], unit: str) -> NDArray[np.bool_]:
+    units = _known_units(store, train_N, unit)
+    if len(units):
+        count = int(np.ceil(VALIDATION_SHARE * len(units)))
+        held = units[((np.arange(count) + 0.5) * len(units) / count).astype(int)]
+        return train_N & np.isin(getattr(store, f"{unit}_N"), held)
+    held_N = np.zeros_like(train_N)
+    random = np.random.default_rng(_SEED)
+    for label in np.unique(store.label_N[train_N]):
+        of_class = random.permutation(np.flatnonzero(train_N & (store.label_N == label)))
+        held_N[of_class[: max(round(VALIDATION_SHARE * len(of_class)), len(of_class) > 1)]] = True
+    return held_N
+
+
 def describe_counts(store: Store, protocol: str) -> str:
-    """Training and test clips of a protocol, beside the published numbers; or why the store cannot be seen under it."""
+    """Training and test clips of a protocol, beside the published numbers; or why the store cannot be seen under it.
+
+    Says so where validation holds clips out rather than subjects.
+    """
     try:
         test = split_store(store, protocol)[1].test[0]
     except DataError as error:
         return str(error)
-    found, published = (len(test.gallery_N), len(test.query_N)), PROTOCOLS[store.dataset][protocol].published
+    view = protocols(store)[protocol]
+    found, published = (len(test.gallery_N), len(test.query_N)), view.published
     note = ""
     if published:
         note = ", as published" if found == published else f" (published: {published[0]} and {published[1]})"
+    if not len(_known_units(store, view.part(store) == TRAIN, view.holds_out)):
+        note += f"; {view.holds_out}s unknown, so that validation is a quarter of each class's training clips"
     return f"{protocol}: {found[0]} training clips, {found[1]} test clips{note}"

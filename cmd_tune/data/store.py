@@ -1,15 +1,18 @@
 """A data set on disk: one Arrow file, ragged, opened by memory map, shared by every process that opens it.
 
+A row is a clip; a column of the clips' frames end to end holds the coordinates. The file's metadata tell the rest: data
+set, layout, source format, normalisation. It is not compressed, since compressed columns cannot be mapped.
 F stored frame (all clips end to end), N clip, T frame of one clip, X = V·C·P (joint, coordinate, body).
 """
 
+import json
 import os
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -17,14 +20,30 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cmd_tune.data.clip import Clip
-from cmd_tune.data.layouts import LAYOUTS, Layout
-from cmd_tune.errors import DataError, nearest
+from cmd_tune.data.clip import MOST_CLASSES, NEITHER, TEST, TRAIN, Clip
+from cmd_tune.data.layouts import Layout, layout_content, layout_from
+from cmd_tune.errors import DataError
 from cmd_tune.files import whole_file
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 Precision = Literal["float32", "float16"]
-_LABELS = ("label", "subject", "camera", "setup")
+_NUMBERS = ("label", "subject", "camera", "setup")
+_PART = "part:"  # begins the name of a protocol's column
+
+
+@dataclass(frozen=True)
+class Description:
+    """What holds for all clips of a store. format: of the source; normalization: the family, or "none"."""
+
+    dataset: str
+    layout: Layout
+    bodies: int
+    format: str
+    normalization: str
+
+    def frame_shape(self) -> tuple[int, int, int]:
+        """(V, C, P) of one frame."""
+        return len(self.layout.joints), 3, self.bodies
 
 
 def write_store(
@@ -46,23 +65,36 @@ def write_store(
         if clip.joints_TVCP.shape[1:] != shape:
             other = clip.joints_TVCP.shape[1:]
             raise DataError(f"{path}: a frame of {clip.name} is {other}, one of {clips[0].name} {shape}")
-    bodies = clips[0].joints_TVCP.shape[3]
-    width = clips[0].joints_TVCP[0].size
-    frames = pa.array(np.concatenate([clip.joints_TVCP.reshape(-1).astype(dtype) for clip in clips]))
-    starts = np.cumsum([0] + [len(clip.joints_TVCP) for clip in clips])
+    rows_FX = np.concatenate([clip.joints_TVCP.reshape(len(clip.joints_TVCP), -1).astype(dtype) for clip in clips])
+    described = Description(dataset, layout, shape[2], "clips", normalization)
+    write_rows(path, rows_FX, clips, [len(clip.joints_TVCP) for clip in clips], described)
+
+
+def write_rows(
+    path: Path, rows_FX: NDArray[Any], clips: Sequence[Clip], lengths: Sequence[int], described: Description
+) -> None:
+    """Write frames, which may be memory-mapped themselves: contiguous float32 or float16.
+
+    clips: what is known of each; their joints are not looked at. lengths: their frames.
+    """
+    values = pa.Array.from_buffers(
+        pa.from_numpy_dtype(rows_FX.dtype), rows_FX.size, [None, pa.py_buffer(rows_FX.reshape(-1))]
+    )
+    starts = pa.array(np.cumsum([0, *lengths]), pa.int64())
+    protocols = sorted({protocol for clip in clips for protocol in clip.parts})
     columns = {
         "name": pa.array([clip.name for clip in clips], pa.string()),
-        **{key: pa.array([getattr(clip, key) for clip in clips], pa.int32()) for key in _LABELS},
-        "joints": pa.LargeListArray.from_arrays(
-            pa.array(starts, pa.int64()), pa.FixedSizeListArray.from_arrays(frames, width)
-        ),
+        **{key: pa.array([getattr(clip, key) for clip in clips], pa.int32()) for key in _NUMBERS},
+        **{_PART + key: pa.array([clip.parts.get(key, NEITHER) for clip in clips], pa.int8()) for key in protocols},
+        "joints": pa.LargeListArray.from_arrays(starts, pa.FixedSizeListArray.from_arrays(values, rows_FX.shape[1])),
     }
     metadata = {
         "cmd_tune.schema": SCHEMA_VERSION,
-        "cmd_tune.dataset": dataset,
-        "cmd_tune.layout": layout.name,
-        "cmd_tune.bodies": str(bodies),
-        "cmd_tune.normalization": normalization,
+        "cmd_tune.dataset": described.dataset,
+        "cmd_tune.layout": json.dumps(layout_content(described.layout)),
+        "cmd_tune.bodies": str(described.bodies),
+        "cmd_tune.format": described.format,
+        "cmd_tune.normalization": described.normalization,
     }
     batch = pa.RecordBatch.from_pydict(columns)
     batch = batch.replace_schema_metadata(metadata)
@@ -75,14 +107,13 @@ def write_store(
 
 
 @dataclass(frozen=True)
-class Store:
-    """An open data set. `rows_FX` is a view of the memory-mapped file: no process holds a copy."""
+class Store(Description):
+    """An open data set. `rows_FX` is a view of the memory-mapped file: no process holds a copy.
+
+    part_N: of each protocol that came with the source, every clip's part: TRAIN, TEST or NEITHER.
+    """
 
     path: Path
-    dataset: str
-    layout: Layout
-    bodies: int
-    normalization: str
     names: list[str]
     label_N: NDArray[np.int32]
     subject_N: NDArray[np.int32]
@@ -91,6 +122,7 @@ class Store:
     start_N: Tensor
     length_N: Tensor
     rows_FX: Tensor
+    part_N: Mapping[str, NDArray[np.int8]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -113,15 +145,11 @@ class Store:
             return self
         return replace(self, rows_FX=self.rows_FX.to(device))
 
-    def frame_shape(self) -> tuple[int, int, int]:
-        """(V, C, P) of one frame."""
-        return len(self.layout.joints), 3, self.bodies
-
 
 def open_store(path: Path) -> Store:
-    """Open a file that `write_store` wrote.
+    """Open a file that `write_store` wrote. Everything but the coordinates themselves is checked.
 
-    Raises DataError, in one line, for a file that is missing, foreign, truncated or of another schema.
+    Raises DataError, in one line, for a file that is missing, foreign, truncated, damaged or of another schema.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; make one with 'python -m cmd_tune ingest'")
@@ -129,31 +157,86 @@ def open_store(path: Path) -> Store:
         reader = pa.ipc.open_file(pa.memory_map(str(path)))
         metadata = {key.decode(): value.decode() for key, value in (reader.schema.metadata or {}).items()}
         batch = reader.get_batch(0) if reader.num_record_batches == 1 else None
-    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
+        if batch is not None:
+            batch.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
         what = str(error).splitlines()[0]
         raise DataError(f"{path}: not a whole Arrow file ({what}); ingest it again") from error
     if batch is None or "cmd_tune.schema" not in metadata:
         raise DataError(f"{path}: an Arrow file, but not one that 'cmd_tune ingest' wrote")
     if metadata["cmd_tune.schema"] != SCHEMA_VERSION:
         raise DataError(f"{path}: schema version {metadata['cmd_tune.schema']}, not {SCHEMA_VERSION}; ingest it again")
-    if metadata["cmd_tune.layout"] not in LAYOUTS:
-        raise DataError(f"{path}: unknown layout '{metadata['cmd_tune.layout']}', {nearest('', LAYOUTS)}")
-
-    joints = batch.column("joints")
-    starts = joints.offsets.to_numpy()
-    rows_FX = joints.values.flatten().to_numpy(zero_copy_only=True).reshape(-1, joints.type.value_type.list_size)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        rows = torch.from_numpy(rows_FX)
+    try:
+        described = _description(metadata)
+        rows_FX, starts = _frames(batch, described)
+        numbers, parts = _numbers(batch)
+    except ValueError as error:
+        raise DataError(f"{path}: damaged ({error}); ingest it again") from error
+    fields: dict[str, Any] = {**vars(described), **{f"{key}_N": numbers[key] for key in _NUMBERS}}
     return Store(
+        **fields,
         path=Path(os.path.abspath(path)),
-        dataset=metadata["cmd_tune.dataset"],
-        layout=LAYOUTS[metadata["cmd_tune.layout"]],
-        bodies=int(metadata["cmd_tune.bodies"]),
-        normalization=metadata["cmd_tune.normalization"],
         names=batch.column("name").to_pylist(),
-        **{f"{key}_N": batch.column(key).to_numpy() for key in _LABELS},
         start_N=torch.from_numpy(starts[:-1].copy()),
         length_N=torch.from_numpy(np.diff(starts)),
-        rows_FX=rows,
+        rows_FX=rows_FX,
+        part_N=parts,
     )
+
+
+def _description(metadata: Mapping[str, str]) -> Description:
+    """Raises ValueError, as the two functions below do, for what no store can hold."""
+    for key in ("dataset", "layout", "bodies", "format", "normalization"):
+        if f"cmd_tune.{key}" not in metadata:
+            raise ValueError(f"no {key} in its metadata")
+    return Description(
+        dataset=metadata["cmd_tune.dataset"],
+        layout=layout_from(json.loads(metadata["cmd_tune.layout"])),
+        bodies=int(metadata["cmd_tune.bodies"]),
+        format=metadata["cmd_tune.format"],
+        normalization=metadata["cmd_tune.normalization"],
+    )
+
+
+def _frames(batch: pa.RecordBatch, described: Description) -> tuple[Tensor, NDArray[np.int64]]:
+    """All frames as a view of the file, and where each clip's begin, with the end of the last."""
+    joints = _column(batch, "joints")
+    width = int(np.prod(described.frame_shape()))
+    known = [pa.large_list(pa.list_(pa.field("item", value), width)) for value in (pa.float32(), pa.float16())]
+    if joints.type not in known:
+        raise ValueError(f"frames of type {joints.type}, not of {width} coordinates")
+    frames = joints.values
+    starts = joints.offsets.to_numpy()
+    if frames.null_count or frames.values.null_count or starts[0] != 0 or starts[-1] != len(frames):
+        raise ValueError("frames that belong to no clip")
+    if (np.diff(starts) < 1).any():
+        raise ValueError("a clip without frames")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(frames.values.to_numpy(zero_copy_only=True).reshape(-1, width)), starts
+
+
+def _numbers(batch: pa.RecordBatch) -> tuple[dict[str, NDArray[np.int32]], dict[str, NDArray[np.int8]]]:
+    if _column(batch, "name").type != pa.string():
+        raise ValueError("names that are not text")
+    numbers = {key: _integers(batch, key, pa.int32()) for key in _NUMBERS}
+    if numbers["label"].min() < 0 or numbers["label"].max() >= MOST_CLASSES:
+        raise ValueError(f"a label outside 0–{MOST_CLASSES - 1}")
+    keys = [key for key in batch.schema.names if key.startswith(_PART)]
+    parts = {key.removeprefix(_PART): _integers(batch, key, pa.int8()) for key in keys}
+    if not all(np.isin(part_N, (NEITHER, TRAIN, TEST)).all() for part_N in parts.values()):
+        raise ValueError("a part in a protocol that is neither training nor test")
+    return numbers, parts
+
+
+def _integers(batch: pa.RecordBatch, key: str, kind: pa.DataType) -> NDArray[Any]:
+    column = _column(batch, key)
+    if column.type != kind:
+        raise ValueError(f"column {key} of type {column.type}, not {kind}")
+    return column.to_numpy()
+
+
+def _column(batch: pa.RecordBatch, key: str) -> pa.Array:
+    if batch.schema.names.count(key) != 1 or batch.column(key).null_count or len(batch) == 0:
+        raise ValueError(f"no whole column {key}")
+    return batch.column(key)

@@ -13,14 +13,14 @@ from typing import Any
 from cmd_tune.data.ingest import store_clips
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.splits import split_store
-from cmd_tune.data.store import Store, open_store
+from cmd_tune.data.store import SCHEMA_VERSION, Store, open_store
 from cmd_tune.data.synthetic import synthesize
 from cmd_tune.errors import CmdTuneError, UsageError, nearest
 from cmd_tune.files import DEFAULT_STORAGE
 from cmd_tune.search.run import DataSource
 
 LOCK = "lock"
-_SYNTHETIC = "synthetic.arrow"
+_SYNTHETIC = f"synthetic-{SCHEMA_VERSION}.arrow"
 
 
 def new_folder(storage: Path, name: str | None, kind: str) -> Path:

@@ -4,17 +4,19 @@ import json
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cmd_tune.data import reading
 from cmd_tune.data.clip import Clip
 from cmd_tune.data.ingest import ingest, read_names
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.normalize import normalize
-from cmd_tune.data.readers import READERS
+from cmd_tune.data.readers import clip_files
+from cmd_tune.data.readers.ntu import parse_ntu
+from cmd_tune.data.readers.source import Wanted
 from cmd_tune.data.splits import describe_counts, split_store
 from cmd_tune.data.store import open_store, write_store
 from cmd_tune.errors import DataError, UsageError
@@ -39,7 +41,7 @@ def test_every_clip_is_read_normalised_and_labelled(skeletons: Path, tmp_path: P
     assert store.label_N.tolist() == [0, 49, 54, 9, 59, 119]
     for n, name in enumerate(store.names):
         path = next(skeletons.rglob(f"{name}.skeleton"))
-        clip = READERS["ntu-120"].parse("here", name, path.read_bytes())
+        clip = parse_ntu(120, "here", name, path.read_bytes())
         rows = store.rows_FX[store.start_N[n] : store.start_N[n] + store.length_N[n]]
         assert np.array_equal(rows.view(-1, 25, 3, 2), normalize(clip.joints_TVCP, store.layout))
 
@@ -51,13 +53,12 @@ def test_a_zip_and_more_processes_give_the_same_store(
         for path in skeletons.rglob("*.skeleton"):
             archive.write(path, path.name)
     ingest("ntu-120", skeletons, tmp_path / "folder.arrow")
-    for constant in ("_FEW", "_CHUNK"):
-        monkeypatch.setattr(reading, constant, 2)
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(clip_files, "BATCH", 2)
     seen: list[tuple[int, int]] = []
-    ingest("ntu-120", tmp_path / "ntu.zip", tmp_path / "zip.arrow", progress=lambda *at: seen.append(at))
+    zipped = tmp_path / "ntu.zip"
+    ingest("ntu-120", zipped, tmp_path / "zip.arrow", processes=2, progress=lambda *at: seen.append(at))
     assert (tmp_path / "folder.arrow").read_bytes() == (tmp_path / "zip.arrow").read_bytes()
-    assert seen == [(n, 6) for n in range(1, 7)]
+    assert seen == [(0, 6), (2, 6), (4, 6), (6, 6)]
 
 
 def test_a_reading_process_does_not_import_pytorch() -> None:
@@ -77,7 +78,7 @@ def spoil(skeletons: Path) -> dict[str, str]:
         "S003C001P001R001A001.skeleton": "an empty file",
         "S003C001P001R001A002.skeleton": "no body in any of its 1 frames",
         "S003C001P001R001A003.skeleton": "not a text of numbers",
-        f"{other.name}": "another file has the same name",
+        f"{other.name}": "another clip has the same name",
     }
 
 
@@ -96,13 +97,13 @@ def test_strict_stops_at_the_first_and_writes_nothing(skeletons: Path, tmp_path:
     spoil(skeletons)
     with pytest.raises(DataError, match=r"S003C001P001R001A001\.skeleton: an empty file"):
         ingest("ntu-120", skeletons, tmp_path / "out" / "ntu.arrow", strict=True)
-    assert not (tmp_path / "out").exists()
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_nothing_usable(skeletons: Path, tmp_path: Path) -> None:
     for path in skeletons.rglob("*.skeleton"):
         path.write_text("")
-    with pytest.raises(DataError, match=r"none of 6 files can be used; the first: .*an empty file"):
+    with pytest.raises(DataError, match=r"ntu: none of 6 files can be used; the first: .*an empty file"):
         ingest("ntu-120", skeletons, tmp_path / "ntu.arrow")
     with pytest.raises(DataError, match=r"holds no \.json files"):
         ingest("nw-ucla", skeletons, tmp_path / "ntu.arrow")
@@ -114,7 +115,7 @@ def test_the_official_list_of_names_is_left_out(skeletons: Path, tmp_path: Path)
     """Headings above the names, as in NTU_RGBD_samples_with_missing_skeletons.txt; a suffix does no harm."""
     names = tmp_path / "missing.txt"
     names.write_text("Samples with missing skeletons:\n\nS001C001P001R001A001\nS018C002P045R001A120.skeleton\n")
-    done = ingest("ntu-120", skeletons, tmp_path / "ntu.arrow", exclude=read_names(names))
+    done = ingest("ntu-120", skeletons, tmp_path / "ntu.arrow", wanted=Wanted(read_names(names)))
     assert len(done.store) == 4
     assert done.left_out == ()
     with pytest.raises(UsageError, match=r"gone\.txt: cannot be read"):
@@ -172,3 +173,30 @@ def test_counts_stand_beside_the_published_ones(nw_ucla_store, make_ntu_store) -
     assert describe_counts(make_ntu_store("ntu-120", 106), "xsub") == "xsub: 159 training clips, 159 test clips"
     one_subject = make_ntu_store("ntu-60", 1)
     assert "protocol xsub leaves no clips to test" in describe_counts(one_subject, "xsub")
+
+
+def test_half_precision_holds_whatever_is_let_through(tmp_path: Path) -> None:
+    """Float16 ends at 65,504: of joints just short of 10 km, opposite each other, none becomes infinite."""
+    x = np.full((1, 20, 3), 9_999.0)
+    x[0, 1] = -x[0, 0]
+    for stem, far in (("a01_s01_e00_v01", 1.0), ("a02_s02_e00_v02", 1.1)):
+        (tmp_path / f"{stem}.json").write_text(json.dumps({"skeletons": (far * x).tolist(), "label": 1}))
+    done = ingest("nw-ucla", tmp_path, tmp_path / "ucla.arrow", dtype="float16")
+    assert done.store.names == ["a01_s01_e00_v01"]
+    assert np.isfinite(done.store.rows_FX.numpy()).all()
+    assert done.left_out[0].endswith("a02_s02_e00_v02.json: coordinates that are not finite, or beyond 10000 metres")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("generic", "two"), ("generic parquet", "two"), ("ctr-gcn", "train-000001"), ("pyskl", "S001C002P002R001A002")],
+)
+def test_names_inside_one_file_are_left_out_and_not_counted(write_source, tmp_path: Path, kind: str, name: str) -> None:
+    """Four clips without one: the bar ends at three of three."""
+    path, wanted = write_source(kind)
+    seen: list[tuple[int, int]] = []
+    wanted = replace(wanted, exclude=frozenset([name]))
+    done = ingest(kind.split()[0], path, tmp_path / "a.arrow", wanted=wanted, progress=lambda *at: seen.append(at))
+    assert seen == [(0, 3), (3, 3)]
+    assert name not in done.store.names
+    assert done.left_out == ()

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from cmd_tune.data.splits import split_store
+from cmd_tune.data.clip import Clip
+from cmd_tune.data.layouts import LAYOUTS
+from cmd_tune.data.splits import describe_counts, protocols, split_store
+from cmd_tune.data.store import open_store, write_store
 from cmd_tune.errors import DataError, UsageError
 
 
@@ -96,9 +99,81 @@ def test_an_unknown_protocol_is_named(store):
     assert "\n" not in str(caught.value)
 
 
-def test_one_training_subject_is_too_few(make_store):
-    with pytest.raises(DataError, match="at least two"):
-        split_store(make_store(subjects=1), "xview")
+@pytest.mark.parametrize("protocol", ["xview", "own"])
+def test_unknown_subjects_hold_a_quarter_of_each_class_out(tmp_path, protocol):
+    """Of 8, 5, 2 and 1 training clips 2, 1, 1 and 0; the same ones each time; the counts say so."""
+    store = write_numbers(tmp_path, label=np.repeat([0, 1, 2, 3], (8, 5, 2, 1)), camera=np.resize([1, 2], 16), tests=9)
+    _, split = split_store(store, protocol)
+    held_N = np.concatenate([part.query_N for part in split.validation])
+    assert np.bincount(store.label_N[held_N], minlength=4).tolist() == [2, 1, 1, 0]
+    assert set(split.pretrain_N) == set(range(16)) - set(held_N)
+    again = split_store(open_store(store.path), protocol)[1]
+    assert again.pretrain_N.tolist() == split.pretrain_N.tolist()
+    note = "; subjects unknown, so that validation is a quarter of each class's training clips"
+    assert describe_counts(store, protocol) == f"{protocol}: 16 training clips, 9 test clips{note}"
+
+
+def test_too_few_clips_to_hold_any_out(tmp_path):
+    store = write_numbers(tmp_path, label=np.arange(3), camera=np.ones(3, int), tests=1)
+    with pytest.raises(DataError, match="too few clips of a class"):
+        split_store(store, "own")
+
+
+def write_numbers(tmp_path, tests, dataset="synthetic", **numbers):
+    """One-frame clips trained on, of the given numbers, and test clips of camera 3; "own" is the source's protocol."""
+    count = len(numbers["label"])
+    ones = np.ones((1, 20, 3, 1), np.float32)
+    train = [
+        Clip(f"{n}", ones, **{key: int(values[n]) for key, values in numbers.items()}, parts={"own": 1})
+        for n in range(count)
+    ]
+    test = [
+        Clip(f"test {n}", ones, label=0, camera=3, subject=99 * ("subject" in numbers), parts={"own": 2})
+        for n in range(tests)
+    ]
+    path = tmp_path / "numbers.arrow"
+    write_store(path, [*train, *test], dataset=dataset, layout=LAYOUTS["kinect-20"], normalization="none")
+    return open_store(path)
+
+
+def test_a_protocol_of_the_source_wins_over_the_data_sets_own(make_store, tmp_path):
+    """As published, but for which clips; what is in neither half is in no part of the split."""
+    made = make_store(subjects=4)
+    parts = np.array([0, 1, 1, 2] * 9)
+    clips = [
+        Clip(made.names[n], np.ones((1, 20, 3, 1), np.float32), label=0, subject=int(made.subject_N[n]),
+             camera=int(made.camera_N[n]), parts={"xsub": int(parts[n])})
+        for n in range(36)
+    ]  # fmt: skip
+    write_store(tmp_path / "own.arrow", clips, dataset="synthetic", layout=LAYOUTS["kinect-20"], normalization="none")
+    store = open_store(tmp_path / "own.arrow")
+    assert list(protocols(store)) == ["xview", "xsub"]
+    _, split = split_store(store, "xsub")
+    assert split.test[0].gallery_N.tolist() == np.flatnonzero(parts == 1).tolist()
+    assert split.test[0].query_N.tolist() == np.flatnonzero(parts == 2).tolist()
+    seen = {*split.pretrain_N, *split.validation[0].query_N, *split.validation[0].gallery_N}
+    assert seen == set(split.test[0].gallery_N)
+
+
+def test_a_protocol_of_an_unknown_data_set_is_told_by_what_its_halves_share(tmp_path):
+    """Cameras apart: another camera answers; subjects apart too, so that they are held out whole."""
+    numbers = {"label": np.zeros(8, int), "camera": np.resize([1, 2], 8), "subject": np.repeat([1, 2, 3, 4], 2)}
+    store = write_numbers(tmp_path, tests=2, dataset="mine", **numbers)
+    assert list(protocols(store)) == ["own"]
+    name, split = split_store(store)
+    assert name == "own"
+    assert [cameras(store, part.query_N) for part in split.validation] == [{1}, {2}]
+    assert [cameras(store, part.gallery_N) for part in split.validation] == [{2}, {1}]
+    assert len(subjects(store, np.concatenate([part.query_N for part in split.validation]))) == 1
+
+
+def test_a_store_without_any_protocol_is_named(tmp_path):
+    clip = Clip("a", np.ones((1, 20, 3, 1), np.float32), label=0)
+    for dataset in ("mine", "ntu-60"):
+        path = tmp_path / f"{dataset}.arrow"
+        write_store(path, [clip], dataset=dataset, layout=LAYOUTS["kinect-20"], normalization="none")
+        with pytest.raises(DataError, match="has no protocol"):
+            split_store(open_store(path))
 
 
 @pytest.mark.parametrize(("present", "message"), [((1, 2), "no clips to test"), ((3,), "no clips to train on")])

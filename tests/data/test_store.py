@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cmd_tune.data.clip import Clip
-from cmd_tune.data.layouts import LAYOUTS
+from cmd_tune.data.layouts import LAYOUTS, Layout
 from cmd_tune.data.store import open_store, write_store
 from cmd_tune.errors import CmdTuneError, DataError
 
@@ -52,7 +52,8 @@ def test_round_trip(tmp_path, layout, bodies):
     store = open_store(tmp_path / "a.arrow")
     assert len(store) == len(written)
     assert (store.dataset, store.normalization, store.bodies) == ("synthetic", "2s-agcn", bodies)
-    assert store.layout is LAYOUTS[layout]
+    assert store.layout == LAYOUTS[layout]
+    assert (store.format, dict(store.part_N)) == ("clips", {})
     assert store.frame_shape() == (len(LAYOUTS[layout].joints), 3, bodies)
     assert store.width == len(LAYOUTS[layout].joints) * 3 * bodies
     assert store.classes == 3
@@ -174,9 +175,84 @@ def test_another_schema_version(path):
     assert "schema version 999" in refused(path)
 
 
-def test_another_layout(path):
-    rewrite(path, layout=b"kinect-32")
-    assert re.search(r"'kinect-32'.*kinect-20", refused(path))
+def test_a_layout_that_the_code_does_not_know(tmp_path):
+    """The file carries the whole skeleton."""
+    layout = Layout("dog", ("withers", "croup", "tail"), (0, 0, 1), base=1, centre=0, left_shoulder=2, right_shoulder=1)
+    write(tmp_path / "dogs.arrow", clips(layout=layout, bodies=3), layout)
+    store = open_store(tmp_path / "dogs.arrow")
+    assert store.layout == layout
+    assert store.frame_shape() == (3, 3, 3)
+
+
+def test_protocols_of_the_source(tmp_path):
+    parts = ({"xsub": 1, "own": 2}, {"xsub": 2}, {}, {"own": 1})
+    write(tmp_path / "a.arrow", [replace(clip, parts=part) for clip, part in zip(clips(), parts, strict=True)])
+    store = open_store(tmp_path / "a.arrow")
+    assert {name: part_N.tolist() for name, part_N in store.part_N.items()} == {
+        "xsub": [1, 2, 0, 0],
+        "own": [2, 0, 0, 1],
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"layout": b"{}"}, "the key 'name' is missing"),
+        ({"layout": b"kinect-20"}, "damaged"),
+        ({"bodies": b"2"}, "not of 120 coordinates"),
+        ({"bodies": b"one"}, "'one'"),
+    ],
+)
+def test_metadata_that_no_store_has(path, changes, what):
+    rewrite(path, **changes)
+    assert what in refused(path)
+
+
+JOINTS = [[[float(x)] * 60] * frames for x, frames in enumerate((2, 1))]
+FRAMES = pa.list_(pa.float32(), 60)
+
+
+@pytest.mark.parametrize(
+    ("column", "what"),
+    [
+        ({"label": None}, "no whole column label"),
+        ({"label": pa.array([0, None], pa.int32())}, "no whole column label"),
+        ({"label": pa.array([0, 1], pa.int64())}, "column label of type int64"),
+        ({"label": pa.array([0, -1], pa.int32())}, "a label outside 0–9999"),
+        ({"label": pa.array([0, 10_000], pa.int32())}, "a label outside 0–9999"),
+        ({"name": pa.array([0, 1], pa.int32())}, "names that are not text"),
+        ({"part:xsub": pa.array([0, 3], pa.int8())}, "neither training nor test"),
+        ({"part:xsub": pa.array([0, 1], pa.int32())}, "column part:xsub of type int32"),
+        ({"joints": pa.array([JOINTS[0], []], pa.large_list(FRAMES))}, "a clip without frames"),
+        ({"joints": pa.array([JOINTS[0], None], pa.large_list(FRAMES))}, "no whole column joints"),
+        ({"joints": pa.array([JOINTS[0], [None]], pa.large_list(FRAMES))}, "frames that belong to no clip"),
+        ({"joints": pa.array(JOINTS, pa.list_(FRAMES))}, "frames of type list"),
+        ({"joints": pa.array([[[1.0] * 30]] * 2, pa.large_list(pa.list_(pa.float32(), 30)))}, "not of 60 coordinates"),
+        ({"joints": pa.array(JOINTS, pa.large_list(pa.list_(pa.float64(), 60)))}, "not of 60 coordinates"),
+    ],
+)
+def test_columns_that_no_store_has(path, column, what):
+    with pa.ipc.open_file(str(path)) as reader:
+        metadata = reader.schema.metadata
+    columns = {
+        "name": pa.array(["a", "b"]),
+        **{key: pa.array([0, 1], pa.int32()) for key in ("label", "subject", "camera", "setup")},
+        "joints": pa.array(JOINTS, pa.large_list(FRAMES)),
+    }
+    write_table(path, columns, metadata)
+    assert len(open_store(path)) == 2
+    columns |= column
+    write_table(path, {key: values for key, values in columns.items() if values is not None}, metadata)
+    assert what in refused(path)
+
+
+def test_a_store_without_clips(path):
+    with pa.ipc.open_file(str(path)) as reader:
+        table = reader.read_all()
+    write_table(
+        path, {key: table[key].slice(0, 0).combine_chunks() for key in table.column_names}, table.schema.metadata
+    )
+    refused(path)
 
 
 def folder_of(path):
@@ -239,7 +315,7 @@ def test_clips_of_two_shapes_are_refused(tmp_path, layout, bodies):
 def test_half_precision_is_half_the_file_and_read_as_it_is(tmp_path):
     """Coordinates of a few metres to within half a unit of float16's eleven bits; the views are float32."""
     rng = np.random.default_rng(0)
-    clips = [Clip(f"{n}", (3 * rng.normal(size=(200, 20, 3, 1))).astype(np.float32), n, n) for n in range(3)]
+    clips = [Clip(f"{n}", (3 * rng.normal(size=(2000, 20, 3, 1))).astype(np.float32), n, n) for n in range(3)]
     stores = {}
     for dtype in ("float32", "float16"):
         path = tmp_path / f"{dtype}.arrow"

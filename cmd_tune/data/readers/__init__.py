@@ -1,26 +1,27 @@
-"""Raw files of each data set, one reader a format: a file → a clip with joints as recorded, in metres."""
+"""Files of each format, one reader a format: a source → clips with joints in metres, as they are in the files."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 
-from cmd_tune.data.clip import Clip
-from cmd_tune.data.layouts import LAYOUTS, Layout
+from cmd_tune.data.layouts import LAYOUTS
+from cmd_tune.data.readers.clip_files import open_clip_files
+from cmd_tune.data.readers.ctr_gcn import open_ctr_gcn
+from cmd_tune.data.readers.generic import open_generic
+from cmd_tune.data.readers.npy_triple import open_npy
 from cmd_tune.data.readers.ntu import parse_ntu
 from cmd_tune.data.readers.nw_ucla import parse_nw_ucla
+from cmd_tune.data.readers.pku_mmd import open_pku_mmd
+from cmd_tune.data.readers.pyskl import open_pyskl
+from cmd_tune.data.readers.source import Source, Wanted
 
-
-@dataclass(frozen=True)
-class Reader:
-    """suffix: of a clip's file. parse: (how messages name the file, its name's stem, its bytes) → its clip."""
-
-    layout: Layout
-    suffix: str
-    parse: Callable[[str, str, bytes], Clip]
-
-
-READERS = {
-    "ntu-60": Reader(LAYOUTS["ntu-25"], ".skeleton", partial(parse_ntu, 60)),
-    "ntu-120": Reader(LAYOUTS["ntu-25"], ".skeleton", partial(parse_ntu, 120)),
-    "nw-ucla": Reader(LAYOUTS["kinect-20"], ".json", parse_nw_ucla),
+READERS: Mapping[str, Callable[[Path, Wanted], Source]] = {
+    "ntu-60": partial(open_clip_files, "ntu-60", LAYOUTS["ntu-25"], 2, ".skeleton", partial(parse_ntu, 60)),
+    "ntu-120": partial(open_clip_files, "ntu-120", LAYOUTS["ntu-25"], 2, ".skeleton", partial(parse_ntu, 120)),
+    "pku-mmd-2": open_pku_mmd,
+    "nw-ucla": partial(open_clip_files, "nw-ucla", LAYOUTS["kinect-20"], 1, ".json", parse_nw_ucla),
+    "npy": open_npy,
+    "ctr-gcn": open_ctr_gcn,
+    "pyskl": open_pyskl,
+    "generic": open_generic,
 }

@@ -1,16 +1,22 @@
-"""Data sets that are handed out as one file a clip, in a folder or in a zip file."""
+"""Data sets that are handed out as many files, in a folder or in a zip file."""
 
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Self
 
+from cmd_tune.data.clip import Clip
+from cmd_tune.data.layouts import Layout
+from cmd_tune.data.readers.source import Source, Wanted, in_batches
 from cmd_tune.errors import DataError
+
+BATCH = 32  # files that a process is given at a time
+_FEW = 1000
 
 
 class ClipFiles:
-    """The files of one suffix, by name. Made anew in every process that reads: an open zip file cannot be shared.
+    """The files of one suffix, by name. Opened anew in a process it is sent to: an open zip file cannot be shared.
 
     Raises DataError in one line where the source is neither a folder nor a whole zip file.
     """
@@ -23,8 +29,11 @@ class ClipFiles:
                 self._archive = zipfile.ZipFile(source)
             except FileNotFoundError as error:
                 raise DataError(f"{source}: no such file or folder") from error
-            except (zipfile.BadZipFile, EOFError, OSError) as error:
+            except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
                 raise DataError(f"{source}: neither a folder nor a whole zip file ({error})") from error
+
+    def __reduce__(self) -> tuple[type["ClipFiles"], tuple[Path, str]]:
+        return ClipFiles, (self.source, self.suffix)
 
     def names(self) -> Sequence[str]:
         """Paths inside the source, in the order of the clips' names."""
@@ -34,11 +43,15 @@ class ClipFiles:
             found = [str(path.relative_to(self.source)) for path in self.source.rglob(f"*{self.suffix}")]
         return sorted(found, key=lambda name: (Path(name).stem, name))
 
+    def paths(self, names: Sequence[str]) -> Sequence[Path]:
+        """What is on disk of them."""
+        return [self.source] if self._archive else [self.source / name for name in names]
+
     def read(self, name: str) -> bytes:
         """Raises DataError, with the file's name, where it cannot be read."""
         try:
             return self._archive.read(name) if self._archive else (self.source / name).read_bytes()
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
             inside = "damaged inside the zip file" if self._archive else "cannot be read"
             raise DataError(f"{self.where(name)}: {inside} ({error})") from error
 
@@ -46,12 +59,38 @@ class ClipFiles:
         """A file, as messages name it."""
         return f"{self.source}: {name}"
 
-    def close(self) -> None:
-        if self._archive:
-            self._archive.close()
 
-    def __enter__(self) -> Self:
-        return self
+Parse = Callable[[str, str, bytes], Clip]
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+
+def open_clip_files(
+    dataset: str, layout: Layout, bodies: int, suffix: str, parse: Parse, path: Path, wanted: Wanted
+) -> Source:
+    """A data set of one file a clip. parse: (how messages name the file, its name's stem, its bytes) → its clip."""
+    files = ClipFiles(path, suffix)
+    names = [name for name in files.names() if Path(name).stem not in wanted.exclude]
+    if not names:
+        raise DataError(f"{path}: holds no {suffix} files")
+    return Source(
+        dataset=dataset,
+        layout=layout,
+        bodies=bodies,
+        normalization=None,
+        files=files.paths(names),
+        what="files",
+        units=len(names),
+        few=_FEW,
+        batches=in_batches(names, BATCH),
+        read=partial(_read, files, parse),
+    )
+
+
+def _read(files: ClipFiles, parse: Parse, names: Sequence[str]) -> list[Clip | str]:
+    return [_read_one(files, parse, name) for name in names]
+
+
+def _read_one(files: ClipFiles, parse: Parse, name: str) -> Clip | str:
+    try:
+        return parse(files.where(name), Path(name).stem, files.read(name))
+    except DataError as error:
+        return str(error)

@@ -7,54 +7,35 @@ by their order in the frame, and the two that move most are taken.
 T frame, V joint, C coordinate, P body.
 """
 
-import re
-
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
-from pyarrow import csv
 
 from cmd_tune.data.clip import Clip
+from cmd_tune.data.readers.bodies import moving_bodies
+from cmd_tune.data.readers.names import named
+from cmd_tune.data.readers.numbers import read_numbers
 from cmd_tune.errors import DataError
 
-_NAME = re.compile(r"S(?P<setup>\d{3})C(?P<camera>\d{3})P(?P<subject>\d{3})R(?P<repetition>\d{3})A(?P<action>\d{3})$")
 _JOINTS, _BODY_FIELDS, _JOINT_FIELDS = 25, 10, 12
-_BODIES_READ, _BODIES_KEPT = 4, 2
-_FAR = 1e6  # metres
-_LINES = bytes.maketrans(b" \t\r\v\f", b"\n" * 5)  # to a number a line, which Arrow reads three times as fast as NumPy
+_BODIES_READ = 4
 
 
 def parse_ntu(classes: int, where: str, stem: str, text: bytes) -> Clip:
     """One file of a data set of so many classes. where: how messages name it. Raises DataError."""
-    parts = _NAME.match(stem)
-    if parts is None:
+    told = named(stem)
+    if told is None or told.sets != "ntu":
         raise DataError(f"{where}: the name is not of the form SsssCcccPpppRrrrAaaa.skeleton")
-    action = int(parts["action"])
-    if not 1 <= action <= classes:
-        raise DataError(f"{where}: action {action} is not in 1–{classes}")
+    if not 1 <= told.action <= classes:
+        raise DataError(f"{where}: action {told.action} is not in 1–{classes}")
     return Clip(
         name=stem,
-        joints_TVCP=_moving_bodies(_bodies(where, _numbers(where, text)), where),
-        label=action - 1,
-        subject=int(parts["subject"]),
-        camera=int(parts["camera"]),
-        setup=int(parts["setup"]),
+        joints_TVCP=moving_bodies(_bodies(where, read_numbers(where, text)), where),
+        label=told.action - 1,
+        subject=told.subject,
+        camera=told.camera,
+        setup=told.setup,
+        where=where,
     )
-
-
-def _numbers(where: str, text: bytes) -> NDArray[np.float64]:
-    if not text.strip():
-        raise DataError(f"{where}: an empty file")
-    try:
-        one_column = csv.read_csv(
-            pa.BufferReader(text.translate(_LINES)),
-            read_options=csv.ReadOptions(column_names=["number"], use_threads=False, block_size=len(text) + 1),
-            parse_options=csv.ParseOptions(quote_char=False),
-            convert_options=csv.ConvertOptions(column_types={"number": pa.float64()}),
-        )
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{where}: not a text of numbers") from error
-    return one_column["number"].to_numpy()
 
 
 def _bodies(where: str, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -110,18 +91,3 @@ def _as_many_in_every_frame(numbers: NDArray[np.float64], frames: int) -> NDArra
     joint_TPVX = body_TPX[:, :read, _BODY_FIELDS + 1 :].reshape(frames, read, _JOINTS, _JOINT_FIELDS)
     x_TVCP[..., :read] = joint_TPVX[..., :3].transpose(0, 2, 3, 1)
     return x_TVCP
-
-
-def _moving_bodies(x_TVCP: NDArray[np.float64], where: str) -> NDArray[np.float32]:
-    """The two bodies of largest motion, the larger first: the deviations of the three coordinates, summed."""
-    if not (np.abs(x_TVCP) < _FAR).all():
-        raise DataError(f"{where}: coordinates that are not finite, or beyond {_FAR:g} metres")
-    motion = []
-    for body in range(_BODIES_READ):
-        x_TVC = x_TVCP[..., body]
-        present_TVC = x_TVC[x_TVC.sum((1, 2)) != 0]
-        motion.append(sum(present_TVC[..., c].std() for c in range(3)) if len(present_TVC) else 0.0)
-    if not any(motion):
-        raise DataError(f"{where}: no body in any of its {len(x_TVCP)} frames")
-    kept = np.argsort(motion)[::-1][:_BODIES_KEPT]
-    return np.ascontiguousarray(x_TVCP[..., kept], dtype=np.float32)

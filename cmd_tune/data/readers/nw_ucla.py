@@ -5,21 +5,20 @@ and camera.
 """
 
 import json
-import re
 
 import numpy as np
 
 from cmd_tune.data.clip import Clip
+from cmd_tune.data.readers.names import named
 from cmd_tune.errors import DataError
 
-_NAME = re.compile(r"a(?P<action>\d+)_s(?P<subject>\d+)_e(?P<repetition>\d+)_v(?P<camera>\d+)$")
 _CLASSES = 10
 
 
 def parse_nw_ucla(where: str, name: str, text: bytes) -> Clip:
     """One file. where: how messages name it; name: without folder and suffix. Raises DataError."""
-    parts = _NAME.match(name)
-    if parts is None:
+    told = named(name)
+    if told is None or told.sets != "nw-ucla":
         raise DataError(f"{where}: the name is not of the form aXX_sXX_eXX_vXX.json")
     try:
         record = json.loads(text)
@@ -37,6 +36,7 @@ def parse_nw_ucla(where: str, name: str, text: bytes) -> Clip:
         name=name,
         joints_TVCP=joints_TVC[..., None],
         label=label,
-        subject=int(parts["subject"]),
-        camera=int(parts["camera"]),
+        subject=told.subject,
+        camera=told.camera,
+        where=where,
     )

@@ -8,17 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmd_tune.data.readers import READERS
 from cmd_tune.data.readers.clip_files import ClipFiles
+from cmd_tune.data.readers.nw_ucla import parse_nw_ucla
 from cmd_tune.errors import DataError
 
 
 def read_nw_ucla(source):
     """All clips, or the first complaint."""
-    reader = READERS["nw-ucla"]
-    with ClipFiles(source, reader.suffix) as files:
-        for name in files.names():
-            yield reader.parse(files.where(name), Path(name).stem, files.read(name))
+    files = ClipFiles(source, ".json")
+    for name in files.names():
+        yield parse_nw_ucla(files.where(name), Path(name).stem, files.read(name))
 
 
 def record(frames=3, label=1, seed=0):

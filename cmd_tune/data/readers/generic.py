@@ -1,0 +1,172 @@
+"""People's own recordings, of any joints (--layout says which: see layouts.read_layout), any number of bodies.
+
+An .npz of
+
+    joints     (F, V, 3) or (F, V, 3, P): the frames of all clips end to end, metres; an absent body is 0
+    lengths    (N) frames of each clip, whose sum is F
+    label      (N) from 0
+    name       (N) texts, all different     [clip-000000, …]
+    subject, camera, setup   (N) from 1     [0, unknown]
+    split      (N) "train", "test" or ""    [none]; also split_NAME, for a protocol of that name
+
+or a Parquet file with a row a clip and the same columns, but that `joints` is the clip's numbers in a list, in the
+order frame, joint, coordinate, body, and `lengths` its frames. What has brackets may be left out: they hold what is
+taken then. Coordinates are as recorded: they are normalised here.
+N clip, F frame of all clips, T frame of one, V joint, C coordinate, P body.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import parquet
+
+from cmd_tune.data.clip import NEITHER, TEST, TRAIN, Clip
+from cmd_tune.data.readers.arrays import Npz
+from cmd_tune.data.readers.source import ALONE, Source, Wanted, clip_batches
+from cmd_tune.errors import DataError, UsageError, nearest
+
+_NEEDED = ("joints", "lengths", "label")
+_NUMBERS = ("subject", "camera", "setup")
+_KNOWN = (*_NEEDED, "name", *_NUMBERS, "split")
+_SPLIT = "split"
+_PARTS = {"train": TRAIN, "test": TEST, "val": TEST, "": NEITHER}
+_BATCH = 64
+
+Next = Callable[[int], NDArray[Any]]  # the next clip's joints in one row, from its number of frames
+
+
+def open_generic(path: Path, wanted: Wanted) -> Source:
+    """Raises UsageError without a layout; DataError where the file is not of this form."""
+    if wanted.layout is None:
+        raise UsageError("ingest: a generic source needs --layout, a YAML of its joints, or one of ours by name")
+    joints = len(wanted.layout.joints)
+    columns, bodies, take = (_parquet if path.suffix == ".parquet" else _npz)(path, joints)
+    return Source(
+        dataset=path.stem,
+        layout=wanted.layout,
+        bodies=bodies,
+        normalization=None,
+        files=[path],
+        what="clips",
+        units=sum(name not in wanted.exclude for name in _names(columns)),
+        few=ALONE,
+        batches=clip_batches(_clips(path, columns, joints, bodies, take, wanted), _BATCH),
+        read=list,
+    )
+
+
+def _npz(path: Path, joints: int) -> tuple[dict[str, NDArray[Any]], int, Next]:
+    npz = Npz(path)
+    _check_keys(path, npz.keys)
+    columns = _checked(path, {key: npz.load(key) for key in npz.keys if key != "joints"})
+    shape, take = npz.rows("joints")
+    if len(shape) not in (3, 4) or shape[1:3] != (joints, 3):
+        raise DataError(f"{path}: joints of shape {shape}, expected (frames, {joints}, 3, bodies)")
+    if shape[0] != columns["lengths"].sum():
+        raise DataError(f"{path}: {shape[0]} frames of joints, but lengths sum to {columns['lengths'].sum()}")
+    return columns, shape[3] if len(shape) == 4 else 1, lambda length: take(length).reshape(-1)
+
+
+def _parquet(path: Path, joints: int) -> tuple[dict[str, NDArray[Any]], int, Next]:
+    try:
+        file = parquet.ParquetFile(path, memory_map=True)
+        keys = file.schema_arrow.names
+        _check_keys(path, keys)
+        table = file.read([key for key in keys if key != "joints"])
+        given = {key: table[key].to_numpy(zero_copy_only=False) for key in table.column_names}
+        rows = (row for batch in file.iter_batches(_BATCH, columns=["joints"]) for row in batch.column(0))
+        first = next((row for batch in file.iter_batches(1, columns=["joints"]) for row in batch.column(0)), None)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path}: not a whole Parquet file ({str(error).splitlines()[0]})") from error
+    columns = _checked(path, given)
+    frame = int(columns["lengths"][0]) * joints * 3
+    bodies, rest = divmod(len(_numbers(path, first)), frame)
+    if rest or not bodies:
+        raise DataError(f"{path}: joints of the first clip are not {frame} numbers, or a multiple of it, one a body")
+
+    def take(length: int) -> NDArray[Any]:
+        try:
+            return _numbers(path, next(rows))
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{path}: damaged ({str(error).splitlines()[0]})") from error
+
+    return columns, bodies, take
+
+
+def _numbers(path: Path, row: Any) -> NDArray[np.float64]:
+    values = getattr(row, "values", None)
+    if values is None or not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):
+        raise DataError(f"{path}: joints: expected a list of numbers a clip")
+    return values.to_numpy(zero_copy_only=False)
+
+
+def _check_keys(path: Path, keys: Sequence[str]) -> None:
+    for key in keys:
+        if key not in _KNOWN and not key.startswith(f"{_SPLIT}_"):
+            raise DataError(f"{path}: unknown key '{key}', {nearest(key, _KNOWN)}")
+    for key in _NEEDED:
+        if key not in keys:
+            raise DataError(f"{path}: has no {key}")
+
+
+def _checked(path: Path, columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The same, each of its type; lengths ≥ 1, numbers ≥ 0."""
+    count = len(np.atleast_1d(columns["lengths"]))
+    checked: dict[str, NDArray[Any]] = {}
+    for key, values in columns.items():
+        if values.shape != (count,) or count == 0:
+            raise DataError(f"{path}: {key} of shape {values.shape}, expected one number or text a clip")
+        if key == "name":
+            checked[key] = _texts(path, key, values)
+        elif key.startswith(_SPLIT):
+            checked[key] = _parts(path, key, values)
+        elif values.dtype.kind not in "iu":
+            raise DataError(f"{path}: {key} of type {values.dtype}, expected whole numbers")
+        elif not ((key == "lengths") <= values).all() or (values > np.iinfo(np.int32).max).any():
+            at = int(np.flatnonzero((values < (key == "lengths")) | (values > np.iinfo(np.int32).max))[0])
+            raise DataError(f"{path}: {key} of clip {at} is {values[at]}")
+        else:
+            checked[key] = values.astype(np.int64)
+    return checked
+
+
+def _texts(path: Path, key: str, values: NDArray[Any]) -> NDArray[np.str_]:
+    try:
+        return values.astype(str)
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: {key}: expected texts") from None
+
+
+def _parts(path: Path, key: str, values: NDArray[Any]) -> NDArray[np.int8]:
+    words = _texts(path, key, values)
+    if unknown := set(words.tolist()) - _PARTS.keys():
+        raise DataError(f"{path}: {key}: '{min(unknown)}' is not 'train', 'test' or ''")
+    return np.array([_PARTS[word] for word in words.tolist()], np.int8)
+
+
+def _names(columns: Mapping[str, NDArray[Any]]) -> list[str]:
+    return columns["name"].tolist() if "name" in columns else [f"clip-{n:06}" for n in range(len(columns["lengths"]))]
+
+
+def _clips(
+    path: Path, columns: Mapping[str, NDArray[Any]], joints: int, bodies: int, take: Next, wanted: Wanted
+) -> Iterator[Clip | str | None]:
+    protocols = {
+        key: key.removeprefix(_SPLIT).removeprefix("_") or "given" for key in columns if key.startswith(_SPLIT)
+    }
+    for clip, (name, length) in enumerate(zip(_names(columns), columns["lengths"].tolist(), strict=True)):
+        where = f"{path}: {name}"
+        x_X = take(length)
+        if name in wanted.exclude:
+            yield None
+        elif len(x_X) != length * joints * 3 * bodies:
+            yield f"{where}: {len(x_X)} numbers, expected {length} frames of {joints} joints and {bodies} bodies"
+        else:
+            x_TVCP = x_X.reshape(length, joints, 3, bodies).astype(np.float32)
+            subject, camera, setup = (int(columns[key][clip]) if key in columns else 0 for key in _NUMBERS)
+            parts = {protocol: int(columns[key][clip]) for key, protocol in protocols.items()}
+            yield Clip(name, x_TVCP, int(columns["label"][clip]), subject, camera, setup, parts, where)

@@ -1,0 +1,123 @@
+"""pyskl's pickle (Duan et al., 2022): {"split": {name: [frame_dir, …]}, "annotations": [{…}, …]}.
+
+An annotation has frame_dir, label and keypoint, (P, T, V, 3), in metres as recorded; total_frames, where it is
+there, is T. Splits NAME_train and NAME_val (or NAME_test) are one protocol, NAME. Names of the data sets' own form tell
+subject, camera and setup.
+N clip, T frame, V joint, C coordinate, P body.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmd_tune.data.clip import TEST, TRAIN, Clip
+from cmd_tune.data.layouts import Layout, layout_of_size
+from cmd_tune.data.readers.names import clip_name, data_set, named
+from cmd_tune.data.readers.pickles import read_pickle
+from cmd_tune.data.readers.source import ALONE, Source, Wanted, clip_batches
+from cmd_tune.errors import DataError
+
+_HALVES = {"train": TRAIN, "val": TEST, "test": TEST}
+_PROTOCOLS = {"xset": "xsetup"}  # other names of ours
+_BATCH = 64
+_KEYS = ("frame_dir", "label", "keypoint")
+
+
+def open_pyskl(path: Path, wanted: Wanted) -> Source:
+    """Raises DataError where the pickle is none, or is not of this form."""
+    content = read_pickle(path)
+    if not (isinstance(content, dict) and {"split", "annotations"} <= content.keys()):
+        raise DataError(f"{path}: expected a mapping with 'split' and 'annotations'")
+    annotations = content["annotations"]
+    if not (isinstance(annotations, list) and annotations and all(isinstance(one, dict) for one in annotations)):
+        raise DataError(f"{path}: annotations: expected a list of mappings")
+    parts = _parts(path, content["split"])
+    shapes = [np.shape(one.get("keypoint", ())) for one in annotations]
+    joints, bodies = _joints(path, shapes, wanted), max(shape[0] for shape in shapes if len(shape) == 4)
+    names = [_name(one) for one in annotations]
+    labels = [one["label"] for one in annotations if _whole(one.get("label"))]
+    return Source(
+        dataset=data_set(names, 1 + max(labels, default=0), path.stem),
+        layout=joints,
+        bodies=bodies,
+        normalization=None,
+        files=[path],
+        what="clips",
+        units=sum(name not in wanted.exclude for name in names),
+        few=ALONE,
+        batches=clip_batches(_clips(path, names, annotations, parts, bodies, wanted), _BATCH),
+        read=list,
+    )
+
+
+def _parts(path: Path, split: Any) -> dict[str, dict[str, int]]:
+    """Of each clip, its part in each protocol."""
+    if not isinstance(split, dict):
+        raise DataError(f"{path}: split: expected lists of names, by name")
+    parts: dict[str, dict[str, int]] = {}
+    for key, names in split.items():
+        protocol, _, half = str(key).rpartition("_")
+        protocol = _PROTOCOLS.get(protocol, protocol) or "given"
+        if half not in _HALVES:
+            raise DataError(f"{path}: split '{key}' ends neither in train nor in val or test")
+        if not isinstance(names, list | tuple | set | np.ndarray):
+            raise DataError(f"{path}: split '{key}': expected a list of names")
+        for name in names:
+            parts.setdefault(clip_name(str(name)), {})[protocol] = _HALVES[half]
+    return parts
+
+
+def _joints(path: Path, shapes: Sequence[tuple[int, ...]], wanted: Wanted) -> Layout:
+    """The layout of the first clip; those of other shapes are named when they are read."""
+    first = next((shape for shape in shapes if len(shape) == 4 and shape[0]), None)
+    if first is None:
+        raise DataError(f"{path}: keypoint of shape {shapes[0]}, expected (bodies, frames, joints, 3)")
+    if first[3] == 2:
+        raise DataError(f"{path}: keypoints in 2-D, of images; this needs joints in 3-D, in metres")
+    layout = wanted.layout or layout_of_size(first[2])
+    if layout is None or len(layout.joints) != first[2]:
+        raise DataError(f"{path}: {first[2]} joints; say which with --layout")
+    return layout
+
+
+def _name(annotation: Mapping[str, Any]) -> str:
+    return clip_name(str(annotation.get("frame_dir", "")))
+
+
+def _whole(label: Any) -> bool:
+    return isinstance(label, int | np.integer) and not isinstance(label, bool)
+
+
+def _clips(
+    path: Path,
+    names: Sequence[str],
+    annotations: Sequence[Mapping[str, Any]],
+    parts: Mapping[str, Mapping[str, int]],
+    bodies: int,
+    wanted: Wanted,
+) -> Iterator[Clip | str | None]:
+    for number, (name, annotation) in enumerate(zip(names, annotations, strict=True)):
+        where = f"{path}: {name or f'annotation {number}'}"
+        if name in wanted.exclude:
+            yield None
+        elif missing := [key for key in _KEYS if key not in annotation]:
+            yield f"{where}: has no {missing[0]}"
+        elif not _whole(annotation["label"]):
+            yield f"{where}: label {str(annotation['label'])[:40]!r} is not a whole number"
+        else:
+            yield _clip(where, name, annotation, parts.get(name, {}), bodies)
+
+
+def _clip(where: str, name: str, annotation: Mapping[str, Any], parts: Mapping[str, int], bodies: int) -> Clip | str:
+    x_PTVC = annotation["keypoint"]
+    if not isinstance(x_PTVC, np.ndarray) or x_PTVC.dtype.kind != "f" or x_PTVC.ndim != 4 or len(x_PTVC) == 0:
+        return f"{where}: keypoint of shape {np.shape(x_PTVC)}, expected floats (bodies, frames, joints, 3)"
+    if x_PTVC.shape[1] != annotation.get("total_frames", x_PTVC.shape[1]):
+        return f"{where}: {x_PTVC.shape[1]} frames, but total_frames is {annotation['total_frames']}"
+    absent = bodies - len(x_PTVC)
+    x_TVCP = np.pad(x_PTVC.astype(np.float32), ((0, absent), (0, 0), (0, 0), (0, 0))).transpose(1, 2, 3, 0)
+    told = named(name)
+    numbers = (told.subject, told.camera, told.setup) if told else (0, 0, 0)
+    return Clip(name, x_TVCP, int(annotation["label"]), *numbers, parts=parts, where=where)

@@ -1,0 +1,161 @@
+"""Clips on their way into a store: a hidden folder beside it, from which an ingest that was killed goes on.
+
+`frames` holds the coordinates of all clips so far, end to end. `clips` begins with a line that says what is ingested;
+then comes a line a batch, with its clips and its left-out files. A line is written after its frames, so that whatever
+stands in a whole line is there.
+F stored frame, X = V·C·P.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmd_tune.data.clip import Clip
+from cmd_tune.data.store import Description, Precision, write_rows
+from cmd_tune.errors import CmdTuneError
+
+_NOTHING = np.empty(0, np.float32)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One batch. clips: name, label, subject, camera, setup, parts, frames of each."""
+
+    units: int
+    clips: list[list[Any]]
+    left_out: list[str]
+
+
+class Unfinished:
+    """Opens the folder of a store, or makes it. What it holds of another key is thrown away.
+
+    batches, units: how many are in it. Raises CmdTuneError, in one line, where it cannot be written, as on a full disk
+    (what is there stays, to go on from), or is in use.
+    """
+
+    def __init__(self, out: Path, key: str, described: Description, dtype: Precision) -> None:
+        self.out, self.described, self.dtype = out, described, dtype
+        self.folder = out.with_name(f".{out.name}.ingest")
+        self._width = int(np.prod(described.frame_shape()))
+        self._names: set[str] = set()
+        self.batches = self.units = self.clips = 0
+        self.left_out: list[str] = []
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lines = (self.folder / "clips").open("a+b")
+            self._lock()
+            self._frames = (self.folder / "frames").open("a+b")
+            self._go_on(json.dumps(key).encode() + b"\n")
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CmdTuneError(f"{self.out}: another process is writing it; wait for it or stop it") from None
+
+    def _go_on(self, first: bytes) -> None:
+        """Keep what is whole, and cut off the rest."""
+        self._lines.seek(0)
+        good_bytes, good_frames = 0, 0
+        if self._lines.readline() == first:
+            good_bytes = len(first)
+            room = os.fstat(self._frames.fileno()).st_size // self._row_bytes
+            for text in self._lines:
+                line = _parsed(text)
+                if line is None or good_frames + sum(clip[-1] for clip in line.clips) > room:
+                    break
+                good_bytes += len(text)
+                good_frames += sum(clip[-1] for clip in line.clips)
+                self._count(line)
+        self._lines.truncate(good_bytes)
+        self._frames.truncate(good_frames * self._row_bytes)
+        self._lines.seek(0, os.SEEK_END)
+        self._frames.seek(0, os.SEEK_END)
+        if not good_bytes:
+            self._lines.write(first)
+            self._lines.flush()
+
+    @property
+    def _row_bytes(self) -> int:
+        return self._width * np.dtype(self.dtype).itemsize
+
+    def _count(self, line: _Line) -> None:
+        self.batches += 1
+        self.units += line.units
+        self.clips += len(line.clips)
+        self._names.update(clip[0] for clip in line.clips)
+        self.left_out += line.left_out
+
+    def add(self, units: int, read: Sequence[Clip | str]) -> Sequence[str]:
+        """Write a batch: its clips, and lines about what was left out, to which those of repeated names come.
+
+        Returns those lines.
+        """
+        line = _Line(units, [], [])
+        names = set[str]()
+        frames = []
+        for clip in read:
+            if isinstance(clip, str):
+                line.left_out.append(" ".join(clip.split()))
+            elif clip.name in self._names or clip.name in names:
+                line.left_out.append(f"{clip.where}: another clip has the same name")
+            else:
+                names.add(clip.name)
+                frames.append(clip.joints_TVCP.astype(self.dtype, order="C", copy=False))
+                numbers = [clip.label, clip.subject, clip.camera, clip.setup]
+                line.clips.append([clip.name, *numbers, dict(clip.parts), len(clip.joints_TVCP)])
+        try:
+            for x_TVCP in frames:
+                self._frames.write(x_TVCP.data)
+            self._frames.flush()
+            self._lines.write(json.dumps([line.units, line.clips, line.left_out]).encode() + b"\n")
+            self._lines.flush()
+        except OSError as error:
+            raise self._failed(error) from error
+        self._count(line)
+        return line.left_out
+
+    def finish(self) -> None:
+        """Write the store, whole, and remove the folder."""
+        rows_FX = np.memmap(self.folder / "frames", self.dtype, "r").reshape(-1, self._width)
+        self._lines.seek(0)
+        self._lines.readline()
+        lines = [line for text in self._lines if (line := _parsed(text))]
+        clips = [
+            Clip(name, _NOTHING, label, subject, camera, setup, parts)
+            for line in lines
+            for name, label, subject, camera, setup, parts, _ in line.clips
+        ]
+        write_rows(self.out, rows_FX, clips, [clip[-1] for line in lines for clip in line.clips], self.described)
+        self.remove()
+
+    def remove(self) -> None:
+        """Throw the folder away."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Let go of the folder; what is in it stays."""
+        for file in (self._frames, self._lines):
+            with suppress(OSError):  # a full disk has been reported
+                file.close()
+
+    def _failed(self, error: OSError) -> CmdTuneError:
+        return CmdTuneError(f"{self.out}: cannot be written: {error.strerror or error}")
+
+
+def _parsed(text: bytes) -> _Line | None:
+    """None for a line that was not written to its end."""
+    try:
+        return _Line(*json.loads(text)) if text.endswith(b"\n") else None
+    except ValueError:
+        return None

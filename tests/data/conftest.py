@@ -1,0 +1,170 @@
+"""A small source in every format, as its data set is handed out, for whatever must hold for all of them."""
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from cmd_tune.data.layouts import read_layout
+from cmd_tune.data.readers.source import Wanted
+
+NTU_NAMES = ("S001C001P001R001A001", "S001C002P002R001A002", "S002C003P003R002A001", "S002C001P004R001A003")
+LENGTHS = (5, 1, 8, 4)
+RIG = """
+name: rig
+joints: [pelvis, spine, left, right, head]
+parents: {pelvis: spine, left: spine, right: spine, head: spine}
+landmarks: {base: pelvis, centre: spine, left_shoulder: left, right_shoulder: right}
+"""
+Written = tuple[Path, Wanted]
+
+
+def joints(frames: int, seed: int, shape: tuple[int, ...] = (25, 3, 2)) -> np.ndarray:
+    """(T, V, C, P), never 0."""
+    return np.random.default_rng(seed).normal(size=(frames, *shape)).astype(np.float32)
+
+
+def ntu_text(x_TVCP: np.ndarray) -> str:
+    lines = [str(len(x_TVCP))]
+    for x_VCP in x_TVCP:
+        lines.append(str(x_VCP.shape[2]))
+        for body in range(x_VCP.shape[2]):
+            lines += ["72057594037931101 0 1 1 1 1 0 0.32 -0.15 2", "25"]
+            lines += [f"{x:.7f} {y:.7f} {z:.7f} 295.0 333.7 837.8 954.0 0 0 0 0 2" for x, y, z in x_VCP[..., body]]
+    return "\n".join(lines) + "\n"
+
+
+def write_ntu(folder: Path) -> Written:
+    for seed, (name, frames) in enumerate(zip(NTU_NAMES, LENGTHS, strict=True)):
+        (folder / f"{name}.skeleton").write_text(ntu_text(joints(frames, seed)))
+    return folder, Wanted()
+
+
+def write_nw_ucla(folder: Path) -> Written:
+    for seed, frames in enumerate(LENGTHS):
+        record = {"skeletons": joints(frames, seed, (20, 3)).tolist(), "label": seed + 1}
+        (folder / f"a01_s{seed + 1:02}_e00_v{seed % 3 + 1:02}.json").write_text(json.dumps(record))
+    return folder, Wanted()
+
+
+def write_pku(folder: Path) -> Written:
+    """Two recordings of 40 frames; actions in frames 0–5, 10–11 and 38–46 of each."""
+    for kind in ("Skeleton_v2", "Label_v2", "Split"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    for seed, stem in enumerate(("A01N01-L", "A03N12-R")):
+        x_TPVC = joints(40, seed).transpose(0, 3, 1, 2)
+        np.savetxt(folder / "Skeleton_v2" / f"{stem}.txt", x_TPVC.reshape(40, -1), fmt="%.7f")
+        (folder / "Label_v2" / f"{stem}.txt").write_text("1,0,5,2\n51,10,11,1\n7,38,46,2\n")
+    for view in ("subject", "view"):
+        text = "Training videos:\nA01N01-L, \n\nValidataion videos:\nA03N12-R, A09N09-M\n"
+        (folder / "Split" / f"cross_{view}_v2.txt").write_text(text)
+    return folder, Wanted()
+
+
+def padded(seed_of: int, count: int) -> np.ndarray:
+    """(N, T, V, C, P) of 12 frames, the last of them 0, clips of LENGTHS."""
+    x_NTVCP = np.zeros((count, 12, 25, 3, 2), np.float32)
+    for n in range(count):
+        x_NTVCP[n, : LENGTHS[n]] = joints(LENGTHS[n], seed_of + n)
+    return x_NTVCP
+
+
+def write_npy(folder: Path) -> Written:
+    """xsub trains on the first two clips, xview on all but the first; both test the rest."""
+    arrays = padded(0, 4)
+    halves = {"xsub": ([0, 1], [2, 3]), "xview": ([1, 2, 3], [0])}
+    for protocol, (train, test) in halves.items():
+        (folder / protocol).mkdir(parents=True, exist_ok=True)
+        for half, rows in (("train", train), ("val", test)):
+            np.save(folder / protocol / f"{half}_data_joint.npy", arrays[rows].transpose(0, 3, 1, 2, 4))
+            np.save(folder / protocol / f"{half}_num_frame.npy", np.array(LENGTHS)[rows])
+            names = [f"{NTU_NAMES[row]}.skeleton" for row in rows]
+            content = (names, [int(NTU_NAMES[row][-3:]) - 1 for row in rows])
+            (folder / protocol / f"{half}_label.pkl").write_bytes(pickle.dumps(content))
+    return folder, Wanted()
+
+
+def ctr_gcn_arrays() -> dict[str, np.ndarray]:
+    one_hot = np.eye(60)[[0, 1, 0, 59]]
+    x_NTX = padded(0, 4).transpose(0, 1, 4, 2, 3).reshape(4, 12, 150)
+    return {"x_train": x_NTX[:3], "y_train": one_hot[:3], "x_test": x_NTX[3:], "y_test": one_hot[3:]}
+
+
+def write_ctr_gcn(folder: Path) -> Written:
+    np.savez(folder / "NTU60_CS.npz", **ctr_gcn_arrays())
+    return folder / "NTU60_CS.npz", Wanted()
+
+
+def pyskl_content() -> dict:
+    """Of the four clips the second has one body."""
+    annotations = []
+    for seed, (name, frames) in enumerate(zip(NTU_NAMES, LENGTHS, strict=True)):
+        bodies = 1 if seed == 1 else 2
+        x_PTVC = joints(frames, seed, (25, 3, bodies)).transpose(3, 0, 1, 2).astype(np.float16)
+        annotations.append({"frame_dir": name, "label": seed, "keypoint": x_PTVC, "total_frames": frames})
+    split = {"xsub_train": [*NTU_NAMES[:2]], "xsub_val": [*NTU_NAMES[2:]], "xset_train": [NTU_NAMES[3]]}
+    return {"split": split, "annotations": annotations}
+
+
+def write_pyskl(folder: Path) -> Written:
+    (folder / "ntu60_3danno.pkl").write_bytes(pickle.dumps(pyskl_content()))
+    return folder / "ntu60_3danno.pkl", Wanted()
+
+
+def generic_arrays() -> dict[str, np.ndarray]:
+    return {
+        "joints": np.concatenate([joints(frames, seed, (5, 3, 2)) for seed, frames in enumerate(LENGTHS)]),
+        "lengths": np.array(LENGTHS),
+        "label": np.array([0, 1, 0, 2]),
+        "name": np.array(["one", "two", "three", "four"]),
+        "subject": np.array([1, 2, 3, 3]),
+        "split": np.array(["train", "train", "test", ""]),
+        "split_other": np.array(["test", "train", "train", "test"]),
+    }
+
+
+def write_generic(folder: Path) -> Written:
+    np.savez(folder / "mine.npz", **generic_arrays())
+    return folder / "mine.npz", rig(folder)
+
+
+def write_parquet(folder: Path) -> Written:
+    arrays = generic_arrays()
+    ends = np.cumsum(LENGTHS)
+    rows = [x.ravel().tolist() for x in np.split(arrays.pop("joints"), ends[:-1])]
+    table = pa.table({"joints": pa.array(rows, pa.list_(pa.float32())), **{k: pa.array(v) for k, v in arrays.items()}})
+    parquet.write_table(table, folder / "mine.parquet", row_group_size=3)
+    return folder / "mine.parquet", rig(folder)
+
+
+def rig(folder: Path) -> Wanted:
+    (folder.parent / "rig.yaml").write_text(RIG)
+    return Wanted(layout=read_layout(folder.parent / "rig.yaml"))
+
+
+WRITERS: dict[str, Callable[[Path], Written]] = {
+    "ntu-60": write_ntu,
+    "nw-ucla": write_nw_ucla,
+    "pku-mmd-2": write_pku,
+    "npy": write_npy,
+    "ctr-gcn": write_ctr_gcn,
+    "pyskl": write_pyskl,
+    "generic": write_generic,
+    "generic parquet": write_parquet,
+}
+
+
+@pytest.fixture
+def write_source(tmp_path: Path) -> Callable[..., Written]:
+    """Writes the source of a format in a folder of its own; what it is, and what to ask for."""
+
+    def write(kind: str, folder: Path = tmp_path / "source") -> Written:
+        folder.mkdir(parents=True, exist_ok=True)
+        return WRITERS[kind](folder)
+
+    return write
