@@ -122,7 +122,7 @@ def _draw_confusion(measure: Measure, label_Q: np.ndarray, path: Path) -> Path:
     classes, counts_LL = confusion(label_Q, np.asarray(measure.predicted[FUSED]))
     clips_L = counts_LL.sum(1)
     percent_LL = 100 * counts_LL / np.maximum(clips_L, 1)[:, None]
-    names = [str(label + 1) for label in classes]
+    names = [str(label) for label in classes]
     figure = new_figure(11, 6)
     figure.suptitle(f"{measure.title}, {FUSED}: {measure.estimates[FUSED].value:.1f} % of {len(label_Q)} test clips")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
