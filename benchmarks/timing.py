@@ -22,16 +22,22 @@ class Timing:
         return Timing(tuple(factor * run for run in self.runs))
 
 
-def seconds(work: Callable[[], object]) -> float:
+def seconds(work: Callable[[], object], clock: Callable[[], float] = perf_counter) -> float:
     """One run; on a GPU, until its last kernel is done."""
-    start = perf_counter()
+    start = clock()
     work()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return perf_counter() - start
+    return clock() - start
 
 
-def take_turns(ways: Mapping[str, Callable[[], object]], repeats: int, *, warm_up: bool = True) -> dict[str, Timing]:
+def take_turns(
+    ways: Mapping[str, Callable[[], object]],
+    repeats: int,
+    *,
+    warm_up: bool = True,
+    clock: Callable[[], float] = perf_counter,
+) -> dict[str, Timing]:
     """Run every way once to warm up, then all of them `repeats` times in turn."""
     if warm_up:
         for work in ways.values():
@@ -39,5 +45,5 @@ def take_turns(ways: Mapping[str, Callable[[], object]], repeats: int, *, warm_u
     runs: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):
         for name, work in ways.items():
-            runs[name].append(seconds(work))
+            runs[name].append(seconds(work, clock))
     return {name: Timing(tuple(taken)) for name, taken in runs.items()}
