@@ -88,8 +88,8 @@ def search(
     plan = (
         resumed_plan(
             resume,
+            space_name=space,
             kept_options={
-                "--space": space,
                 "--data": data,
                 "--protocol": protocol,
                 "--preset": preset,

@@ -71,9 +71,11 @@ class Display:
         self._line(f"{entry.name} {entry.state}{f': {entry.reason}' if entry.reason else ''}")
 
     def summary(self) -> str:
-        """Best so far, elapsed, remaining."""
-        best = self.book.ranked()[:1]
-        parts = [f"best {best[0].last(self.book.space.metric):.2f} ({best[0].name})" if best else "best –"]
+        """Best so far (a table has none), elapsed, remaining."""
+        parts = []
+        if not self.book.space.table:
+            best = self.book.ranked()[:1]
+            parts = [f"best {best[0].last(self.book.space.metric):.2f} ({best[0].name})" if best else "best –"]
         parts.append(f"{self._ended()}/{self.book.budget} trials")
         parts.append(f"elapsed {duration(monotonic() - self._started)}")
         remaining = self._remaining()
