@@ -13,7 +13,6 @@ from benchmarks.timing import Timing, take_turns
 from cmd_tune.config import Settings, make_settings
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.modalities import stack_modalities
-from cmd_tune.model.blocks import MeanInBlocks
 from cmd_tune.train.loop import build_optimizer, build_pretrainer
 
 LAYOUT = LAYOUTS["ntu-25"]
@@ -64,8 +63,7 @@ class OurStep(Parts):
                 pretrainer.update_momentum()
                 key_MBD = pretrainer.momentum(key_MBTX)
         with self.part("objective"):
-            banks_MKD = pretrainer.banks.keys_MKD
-            loss, _ = MeanInBlocks.apply(query_MBD, key_MBD, banks_MKD, pretrainer.terms)  # type: ignore[no-untyped-call]
+            loss = pretrainer.losses(query_MBD, key_MBD).total
         with self.part("backward"):
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()

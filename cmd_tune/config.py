@@ -22,13 +22,27 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
+    objective: Literal["base", "mcl", "crossclr", "cmd"] = Field(
+        "cmd", description="base: contrast alone; or with it, or in its place, a term between modalities"
+    )
+    stages: Literal["one", "two"] = Field("one", description="two: base first, then the objective")
+    stage_switch: Share = Field(0.5, description="of two stages: share of the epochs that are base's")
     modalities: tuple[str, ...] = Field(
-        ("joint", "motion", "bone"), description="branches, each with its own teacher and bank"
+        ("joint", "motion", "bone"),
+        description=f"branches, each with its own teacher and bank: two or more of {', '.join(MODALITIES)}",
+    )
+    mcl_form: Literal["added", "instead"] = Field("added", description="of mcl: its term added to base's or instead")
+    crossclr_topk: Count = Field(1, description="of crossclr: positives that another modality finds")
+    crossclr_context: Literal["with", "without"] = Field(
+        "with", description="of crossclr: products of two modalities' similarities among the logits"
+    )
+    distillation: Literal["pairwise", "consensus"] = Field(
+        "pairwise", description="of cmd: each teacher to each student, or all teachers' mean at linear cost"
     )
     teacher_temperature: Positive = Field(0.05, description="τ_t of the distillation")
     student_temperature: Positive = Field(0.1, description="τ_s of the distillation")
     contrast_temperature: Positive = Field(0.07, description="τ_c of the contrastive term")
-    distill_weight: Annotated[float, Field(ge=0)] = Field(1.0, description="λ; 0 is contrastive learning alone")
+    distill_weight: Annotated[float, Field(ge=0)] = Field(1.0, description="λ of cmd; 0 has base's result")
     queue_size: Count = Field(16384, description="K, keys in each memory bank")
     topk: Count = Field(8192, description="neighbours of the teacher; at most queue_size")
     key_momentum: Share = Field(0.999, description="m of the key encoders")
@@ -74,9 +88,22 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _neighbours_fit(self) -> Self:
-        if self.topk > self.queue_size:
+        for key in ("topk", "crossclr_topk"):
+            if getattr(self, key) > self.queue_size:
+                raise ValueError(
+                    f"{key} {getattr(self, key)} exceeds queue_size {self.queue_size}; "
+                    f"at most {self.queue_size} neighbours"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _objective_fits(self) -> Self:
+        if self.objective == "base" and self.stages == "two":
+            raise ValueError("stages two ends with an objective other than base; choose another, or stages one")
+        if self.objective != "base" and len(self.modalities) < 2:
             raise ValueError(
-                f"topk {self.topk} exceeds queue_size {self.queue_size}; at most {self.queue_size} neighbours"
+                f"modalities {self.modalities[0]}: objective {self.objective} is between modalities; "
+                "name two or more, or objective base"
             )
         return self
 
@@ -139,8 +166,8 @@ def check_setting(where: str, key: str, value: Any) -> Any:
     """
     if isinstance(value, bool):
         raise usage_error(where, f"{value} is a truth value; write a number or a name")
-    # The partners keep the rule between topk and queue_size out of it.
-    partners = {"topk": 1, "queue_size": 2**62}
+    # The partners keep the rules between settings out of it.
+    partners = {"topk": 1, "crossclr_topk": 1, "queue_size": 2**62, "objective": "cmd" if key == "stages" else "base"}
     try:
         return getattr(Settings(**{**partners, key: value}), key)
     except ValidationError as error:

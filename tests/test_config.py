@@ -2,11 +2,14 @@
 
 import pytest
 
-from cmd_tune.config import PRESETS, Settings, make_settings, parse_overrides
+from cmd_tune.config import PRESETS, Settings, check_setting, make_settings, parse_overrides
 from cmd_tune.errors import UsageError
 
 # Mao et al., ECCV 2022, and the authors' code; NTU-60 and NTU-120.
 PAPER = {
+    "objective": "cmd",
+    "stages": "one",
+    "distillation": "pairwise",
     "modalities": ("joint", "motion", "bone"),
     "teacher_temperature": 0.05,
     "student_temperature": 0.1,
@@ -113,6 +116,13 @@ def test_an_unknown_preset_is_named_with_the_nearest():
         ("modalities", "joint"),
         ("modalities", []),
         ("modalities", ["joint", "joint"]),
+        ("objective", "cdm"),
+        ("stages", "three"),
+        ("stage_switch", 1.5),
+        ("mcl_form", "both"),
+        ("crossclr_topk", 0),
+        ("crossclr_context", True),
+        ("distillation", "mean"),
         ("learning_rate", None),
         ("seed", -1),
         ("epochs", True),
@@ -132,6 +142,37 @@ def test_more_neighbours_than_the_bank_has_rows():
     message = mistake(("test", {"queue_size": 100, "topk": 101}))
     assert "topk 101 exceeds queue_size 100" in message
     assert make_settings("quick", ("test", {"queue_size": 100, "topk": 100})).topk == 100
+
+
+def test_more_positives_than_the_bank_has_rows():
+    assert "crossclr_topk 33 exceeds queue_size 32" in mistake(("test", {"queue_size": 32, "crossclr_topk": 33}))
+    assert make_settings("quick", ("test", {"queue_size": 32, "crossclr_topk": 32})).crossclr_topk == 32
+
+
+def test_two_stages_need_an_objective_to_end_with():
+    message = mistake(("test", {"objective": "base", "stages": "two"}))
+    assert message == "test: stages two ends with an objective other than base; choose another, or stages one"
+
+
+@pytest.mark.parametrize("objective", ["mcl", "crossclr", "cmd"])
+def test_one_modality_is_for_base(objective):
+    message = mistake(("test", {"objective": objective, "modalities": ["motion"]}))
+    assert message == (
+        f"test: modalities motion: objective {objective} is between modalities; name two or more, or objective base"
+    )
+    settings = make_settings("quick", ("test", {"objective": "base", "modalities": ["motion"]}))
+    assert settings.modalities == ("motion",)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("topk", 100_000), ("crossclr_topk", 100_000), ("queue_size", 2), ("stages", "two"), ("modalities", ["bone"])]
+    + [("objective", name) for name in ("base", "mcl", "crossclr", "cmd")],
+)
+def test_one_value_is_checked_by_itself(key, value):
+    """In a space file, what it has to fit to may stand elsewhere."""
+    checked = check_setting("space.yaml: settings", key, value)
+    assert checked == (tuple(value) if isinstance(value, list) else value)
 
 
 def test_overrides_are_read_as_yaml():

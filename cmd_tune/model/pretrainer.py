@@ -1,6 +1,6 @@
 """M branches (online encoder, momentum twin, memory bank) and the objective: two views of a batch in, losses out.
 
-M modality, B sample, T frame, X input channel, D embedding, K bank row.
+M modality, A modality that asks a bank, B sample, T frame, X input channel, D embedding, K bank row.
 """
 
 import copy
@@ -12,26 +12,16 @@ from torch import Tensor, nn
 from cmd_tune.model.blocks import MeanInBlocks
 from cmd_tune.model.encoder import Encoders, SumOverWorkers, here_alone
 from cmd_tune.model.memory_bank import MemoryBanks
-from cmd_tune.model.objectives import cross_modal_distillation, info_nce
-
-
-@dataclass(frozen=True)
-class Objective:
-    """CMD's own numbers, REFERENCE names: τ_c, τ_t, τ_s, k_top, λ."""
-
-    contrast_temperature: float
-    teacher_temperature: float
-    student_temperature: float
-    topk: int
-    distill_weight: float
+from cmd_tune.model.objectives.methods import Objective
 
 
 @dataclass(frozen=True)
 class Losses:
-    """Of the samples at hand. total = Σ contrastive + λ·distillation; hits: the positive beats the whole bank."""
+    """Of the samples at hand. total: what is minimised; cross_modal: the objective's term between modalities, 0 where
+    it has none; contrastive: of each modality by itself; hits: the positive beats the whole bank."""
 
     total: Tensor
-    distillation: Tensor
+    cross_modal: Tensor
     contrastive_M: Tensor
     hit_share_M: Tensor
 
@@ -49,7 +39,7 @@ class Pretrainer(nn.Module):
         self.online = online
         self.momentum = _frozen_copy(online)
         self.banks = banks
-        self.objective, self.key_momentum = objective, key_momentum
+        self.objective, self.key_momentum = objective, key_momentum  # the objective may change between steps
 
     @torch.no_grad()
     def update_momentum(self) -> None:
@@ -65,24 +55,28 @@ class Pretrainer(nn.Module):
         with torch.no_grad():
             self.update_momentum()
             key_MBD = self.momentum(key_MBTX, sum_over_workers)
-        loss, figures = MeanInBlocks.apply(query_MBD, key_MBD, self.banks.keys_MKD, self.terms)  # type: ignore[no-untyped-call]
-        modalities = len(key_MBD)
-        return Losses(loss, figures[0], figures[1 : 1 + modalities], figures[1 + modalities :]), key_MBD
+        return self.losses(query_MBD, key_MBD), key_MBD
 
-    def terms(self, positive_MB: Tensor, student_MBK: Tensor, teacher_MBK: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of some samples, and [distillation, contrastive_M, hit_share_M]."""
-        o = self.objective
-        contrastive_M = info_nce(positive_MB, student_MBK, o.contrast_temperature)
-        distillation = cross_modal_distillation(
-            student_MBK,
-            teacher_MBK,
-            o.topk,
-            student_temperature=o.student_temperature,
-            teacher_temperature=o.teacher_temperature,
+    def losses(self, query_MBD: Tensor, key_MBD: Tensor) -> Losses:
+        """Losses of embedded views, against the banks."""
+        M = len(query_MBD)
+        query_MABD = query_MBD.expand(M, -1, -1, -1) if self.objective.asks_every_bank else query_MBD[:, None]
+        loss, figures = MeanInBlocks.apply(  # type: ignore[no-untyped-call]
+            query_MABD, key_MBD, self.banks.keys_MKD, self._terms, self.objective.uses_keys
         )
-        hit_share_M = (positive_MB > student_MBK.amax(2)).float().mean(1)
-        total = contrastive_M.sum() + o.distill_weight * distillation
-        return total, torch.cat((distillation[None], contrastive_M, hit_share_M))
+        return Losses(loss, figures[0], figures[1 : 1 + M], figures[1 + M :])
+
+    def _terms(self, positive_MAB: Tensor, student_MABK: Tensor, teacher_MBK: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of some samples, and [cross_modal, contrastive_M, hit_share_M]."""
+        total, cross_modal, contrastive_M = self.objective(positive_MAB, student_MABK, teacher_MBK)
+        positive_MB, bank_MBK = _own(positive_MAB.detach()), _own(student_MABK.detach())
+        hit_share_M = (positive_MB > bank_MBK.amax(2)).float().mean(1)
+        return total, torch.cat((cross_modal[None], contrastive_M, hit_share_M))
+
+
+def _own(x_MAB: Tensor) -> Tensor:
+    """What each modality asks its own bank, (M, B, …)."""
+    return x_MAB.squeeze(1) if x_MAB.shape[1] == 1 else x_MAB.diagonal().movedim(-1, 0)
 
 
 def _frozen_copy(encoders: Encoders) -> Encoders:

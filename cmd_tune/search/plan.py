@@ -163,16 +163,13 @@ def _first_point(space: Space) -> dict[str, Any]:
 
 def _check_metrics(space: Space, settings: Settings) -> None:
     """Raise UsageError for a metric that no trial reports."""
-    streams = (*settings.modalities, "fused")
-    names = {place: [f"{place}/{kind}/{s}" for kind in ("knn", "linear") for s in streams] for place in ("val", "test")}
-    shown = [*names["val"], "loss/total", "loss/cmd"]
-    where = [("metric.name", space.metric, shown)]
-    where += (
-        [("cells and claims", name, names["val"] + names["test"]) for name in space.table.metrics()]
-        if (space.table)
-        else []
-    )
-    for key, name, known in where:
+    kinds = [f"{kind}/{stream}" for kind in ("knn", "linear") for stream in (*settings.modalities, "fused")]
+    shown = [*(f"val/{kind}" for kind in kinds), "loss/total"]
+    if settings.objective != "base" and "objective" not in space.parameters:
+        shown.append(f"loss/{settings.objective}")  # of every trial
+    scored = [f"{place}/{kind}" for place in ("val", "test") for kind in kinds]
+    of_table = space.table.metrics() if space.table else ()
+    for key, name, known in (("metric.name", space.metric, shown), *(("cells, claims", m, scored) for m in of_table)):
         if name not in known:
             raise UsageError(f"{space.path}: {key}: '{name}' is never reported, {nearest(name, known)}")
 

@@ -3,8 +3,8 @@
 M modality, B sample, T frame, X input channel.
 """
 
-from collections.abc import Callable
-from math import cos, isfinite, pi
+from collections.abc import Callable, Sequence
+from math import cos, floor, isfinite, pi
 from pathlib import Path
 from time import monotonic
 
@@ -19,7 +19,8 @@ from cmd_tune.errors import Diverged, UsageError
 from cmd_tune.files import remove_leftovers
 from cmd_tune.model.encoder import Encoders
 from cmd_tune.model.memory_bank import MemoryBanks
-from cmd_tune.model.pretrainer import Losses, Objective, Pretrainer
+from cmd_tune.model.objectives.methods import CMD, MCL, Base, CrosSCLR, Objective
+from cmd_tune.model.pretrainer import Losses, Pretrainer
 from cmd_tune.train.batches import Batches
 from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
 from cmd_tune.train.distributed import average_gradients, gather_batch, sum_over_workers, world
@@ -45,14 +46,27 @@ def build_pretrainer(settings: Settings, channels: int) -> Pretrainer:
         generator=generator,
     )
     banks = MemoryBanks(modalities, settings.queue_size, settings.embedding_size, generator)
-    objective = Objective(
-        contrast_temperature=settings.contrast_temperature,
-        teacher_temperature=settings.teacher_temperature,
-        student_temperature=settings.student_temperature,
-        topk=settings.topk,
-        distill_weight=settings.distill_weight,
+    return Pretrainer(online, banks, objective_at(settings, 1), settings.key_momentum)
+
+
+def objective_at(settings: Settings, epoch: int) -> Objective:
+    """What an epoch minimises; epochs count from 1. Of two stages, the first is Base. It has no state to resume."""
+    s = settings
+    # A billionth: 0.29 of 100 epochs are 29, though the product is 28.999999999999996.
+    if s.objective == "base" or (s.stages == "two" and epoch <= floor(s.stage_switch * s.epochs + 1e-9)):
+        return Base(s.contrast_temperature)
+    if s.objective == "mcl":
+        return MCL(s.contrast_temperature, s.mcl_form)
+    if s.objective == "crossclr":
+        return CrosSCLR(s.contrast_temperature, s.crossclr_topk, s.crossclr_context)
+    return CMD(
+        s.contrast_temperature,
+        s.teacher_temperature,
+        s.student_temperature,
+        s.topk,
+        s.distill_weight,
+        s.distillation,
     )
-    return Pretrainer(online, banks, objective, settings.key_momentum)
 
 
 def build_optimizer(settings: Settings, pretrainer: Pretrainer) -> torch.optim.Optimizer:
@@ -117,7 +131,8 @@ def pretrain(
     pretrainer.train()
     for epoch in range(len(history) + 1, settings.epochs + 1):
         started = monotonic()
-        totals = _Totals(settings, device)
+        pretrainer.objective = objective_at(settings, epoch)
+        totals = _Totals(settings.modalities, pretrainer.objective, device)
         for step, (query_MBTX, key_MBTX) in enumerate(batches.epoch(epoch)):
             rate = learning_rate(settings, epoch, step, len(batches))
             for group in optimizer.param_groups:
@@ -162,7 +177,9 @@ def _resume(
     if not path.exists():
         return []
     state = load_checkpoint(path, device)
-    differing = [key for key, value in settings.model_dump(mode="json").items() if state["settings"].get(key) != value]
+    # What an earlier release did not know had the default's effect.
+    kept = {**Settings().model_dump(mode="json"), **state["settings"]}
+    differing = [key for key, value in settings.model_dump(mode="json").items() if kept[key] != value]
     if differing:
         raise UsageError(f"{path}: was made with another {', '.join(differing)}; resume with the same settings")
     pretrainer.load_state_dict(state["pretrainer"])
@@ -173,14 +190,15 @@ def _resume(
 class _Totals:
     """Sums of an epoch's losses on the device; read once, so that no step waits for the host."""
 
-    def __init__(self, settings: Settings, device: torch.device) -> None:
-        self.names = ["loss/total", "loss/cmd"]
-        self.names += [f"loss/{name}" for name in settings.modalities]
-        self.names += [f"accuracy/{name}" for name in settings.modalities]
+    def __init__(self, modalities: Sequence[str], objective: Objective, device: torch.device) -> None:
+        between = [f"loss/{objective.cross_modal}"] if objective.cross_modal else []
+        self.has_cross_modal = bool(between)
+        self.names = ["loss/total", *between, *(f"{kind}/{m}" for kind in ("loss", "accuracy") for m in modalities)]
         self.sums = torch.zeros(len(self.names), device=device)
 
     def add(self, losses: Losses) -> None:
-        parts = (losses.total[None], losses.distillation[None], losses.contrastive_M, 100 * losses.hit_share_M)
+        between = [losses.cross_modal[None]] if self.has_cross_modal else []
+        parts = (losses.total[None], *between, losses.contrastive_M, 100 * losses.hit_share_M)
         self.sums += torch.cat([part.detach() for part in parts])
 
     def means(self, steps: int) -> Record:

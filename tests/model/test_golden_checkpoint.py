@@ -13,7 +13,8 @@ from cmd_tune.errors import DataError
 from cmd_tune.model.encoder import Encoders
 from cmd_tune.model.interop import from_official, to_official
 from cmd_tune.model.memory_bank import MemoryBanks
-from cmd_tune.model.pretrainer import Objective, Pretrainer
+from cmd_tune.model.objectives.methods import CMD
+from cmd_tune.model.pretrainer import Pretrainer
 
 MODALITIES = ("joint", "motion", "bone")
 
@@ -30,7 +31,7 @@ def build(state: dict[str, Tensor]) -> Pretrainer:
     layers = sum(name.startswith("encoder_q.encoder.gru.bias_ih_l") for name in bare) // 2
     embedding_size, queue_size = bare["queue"].shape
     encoders = Encoders(len(MODALITIES), channels, hidden_size=gates // 3, embedding_size=embedding_size, layers=layers)
-    objective = Objective(0.07, 0.05, 0.1, 1, 1.0)
+    objective = CMD(0.07, 0.05, 0.1, 1, 1.0)
     pretrainer = Pretrainer(encoders, MemoryBanks(len(MODALITIES), queue_size, embedding_size), objective, 0.999)
     pretrainer.load_state_dict(from_official(state, MODALITIES))
     return pretrainer

@@ -18,7 +18,8 @@ from cmd_tune.data.modalities import stack_modalities
 from cmd_tune.model.encoder import Encoders
 from cmd_tune.model.interop import from_official, to_official
 from cmd_tune.model.memory_bank import MemoryBanks
-from cmd_tune.model.pretrainer import Losses, Objective, Pretrainer
+from cmd_tune.model.objectives.methods import CMD
+from cmd_tune.model.pretrainer import Losses, Pretrainer
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -67,7 +68,7 @@ def run(reference: Reference, way_of_module: str) -> Run:
         embedding_size=config["embedding_dim"],
         layers=config["num_layers"],
     )
-    objective = Objective(
+    objective = CMD(
         contrast_temperature=config["tau_contrast"],
         teacher_temperature=config["tau_teacher"],
         student_temperature=config["tau_student"],
@@ -131,7 +132,7 @@ def test_losses_of_every_step(reference: Reference, run: Run) -> None:
     for step, losses in enumerate(run.losses):
         theirs = reference.under(f"step{step}/")
         assert_close(losses.contrastive_M, theirs[contrastive], f"step {step}, contrastive", step + 1)
-        assert_close(losses.distillation, theirs["loss_cmd"], f"step {step}, distillation", step + 1)
+        assert_close(losses.cross_modal, theirs["loss_cmd"], f"step {step}, distillation", step + 1)
         assert_close(losses.total, theirs["loss_total"], f"step {step}, total", step + 1)
 
 

@@ -6,7 +6,8 @@ import torch
 
 from cmd_tune.model.encoder import Encoders
 from cmd_tune.model.memory_bank import MemoryBanks
-from cmd_tune.model.pretrainer import Objective, Pretrainer
+from cmd_tune.model.objectives.methods import CMD, MCL, Base, CrosSCLR
+from cmd_tune.model.pretrainer import Pretrainer
 
 M, B, T, X, D, K = 3, 4, 5, 12, 6, 10
 
@@ -22,7 +23,7 @@ def build(momentum=0.9, **objective):
         "distill_weight": 1.0,
         **objective,
     }
-    pretrainer = Pretrainer(encoders, MemoryBanks(M, K, D, generator), Objective(**values), momentum)
+    pretrainer = Pretrainer(encoders, MemoryBanks(M, K, D, generator), CMD(**values), momentum)
     with torch.no_grad():  # the twins apart, as they are after any step
         for parameter in pretrainer.online.parameters():
             parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
@@ -44,7 +45,7 @@ def weights(module):
 
 def test_the_key_encoders_start_as_copies_that_learn_nothing():
     encoders = Encoders(M, X, hidden_size=4, embedding_size=D)
-    pretrainer = Pretrainer(encoders, MemoryBanks(M, K, D), Objective(0.07, 0.05, 0.1, 4, 1.0), 0.9)
+    pretrainer = Pretrainer(encoders, MemoryBanks(M, K, D), CMD(0.07, 0.05, 0.1, 4, 1.0), 0.9)
     for (name, ours), twin in zip(pretrainer.online.named_parameters(), pretrainer.momentum.parameters(), strict=True):
         assert torch.equal(ours, twin), name
         assert ours.data_ptr() != twin.data_ptr(), name
@@ -124,7 +125,7 @@ def test_losses_from_the_embeddings_and_the_banks_as_they_were():
                 s = softmax((banks[student] @ q[student, b])[rows] / 0.1)
                 distillation += (p * np.log(p / s)).sum() / B
     np.testing.assert_allclose(losses.contrastive_M.detach().numpy(), contrastive, rtol=1e-4, atol=1e-5)
-    assert losses.distillation.item() == pytest.approx(distillation, rel=1e-4)
+    assert losses.cross_modal.item() == pytest.approx(distillation, rel=1e-4)
     assert losses.total.item() == pytest.approx(contrastive.sum() + 0.3 * distillation, rel=1e-4)
     assert losses.hit_share_M.tolist() == pytest.approx(hits.tolist())
 
@@ -150,6 +151,46 @@ def test_gradients_reach_the_online_encoders_alone():
     assert not keys_MBD.requires_grad
 
 
+def test_mutual_contrast_from_the_embeddings():
+    """Each modality's queries against every bank; the losses and hits of each by itself are reported beside it."""
+    pretrainer = build()
+    query, key = views()
+    with torch.no_grad():
+        q = pretrainer.online(query)
+    own, _ = build()(query, key)
+    pretrainer.objective = MCL(0.07, "added")
+    losses, k = pretrainer(query, key)
+    banks, expected = pretrainer.banks.keys_MKD, 0.0
+    for a in range(M):
+        for b in range(M):
+            logits = torch.cat(((q[a] * k[b]).sum(1, keepdim=True), q[a] @ banks[b].T), dim=1) / 0.07
+            expected += torch.nn.functional.cross_entropy(logits, torch.zeros(B, dtype=torch.long)).item()
+    assert losses.total.item() == pytest.approx(expected, rel=1e-5)
+    assert losses.cross_modal.item() == pytest.approx(expected - own.contrastive_M.sum().item(), rel=1e-5)
+    torch.testing.assert_close(losses.contrastive_M, own.contrastive_M)
+    assert torch.equal(losses.hit_share_M, own.hit_share_M)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [Base(0.07), MCL(0.07, "instead"), CrosSCLR(0.07, 1, "with"), CMD(0.07, 0.05, 0.1, 4, 1.0, "consensus")],
+)
+def test_every_objective_moves_every_branch(objective):
+    """All online encoders get a gradient, all key encoders follow, and what is reported of a modality is the same."""
+    pretrainer = build()
+    reference, _ = build()(*views())
+    pretrainer.objective = objective
+    before = weights(pretrainer.momentum)
+    losses, _ = pretrainer(*views())
+    losses.total.backward()
+    for name, parameter in pretrainer.online.named_parameters():
+        assert all(of_one.any() for of_one in parameter.grad), name
+    for name, after in weights(pretrainer.momentum).items():
+        assert all(not torch.equal(a, b) for a, b in zip(after, before[name], strict=True)), name
+    torch.testing.assert_close(losses.contrastive_M, reference.contrastive_M)
+    assert torch.equal(losses.hit_share_M, reference.hit_share_M)
+
+
 def test_weight_zero_is_contrastive_learning_alone():
     """λ = 0: the total and its gradient do not know the distillation's temperatures or neighbours."""
     gradients = []
@@ -159,13 +200,20 @@ def test_weight_zero_is_contrastive_learning_alone():
         assert losses.total.item() == pytest.approx(losses.contrastive_M.sum().item(), rel=1e-6)
         losses.total.backward()
         gradients.append([parameter.grad for parameter in pretrainer.online.parameters()])
-    for a, b in zip(*gradients, strict=True):
-        torch.testing.assert_close(a, b)
+    pretrainer = build()
+    pretrainer.objective = Base(0.07)
+    losses, _ = pretrainer(*views())
+    losses.total.backward()
+    assert losses.cross_modal.item() == 0.0
+    gradients.append([parameter.grad for parameter in pretrainer.online.parameters()])
+    for a, b, base in zip(*gradients, strict=True):
+        assert torch.equal(a, b)
+        torch.testing.assert_close(base, a)  # its products have fewer rows, which may round otherwise
 
 
 def test_one_neighbour_is_contrastive_learning_alone():
     losses, _ = build(topk=1)(*views())
-    assert losses.distillation.item() == 0.0
+    assert losses.cross_modal.item() == 0.0
 
 
 def test_its_whole_state_is_in_its_state_dict():

@@ -26,7 +26,9 @@ def numbered(tmp_path):
 @pytest.fixture
 def plain(tiny):
     """Settings under which a view keeps its numbers: no shear, no corruption."""
-    return lambda **changes: tiny(modalities=("joint",), topk=1, shear_range=0, corrupted_share=0, **changes)
+    return lambda **changes: tiny(
+        objective="base", modalities=("joint",), topk=1, shear_range=0, corrupted_share=0, **changes
+    )
 
 
 def clips_of(view_MBTX):
@@ -101,6 +103,6 @@ def test_shapes(tiny, tiny_store, make_store, worker):
     query, key = next(worker.make_batches(tiny(frames=5), tiny_store).epoch(1))
     assert query.shape == key.shape == (3, 8, 5, 60)
     two_bodies = make_store(layout="ntu-25", bodies=2)
-    query, _ = next(worker.make_batches(tiny(modalities=("bone",), topk=1), two_bodies).epoch(1))
+    query, _ = next(worker.make_batches(tiny(objective="base", modalities=("bone",), topk=1), two_bodies).epoch(1))
     assert query.shape == (1, 8, 8, 150)
     assert query.dtype == torch.float32

@@ -20,7 +20,14 @@ class Stopped(Exception):
 def runs(tiny):
     """Banks of 20 rows and batches of 8: the pointer wraps within a batch."""
     sgd = tiny(optimizer="sgd", learning_rate=0.05, schedule="step", step_epoch=2)
-    return {"sgd": sgd, "adamw": tiny(optimizer="adamw", learning_rate=0.002)}
+    others = {
+        "base": {"objective": "base"},
+        "mcl": {"objective": "mcl", "mcl_form": "instead"},
+        "crossclr": {"objective": "crossclr", "stages": "two", "stage_switch": 0.4},
+        "consensus": {"distillation": "consensus", "modalities": ("joint", "acceleration", "rotation_axis")},
+    }
+    by_objective = {name: tiny(optimizer="sgd", learning_rate=0.05, **changes) for name, changes in others.items()}
+    return {"sgd": sgd, "adamw": tiny(optimizer="adamw", learning_rate=0.002), **by_objective}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +70,7 @@ def workers(request):
     return request.param
 
 
-@pytest.fixture(params=["sgd", "adamw", "resumed"])
+@pytest.fixture(params=["sgd", "adamw", "resumed", "base", "mcl", "crossclr", "consensus"])
 def name(request):
     return request.param
 

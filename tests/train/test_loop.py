@@ -1,13 +1,15 @@
 """The training loop: rates, divergence, what is refused, when it validates and saves."""
 
 import math
+from itertools import pairwise, product
 
 import pytest
 import torch
 
 from cmd_tune.errors import Diverged, UsageError
+from cmd_tune.model.objectives.methods import CMD, MCL, Base, CrosSCLR
 from cmd_tune.train.checkpoint import load_checkpoint
-from cmd_tune.train.loop import CHECKPOINT, build_optimizer, build_pretrainer, learning_rate, pretrain
+from cmd_tune.train.loop import CHECKPOINT, build_optimizer, build_pretrainer, learning_rate, objective_at, pretrain
 
 CPU = torch.device("cpu")
 
@@ -78,7 +80,7 @@ def test_an_epoch_is_its_steps(tiny, tiny_store, worker, tmp_path):
         pretrainer.banks.enqueue(keys)
         totals += losses.total.item() / 4
         contrastive += losses.contrastive_M.detach() / 4
-        distillation += losses.distillation.item() / 4
+        distillation += losses.cross_modal.item() / 4
         hits += 25 * losses.hit_share_M
     for name, value in pretrainer.state_dict().items():
         torch.testing.assert_close(ours.state_dict()[name], value, msg=lambda m, n=name: f"{n}: {m}")
@@ -101,6 +103,90 @@ def test_initial_values_depend_on_the_seed_alone(tiny):
     assert all(torch.equal(value, again[name]) for name, value in one.items())
     assert not torch.equal(one["online.head.weight_0"], other["online.head.weight_0"])
     assert not torch.equal(one["banks.keys_MKD"], other["banks.keys_MKD"])
+
+
+# Objectives and stages
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"objective": "base"}, Base(0.2)),
+        ({"objective": "mcl"}, MCL(0.2, "added")),
+        ({"objective": "mcl", "mcl_form": "instead"}, MCL(0.2, "instead")),
+        ({"objective": "crossclr"}, CrosSCLR(0.2, 1, "with")),
+        ({"objective": "crossclr", "crossclr_topk": 3, "crossclr_context": "without"}, CrosSCLR(0.2, 3, "without")),
+        ({}, CMD(0.2, 0.01, 0.3, 5, 0.7, "pairwise")),
+        ({"distillation": "consensus"}, CMD(0.2, 0.01, 0.3, 5, 0.7, "consensus")),
+    ],
+)
+def test_settings_say_what_is_minimised(tiny, changes, expected):
+    numbers = {"teacher_temperature": 0.01, "student_temperature": 0.3, "topk": 5, "distill_weight": 0.7}
+    settings = tiny(contrast_temperature=0.2, **numbers, **changes)
+    assert objective_at(settings, 1) == objective_at(settings, settings.epochs) == expected
+
+
+@pytest.mark.parametrize(
+    ("switch", "epochs", "of_base"),
+    [(0.5, 300, 150), (0.5, 5, 2), (0.29, 100, 29), (0.3, 10, 3), (0.999, 10, 9), (0.0, 4, 0), (1.0, 4, 4)],
+)
+def test_the_objective_takes_over_after_its_share_of_the_epochs(tiny, switch, epochs, of_base):
+    """CrosSCLR's own: from epoch 151 of 300 on."""
+    settings = tiny(objective="crossclr", stages="two", stage_switch=switch, epochs=epochs)
+    kinds = [type(objective_at(settings, epoch)) for epoch in range(1, epochs + 1)]
+    assert kinds == [Base] * of_base + [CrosSCLR] * (epochs - of_base)
+
+
+def test_base_is_weight_zero_and_one_neighbour(tiny, tiny_store, worker, tmp_path):
+    """Whose KL is 0: these two to the bit, Base within the rounding of products of fewer rows."""
+    changes = {"base": {"objective": "base"}, "weight": {"distill_weight": 0}, "neighbour": {"topk": 1}}
+    states = {}
+    for name, change in changes.items():
+        settings = tiny(optimizer="sgd", learning_rate=0.05, **change)
+        states[name] = worker.train(settings, tiny_store, tmp_path / name).state_dict()
+    for key, value in states["weight"].items():
+        assert torch.equal(states["neighbour"][key], value), key
+        torch.testing.assert_close(states["base"][key], value, rtol=1e-4, atol=5e-5, msg=lambda m, k=key: f"{k}: {m}")
+
+
+@pytest.mark.parametrize(
+    ("objective", "stages"), [("base", "one"), *product(("mcl", "crossclr", "cmd"), ("one", "two"))]
+)
+def test_what_is_recorded_of_each_stage(tiny, tiny_store, worker, tmp_path, objective, stages):
+    """The cross-modal term under the objective's name, in the epochs that have one; every modality's always."""
+    settings = tiny(objective=objective, stages=stages, epochs=2)
+    records = []
+    worker.train(settings, tiny_store, tmp_path, records.append)
+    own = {f"{kind}/{name}" for kind in ("loss", "accuracy") for name in settings.modalities}
+    for record in records:
+        of_base = objective == "base" or (stages == "two" and record["epoch"] == 1)
+        losses = {key for key in record if key.startswith(("loss/", "accuracy/"))}
+        assert losses == own | {"loss/total"} | (set() if of_base else {f"loss/{objective}"})
+        parts = sum(record[f"loss/{name}"] for name in settings.modalities)
+        if not of_base:
+            parts = record[f"loss/{objective}"] + (0 if objective == "crossclr" else parts)
+        assert record["loss/total"] == pytest.approx(parts, rel=1e-5)
+
+
+@pytest.mark.parametrize("objective", ["mcl", "crossclr", "cmd"])
+def test_every_key_encoder_moves_in_every_stage(tiny, tiny_store, worker, tmp_path, objective):
+    """Every parameter of every branch's twin, epoch by epoch, the rate of the schedule as if there were one stage."""
+    settings = tiny(objective=objective, stages="two", epochs=4)
+    kept, records = [], []
+
+    def report(record):
+        records.append(record)
+        state = load_checkpoint(tmp_path / CHECKPOINT)["pretrainer"]
+        kept.append({name: value for name, value in state.items() if name.startswith("momentum.") and "weight" in name})
+
+    worker.train(settings, tiny_store, tmp_path, report)
+    kept.insert(0, {name: build_pretrainer(settings, tiny_store.width).state_dict()[name] for name in kept[0]})
+    for before, after in pairwise(kept):
+        for name, value in after.items():
+            for branch in range(3):
+                assert not torch.equal(value[branch], before[name][branch]), f"{name}, branch {branch}"
+    rates = [learning_rate(settings, epoch, 3, 4) for epoch in range(1, 5)]
+    assert [record["learning_rate"] for record in records] == pytest.approx(rates)
 
 
 # Divergence and refusals

@@ -17,6 +17,9 @@ SETTINGS = {
     "adamw, cosine": {"optimizer": "adamw", "learning_rate": 0.003},
     "sgd, step": {"optimizer": "sgd", "learning_rate": 0.05, "schedule": "step", "step_epoch": 2},
     "bfloat16": {"optimizer": "sgd", "learning_rate": 0.05, "precision": "bfloat16"},
+    "mcl": {"objective": "mcl"},
+    "crossclr, two stages": {"objective": "crossclr", "stages": "two"},  # the first two epochs are base's
+    "cmd, two stages": {"stages": "two", "distillation": "consensus"},
 }
 FIRST = "adamw, cosine"
 
@@ -78,7 +81,7 @@ def test_a_checkpoint_holds_all_of_the_state(unbroken, settings):
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-@pytest.mark.parametrize("epoch", [1, 3])
+@pytest.mark.parametrize("epoch", [1, 2, 3])
 def test_stopped_after_an_epoch(unbroken, settings, tiny_store, worker, tmp_path, name, epoch):
     with pytest.raises(Stopped):
         worker.train(settings[name], tiny_store, tmp_path, stop_after(epoch))
@@ -121,6 +124,35 @@ def test_stopped_between_checkpoints(unbroken, settings, tiny_store, worker, tmp
     pretrainer = worker.train(every_second, tiny_store, tmp_path, second.append)
     assert not differences(pretrainer.state_dict(), unbroken[FIRST][2])
     assert without_times(second[:3]) == without_times(first)
+
+
+@pytest.mark.parametrize("name", ["crossclr, two stages", "cmd, two stages"])
+def test_a_second_stage_goes_on_from_all_that_the_first_left(unbroken, settings, tiny_store, worker, tmp_path, name):
+    """Weights, key encoders, optimiser and banks: a run of base, stopped at the switch, goes on as the objective."""
+    base = settings[name].model_copy(update={"objective": "base", "stages": "one"})
+    with pytest.raises(Stopped):
+        worker.train(base, tiny_store, tmp_path, stop_after(2))
+    state = load_checkpoint(tmp_path / CHECKPOINT)
+    state.pop("format")
+    save_checkpoint(tmp_path / CHECKPOINT, {**state, "settings": settings[name].model_dump(mode="json")})
+    worker.train(settings[name], tiny_store, tmp_path)
+    assert not differences(load_checkpoint(tmp_path / CHECKPOINT), unbroken[name][1])
+
+
+def test_a_checkpoint_of_an_earlier_release(unbroken, settings, tiny_store, worker, tmp_path):
+    """It lacks the settings that came later, which had their default's effect; another value than that is named."""
+    later = {"objective", "stages", "stage_switch", "mcl_form", "crossclr_topk", "crossclr_context", "distillation"}
+    with pytest.raises(Stopped):
+        worker.train(settings[FIRST], tiny_store, tmp_path, stop_after(2))
+    state = load_checkpoint(tmp_path / CHECKPOINT)
+    state.pop("format")
+    earlier = {key: value for key, value in state["settings"].items() if key not in later}
+    save_checkpoint(tmp_path / CHECKPOINT, {**state, "settings": earlier})
+    other = settings[FIRST].model_copy(update={"objective": "crossclr", "stages": "two"})
+    with pytest.raises(UsageError, match="was made with another objective, stages; "):
+        worker.train(other, tiny_store, tmp_path)
+    worker.train(settings[FIRST], tiny_store, tmp_path)
+    assert not differences(load_checkpoint(tmp_path / CHECKPOINT), unbroken[FIRST][1])
 
 
 def test_history_is_reported_again_in_order(settings, tiny_store, worker, tmp_path):

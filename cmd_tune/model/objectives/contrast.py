@@ -1,0 +1,28 @@
+"""Contrast: InfoNCE of a modality with itself (Base), and of every modality with every other (MCL).
+
+M modality, A modality that asks, B sample, K bank row.
+"""
+
+from torch import Tensor
+
+
+def info_nce(positive_MB: Tensor, bank_MBK: Tensor, contrast_temperature: float) -> Tensor:
+    """−log softmax of the positive among [q·k, q·Qᵀ] / τ_c, in nats, averaged over the batch: (M,).
+
+    Further dimensions may stand before B in both. He et al., CVPR 2020.
+    """
+    positive_MB = positive_MB / contrast_temperature
+    bank_MB = (bank_MBK / contrast_temperature).logsumexp(-1)
+    return (bank_MB.logaddexp(positive_MB) - positive_MB).mean(-1)
+
+
+def mutual_contrast(positive_MAB: Tensor, bank_MABK: Tensor, contrast_temperature: float) -> tuple[Tensor, Tensor]:
+    """Sum over ordered pairs a ≠ b of InfoNCE with query q_a, positive k_b and negatives Q_b; and a = b's own, (M,).
+
+    positive_MAB: at [b, a], similarities of a's queries to b's keys. bank_MABK: of a's queries to b's bank. The first
+    is MCL's term, the second Base's, both in nats. REFERENCE.md, section 5 (the paper names the method and prints no
+    form).
+    """
+    loss_MA = info_nce(positive_MAB, bank_MABK, contrast_temperature)
+    own_M = loss_MA.diagonal()
+    return loss_MA.sum() - own_M.sum(), own_M

@@ -1,0 +1,41 @@
+"""CrosSCLR's cross-view objective: what another modality finds near is a positive, too. Li et al., CVPR 2021.
+
+M modality, B sample, K bank row, N neighbour.
+"""
+
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+
+def cross_view_contrast(
+    positive_MB: Tensor, bank_MBK: Tensor, topk: int, *, context: bool, contrast_temperature: float
+) -> Tensor:
+    """Loss of each modality, in nats, averaged over the batch and over the other modalities: (M,).
+
+    For u ← v, the logits are [q_u·k_u, q_u·Q_uᵀ, (q_u·Q_uᵀ)∘(q_v·Q_vᵀ)] / τ_c, the third part with `context` alone.
+    Positive are the first, and the topk rows nearest to q_v in its own bank, in the second part and in the third.
+    The loss is −mean over the positives of log softmax. Gradients flow through both factors of the context, as in the
+    authors' code; which rows are nearest has none.
+
+    positive_MB: similarities of queries to their own keys. bank_MBK: of queries to their own bank; row j of every bank
+    is the same sample.
+    """
+    modalities = len(bank_MBK)
+    nearest_MBN = bank_MBK.detach().topk(topk, dim=2, sorted=False).indices
+    positive_MB, logit_MBK = positive_MB / contrast_temperature, bank_MBK / contrast_temperature
+    within_MB = logit_MBK.logsumexp(2).logaddexp(positive_MB)
+    losses: list[list[Tensor]] = [[] for _ in range(modalities)]
+    for one, other in combinations(range(modalities), 2):
+        if context:
+            context_BK = bank_MBK[one] * logit_MBK[other]
+            context_B = context_BK.logsumexp(1)
+        for u, v in ((one, other), (other, one)):
+            positives = [positive_MB[u, :, None], logit_MBK[u].gather(1, nearest_MBN[v])]
+            all_B = within_MB[u]
+            if context:
+                positives.append(context_BK.gather(1, nearest_MBN[v]))
+                all_B = all_B.logaddexp(context_B)
+            losses[u].append((all_B - torch.cat(positives, dim=1).mean(1)).mean())
+    return torch.stack([torch.stack(of_one).mean() for of_one in losses])
