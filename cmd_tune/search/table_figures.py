@@ -1,36 +1,32 @@
 """Figures of a table: a heat map where two numbers tell its cells apart, else bars, beside what was reported."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from cmd_tune.evaluate.scores import Scores
-from cmd_tune.figures import new_figure, save_figure
+from cmd_tune.figures import new_figure
 from cmd_tune.search.display import shown
 from cmd_tune.search.measured import Measured
-from cmd_tune.search.table import Cell, Table
+from cmd_tune.search.table import Cell
 
-FIGURE = "table.png"
 _COLOURS = "YlGnBu"
 _MEASURED, _REPORTED = "#2b6ca3", "#c9d3dc"
 _BASELINES = {"untrained": ":", "raw 1-NN": "--"}
 
 
-def save_table_figure(
-    folder: Path, table: Table, measured: Sequence[Measured], baselines: dict[str, Scores], title: str
-) -> Path:
-    """Draw all metrics of a table, one panel each, into the search's folder; returns the file's path.
-
-    baselines: scores that stand beside every cell, by their names.
-    """
+def table_figure(
+    cells: Sequence[Cell], measured: Sequence[Measured], baselines: dict[str, Scores], title: str
+) -> Figure:
+    """All metrics of a table, one panel each. baselines: scores that stand beside every cell, by their names."""
     metrics = list(dict.fromkeys(m.metric for m in measured))
-    axes = _two_numbers(table.cells)
-    width, height = _panel_size(table.cells, axes)
+    axes = _two_numbers(cells)
+    width, height = _panel_size(cells, axes)
     figure = new_figure(width * len(metrics), height)
     figure.suptitle(title, fontsize=11)
     for panel, metric in zip(_panels(figure, len(metrics)), metrics, strict=True):
@@ -40,7 +36,7 @@ def save_table_figure(
             _heat_map(figure, panel, ours, *axes, beside)
         else:
             _bars(panel, ours, beside)
-    return save_figure(figure, folder / FIGURE)
+    return figure
 
 
 def _panels(figure: Figure, count: int) -> list[Axes]:
@@ -107,12 +103,10 @@ def _bars(panel: Axes, measured: Sequence[Measured], beside: dict[str, float]) -
         if m.mean is not None:
             low, high = m.interval or (m.mean, m.mean)
             error = [[m.mean - low], [high - m.mean]]
-            label = "measured, 95 % interval" if place == 0 else None
-            panel.bar(place - width / 2, m.mean, width, yerr=error, capsize=4, color=_MEASURED, label=label)
+            panel.bar(place - width / 2, m.mean, width, yerr=error, capsize=4, color=_MEASURED)
             panel.text(place - width / 2, 2, f"{m.mean:.1f}", ha="center", va="bottom", color="white", weight="bold")
         if m.reported is not None:
-            label = "reported" if place == 0 else None
-            panel.bar(place + width / 2, m.reported, width, color=_REPORTED, label=label)
+            panel.bar(place + width / 2, m.reported, width, color=_REPORTED)
             panel.text(place + width / 2, 2, f"{m.reported:.1f}", ha="center", va="bottom", color="black")
     for name, value in beside.items():
         panel.axhline(value, color="#b5443c", linestyle=_BASELINES.get(name, ":"), linewidth=1.2)
@@ -127,7 +121,8 @@ def _bars(panel: Axes, measured: Sequence[Measured], beside: dict[str, float]) -
     panel.set_ylabel("percent right")
     panel.spines[["top", "right"]].set_visible(False)
     panel.set_title(_metric(measured), fontsize=10)
-    panel.legend(loc="upper left", fontsize=8, ncols=2, frameon=False)
+    kinds = [Patch(color=_MEASURED, label="measured, 95 % interval"), Patch(color=_REPORTED, label="reported")]
+    panel.legend(handles=kinds, loc="upper left", fontsize=8, ncols=2, frameon=False)
 
 
 def _tick(name: str, value: Any) -> str:
@@ -137,7 +132,7 @@ def _tick(name: str, value: Any) -> str:
 def _metric(measured: Sequence[Measured]) -> str:
     seeds = sorted({len(m.scores) for m in measured})
     count = "–".join(str(n) for n in dict.fromkeys((seeds[0], seeds[-1])))
-    return f"{measured[0].metric}, {count} {'seed' if seeds[-1] == 1 else 'seeds'} a cell"
+    return f"{measured[0].metric}, {count} {'seed' if seeds == [1] else 'seeds'} a cell"
 
 
 def _lines(beside: dict[str, float]) -> list[str]:

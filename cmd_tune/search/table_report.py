@@ -11,16 +11,17 @@ from rich.table import Table as Screen
 from rich.text import Text
 
 from cmd_tune.evaluate.scores import Scores
+from cmd_tune.figures import save_figure
 from cmd_tune.files import write_text
 from cmd_tune.search.display import shown
 from cmd_tune.search.measured import Measured, cells_columns, judged, measure
 from cmd_tune.search.report import Report, baseline_metrics, csv_text, percent, write_trials
 from cmd_tune.search.study import Book, State
 from cmd_tune.search.table import Cell, Claim, Table
-from cmd_tune.search.table_figures import save_table_figure
+from cmd_tune.search.table_figures import table_figure
 from cmd_tune.search.verdicts import ALPHA, FEWEST, Comparison, Judgement, Relation, Verdict
 
-CELLS, REPORT = "cells.csv", "report.md"
+CELLS, FIGURE, REPORT = "cells.csv", "table.png", "report.md"
 _STYLES = {Verdict.HOLDS: "green", Verdict.DOES_NOT: "red", Verdict.CANNOT_TELL: "yellow"}
 
 _METHOD = f"""\
@@ -50,7 +51,10 @@ def table_report(
     baselines = {"untrained": untrained, "raw 1-NN": floor}
     head = f"{table.title or book.space.path.stem}\nmeasured on {where}"
     files = write_trials(book, raw, untrained)
-    files += [book.folder / CELLS, save_table_figure(book.folder, table, measured, baselines, head)]
+    files += [
+        book.folder / CELLS,
+        save_figure(table_figure(table.cells, measured, baselines, head), book.folder / FIGURE),
+    ]
     write_text(book.folder / CELLS, csv_text(cells_columns(table, measured)))
     paragraphs = [
         f"# {table.title or book.folder.name}",

@@ -118,7 +118,7 @@ def test_table_1_is_the_papers() -> None:
     assert all(abs(reported[a] - reported[b]) < flat.margin for a, b in flat.pairs)
 
 
-@pytest.mark.parametrize("name", ["table1"])
+@pytest.mark.parametrize("name", ["table1", "table2", "table3"])
 @pytest.mark.parametrize("preset", ["quick", "paper"])
 def test_tables_run_under_every_preset(name: str, preset: str) -> None:
     space = load_space(find_space(name))
