@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -282,7 +283,6 @@ BAD = {
     "--space temps.yaml --set student_temperature=1": "--set student_temperature: is a parameter of",
     "--space temps.yaml --name a/b": "--name a/b: use letters, digits",
     "--resume it --set epochs=3": "--set: a resumed run keeps its own; leave it out, or start a new one",
-    "--resume nothing --space temps.yaml": "--resume nothing: runs has no such run; there are none",
     "--resume nothing": "--resume nothing: runs has no such run; there are none",
     "": "--space: name a space file, for instance --space temps.yaml",
 }
@@ -322,20 +322,13 @@ def test_a_table_is_killed_and_gets_more_seeds_and_runs_nothing_twice(tiny_store
     process.communicate()
 
     resume = ["-m", "cmd_tune", "search", "--resume", "it"]
-    for change, said in (
-        ({"settings": {"epochs": 3}}, "space.yaml: settings differ from those of it; start a new search"),
-        ({"cells": [{"teacher_temperature": 0.1}], "claims": []}, "space.yaml: cells: settings differ from those of"),
-    ):
-        (tmp_path / "space.yaml").write_text(yaml.safe_dump({**TABLE, **change}))
-        assert said in finish(start(*resume, "--space", "space.yaml", cwd=tmp_path), 2)
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(TABLE))
     output = finish(start(*resume, "--space", "space.yaml", cwd=tmp_path))
-    begun = re.findall(r"^(trial-\d+ \w+(?: after epoch [23])?): (.*)$", output, re.MULTILINE)
-    assert [(" ".join(how.split()[:2]), values) for how, values in begun if "epoch 4/4" not in values][:4] == [
-        ("trial-001 resumes", "student_temperature 0.5, seed 0"),
-        ("trial-002 starts", "student_temperature 0.1, seed 1"),
-        ("trial-003 starts", "student_temperature 0.5, seed 1"),
-        ("trial-004 starts", "student_temperature 0.1, seed 2"),
+    resumed, *started = re.findall(r"^trial-\d+ (?:starts|resumes).*$", output, re.MULTILINE)
+    assert re.fullmatch("trial-001 resumes after epoch [23]: student_temperature 0.5, seed 0", resumed)
+    assert started == [
+        f"trial-{index:03d} starts: student_temperature {temperature}, seed {seed}"
+        for index, (seed, temperature) in enumerate(product((1, 2), (0.1, 0.5)), 2)
     ]
     rows = trials(tmp_path)
     assert [(row["student_temperature"], row["seed"], row["epoch"]) for row in rows] == [

@@ -148,7 +148,7 @@ def _changed_table(folder: Path, kept: Space, name: str, settings: Settings) -> 
         ("cells: settings", sorted(space.parameters), sorted(kept.parameters)),
     ):
         if ours != theirs:
-            raise UsageError(f"{space.path}: {key} differ from those of {folder.name}; start a new search")
+            raise UsageError(f"{space.path}: {key}: not as in {folder.name}; start a new search")
     space.check(settings.model_dump())
     _check_metrics(space, settings)
     write_text(folder / SPACE, space.path.read_text())
