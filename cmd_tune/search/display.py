@@ -70,6 +70,10 @@ class Display:
     def ended(self, entry: Entry) -> None:
         self._line(f"{entry.name} {entry.state}{f': {entry.reason}' if entry.reason else ''}")
 
+    def tested(self, entry: Entry) -> None:
+        """One line a trial of the last part of a search, when the live table is closed."""
+        self.console.print(f"{entry.name} scored on the test set", highlight=False)
+
     def summary(self) -> str:
         """Best so far (a table has none), elapsed, remaining."""
         parts = []

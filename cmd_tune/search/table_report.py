@@ -17,7 +17,7 @@ from cmd_tune.search.display import shown
 from cmd_tune.search.measured import Measured, cells_columns, judged, measure
 from cmd_tune.search.report import Report, baseline_metrics, csv_text, percent, write_trials
 from cmd_tune.search.study import Book, State
-from cmd_tune.search.table import Cell, Claim, Table
+from cmd_tune.search.table import Claim, Table
 from cmd_tune.search.table_figures import table_figure
 from cmd_tune.search.verdicts import ALPHA, FEWEST, Comparison, Judgement, Relation, Verdict
 
@@ -83,26 +83,33 @@ def _setup(book: Book, table: Table, where: str, queries: Mapping[str, int]) -> 
     return "\n\n".join(lines)
 
 
-def _rows(table: Table, measured: Sequence[Measured]) -> list[tuple[Cell, list[Measured]]]:
-    return [(cell, [m for m in measured if m.cell is cell]) for cell in table.cells]
-
-
 def _metrics(measured: Sequence[Measured]) -> list[str]:
     return list(dict.fromkeys(m.metric for m in measured))
 
 
+def _cell_rows(table: Table, measured: Sequence[Measured]) -> list[list[str]]:
+    """A cell's settings; then of each metric what was measured, what was reported, and the difference."""
+    rows = []
+    for cell in table.cells:
+        ours = [m for m in measured if m.cell is cell]
+        numbers = [text for m in ours for text in (_with_interval(m), percent(m.reported), _signed(m.difference))]
+        rows.append([*(shown(cell.values[name]) for name in table.cells[0].values), *numbers])
+    return rows
+
+
+def _baseline_rows(table: Table, metrics: Sequence[str], baselines: Mapping[str, Scores]) -> list[list[str]]:
+    blanks = [""] * (len(table.cells[0].values) - 1)
+    return [
+        [title, *blanks, *(text for metric in metrics for text in (percent(scores.get(metric)), "", ""))]
+        for title, scores in baselines.items()
+    ]
+
+
 def _markdown(table: Table, measured: Sequence[Measured], baselines: Mapping[str, Scores]) -> str:
-    names, metrics = list(table.cells[0].values), _metrics(measured)
-    lines = [_line([*names, *(f"{metric}{part}" for metric in metrics for part in ("", ", reported", ", difference"))])]
-    lines.append("|" + "---|" * (len(names) + 3 * len(metrics)))
-    for cell, row in _rows(table, measured):
-        numbers = (text for m in row for text in (_with_interval(m), percent(m.reported), _signed(m.difference)))
-        lines.append(_line([*(shown(cell.values[name]) for name in names), *numbers]))
-    for title, scores in baselines.items():
-        blanks = [""] * (len(names) - 1)
-        numbers = (text for metric in metrics for text in (percent(scores.get(metric)), "", ""))
-        lines.append(_line([title, *blanks, *numbers]))
-    return "\n".join(lines)
+    metrics = _metrics(measured)
+    head = [*table.cells[0].values, *(m + part for m in metrics for part in ("", ", reported", ", difference"))]
+    rows = _cell_rows(table, measured) + _baseline_rows(table, metrics, baselines)
+    return "\n".join([_line(head), "|" + "---|" * len(head), *map(_line, rows)])
 
 
 def _claims(table: Table, measured: list[Measured], judgements: Sequence[Judgement]) -> list[str]:
@@ -129,19 +136,16 @@ def _on_screen(
     table: Table, measured: Sequence[Measured], judgements: Sequence[Judgement], baselines: Mapping[str, Scores]
 ) -> RenderableType:
     screen = Screen(box=None, header_style="bold", pad_edge=False)
-    names, metrics = list(table.cells[0].values), _metrics(measured)
-    for name in names:
+    metrics = _metrics(measured)
+    for name in table.cells[0].values:
         screen.add_column(name.replace("_", "\n"), justify="right", no_wrap=True)
     for metric in metrics:
         for part in (metric.replace("/", "\n"), "reported", "difference"):
             screen.add_column(part, justify="right", no_wrap=True)
-    for cell, row in _rows(table, measured):
-        numbers = (text for m in row for text in (_with_interval(m), percent(m.reported), _signed(m.difference)))
-        screen.add_row(*(shown(cell.values[name]) for name in names), *numbers)
-    for title, scores in baselines.items():
-        blanks = [""] * (len(names) - 1)
-        numbers = (text for metric in metrics for text in (percent(scores.get(metric)), "", ""))
-        screen.add_row(title, *blanks, *numbers, style="dim")
+    for row in _cell_rows(table, measured):
+        screen.add_row(*row)
+    for row in _baseline_rows(table, metrics, baselines):
+        screen.add_row(*row, style="dim")
     seeds = sorted({len(m.scores) for m in measured})
     how = f"t over {seeds[-1]} seeds" if seeds[-1] > 1 else "Wilson over clips, one seed"
     lines: list[RenderableType] = [screen, Text(f"Percent right, mean (95 % interval: {how}).", style="dim")]

@@ -93,6 +93,14 @@ def test_decreasing_compares_neighbours_within_what_agrees_otherwise(load: Load)
     assert table.metrics() == ("test/linear/joint",)
 
 
+def test_a_claim_finds_its_cell_by_lists_too(load: Load) -> None:
+    cells = "[{modalities: [joint, bone]}, {modalities: [joint, motion]}]"
+    text = "metrics: [test/linear/joint], best: {modalities: [joint, motion]}"
+    table = load(cells=cells, **claim(text)).table
+    assert table is not None
+    assert table.claims[0].pairs == ((1, 0),)
+
+
 REPORTED_1 = {
     (0.05, 0.05): 77.8, (0.07, 0.07): 78.0, (0.10, 0.10): 77.5,
     (0.01, 0.1): 79.7, (0.01, 0.5): 78.2, (0.01, 1.0): 76.8,
@@ -116,6 +124,25 @@ def test_table_1_is_the_papers() -> None:
     assert all(reported[a] > reported[b] for claim in (best, worse) for a, b in claim.pairs)
     assert len(flat.pairs) == 3
     assert all(abs(reported[a] - reported[b]) < flat.margin for a, b in flat.pairs)
+
+
+def test_tables_2_and_3_are_the_papers() -> None:
+    tables = [load_space(find_space(name)).table for name in ("table2", "table3")]
+    two, three = (
+        {tuple(c.values.values()): tuple(c.reported.values()) for c in table.cells} for table in tables if table
+    )
+    assert two == {
+        ("crossclr", "one"): (57.6,), ("crossclr", "two"): (77.3,), ("cmd", "one"): (79.4,), ("cmd", "two"): (79.2,),
+    }  # fmt: skip
+    assert three == {("base",): (76.1, 63.4), ("mcl",): (77.3, 64.3), ("cmd",): (79.4, 70.6)}
+    for table in tables:
+        assert table is not None
+        for claim in table.claims:
+            for metric in claim.metrics:
+                for a, b in claim.pairs:
+                    assert table.cells[a].reported[metric] > table.cells[b].reported[metric] - claim.margin
+    assert tables[1] is not None
+    assert tables[1].metrics() == ("test/linear/joint", "test/knn/joint")
 
 
 @pytest.mark.parametrize("name", ["table1", "table2", "table3"])
