@@ -3,7 +3,7 @@
 No cell is picked out by its test score: the table stands in the order of its file.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isnan
 
 from rich.console import Group, RenderableType
@@ -87,12 +87,12 @@ def _metrics(measured: Sequence[Measured]) -> list[str]:
     return list(dict.fromkeys(m.metric for m in measured))
 
 
-def _cell_rows(table: Table, measured: Sequence[Measured]) -> list[list[str]]:
+def _cell_rows(table: Table, measured: Sequence[Measured], written: Callable[[Measured], str]) -> list[list[str]]:
     """A cell's settings; then of each metric what was measured, what was reported, and the difference."""
     rows = []
     for cell in table.cells:
         ours = [m for m in measured if m.cell is cell]
-        numbers = [text for m in ours for text in (_with_interval(m), percent(m.reported), _signed(m.difference))]
+        numbers = [text for m in ours for text in (written(m), percent(m.reported), _signed(m.difference))]
         rows.append([*(shown(cell.values[name]) for name in table.cells[0].values), *numbers])
     return rows
 
@@ -108,7 +108,7 @@ def _baseline_rows(table: Table, metrics: Sequence[str], baselines: Mapping[str,
 def _markdown(table: Table, measured: Sequence[Measured], baselines: Mapping[str, Scores]) -> str:
     metrics = _metrics(measured)
     head = [*table.cells[0].values, *(m + part for m in metrics for part in ("", ", reported", ", difference"))]
-    rows = _cell_rows(table, measured) + _baseline_rows(table, metrics, baselines)
+    rows = _cell_rows(table, measured, _with_bounds) + _baseline_rows(table, metrics, baselines)
     return "\n".join([_line(head), "|" + "---|" * len(head), *map(_line, rows)])
 
 
@@ -140,15 +140,15 @@ def _on_screen(
     for name in table.cells[0].values:
         screen.add_column(name.replace("_", "\n"), justify="right", no_wrap=True)
     for metric in metrics:
-        for part in (metric.replace("/", "\n"), "reported", "difference"):
+        for part in (metric.replace("/", "\n"), "reported", "diff."):
             screen.add_column(part, justify="right", no_wrap=True)
-    for row in _cell_rows(table, measured):
+    for row in _cell_rows(table, measured, _with_half_width):
         screen.add_row(*row)
     for row in _baseline_rows(table, metrics, baselines):
         screen.add_row(*row, style="dim")
     seeds = sorted({len(m.scores) for m in measured})
     how = f"t over {seeds[-1]} seeds" if seeds[-1] > 1 else "Wilson over clips, one seed"
-    lines: list[RenderableType] = [screen, Text(f"Percent right, mean (95 % interval: {how}).", style="dim")]
+    lines: list[RenderableType] = [screen, Text(f"Percent right, mean ± half its 95 % interval ({how}).", style="dim")]
     for claim, judgement in zip(table.claims, judgements, strict=True):
         verdict = Text(f"{judgement.verdict:<12}", style=_STYLES[judgement.verdict])
         lines.append(verdict.append(f"{claim.says} ({judgement.why}{_margin(claim)})", style="default"))
@@ -165,9 +165,12 @@ def _label(values: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {shown(value)}" for name, value in values.items())
 
 
-def _with_interval(m: Measured) -> str:
-    bounds = f" ({m.interval[0]:.1f}–{m.interval[1]:.1f})" if m.interval else ""
-    return percent(m.mean) + bounds
+def _with_bounds(m: Measured) -> str:
+    return percent(m.mean) + (f" ({m.interval[0]:.1f}–{m.interval[1]:.1f})" if m.interval else "")
+
+
+def _with_half_width(m: Measured) -> str:
+    return percent(m.mean) + (f" ± {(m.interval[1] - m.interval[0]) / 2:.1f}" if m.interval else "")
 
 
 def _difference(c: Comparison) -> str:

@@ -98,8 +98,8 @@ def judge(pairs: Sequence[tuple[Scores, Scores]], relation: Relation, margin: fl
     speak_for = sum(c.p_for <= ALPHA for c in comparisons)
     against = sum(c.p_against <= ALPHA for c in comparisons)
     verdict = Verdict.DOES_NOT if against else Verdict.HOLDS if speak_for == len(pairs) else Verdict.CANNOT_TELL
-    of = f"of {len(pairs)} comparisons, {speak_for} speak for it and {against} against"
-    return Judgement(verdict, of, comparisons)
+    number = "1 comparison" if len(pairs) == 1 else f"{len(pairs)} comparisons"
+    return Judgement(verdict, f"of {number}, {speak_for} for it and {against} against it", comparisons)
 
 
 def _comparison(difference_S: Sequence[float], p_for: float, p_against: float) -> Comparison:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def report_of(book: Book) -> tuple[Report, str, str]:
     assert table is not None
     report = table_report(book, table, RAW, UNTRAINED, where="synthetic, xview", queries=QUERIES)
     printed = io.StringIO()
-    Console(file=printed, width=200).print(report.closing)
+    Console(file=printed, width=80).print(report.closing)
     return report, (book.folder / "report.md").read_text(), printed.getvalue()
 
 
@@ -99,7 +100,7 @@ def test_a_single_seed_has_wilsons_interval_of_the_test_set(table_space, played)
     assert four.interval == wilson_interval(61.0, 200)
     assert four.method == "Wilson over clips"
     _, text, printed = report_of(book)
-    assert "Percent right, mean (95 % interval: Wilson over clips, one seed)." in printed
+    assert "Percent right, mean ± half its 95 % interval (Wilson over clips, one seed)." in printed
     assert text.count(": cannot tell\n") == 3
     assert "1 seed in common; 3 are needed" in text
 
@@ -118,11 +119,14 @@ def test_verdicts_baselines_and_figures_stand_in_the_report(table_space, played)
     assert "margin 9 points" in text
     assert "| test/knn/joint | topk 8 | topk 4 | 4 | +4.88 (+4.48 to +5.27) | < 0.001 | 1.000 |" in text
     assert "8 of 8 trials finished. Test set: 200 clips; one is 0.50 points." in text
-    assert [line.split(" (")[0] for line in printed.splitlines()[-3:]] == [
+    verdicts = re.findall(r"^((?:holds|does not|cannot tell) .*?)(?: \(|$)", printed, re.MULTILINE)
+    assert verdicts == [
         "holds       eight is better",
         "does not    four is better",
         "holds       no matter",
     ]
+    # By Student's table t(3, 97.5 %) = 3.182; of 61, 62, 63, 62 s = 0.8165: 3.182 · 0.8165 / 2 = 1.3.
+    assert re.search(r"^ +4 +62\.0 ± 1\.3 +70\.0 +-8\.0 +60\.0 ± 0\.0 +80\.0 +-20\.0 *$", printed, re.MULTILINE)
     names = [path.name for path in report.files]
     assert names == ["trials.csv", "baselines.yaml", "cells.csv", "table.png", "report.md"]
     assert all(path.exists() for path in report.files)

@@ -126,7 +126,7 @@ def test_one_pair_against_it_is_enough():
     judgement = judge([up, down, up], ABOVE)
     assert (judgement.verdict, judgement.why) == (
         Verdict.DOES_NOT,
-        "of 3 comparisons, 2 speak for it and 1 against",
+        "of 3 comparisons, 2 for it and 1 against it",
     )
     assert judge([up, pair([-1, 0, 1.1]), up], ABOVE).verdict is Verdict.CANNOT_TELL
 
