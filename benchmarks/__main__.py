@@ -14,6 +14,7 @@ from rich.console import Console
 
 from benchmarks.evaluation import evaluation_rows
 from benchmarks.ingest import ingest_rows
+from benchmarks.objective import objective_memory_rows, objective_rows
 from benchmarks.processes import memory_rows, start_rows
 from benchmarks.rows import Row, print_rows, write_json
 from benchmarks.step import product_rate, step_rows
@@ -21,7 +22,7 @@ from benchmarks.timing import Timing
 from benchmarks.views import view_rows, write_random_store
 from cmd_tune.allocator import keep_freed_memory
 
-SECTIONS = ("step", "views", "evaluation", "ingest", "start", "memory")
+SECTIONS = ("step", "objective", "views", "evaluation", "ingest", "start", "memory")
 PRECISIONS = ["float32", "bfloat16"]
 CLIPS = 600
 LONG = 1024  # hidden size from which a step is run once, without a warm-up, on a CPU
@@ -59,6 +60,9 @@ def main(
             for size in hidden or [64, 128, 256, 1024]:
                 times = 1 if size >= LONG and device == "cpu" else repeats
                 show(f"A training step, H = {size}", step_rows(size, PRECISIONS, on, times))
+        if "objective" in chosen:
+            rows = objective_rows(on, repeats)
+            show("The objective, by modalities", rows if device != "cpu" else rows + objective_memory_rows())
         if "views" in chosen:
             show("Augmented views", view_rows(store, on, repeats))
         if "evaluation" in chosen:

@@ -52,7 +52,8 @@ print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) /
 """
 
 
-def _child(code: str, *arguments: str) -> Any:
+def child(code: str, *arguments: str) -> Any:
+    """What a process that runs this code prints last, as JSON."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)  # noqa: S603
@@ -63,18 +64,18 @@ def start_rows(folder: Path, repeats: int) -> list[Row]:
     """What a trial of the quick preset takes beside its training: in a new process, and in one that is reused."""
     actions = folder / "actions.arrow"
     store_clips(synthesize(), actions, dataset="synthetic", layout=LAYOUTS["ntu-25"], source="synthetic")
-    runs = [_child(_TRIAL, str(actions), str(folder / f"start{i}")) for i in range(repeats)]
+    runs = [child(_TRIAL, str(actions), str(folder / f"start{i}")) for i in range(repeats)]
     names = {"imports": "imports", "first": "a first trial, beside its epoch", "second": "a next one in that process"}
     return [Row(label, Timing(tuple(run[name] for run in runs))) for name, label in names.items()]
 
 
 def memory_rows(hidden_size: int, precisions: list[str]) -> list[Row]:
     """Peak memory of training steps, above that of the process before."""
-    theirs = Timing((_child(_MEMORY, "theirs", str(hidden_size), "float32"),))
+    theirs = Timing((child(_MEMORY, "theirs", str(hidden_size), "float32"),))
     return [
         Row(
             f"peak memory, H = {hidden_size}, {precision}",
-            Timing((_child(_MEMORY, "ours", str(hidden_size), precision),)),
+            Timing((child(_MEMORY, "ours", str(hidden_size), precision),)),
             theirs,
             unit="MiB",
         )

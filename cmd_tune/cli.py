@@ -36,6 +36,9 @@ _EXAMPLES = """Examples:
   python -m cmd_tune pretrain --data ucla.arrow --set student_temperature=0.2
   python -m cmd_tune pretrain --data ucla.arrow --config runs/NAME/best.yaml --test
 \b
+  # score a checkpoint on the test set
+  python -m cmd_tune evaluate runs/NAME --data ucla.arrow --with knn,fast,linear,semi
+\b
   # every setting, its value in each preset, what it means
   python -m cmd_tune settings
 """
@@ -176,6 +179,98 @@ def pretrain(
         )
     )
     run_single(single, test=test, console=Console())
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[
+        Path | None, typer.Argument(help="A checkpoint, or the folder of a run or of a trial that has one.")
+    ] = None,
+    data: Data = None,
+    protocol: Protocol = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            "--with",
+            metavar="TASKS",
+            help="What to ask, separated by commas: knn, fast (linear probe, solved), linear (80 epochs through the "
+            "encoder), semi (1, 5, 10, 20 % of labels), finetune, transfer, retrieval. [default: knn,fast]",
+        ),
+    ] = None,
+    transfer_data: Annotated[Path | None, typer.Option(help="The store that 'transfer' fine-tunes on.")] = None,
+    best_of_test: Annotated[
+        bool,
+        typer.Option(
+            "--official-best-of-test", help="Also show the best test accuracy over epochs, as public code reports it."
+        ),
+    ] = False,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of crops, subsets and initial values. [default: 0]")] = None,
+    name: Name = None,
+    storage: Storage = DEFAULT_STORAGE,
+    tracking_uri: TrackingUri = None,
+    resume: Resume = None,
+) -> None:
+    """Score a checkpoint on a protocol's test set, beside the untrained encoder and the raw skeletons."""
+    from cmd_tune.search.evaluation import new_evaluation, resumed_evaluation, run_evaluation
+
+    evaluation = (
+        resumed_evaluation(
+            resume,
+            kept_options={
+                "CHECKPOINT": checkpoint,
+                "--data": data,
+                "--protocol": protocol,
+                "--with": tasks,
+                "--transfer-data": transfer_data,
+                "--official-best-of-test": best_of_test,
+                "--seed": seed,
+                "--name": name,
+                "--tracking-uri": tracking_uri,
+            },
+            storage=storage,
+        )
+        if resume
+        else new_evaluation(
+            checkpoint,
+            data=data,
+            protocol=protocol,
+            tasks=tasks,
+            transfer_data=transfer_data,
+            best_of_test=best_of_test,
+            seed=seed or 0,
+            name=name,
+            storage=storage,
+            tracking_uri=tracking_uri,
+        )
+    )
+    run_evaluation(evaluation, console=Console())
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint of the authors' code.")],
+    out: Annotated[Path, typer.Option(help="The checkpoint to write.")],
+    overrides: Overrides = None,
+) -> None:
+    """Make a checkpoint of the authors' code one that 'evaluate' reads."""
+    from cmd_tune.config import parse_overrides
+    from cmd_tune.search.display import shown
+    from cmd_tune.train.saved import import_official
+
+    saved = import_official(source, out, parse_overrides(overrides or []))
+    sizes = ("modalities", "hidden_size", "layers", "embedding_size", "queue_size", "frames")
+    print(f"{out}: epoch {saved.epoch}, " + ", ".join(f"{key} {shown(getattr(saved.settings, key))}" for key in sizes))
+
+
+@app.command()
+def export(
+    source: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint, or a folder that has one.")],
+    out: Annotated[Path, typer.Option(help="The file to write, for instance cmd.pth.tar.")],
+) -> None:
+    """Write a checkpoint as the authors' code reads it, for evaluation there."""
+    from cmd_tune.train.saved import export_official
+
+    print(f"{out}: encoders of {', '.join(export_official(source, out))}, in the authors' layout")
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """Linear probe on features extracted once: multinomial logistic regression, solved rather than stepped.
 
-M modality, G gallery (its training clip), Q query, F feature, L label.
+S stream (see similarity.py), M modality, G gallery (its training clip), Q query, F feature, L label.
 """
 
 import torch
@@ -14,6 +14,13 @@ def linear_predictions(gallery_MGF: Tensor, query_MQF: Tensor, label_G: Tensor) 
     """Labels of the queries, (M + 1, Q): by a probe on each modality, and last by their mean probabilities."""
     probability_MQL = linear_probabilities(gallery_MGF, query_MQF, label_G)
     return torch.cat((probability_MQL.argmax(2), probability_MQL.mean(0).argmax(1)[None]))
+
+
+def linear_stream_predictions(gallery_MGF: Tensor, query_MQF: Tensor, label_G: Tensor) -> Tensor:
+    """The same with a probe on the modalities' features end to end as the last stream, (S, Q)."""
+    gallery_1GF, query_1QF = (x_MNF.transpose(0, 1).flatten(1)[None] for x_MNF in (gallery_MGF, query_MQF))
+    concatenated_1QL = linear_probabilities(gallery_1GF, query_1QF, label_G)
+    return torch.cat((linear_predictions(gallery_MGF, query_MQF, label_G), concatenated_1QL.argmax(2)))
 
 
 def linear_probabilities(

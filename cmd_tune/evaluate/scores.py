@@ -44,9 +44,14 @@ def encoder_scores(
 def raw_knn_scores(store: Store, rounds: Sequence[Retrieval], *, modalities: Sequence[str], prefix: str) -> Scores:
     """1-nearest-neighbour accuracy of the normalised skeletons themselves, by each modality and fused."""
     clips_N = _clips(rounds)
-    x_NTVCP = centre_views(store, torch.from_numpy(clips_N), RAW_FRAMES, torch.device("cpu"), share=1.0)
-    x_MNF = stack_modalities(x_NTVCP, modalities, store.layout).flatten(2)
+    x_MNF = raw_features(store, clips_N, modalities)
     return _named(f"{prefix}/knn", _accuracies(knn_predictions, x_MNF, clips_N, store, rounds), modalities)
+
+
+def raw_features(store: Store, clips_N: Indices, modalities: Sequence[str]) -> Tensor:
+    """The skeletons of whole clips, resized to RAW_FRAMES and end to end, (M, N, T·V·C·P)."""
+    x_NTVCP = centre_views(store, torch.from_numpy(clips_N), RAW_FRAMES, torch.device("cpu"), share=1.0)
+    return stack_modalities(x_NTVCP, modalities, store.layout).flatten(2)
 
 
 def _clips(rounds: Sequence[Retrieval]) -> Indices:

@@ -3,12 +3,16 @@
 They keep one module a modality (`encoder_q`, `encoder_q_motion`, …) and banks as (D, K); ours are stacked, (M, K, D).
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from cmd_tune.errors import DataError
+from cmd_tune.data.modalities import MODALITIES
+from cmd_tune.errors import DataError, nearest
 
 _TWINS = {"online": "encoder_q", "momentum": "encoder_k"}
 _DIRECTIONS = ("", "_reverse")
@@ -31,29 +35,62 @@ def _stacked_names(layers: int) -> Iterator[tuple[str, list[str]]]:
         yield f"head.{ours}", [theirs]
 
 
-def from_official(state: Mapping[str, Tensor], modalities: Sequence[str]) -> dict[str, Tensor]:
-    """The authors' state_dict, with or without DDP's 'module.' prefix, as a state of `Pretrainer`.
+def describe_official(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Sizes of the authors' state_dict, under the names of settings.
 
     Raises DataError naming the first tensor that is missing.
     """
-    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    layers = len([name for name in state if name.startswith("encoder_q.encoder.gru.weight_ih_l")]) // 2
+    state = _bare(state)
+    found = [re.fullmatch(r"encoder_q(?:_(\w+))?\.fc\.2\.weight", name) for name in state]
+    modalities = ["joint" if match[1] is None else match[1] for match in found if match]
+    for modality in modalities:
+        if modality not in MODALITIES:
+            raise DataError(f"encoders of '{modality}': {nearest(modality, MODALITIES)}")
+    first = f"encoder_q{_suffix(modalities[0])}" if modalities else "encoder_q"
+    dim, queue_size = _take(state, f"queue{_suffix(modalities[0]) if modalities else ''}").shape
+    return {
+        "modalities": modalities,
+        "hidden_size": _take(state, f"{first}.encoder.gru.weight_hh_l0").shape[1],
+        "layers": _layers(state, first),
+        "embedding_size": dim,
+        "queue_size": queue_size,
+    }
 
-    def take(name: str) -> Tensor:
-        if name not in state:
-            raise DataError(f"not a CMD checkpoint: it has no tensor '{name}'")
-        return torch.as_tensor(state[name])
 
+def from_official(state: Mapping[str, Tensor], modalities: Sequence[str]) -> dict[str, Tensor]:
+    """The authors' state_dict, with or without DDP's 'module.' prefix, as a state of `Pretrainer`.
+
+    Raises DataError naming the first tensor that is missing, or is not of one size in all encoders.
+    """
+    state = _bare(state)
+    layers = _layers(state, f"encoder_q{_suffix(modalities[0])}")
+    take = partial(_take, state)
     ours = {}
     for twin, prefix in _TWINS.items():
         encoders = [f"{prefix}{_suffix(modality)}" for modality in modalities]
         for name, theirs in _stacked_names(layers):
             parts = [[take(f"{encoder}.{their}") for their in theirs] for encoder in encoders]
+            if len({part.shape for of_one in parts for part in of_one}) > 1:
+                raise DataError(f"not a CMD checkpoint: '{theirs[0]}' is not of one size in all of its encoders")
             ours[f"{twin}.{name}"] = torch.stack([torch.stack(p) if len(p) > 1 else p[0] for p in parts])
         ours[f"{twin}.input_norm.num_batches_tracked"] = take(f"{encoders[0]}.input_norm.num_batches_tracked")
     ours["banks.keys_MKD"] = torch.stack([take(f"queue{_suffix(modality)}").T for modality in modalities])
-    ours["banks.pointer"] = take("queue_ptr").reshape(())
+    ours["banks.pointer"] = take(f"queue_ptr{_suffix(modalities[0])}").reshape(())
     return ours
+
+
+def _bare(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def _layers(state: Mapping[str, Tensor], encoder: str) -> int:
+    return len([name for name in state if name.startswith(f"{encoder}.encoder.gru.weight_ih_l")]) // 2
+
+
+def _take(state: Mapping[str, Tensor], name: str) -> Tensor:
+    if name not in state:
+        raise DataError(f"not a CMD checkpoint: it has no tensor '{name}'")
+    return torch.as_tensor(state[name])
 
 
 def to_official(state: Mapping[str, Tensor], modalities: Sequence[str]) -> dict[str, Tensor]:

@@ -12,23 +12,37 @@ FORMAT = 1
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint of ours: tensors and plain containers, whole or not at all."""
+    save_tensors(path, {"format": FORMAT, **state})
+
+
+def save_tensors(path: Path, content: dict[str, Any]) -> None:
     """Write tensors and plain containers, whole or not at all."""
     with whole_file(path) as temporary:
         try:
-            torch.save({"format": FORMAT, **state}, temporary)
+            torch.save(content, temporary)
         except RuntimeError as error:  # what PyTorch's writer makes of a full disk
             raise OSError(str(error).splitlines()[0]) from error
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Read what `save_checkpoint` wrote. Raises DataError for anything else."""
+    state = load_tensors(path, device)
+    if state.get("format") != FORMAT:
+        theirs = "; the authors' are read by 'python -m cmd_tune import'" if "state_dict" in state else ""
+        raise DataError(f"{path}: not a checkpoint of this release{theirs}")
+    return state
+
+
+def load_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read tensors and plain containers under names. Raises DataError for anything else."""
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        content = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise DataError(f"{path}: no such checkpoint") from None
     except Exception as error:  # what is no pickle can raise anything
         what = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(f"{path}: not a whole checkpoint ({what})") from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise DataError(f"{path}: not a checkpoint of this release; it cannot be resumed")
-    return state
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: not a checkpoint of this release but a {type(content).__name__}")
+    return content

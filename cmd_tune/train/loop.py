@@ -182,6 +182,8 @@ def _resume(
     differing = [key for key, value in settings.model_dump(mode="json").items() if kept[key] != value]
     if differing:
         raise UsageError(f"{path}: was made with another {', '.join(differing)}; resume with the same settings")
+    if "optimizer" not in state:
+        raise UsageError(f"{path}: has no optimiser's state, since it was imported; evaluate it, or train anew")
     pretrainer.load_state_dict(state["pretrainer"])
     optimizer.load_state_dict(state["optimizer"])
     return state["history"]

@@ -35,4 +35,6 @@ def test_a_table_and_its_figures(tmp_path: Path) -> None:
 def test_an_unknown_section_is_named(tmp_path: Path) -> None:
     done = run("stepp", "--out", str(tmp_path / "figures.json"))
     assert done.returncode == 2
-    assert "'stepp' is not one of step, views, evaluation, ingest, start, memory" in " ".join(done.stderr.split())
+    assert "'stepp' is not one of step, objective, views, evaluation, ingest, start, memory" in " ".join(
+        done.stderr.split()
+    )

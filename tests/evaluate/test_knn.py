@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cmd_tune.evaluate.knn import knn_predictions
+from cmd_tune.evaluate.knn import knn_predictions, vote_predictions
 
 M, G, Q, F = 3, 41, 23, 7
 
@@ -73,3 +73,39 @@ def test_fused_is_one_vote_of_cosines_and_not_a_majority():
     gallery = torch.tensor([[at(50), at(52)], [at(50), at(52)], [at(90), at(0)]])
     predictions = knn_predictions(gallery, query, torch.tensor([0, 1]))
     assert predictions.flatten().tolist() == [0, 0, 1, 1]
+
+
+def test_a_vote_of_k_neighbours_in_numpy(data):
+    gallery, query, labels = data
+    votes = vote_predictions(gallery, query, labels, (1, 4, 7, 100))
+    table = cosines(gallery, query)
+    table = np.concatenate((table, table.mean(0, keepdims=True)))
+    for k, predictions in votes.items():
+        assert predictions.shape == (M + 2, Q)
+        for stream in range(M + 1):
+            for q in range(Q):
+                nearest = labels.numpy()[np.argsort(-table[stream, q])[:k]].tolist()
+                most = max(nearest.count(label) for label in nearest)
+                assert predictions[stream, q] == next(label for label in nearest if nearest.count(label) == most)
+    assert torch.equal(votes[1][: M + 1], knn_predictions(gallery, query, labels))
+
+
+def test_k_neighbours_agree_with_scikit_learn_where_no_vote_is_tied(data):
+    neighbors = pytest.importorskip("sklearn.neighbors")
+    gallery, query, labels = data
+    labels = labels % 2  # of two classes, an odd number of neighbours is never tied
+    for k, predictions in vote_predictions(gallery, query, labels, (3, 5)).items():
+        for modality in range(M):
+            classifier = neighbors.KNeighborsClassifier(n_neighbors=k, metric="cosine")
+            classifier.fit(gallery[modality].numpy(), labels.numpy())
+            assert classifier.predict(query[modality].numpy()).tolist() == predictions[modality].tolist()
+
+
+def test_of_tied_classes_the_nearer_wins():
+    angles = torch.tensor([40.0, 20.0, 30.0, 10.0]).deg2rad()
+    gallery = torch.stack((angles.cos(), angles.sin()), dim=1)[None]
+    query = torch.tensor([[[1.0, 0.0]]])
+    votes = vote_predictions(gallery, query, torch.tensor([0, 0, 1, 1]), (2, 3, 4))
+    assert {k: int(predictions[0, 0]) for k, predictions in votes.items()} == {2: 1, 3: 1, 4: 1}
+    votes = vote_predictions(gallery, query, torch.tensor([1, 0, 0, 1]), (3,))
+    assert int(votes[3][0, 0]) == 0

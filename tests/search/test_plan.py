@@ -1,118 +1,59 @@
-"""Searches as they are resolved and resumed: what a table may change between sittings, and what is refused."""
+"""A search before it runs: which metrics it may be judged by."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 from cmd_tune.data.store import Store
 from cmd_tune.errors import UsageError
-from cmd_tune.search.plan import Plan, new_plan, resumed_plan
-
-TABLE = {
-    "method": "cells",
-    "metric": {"name": "val/knn/joint", "goal": "maximize"},
-    "cells": [{"topk": 4, "reported": {"test/knn/joint": 70}}, {"topk": 8}],
-    "seeds": [0, 1],
-}
-GRID = {"method": "grid", "metric": TABLE["metric"], "parameters": {"topk": {"values": [4, 8, 16]}}}
-
-Start = Callable[..., Plan]
+from cmd_tune.search.plan import Plan, new_plan
+from cmd_tune.search.space import Space
 
 
 @pytest.fixture
-def write(tmp_path: Path) -> Callable[..., str]:
-    """Writes a space file with keys changed; returns its path as typed."""
+def plan(make_space: Callable[..., Space], tiny_store: Store, tmp_path: Path) -> Callable[..., Plan]:
+    """Plans a search of a space file with these keys changed, judged by this metric."""
 
-    def make(base: dict[str, object], **changes: object) -> str:
-        path = tmp_path / "mine.yaml"
-        path.write_text(yaml.safe_dump({**base, **changes}))
-        return str(path)
-
-    return make
-
-
-@pytest.fixture
-def start(tiny_store: Store, tmp_path: Path) -> Start:
-    def make(space: str, trials: int | None = None) -> Plan:
+    def make(metric: str, **changes: object) -> Plan:
+        space = make_space(metric={"name": metric, "goal": "minimize"}, **changes)
         return new_plan(
-            space, storage=tmp_path / "runs", name="it", data=tiny_store.path, protocol=None, preset=None,
-            overrides=["epochs=5"], trials=trials, concurrent=None, workers=1, gpus_per_worker=None, tracking_uri=None,
-        )  # fmt: skip
+            str(space.path),
+            storage=tmp_path / "runs",
+            name=None,
+            data=tiny_store.path,
+            protocol="xview",
+            preset=None,
+            overrides=["batch_size=8"],
+            trials=None,
+            concurrent=None,
+            workers=1,
+            gpus_per_worker=None,
+            tracking_uri=None,
+        )
 
     return make
 
 
-@pytest.fixture
-def resume(tmp_path: Path) -> Start:
-    def make(space: str | None = None, trials: int | None = None) -> Plan:
-        return resumed_plan(
-            "it", space_name=space, kept_options={}, storage=tmp_path / "runs", trials=trials, concurrent=None,
-            workers=None, gpus_per_worker=None, tracking_uri=None,
-        )  # fmt: skip
-
-    return make
-
-
-def test_a_tables_trials_are_its_cells_and_seeds(start: Start, resume: Start, write: Callable[..., str]) -> None:
-    plan = start(write(TABLE))
-    assert (plan.trials, plan.settings.topk, plan.settings.epochs) == (4, 4, 5)  # the first cell's topk
-    assert resume().trials == 4
-    assert resume(trials=3).trials == 3
-    assert resume().trials == 3  # what was asked for last
-
-
-def test_a_budget_counts_where_nobody_asks_for_another(start: Start, write: Callable[..., str]) -> None:
-    assert start(write(TABLE, budget={"trials": 3})).trials == 3
-
-
-def test_a_grid_has_its_cells_or_fewer(start: Start, write: Callable[..., str]) -> None:
-    assert start(write(GRID), trials=9).trials == 3
-
-
-def test_a_resumed_table_takes_the_file_with_more_in_it(start: Start, resume: Start, write: Callable[..., str]) -> None:
-    before = start(write(TABLE))
-    claims = [{"says": "so", "best": {"topk": 4}}]
-    plan = resume(write(TABLE, cells=[*TABLE["cells"], {"topk": 2}], seeds=[0, 1, 2], claims=claims))
-    assert plan.trials == 9
-    assert plan.settings == before.settings
-    again = resume()  # the folder's own copy has them now
-    assert (again.trials, again.space.table) == (9, plan.space.table)
+@pytest.mark.parametrize("objective", ["mcl", "crossclr", "cmd"])
+def test_the_cross_modal_loss_is_named_after_the_objective(plan: Callable[..., Plan], objective: str) -> None:
+    settings = {"objective": objective}
+    assert plan(f"loss/{objective}", settings=settings).space.metric == f"loss/{objective}"
+    other = "loss/mcl" if objective == "cmd" else "loss/cmd"
+    with pytest.raises(UsageError, match=f"'{other}' is never reported"):
+        plan(other, settings=settings)
 
 
 @pytest.mark.parametrize(
-    ("base", "changes", "said"),
+    "changes",
     [
-        (TABLE, {"settings": {"epochs": 3}}, "mine.yaml: settings: not as in it; start a new search"),
-        (TABLE, {"metric": {"name": "val/knn/fused", "goal": "maximize"}}, "mine.yaml: metric: not as in it; start"),
-        (TABLE, {"cells": [{"epochs": 3}]}, "mine.yaml: cells: settings: not as in it; start"),
-        (TABLE, {"cells": [{"topk": 300}]}, "mine.yaml: cells[0]: breaks a rule of the settings: topk 300 exceeds"),
-        (TABLE, {"cells": [{"topk": 2, "reported": {"test/knn/head": 1}}]}, "cells, claims: 'test/knn/head' is never"),
-        (GRID, {}, "--space: a resumed search keeps its own; only a table may get more cells and seeds"),
+        {"settings": {"objective": "base"}},
+        {"parameters": {"objective": {"values": ["base", "cmd"]}}, "points_to_evaluate": None},
     ],
+    ids=["base", "searched"],
 )
-def test_a_resumed_table_refuses_what_would_not_compare(
-    start: Start, resume: Start, write: Callable[..., str], tmp_path: Path, base: dict, changes: dict, said: str
-) -> None:
-    start(write(TABLE))
-    kept = (tmp_path / "runs" / "it" / "space.yaml").read_text()
-    with pytest.raises(UsageError) as caught:
-        resume(write(base, **changes))
-    assert said in str(caught.value)
-    assert (tmp_path / "runs" / "it" / "space.yaml").read_text() == kept
-
-
-def test_a_search_that_selects_keeps_its_space(start: Start, resume: Start, write: Callable[..., str]) -> None:
-    start(write(GRID))
-    with pytest.raises(UsageError, match=r"^--space: a resumed search keeps its own"):
-        resume(write(TABLE))
-
-
-def test_a_metric_that_is_never_reported_is_named(start: Start, write: Callable[..., str]) -> None:
-    cells = [{"topk": 4, "reported": {"test/knn/joints": 70}}]
-    with pytest.raises(UsageError, match=r"'test/knn/joints' is never reported, did you mean 'test/knn/joint'\?$"):
-        start(write(TABLE, cells=cells))
-    claims = [{"says": "so", "best": {"topk": 4}, "metrics": ["loss/total"]}]
-    with pytest.raises(UsageError, match=r"cells, claims: 'loss/total' is never reported"):
-        start(write(TABLE, claims=claims))
+def test_what_not_every_trial_reports_is_no_metric(plan: Callable[..., Plan], changes: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match="'loss/cmd' is never reported") as caught:
+        plan("loss/cmd", **changes)
+    assert "\n" not in str(caught.value)
+    assert plan("loss/total", **changes).space.metric == "loss/total"

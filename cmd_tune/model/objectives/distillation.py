@@ -9,9 +9,9 @@ Why the two belong together. Let p_a be the teachers' and s_b the students' dist
                           = (M − 1) · KL(q_b ‖ s_b) + Σ_{a≠b} KL(p_a ‖ q_b),
 
 and the last sum has no student in it. So one term a student, weighed by M − 1, has the gradient of all its pairs,
-(M − 1)(q_b − s_b) into the logits, and λ keeps its meaning. Of all ways to combine teachers the arithmetic mean alone
-does so; a geometric mean (of similarities) would ask for rows that all teachers know at once. Every q_b is the sum of
-all teachers less b's own: M subtractions. They lose no digit that counts: the rounding is 6e-8 of a probability.
+(M − 1)(s_b − q_b) / τ_s in b's similarities, and λ keeps its meaning. Of all ways to combine teachers the arithmetic
+mean alone does so; a geometric mean (of similarities) would ask for rows that all teachers know at once. Every q_b is
+the sum of all teachers less b's own: M subtractions. They lose no digit that counts: the rounding is 6e-8 of a whole.
 
 What differs is the rows. Pair by pair, each teacher chooses its own topk, M selections. By consensus there is one for
 all: the topk rows of Σ_a p_a with p_a over the whole bank. No other choice of as many rows keeps more of the teachers'

@@ -1,4 +1,4 @@
-"""The methods that are compared: which similarities each asks for, and what it makes of them. REFERENCE.md, section 5.
+"""The methods that CMD's paper compares: which similarities each asks for, and what it makes of them.
 
 M modality, A modality that asks, B sample, K bank row. A call takes the similarities of some samples:
 positive_MAB, of queries to the bank's own modality's keys; student_MABK, of queries to the bank; teacher_MBK, of the

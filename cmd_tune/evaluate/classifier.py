@@ -1,0 +1,193 @@
+"""Encoders with a classifier on each stream, trained with labels: a linear probe by steps, or the whole network.
+
+All modalities are trained at once. They share no parameter, so each gets what it would get alone.
+S stream (see similarity.py), M modality, B sample, N clip, Q query, T frame, X input channel, F feature, L label.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cmd_tune.config import Settings
+from cmd_tune.data.augment import Strength, draw_view, keyed_generator, make_view
+from cmd_tune.data.modalities import stack_modalities
+from cmd_tune.data.splits import Indices
+from cmd_tune.data.store import Store
+from cmd_tune.errors import Diverged
+from cmd_tune.evaluate.features import extract_features
+from cmd_tune.model.encoder import Encoders
+from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
+
+_CHECKPOINT_EVERY = 5  # epochs
+_STD = 0.01  # of a classifier's initial weights
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a classifier is trained: SGD, the rate ×0.1 at each milestone, and one random crop of a clip an epoch.
+
+    The defaults are the linear evaluation of Mao et al., ECCV 2022, and its code: frozen encoders in eval mode, no
+    weight decay. frozen False trains encoders and classifiers together.
+    """
+
+    frozen: bool = True
+    learning_rate: float = 0.1
+    epochs: int = 80
+    milestones: tuple[int, ...] = (50, 70)
+    sgd_momentum: float = 0.9
+    batch_size: int = 64
+    crop_min_share: float = 0.5
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate of an epoch, from 1."""
+        return self.learning_rate * 0.1 ** sum(epoch > milestone for milestone in self.milestones)
+
+
+LINEAR = Recipe()
+FINETUNE = Recipe(frozen=False, learning_rate=0.01)
+
+
+class Classifier(nn.Module):
+    """Encoders, and a linear classifier on the features of each modality; frozen ones also on all features joined."""
+
+    def __init__(self, encoders: Encoders, classes: int, *, joined: bool, generator: torch.Generator) -> None:
+        """encoders: used as they are, not copied. joined: with a classifier on the features of all modalities."""
+        super().__init__()
+        self.encoders = encoders
+        modalities, width = len(encoders.input_norm.weight), encoders.feature_size
+        self.weight_MFL = nn.Parameter(_STD * torch.randn(modalities, width, classes, generator=generator))
+        self.bias_M1L = nn.Parameter(torch.zeros(modalities, 1, classes))
+        self.joined = nn.Linear(modalities * width, classes) if joined else None
+        if self.joined is not None:
+            nn.init.zeros_(self.joined.bias)
+            with torch.no_grad():
+                self.joined.weight.copy_(_STD * torch.randn(self.joined.weight.shape, generator=generator))
+
+    def of_features(self, features_MBF: Tensor) -> Tensor:
+        """Logits, (M, B, L) or, with the joined features' last, (M + 1, B, L)."""
+        logits_MBL = torch.baddbmm(self.bias_M1L, features_MBF, self.weight_MFL)
+        if self.joined is None:
+            return logits_MBL
+        return torch.cat((logits_MBL, self.joined(features_MBF.transpose(0, 1).flatten(1))[None]))
+
+    def heads(self) -> list[nn.Parameter]:
+        """All parameters but the encoders'."""
+        return [parameter for name, parameter in self.named_parameters() if not name.startswith("encoders.")]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Clips to learn from and clips to be asked about, with the settings that say how they are seen."""
+
+    store: Store
+    settings: Settings
+    train_N: Indices
+    query_N: Indices
+
+    def labels(self, clips_N: Indices, device: torch.device) -> Tensor:
+        return torch.from_numpy(self.store.label_N[clips_N]).long().to(device)
+
+
+def train_classifier(
+    classifier: Classifier,
+    data: Labelled,
+    recipe: Recipe,
+    *,
+    key: tuple[int | str, ...],
+    checkpoint: Path | None = None,
+    after_epoch: Callable[[int], list[float]] = lambda epoch: [],
+) -> list[list[float]]:
+    """Train in place, to the last epoch; an incomplete last batch is used as well. Returns after_epoch's answers.
+
+    key: of the draws; two runs of one key are the same. checkpoint: goes on from it where it exists, and is written
+    every few epochs. Raises Diverged where the loss is not finite.
+    """
+    device = classifier.bias_M1L.device
+    encoders = classifier.encoders
+    encoders.requires_grad_(not recipe.frozen)
+    trained = classifier.heads() if recipe.frozen else list(classifier.parameters())
+    optimizer = torch.optim.SGD(trained, lr=recipe.learning_rate, momentum=recipe.sgd_momentum)
+    label_N = data.labels(data.train_N, device)
+    clips = torch.from_numpy(data.train_N)
+    history = _resume(checkpoint, classifier, optimizer)
+    for epoch in range(len(history) + 1, recipe.epochs + 1):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate(epoch)
+        order_N = torch.randperm(len(clips), generator=keyed_generator(*key, "order", epoch))
+        views = _Crops(data, clips[order_N], recipe, keyed_generator(*key, "crops", epoch), device)
+        # A frozen encoder in eval mode gives a clip the same features in any batch: they are taken in large ones.
+        features_MNF = _features(encoders, data, clips[order_N], views) if recipe.frozen else None
+        encoders.train(not recipe.frozen)
+        total = torch.zeros((), device=device)
+        for place_B in torch.arange(len(clips)).split(recipe.batch_size):
+            if features_MNF is None:
+                x_MBTX = stack_modalities(views(place_B), data.settings.modalities, data.store.layout)
+                features_MBF = encoders.features(x_MBTX)
+            else:
+                features_MBF = features_MNF[:, place_B]
+            logits_SBL = classifier.of_features(features_MBF)
+            label_SB = label_N[order_N[place_B].to(device)].expand(len(logits_SBL), -1)
+            loss = F.cross_entropy(logits_SBL.flatten(0, 1), label_SB.flatten(), reduction="sum") / len(place_B)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            total += loss.detach()
+        if not total.isfinite():
+            raise Diverged(f"the classifiers' loss is {total.item()} in epoch {epoch}; are the encoders whole?")
+        history.append(after_epoch(epoch))
+        if checkpoint and epoch % _CHECKPOINT_EVERY == 0:
+            state = {"classifier": classifier.state_dict(), "optimizer": optimizer.state_dict(), "history": history}
+            save_checkpoint(checkpoint, state)
+    return history
+
+
+@torch.no_grad()
+def classify(classifier: Classifier, data: Labelled) -> Tensor:
+    """Labels of the queries' centre crops: (M + 1, Q), the last by the mean of the modalities' probabilities.
+
+    With a classifier of joined features, (S, Q).
+    """
+    features_MQF = _features(classifier.encoders, data, torch.from_numpy(data.query_N), None)
+    probability_SQL = classifier.of_features(features_MQF).softmax(2)
+    modalities = len(features_MQF)
+    fused_QL = probability_SQL[:modalities].mean(0)
+    return torch.cat((probability_SQL[:modalities], fused_QL[None], probability_SQL[modalities:])).argmax(2)
+
+
+class _Crops:
+    """One epoch's random crops of a list of clips, drawn at once and made a few at a time."""
+
+    def __init__(
+        self, data: Labelled, clips_N: Tensor, recipe: Recipe, generator: torch.Generator, device: torch.device
+    ) -> None:
+        self.store, self.frames, self.device = data.store, data.settings.frames, device
+        self.start_N = data.store.start_N[clips_N]
+        strength = Strength(data.settings.crop_min_frames, recipe.crop_min_share, shear_range=0, corrupted_share=0)
+        joints = len(data.store.layout.joints)
+        self.draws = draw_view(data.store.length_N[clips_N], joints, strength, generator)
+
+    def __call__(self, place_B: Tensor) -> Tensor:
+        draws, shape = self.draws.part(place_B), self.store.frame_shape()
+        return make_view(self.store.rows_FX, self.start_N[place_B], draws, self.frames, shape).to(self.device)
+
+
+def _features(encoders: Encoders, data: Labelled, clips_N: Tensor, views: _Crops | None) -> Tensor:
+    settings = data.settings
+    clips = clips_N.numpy()
+    return extract_features(
+        encoders, data.store, clips, modalities=settings.modalities, frames=settings.frames, views=views
+    )
+
+
+def _resume(checkpoint: Path | None, classifier: Classifier, optimizer: torch.optim.Optimizer) -> list[list[float]]:
+    """Load a checkpoint where there is one, and return its history, an entry an epoch."""
+    if checkpoint is None or not checkpoint.exists():
+        return []
+    state = load_checkpoint(checkpoint, classifier.bias_M1L.device)
+    classifier.load_state_dict(state["classifier"])
+    optimizer.load_state_dict(state["optimizer"])
+    return state["history"]

@@ -1,0 +1,53 @@
+"""Every query beside every gallery clip, as each stream sees them, in blocks of queries.
+
+A stream is a modality; `fused`, the mean of the modalities' scores; or `concatenated`, one classifier on their
+features end to end.
+S stream = M modalities + fused + concatenated, B query of a block, Q query, G gallery, F feature.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+FUSED, CONCATENATED = "fused", "concatenated"
+
+_SMALLEST = 1e-12  # a norm below which a feature counts as 0
+
+
+def stream_names(modalities: Sequence[str], *, concatenated: bool = True) -> tuple[str, ...]:
+    """Names of the streams, in the order of every tensor of streams."""
+    return (*modalities, FUSED, CONCATENATED) if concatenated else (*modalities, FUSED)
+
+
+def similarity_blocks(
+    gallery_MGF: Tensor, query_MQF: Tensor, *, concatenated: bool = True, block: int = 1024
+) -> Iterator[Tensor]:
+    """Cosines of successive blocks of queries to all of the gallery, (S, B, G); the tensor is used again for the next.
+
+    fused: the mean of the modalities' cosines; concatenated: the cosine of all modalities' features end to end, in
+    which a modality of longer features has more of a say. Both are taken from the modalities' own products, and no
+    copy of the gallery is made.
+    """
+    modalities, queries, _ = query_MQF.shape
+    gallery = gallery_MGF.shape[1]
+    gallery_MFG = gallery_MGF.transpose(1, 2)
+    norm_MG, norm_MQ = (torch.linalg.vector_norm(x, dim=2).clamp_(min=_SMALLEST) for x in (gallery_MGF, query_MQF))
+    share_MG, share_MQ = (norm / torch.linalg.vector_norm(norm, dim=0) for norm in (norm_MG, norm_MQ))
+    inverse_M1G = norm_MG.reciprocal()[:, None]
+    streams = modalities + 1 + concatenated
+    whole_SBG = query_MQF.new_empty(streams, min(block, queries), gallery)
+    for start in range(0, queries, block):
+        query_MBF = query_MQF[:, start : start + block] / norm_MQ[:, start : start + block, None]
+        similarity_SBG = whole_SBG[:, : query_MBF.shape[1]]
+        cosine_MBG = similarity_SBG[:modalities]
+        for m in range(modalities):
+            torch.mm(query_MBF[m], gallery_MFG[m], out=cosine_MBG[m])
+        cosine_MBG.mul_(inverse_M1G)
+        torch.mean(cosine_MBG, dim=0, out=similarity_SBG[modalities])
+        if concatenated:
+            joined_BG = similarity_SBG[modalities + 1].zero_()
+            for m in range(modalities):
+                weight_BG = share_MQ[m, start : start + block, None] * share_MG[m]
+                joined_BG.addcmul_(cosine_MBG[m], weight_BG)
+        yield similarity_SBG

@@ -1,0 +1,271 @@
+"""One checkpoint asked all that was chosen, beside its baselines: on the screen, as JSON and figures, in MLflow."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from cmd_tune.allocator import keep_freed_memory
+from cmd_tune.config import read_settings
+from cmd_tune.data.store import Store
+from cmd_tune.errors import DataError, Interrupted, UsageError, nearest
+from cmd_tune.evaluate.classifier import Labelled
+from cmd_tune.evaluate.knn import vote_predictions
+from cmd_tune.evaluate.scores import RAW_FRAMES, raw_features
+from cmd_tune.evaluate.similarity import stream_names
+from cmd_tune.evaluate.tasks import TASKS, Estimate, Measure, Subject, accuracy
+from cmd_tune.files import write_text
+from cmd_tune.model.encoder import Encoders
+from cmd_tune.progress import progress_bar
+from cmd_tune.search.display import duration
+from cmd_tune.search.environment import describe_environment, source_tags
+from cmd_tune.search.evaluation_report import Lines, describe_test, draw_figures, metrics, results, table
+from cmd_tune.search.folders import earlier_run, hold, new_folder, open_data, resume_line
+from cmd_tune.search.run import DataSource, device_here
+from cmd_tune.search.tracking import Run, Tracker, default_uri, ui_line
+from cmd_tune.search.tuner import termination_as_interrupt
+from cmd_tune.train.loop import build_pretrainer
+from cmd_tune.train.saved import Saved, open_saved
+
+PLAN = "evaluate.yaml"
+RESULTS = "results.json"
+DEFAULT_TASKS = ("knn", "fast")
+
+TRAINED, UNTRAINED, RAW = "checkpoint", "untrained encoder", "raw skeletons"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is asked of which checkpoint. transfer: the other data set, for the task of that name."""
+
+    folder: Path
+    checkpoint: Path
+    source: DataSource
+    dataset: str
+    tasks: tuple[str, ...]
+    transfer: DataSource | None
+    best_of_test: bool
+    seed: int
+    tracking_uri: str
+
+
+def new_evaluation(
+    checkpoint: Path | None,
+    *,
+    data: Path | None,
+    protocol: str | None,
+    tasks: str | None,
+    transfer_data: Path | None,
+    best_of_test: bool,
+    seed: int,
+    name: str | None,
+    storage: Path,
+    tracking_uri: str | None,
+) -> Evaluation:
+    """Resolve an evaluation and write it into a new folder of the storage. Raises UsageError for what does not fit."""
+    if checkpoint is None:
+        raise UsageError("CHECKPOINT: name a checkpoint or a run's folder (or --resume an evaluation)")
+    chosen = tuple(dict.fromkeys(part.strip() for part in tasks.split(","))) if tasks else DEFAULT_TASKS
+    for task in chosen:
+        if task not in TASKS:
+            raise UsageError(f"--with {task}: no such task, {nearest(task, TASKS)}")
+    if ("transfer" in chosen) != (transfer_data is not None):
+        raise UsageError("--with transfer and --transfer-data STORE go together; give both or neither")
+    saved = open_saved(checkpoint)
+    source, store = open_data(storage, data, protocol)
+    check_fit(saved, store)
+    transfer = None
+    if transfer_data is not None:
+        transfer, other = open_data(storage, transfer_data, None)
+        check_fit(saved, other)
+    evaluation = Evaluation(
+        folder=new_folder(storage, name, "evaluate"),
+        checkpoint=saved.path.absolute(),
+        source=source,
+        dataset=store.dataset,
+        tasks=chosen,
+        transfer=transfer,
+        best_of_test=best_of_test,
+        seed=seed,
+        tracking_uri=tracking_uri or default_uri(storage),
+    )
+    content = {
+        "checkpoint": str(evaluation.checkpoint),
+        "data": str(source.path),
+        "protocol": source.protocol,
+        "dataset": store.dataset,
+        "tasks": list(chosen),
+        "transfer_data": str(transfer.path) if transfer else None,
+        "transfer_protocol": transfer.protocol if transfer else None,
+        "official_best_of_test": best_of_test,
+        "seed": seed,
+        "tracking_uri": evaluation.tracking_uri,
+        "environment": describe_environment(),
+    }
+    write_text(evaluation.folder / PLAN, yaml.safe_dump(content, sort_keys=False))
+    return evaluation
+
+
+def resumed_evaluation(name: str, *, kept_options: Mapping[str, Any], storage: Path) -> Evaluation:
+    """The evaluation of an earlier sitting, as it was. kept_options: what may not change, as typed now."""
+    path = earlier_run(storage, name, PLAN, kept=kept_options)
+    kept = read_settings(path)
+    other = kept["transfer_data"]
+    return Evaluation(
+        folder=path.parent,
+        checkpoint=Path(kept["checkpoint"]),
+        source=DataSource(Path(kept["data"]), kept["protocol"]),
+        dataset=kept["dataset"],
+        tasks=tuple(kept["tasks"]),
+        transfer=DataSource(Path(other), kept["transfer_protocol"]) if other else None,
+        best_of_test=kept["official_best_of_test"],
+        seed=kept["seed"],
+        tracking_uri=kept["tracking_uri"],
+    )
+
+
+def check_fit(saved: Saved, store: Store) -> None:
+    """Raise DataError where a store's skeletons are not what the encoders take."""
+    if saved.channels != store.width:
+        joints, coordinates, bodies = store.frame_shape()
+        raise DataError(
+            f"{store.path}: {joints} joints × {coordinates} × {bodies} bodies are {store.width} channels, the encoders "
+            f"of {saved.path} take {saved.channels}; evaluate them on the kind of skeletons they were trained on"
+        )
+
+
+def run_evaluation(evaluation: Evaluation, console: Console) -> None:
+    """Ask, show, write. What was done in an earlier sitting is not done again. Raises Interrupted on Ctrl-C."""
+    keep_freed_memory()
+    folder = evaluation.folder
+    saved = open_saved(evaluation.checkpoint)
+    experiment = f"{evaluation.dataset}-{evaluation.source.protocol}"
+    tracker = Tracker(evaluation.tracking_uri, experiment, folder.name, folder.parent / "mlartifacts")
+    scores: dict[str, float] = {}
+    files: list[Path] = []
+    status = "FAILED"
+    with hold(folder), termination_as_interrupt():
+        try:
+            _show(tracker, evaluation, saved, scores, files, "RUNNING")
+            data = _labelled(saved, evaluation.source)
+            other = _labelled(saved, evaluation.transfer) if evaluation.transfer else None
+            lines = _ask_all(evaluation, saved, data, other, console)
+            content = results(lines, data, other, _about(evaluation, saved, data.store))
+            write_text(folder / RESULTS, json.dumps(content, indent=1))
+            files = [folder / RESULTS, *draw_figures(lines[TRAINED], data, folder / "figures")]
+            scores = metrics(lines)
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise Interrupted(f"interrupted; go on with: {resume_line('evaluate', folder)}") from None
+        finally:
+            _show(tracker, evaluation, saved, scores, files, status)
+            if trouble := tracker.close():
+                console.print(f"MLflow at {evaluation.tracking_uri} has not got everything: {trouble}", style="yellow")
+    console.print(table(lines, data, evaluation.source.protocol))
+    if other and evaluation.transfer:
+        console.print(f"transferred: to {describe_test(other, evaluation.transfer.protocol)}", style="dim")
+    console.print(f"\nFolder: {folder} (results.json, figures/)", soft_wrap=True, highlight=False)
+    console.print(f"MLflow: {ui_line(evaluation.tracking_uri)}", soft_wrap=True, highlight=False)
+
+
+def _labelled(saved: Saved, source: DataSource) -> Labelled:
+    """The protocol's test set, and the whole training set to learn from."""
+    store, split = source.open()
+    check_fit(saved, store)
+    test = split.test[0]
+    return Labelled(store.near(device_here()), saved.settings, test.gallery_N, test.query_N)
+
+
+def _ask_all(evaluation: Evaluation, saved: Saved, data: Labelled, other: Labelled | None, console: Console) -> Lines:
+    lines: Lines = {}
+    untrained = build_pretrainer(saved.settings, saved.channels).online
+    for who, encoders in ((TRAINED, saved.encoders()), (UNTRAINED, untrained)):
+        lines[who] = _ask(evaluation, data, other, who, encoders.to(device_here()), console)
+    lines[RAW] = [_raw(data)]
+    return lines
+
+
+def _ask(
+    evaluation: Evaluation, data: Labelled, other: Labelled | None, who: str, encoders: Encoders, console: Console
+) -> list[Measure]:
+    """All tasks for one encoder; each is written down when it is done."""
+    place = evaluation.folder / "work" / who.replace(" ", "-")
+    subject = Subject(encoders, data, place, evaluation.seed, evaluation.best_of_test)
+    measures = []
+    for task in evaluation.tasks:
+        done = place / f"{task}-measures.json"
+        if not done.exists():
+            asked = replace(subject, data=other) if task == "transfer" and other else subject
+            started = monotonic()
+            with progress_bar(f"{who}: {task}", console) as progress:
+                found = TASKS[task](asked, progress)
+            write_text(done, json.dumps([asdict(measure) for measure in found]))
+            console.print(f"{who}: {task} took {duration(monotonic() - started)}", highlight=False)
+        measures += [_measure(kept) for kept in json.loads(done.read_text())]
+    return measures
+
+
+def _measure(kept: dict[str, Any]) -> Measure:
+    estimates = {name: Estimate(**estimate) for name, estimate in kept["estimates"].items()}
+    return Measure(kept["key"], kept["title"], estimates, kept["predicted"])
+
+
+def _raw(data: Labelled) -> Measure:
+    """1-nearest neighbour of the bare skeletons."""
+    modalities = data.settings.modalities
+    gallery_MGF, query_MQF = (raw_features(data.store, clips_N, modalities) for clips_N in (data.train_N, data.query_N))
+    label_G, label_Q = (data.labels(clips_N, gallery_MGF.device) for clips_N in (data.train_N, data.query_N))
+    predicted_SQ = vote_predictions(gallery_MGF, query_MQF, label_G, (1,))[1]
+    return accuracy("knn", f"1-NN, {RAW_FRAMES} frames", predicted_SQ, label_Q, stream_names(modalities))
+
+
+def _about(evaluation: Evaluation, saved: Saved, store: Store) -> dict[str, Any]:
+    return {
+        "checkpoint": str(saved.path),
+        "epoch": saved.epoch,
+        "data": str(evaluation.source.path),
+        "dataset": store.dataset,
+        "protocol": evaluation.source.protocol,
+        "normalization": store.normalization,
+        "transfer_data": str(evaluation.transfer.path) if evaluation.transfer else None,
+        "transfer_protocol": evaluation.transfer.protocol if evaluation.transfer else None,
+        "seed": evaluation.seed,
+        "settings": saved.settings.model_dump(mode="json"),
+        "environment": describe_environment(),
+    }
+
+
+def _show(
+    tracker: Tracker,
+    evaluation: Evaluation,
+    saved: Saved,
+    scores: Mapping[str, float],
+    files: Sequence[Path],
+    status: str,
+) -> None:
+    params = {
+        "checkpoint": str(evaluation.checkpoint),
+        "epoch": saved.epoch,
+        "tasks": ",".join(evaluation.tasks),
+        "transfer_data": str(evaluation.transfer.path) if evaluation.transfer else "",
+        "evaluation_seed": evaluation.seed,
+    }
+    settings = saved.settings.model_dump(mode="json")
+    tracker.show(
+        Run(
+            key=0,
+            name=evaluation.folder.name,
+            params={**settings, **params},
+            documents={"settings.yaml": settings, "environment.yaml": describe_environment()},
+            tags=source_tags(),
+            scores=dict(scores),
+            files=list(files),
+            status=status,
+        )
+    )

@@ -1,0 +1,147 @@
+"""What an evaluation found, as a table, as JSON, as metrics and as figures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cmd_tune.evaluate.classifier import Labelled
+from cmd_tune.evaluate.similarity import CONCATENATED, FUSED, stream_names
+from cmd_tune.evaluate.tasks import Estimate, Measure
+from cmd_tune.figures import new_figure, save_figure
+
+Lines = dict[str, list[Measure]]  # who was asked → what came out
+
+_MOST_NUMBERS = 20  # classes up to which the cells of a confusion matrix have numbers
+
+
+def table(lines: Lines, data: Labelled, protocol: str) -> RenderableType:
+    """Measures by stream, the baselines below; in percent."""
+    streams = stream_names(data.settings.modalities)
+    grid = Table(box=None, header_style="bold", pad_edge=False)
+    grid.add_column("", no_wrap=True)
+    for stream in streams:
+        grid.add_column(stream.replace("_", "\n"), justify="right")
+    for index, (who, measures) in enumerate(lines.items()):
+        style = "dim" if index else ""
+        grid.add_row(Text(who, style="bold"), style=style)
+        for measure in measures:
+            grid.add_row(
+                f"  {measure.title}", *(_cell(measure.estimates.get(stream)) for stream in streams), style=style
+            )
+    notes = [
+        describe_test(data, protocol),
+        "Percent; beside it the 95 % interval that the number of test clips gives (Wilson); ±: standard deviation.",
+        f"{FUSED}: mean of the streams' scores; {CONCATENATED}: one classifier on all features joined.",
+    ]
+    return Group(grid, Text("\n".join(notes), style="dim"))
+
+
+def describe_test(data: Labelled, protocol: str) -> str:
+    """Which test set, its size, what it learns from, and the normalisation, without which no score can be compared."""
+    classes = len(np.unique(data.store.label_N[data.train_N]))
+    return (
+        f"{data.store.dataset} {protocol}: {len(data.train_N)} training clips, {len(data.query_N)} test clips, "
+        f"{classes} classes; normalised as {data.store.normalization}."
+    )
+
+
+def _cell(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "–"
+    if estimate.std is not None:
+        return f"{estimate.value:.1f} ± {estimate.std:.1f}"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.1f}"
+    return f"{estimate.value:.1f} {estimate.low:.0f}–{estimate.high:.0f}"
+
+
+def results(lines: Lines, data: Labelled, other: Labelled | None, about: dict[str, Any]) -> dict[str, Any]:
+    """Everything as plain values; predicted labels beside the true ones, so that other figures can be made of them.
+
+    other: the data set that is transferred to, if there is one.
+    """
+    scores = {
+        who: {m.key: {s: _plain(e) for s, e in m.estimates.items()} for m in found} for who, found in lines.items()
+    }
+    predicted = {m.key: m.predicted for m in next(iter(lines.values())) if m.predicted and m.key != "transfer"}
+    return {
+        **about,
+        "training_clips": len(data.train_N),
+        "test_clips": len(data.query_N),
+        "transfer_training_clips": len(other.train_N) if other else None,
+        "transfer_test_clips": len(other.query_N) if other else None,
+        "scores": scores,
+        "test_labels": data.store.label_N[data.query_N].tolist(),
+        "test_names": [data.store.names[index] for index in data.query_N],
+        "predicted": predicted,
+    }
+
+
+def _plain(estimate: Estimate) -> dict[str, float]:
+    values = {"value": estimate.value, "low": estimate.low, "high": estimate.high, "std": estimate.std}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def metrics(lines: Lines) -> dict[str, float]:
+    """Names as a search has them: `test/knn/joint`; the baselines' under `baseline/…`."""
+    scores: dict[str, float] = {}
+    for index, (who, measures) in enumerate(lines.items()):
+        prefix = f"baseline/{who.split()[0]}/test" if index else "test"
+        for measure in measures:
+            for stream, estimate in measure.estimates.items():
+                scores[f"{prefix}/{measure.key}/{stream}"] = estimate.value
+    return scores
+
+
+def draw_figures(measures: Sequence[Measure], data: Labelled, folder: Path) -> list[Path]:
+    """A confusion matrix and the accuracy of each class for every measure of labels, fused; returns the files."""
+    label_Q = data.store.label_N[data.query_N]
+    drawn = [measure for measure in measures if measure.predicted and measure.key != "transfer"]
+    return [
+        _draw_confusion(measure, label_Q, folder / f"{measure.key}.png")
+        for measure in drawn
+        if measure.predicted and FUSED in measure.predicted
+    ]
+
+
+def confusion(label_Q: np.ndarray, predicted_Q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Classes that occur, and how often each (row) was taken for each (column)."""
+    classes, codes = np.unique(np.concatenate((label_Q, predicted_Q)), return_inverse=True)
+    counts_LL = np.zeros((len(classes), len(classes)), np.int64)
+    np.add.at(counts_LL, (codes[: len(label_Q)], codes[len(label_Q) :]), 1)
+    return classes, counts_LL
+
+
+def _draw_confusion(measure: Measure, label_Q: np.ndarray, path: Path) -> Path:
+    assert measure.predicted is not None
+    classes, counts_LL = confusion(label_Q, np.asarray(measure.predicted[FUSED]))
+    clips_L = counts_LL.sum(1)
+    percent_LL = 100 * counts_LL / np.maximum(clips_L, 1)[:, None]
+    names = [str(label + 1) for label in classes]
+    figure = new_figure(11, 6)
+    figure.suptitle(f"{measure.title}, {FUSED}: {measure.estimates[FUSED].value:.1f} % of {len(label_Q)} test clips")
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+
+    image = left.imshow(percent_LL, cmap="Blues", vmin=0, vmax=100)
+    left.set(xlabel="predicted class", ylabel="class", title="confusion, % of a class's clips")
+    figure.colorbar(image, ax=left, shrink=0.8)
+    if len(classes) <= _MOST_NUMBERS:
+        left.set_xticks(range(len(classes)), names)
+        left.set_yticks(range(len(classes)), names)
+        for row, column in np.argwhere(percent_LL >= 0.5):
+            value = percent_LL[row, column]
+            colour = "white" if value > 50 else "black"
+            left.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
+
+    seen = np.flatnonzero(clips_L)
+    order = seen[np.argsort(percent_LL[seen, seen])]
+    right.barh(range(len(order)), percent_LL[order, order], color="tab:blue")
+    size = 8 if len(order) <= 30 else 4
+    right.set_yticks(range(len(order)), [f"{names[i]} ({clips_L[i]})" for i in order], fontsize=size)
+    right.set(xlabel="% right", xlim=(0, 100), ylim=(-0.6, len(order) - 0.4), title="by class (its test clips)")
+    return save_figure(figure, path)

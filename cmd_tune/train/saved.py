@@ -1,0 +1,96 @@
+"""Checkpoints as others use them: encoders to be evaluated, and the authors' files in and out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from cmd_tune.config import Settings, make_settings
+from cmd_tune.errors import DataError, UsageError
+from cmd_tune.model.encoder import Encoders
+from cmd_tune.model.interop import describe_official, from_official, to_official
+from cmd_tune.train.checkpoint import load_checkpoint, load_tensors, save_checkpoint, save_tensors
+from cmd_tune.train.loop import CHECKPOINT, build_pretrainer
+
+_NORM = "online.input_norm.weight"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint: where it lies, what it was trained with, for how many epochs, and its tensors."""
+
+    path: Path
+    settings: Settings
+    epoch: int
+    state: dict[str, Tensor]
+
+    @property
+    def channels(self) -> int:
+        """Input channels that its encoders take: joints × coordinates × bodies."""
+        return self.state[_NORM].shape[1]
+
+    def encoders(self) -> Encoders:
+        """Its online encoders. Raises DataError where tensors and settings do not belong together."""
+        pretrainer = build_pretrainer(self.settings, self.channels)
+        try:
+            pretrainer.load_state_dict(self.state)
+        except RuntimeError as error:
+            what = str(error).splitlines()[1].strip()
+            raise DataError(f"{self.path}: its tensors are not those of its settings ({what})") from error
+        return pretrainer.online
+
+
+def open_saved(path: Path) -> Saved:
+    """Read a checkpoint, or that of a run's or a trial's folder. Raises DataError in one line."""
+    path = path / CHECKPOINT if path.is_dir() else path
+    state = load_checkpoint(path)
+    if not isinstance(state.get("pretrainer"), Mapping) or _NORM not in state["pretrainer"]:
+        raise DataError(f"{path}: holds no encoders")
+    try:
+        settings = make_settings("paper", ("settings", state["settings"]))
+    except (UsageError, KeyError, AttributeError) as error:
+        raise DataError(f"{path}: its settings are not of this release ({error})") from error
+    history = state.get("history") or []
+    return Saved(path, settings, int(history[-1]["epoch"] if history else state.get("epoch", 0)), state["pretrainer"])
+
+
+def import_official(path: Path, out: Path, changes: Mapping[str, Any]) -> Saved:
+    """The authors' checkpoint as one of ours, with or without DistributedDataParallel's 'module.' before every name.
+
+    Sizes are read from its tensors; what tensors do not tell (frames, temperatures, …) is the paper's, or as `changes`
+    has it. Raises DataError for another kind of file, UsageError for settings that do not fit it.
+    """
+    content = load_tensors(path)
+    state = content.get("state_dict")
+    if not isinstance(state, dict):
+        raise DataError(f"{path}: not the authors' checkpoint: it has no 'state_dict'")
+    try:
+        sizes = describe_official(state)
+        ours = from_official(state, sizes["modalities"])
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    for name, value in changes.items():
+        if name in sizes and value != sizes[name]:
+            raise UsageError(f"--set {name}={value}: the checkpoint's is {sizes[name]}; leave it out")
+    topk = min(Settings().topk, sizes["queue_size"])
+    settings = make_settings("paper", (str(path), {**sizes, "topk": topk}), ("--set", changes))
+    epoch = int(content.get("epoch", 0))
+    saved = Saved(out, settings, epoch, ours)
+    saved.encoders()
+    save_checkpoint(
+        out, {"settings": settings.model_dump(mode="json"), "pretrainer": ours, "epoch": epoch, "history": []}
+    )
+    return saved
+
+
+def export_official(path: Path, out: Path) -> Sequence[str]:
+    """A checkpoint of ours in the authors' layout: 'epoch' and 'state_dict'; returns the modalities.
+
+    Their optimiser's state is left out: their code evaluates such a file, and cannot resume from it.
+    """
+    saved = open_saved(path)
+    state = to_official(saved.state, saved.settings.modalities)
+    save_tensors(out, {"epoch": saved.epoch, "state_dict": state})
+    return saved.settings.modalities

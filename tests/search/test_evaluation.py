@@ -1,0 +1,168 @@
+"""`cmd_tune evaluate`, from its options to its files, its table and MLflow."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from cmd_tune.errors import UsageError
+from cmd_tune.search.evaluation import new_evaluation
+from cmd_tune.search.evaluation_report import confusion
+from cmd_tune.train.checkpoint import save_checkpoint
+from cmd_tune.train.loop import build_pretrainer
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run_folder(tiny, tiny_store, tmp_path) -> Path:
+    """A run's folder with a checkpoint in it."""
+    settings = tiny()
+    pretrainer = build_pretrainer(settings, tiny_store.width)
+    folder = tmp_path / "runs" / "p"
+    folder.mkdir(parents=True)
+    save_checkpoint(
+        folder / "checkpoint.pt",
+        {
+            "settings": settings.model_dump(mode="json"),
+            "pretrainer": pretrainer.state_dict(),
+            "history": [{"epoch": 3}],
+        },
+    )
+    return folder
+
+
+def command(cwd, *words):
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "80"}
+    words = [sys.executable, "-m", "cmd_tune", *map(str, words)]
+    return subprocess.Popen(words, cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def finish(process, code=0):
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == code, output + errors
+    return output, errors
+
+
+def test_a_whole_evaluation(run_folder, tiny_store, tmp_path):
+    output, _ = finish(
+        command(
+            tmp_path, "evaluate", run_folder, "--data", tiny_store.path, "--with", "knn,fast,retrieval", "--name", "e"
+        )
+    )
+    folder = tmp_path / "runs" / "e"
+    content = json.loads((folder / "results.json").read_text())
+    assert (content["epoch"], content["protocol"], content["training_clips"], content["test_clips"]) == (
+        3,
+        "xview",
+        48,
+        24,
+    )
+    assert content["normalization"] == tiny_store.normalization
+    assert list(content["scores"]) == ["checkpoint", "untrained encoder", "raw skeletons"]
+    assert content["scores"]["checkpoint"] == content["scores"]["untrained encoder"]  # this one was not trained
+    hits = np.mean(np.array(content["predicted"]["knn"]["fused"]) == np.array(content["test_labels"]))
+    fused = content["scores"]["checkpoint"]["knn"]["fused"]
+    assert fused["value"] == pytest.approx(100 * hits)
+    assert fused["low"] < fused["value"] < fused["high"] or hits in (0, 1)
+
+    cell = rf"{fused['value']:.1f} {fused['low']:.0f}–{fused['high']:.0f}"
+    assert re.search(rf"^  1-NN .*{re.escape(cell)}", output, re.MULTILINE)
+    assert "48 training clips, 24 test clips, 3 classes; normalised as none" in output.replace("\n", " ").replace(
+        "  ", " "
+    )
+    assert all(len(line) <= 80 for line in output.splitlines() if "%" not in line and "/" not in line)
+    assert {path.name for path in (folder / "figures").iterdir()} == {"knn.png", "linear.png"}
+
+    client = MlflowClient(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("synthetic-xview")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["test/knn/fused"] == pytest.approx(fused["value"])
+    raw = content["scores"]["raw skeletons"]["knn"]["joint"]["value"]
+    assert run.data.metrics["baseline/raw/test/knn/joint"] == pytest.approx(raw)
+    assert {item.path for item in client.list_artifacts(run.info.run_id)} >= {"results.json", "knn.png"}
+
+
+def test_an_interrupted_evaluation_goes_on(run_folder, tiny_store, tmp_path):
+    words = ["--with", "knn,linear,finetune", "--name", "e", "--seed", "3"]
+    process = command(tmp_path, "evaluate", run_folder, "--data", tiny_store.path, *words)
+    work = tmp_path / "runs" / "e" / "work" / "checkpoint"
+    until = time.monotonic() + 120
+    while not (work / "linear-measures.json").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = finish(process, 130)
+    assert "cmd_tune evaluate --resume e" in errors
+    kept = {path: path.stat().st_mtime_ns for path in work.glob("*.json")}
+    assert work / "finetune-measures.json" not in kept
+    output, _ = finish(command(tmp_path, "evaluate", "--resume", "e"))
+    assert all(path.stat().st_mtime_ns == then for path, then in kept.items())
+    assert "checkpoint: finetune took" in output
+    assert "checkpoint: linear took" not in output
+    assert not list(work.glob("*.pt"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--with", "knnn"], "error: --with knnn: no such task, did you mean 'knn'?"),
+        (["--with", "transfer"], "error: --with transfer and --transfer-data STORE go together"),
+        (["--protocol", "xsup"], "error: protocol: 'xsup' is not one of synthetic; did you mean 'xsub'?"),
+        (["--resume", "f"], "error: CHECKPOINT: a resumed run keeps its own"),
+    ],
+)
+def test_what_is_wrong_is_one_line(run_folder, tiny_store, tmp_path, words, message):
+    _, errors = finish(command(tmp_path, "evaluate", run_folder, "--data", tiny_store.path, *words), 2)
+    assert errors.startswith(message)
+    assert errors.count("\n") == 1
+    assert not list((tmp_path / "runs").glob("evaluate-*"))
+
+
+def test_other_skeletons_are_refused(run_folder, make_store, tmp_path):
+    store = make_store(layout="ntu-25", bodies=2)
+    _, errors = finish(command(tmp_path, "evaluate", run_folder, "--data", store.path), 1)
+    assert "25 joints × 3 × 2 bodies are 150 channels, the encoders of" in errors
+    assert errors.count("\n") == 1
+
+
+def test_a_checkpoint_must_be_named():
+    with pytest.raises(UsageError, match="CHECKPOINT: name a checkpoint"):
+        new_evaluation(
+            None,
+            data=None,
+            protocol=None,
+            tasks=None,
+            transfer_data=None,
+            best_of_test=False,
+            seed=0,
+            name=None,
+            storage=Path("runs"),
+            tracking_uri=None,
+        )
+
+
+def test_a_confusion_matrix_by_hand():
+    classes, counts = confusion(np.array([4, 4, 4, 7, 9]), np.array([4, 7, 7, 7, 2]))
+    assert classes.tolist() == [2, 4, 7, 9]
+    assert counts.tolist() == [[0, 0, 0, 0], [0, 1, 2, 0], [0, 0, 1, 0], [1, 0, 0, 0]]
+
+
+def test_import_and_export_as_typed(golden, tmp_path):
+    output, _ = finish(command(tmp_path, "import", golden / "official_checkpoint.pth.tar", "--out", "ours.pt"))
+    assert output.startswith("ours.pt: epoch ")
+    assert "modalities joint,motion,bone, hidden_size 16, layers" in output
+    output, _ = finish(command(tmp_path, "export", "ours.pt", "--out", "theirs.pth.tar"))
+    assert output == "theirs.pth.tar: encoders of joint, motion, bone, in the authors' layout\n"
+    _, errors = finish(command(tmp_path, "export", "theirs.pth.tar", "--out", "x.pth.tar"), 1)
+    assert errors.count("\n") == 1
