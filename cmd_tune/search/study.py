@@ -169,8 +169,9 @@ class Book:
 
         A table selects nothing, by no score: all its trials are tested alike, and its report names no best one.
         """
-        finished = [entry for entry in self.ranked() if entry.state is State.FINISHED]
-        return finished if self.space.table else finished[:count]
+        if self.space.table:
+            return [entry for entry in self.entries.values() if entry.state is State.FINISHED]
+        return [entry for entry in self.ranked() if entry.state is State.FINISHED][:count]
 
     def _next_of(self, table: Table) -> Entry | None:
         """The first trial of a table that has not been run: also of one that has got more cells or seeds since."""
