@@ -25,6 +25,10 @@ _EXAMPLES = """Examples:
   # go on with a search that was interrupted
   python run_search.py --resume temps-20261122-201400
 \b
+  # the paper's Table 1 on your data, then with the seeds that were added to a copy of its file
+  python run_search.py --space table1.yaml --data ucla.arrow --name mine
+  python run_search.py --resume mine --space my_table1.yaml
+\b
   # the paper's scale, two trials on each GPU
   python run_search.py --space temps.yaml --data ntu60.arrow --preset paper --gpus-per-worker 0.5
 \b
@@ -65,7 +69,12 @@ Resume = Annotated[str | None, typer.Option(metavar="NAME", help="Go on with the
 
 @app.command()
 def search(
-    space: Annotated[str | None, typer.Option(help="Space file: a path, or a name in search_spaces/.")] = None,
+    space: Annotated[
+        str | None,
+        typer.Option(
+            help="Space file: a path, or a name in search_spaces/. With --resume: a table's, with more in it."
+        ),
+    ] = None,
     data: Data = None,
     protocol: Protocol = None,
     preset: Preset = None,
@@ -91,8 +100,8 @@ def search(
     plan = (
         resumed_plan(
             resume,
+            space_name=space,
             kept_options={
-                "--space": space,
                 "--data": data,
                 "--protocol": protocol,
                 "--preset": preset,

@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -299,3 +300,67 @@ def test_a_mistake_ends_in_one_line_and_exit_code_2(words, tiny_store, tmp_path)
     output = finish(process, 1 if "gone.arrow" in words else 2)
     assert output.count("\n") == 1
     assert BAD[words] in output
+
+
+TABLE = {
+    "method": "cells",
+    "metric": {"name": "val/knn/joint", "goal": "maximize"},
+    "title": "Two cells",
+    "cells": [
+        {"student_temperature": 0.1, "reported": {"test/knn/joint": 70.6}},
+        {"student_temperature": 0.5, "reported": {"test/knn/joint": 64.3}},
+    ],
+    "seeds": [0, 1, 2],
+    "claims": [{"says": "sharp is best", "best": {"student_temperature": 0.1}}],
+}
+
+
+def test_a_table_is_killed_and_gets_more_seeds_and_runs_nothing_twice(tiny_store, tmp_path):
+    process = search(tmp_path, tiny_store, {**TABLE, "seeds": [0]}, "--concurrent", "1")
+    wait_for(lambda: epochs_done(tmp_path, 1) >= 2, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+    resume = ["-m", "cmd_tune", "search", "--resume", "it"]
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(TABLE))
+    output = finish(start(*resume, "--space", "space.yaml", cwd=tmp_path))
+    resumed, *started = re.findall(r"^trial-\d+ (?:starts|resumes).*$", output, re.MULTILINE)
+    assert re.fullmatch("trial-001 resumes after epoch [23]: student_temperature 0.5, seed 0", resumed)
+    assert started == [
+        f"trial-{index:03d} starts: student_temperature {temperature}, seed {seed}"
+        for index, (seed, temperature) in enumerate(product((1, 2), (0.1, 0.5)), 2)
+    ]
+    rows = trials(tmp_path)
+    assert [(row["student_temperature"], row["seed"], row["epoch"]) for row in rows] == [
+        (temperature, seed, "4") for seed in "012" for temperature in ("0.1", "0.5")
+    ]
+    assert all(row["test/knn/joint"] for row in rows)  # all alike, whatever their validation
+
+    folder = tmp_path / "runs" / "it"
+    tested = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/test.json")}
+    assert "starts" not in finish(start(*resume, cwd=tmp_path)).replace("starting Ray", "")
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/test.json")} == tested
+    assert len(tested) == 6
+    assert trials(tmp_path) == rows
+
+    with open(folder / "cells.csv") as file:
+        cells = list(csv.DictReader(file))
+    for cell in cells:
+        scores = [float(r["test/knn/joint"]) for r in rows if r["student_temperature"] == cell["student_temperature"]]
+        assert (cell["metric"], cell["seeds"]) == ("test/knn/joint", "3")
+        assert float(cell["mean"]) == pytest.approx(sum(scores) / 3)
+        assert float(cell["difference"]) == pytest.approx(sum(scores) / 3 - float(cell["reported"]))
+    report = (folder / "report.md").read_text()
+    assert "6 of 6 trials finished. Test set: 24 clips" in report
+    assert not (folder / "best.yaml").exists()
+
+    client, runs = mlflow_runs(tmp_path)
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert len(runs) == 7
+    for row in rows:
+        run = runs[row["trial"]]
+        assert run.data.params == {"student_temperature": row["student_temperature"], "seed": row["seed"]}
+        steps = Counter(point.step for point in client.get_metric_history(run.info.run_id, "loss/total"))
+        assert steps == {1: 1, 2: 1, 3: 1, 4: 1}
+    names = {file.path for file in client.list_artifacts(runs["it"].info.run_id)}
+    assert names >= {"report.md", "cells.csv", "table.png", "trials.csv", "baselines.yaml"}

@@ -80,6 +80,7 @@ class Conductor:
     def tested(self, entry: Entry, scores: Scores) -> None:
         """Enter a finalist's test scores."""
         self.book.record_test(entry, scores)
+        self.display.tested(entry)
         self._show(entry)
 
     def interrupted(self) -> None:

@@ -70,10 +70,16 @@ class Display:
     def ended(self, entry: Entry) -> None:
         self._line(f"{entry.name} {entry.state}{f': {entry.reason}' if entry.reason else ''}")
 
+    def tested(self, entry: Entry) -> None:
+        """One line a trial of the last part of a search, when the live table is closed."""
+        self.console.print(f"{entry.name} scored on the test set", highlight=False)
+
     def summary(self) -> str:
-        """Best so far, elapsed, remaining."""
-        best = self.book.ranked()[:1]
-        parts = [f"best {best[0].last(self.book.space.metric):.2f} ({best[0].name})" if best else "best –"]
+        """Best so far (a table has none), elapsed, remaining."""
+        parts = []
+        if not self.book.space.table:
+            best = self.book.ranked()[:1]
+            parts = [f"best {best[0].last(self.book.space.metric):.2f} ({best[0].name})" if best else "best –"]
         parts.append(f"{self._ended()}/{self.book.budget} trials")
         parts.append(f"elapsed {duration(monotonic() - self._started)}")
         remaining = self._remaining()

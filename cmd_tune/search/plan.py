@@ -14,7 +14,7 @@ from cmd_tune.files import write_text
 from cmd_tune.search.environment import describe_environment
 from cmd_tune.search.folders import earlier_run, new_folder, open_data
 from cmd_tune.search.run import DataSource
-from cmd_tune.search.space import DEFAULT_TRIALS, Space, find_space, load_space
+from cmd_tune.search.space import DEFAULT_TRIALS, LISTED, Space, find_space, load_space
 from cmd_tune.search.tracking import default_uri
 
 SPACE, PLAN = "space.yaml", "search.yaml"  # in a search's folder
@@ -71,11 +71,11 @@ def new_plan(
     settings = make_settings(
         preset,
         (f"{space.path}: settings", space.settings),
-        (f"{space.path}: parameters", {**space.fixed, **next(iter(space.start_points), {})}),
+        (f"{space.path}: parameters", {**space.fixed, **_first_point(space)}),
         ("--set", changed),
     )
     space.check(settings.model_dump())
-    _check_metric(space, settings)
+    _check_metrics(space, settings)
     source, store = open_data(storage, data, protocol)
 
     plan = Plan(
@@ -99,6 +99,7 @@ def new_plan(
 def resumed_plan(
     name: str,
     *,
+    space_name: str | None,
     kept_options: Mapping[str, Any],
     storage: Path,
     trials: int | None,
@@ -107,11 +108,17 @@ def resumed_plan(
     gpus_per_worker: float | None,
     tracking_uri: str | None,
 ) -> Plan:
-    """The plan of an earlier search. kept_options: what may not change between sittings, as typed now."""
+    """The plan of an earlier search. kept_options: what may not change between sittings, as typed now.
+
+    space_name: a table's space file with more cells or seeds, which then takes the place of its own.
+    """
     path = earlier_run(storage, name, PLAN, kept=kept_options)
     folder, kept = path.parent, read_settings(path)
     space = load_space(folder / SPACE)
     settings = make_settings(kept["preset"], (f"{folder / PLAN}: settings", kept["settings"]))
+    if space_name is not None:
+        space = _changed_table(folder, space, space_name, settings)
+    asked = trials if space_name is not None else trials or kept["trials"]
     plan = Plan(
         folder=folder,
         space=space,
@@ -119,7 +126,7 @@ def resumed_plan(
         settings=settings,
         source=DataSource(Path(kept["data"]), kept["protocol"]),
         dataset=kept["dataset"],
-        trials=_trials(space, trials or kept["trials"], settings),
+        trials=_trials(space, asked, settings),
         concurrent=concurrent or kept["concurrent"],
         workers=workers or kept["workers"],
         gpus_per_worker=kept["gpus_per_worker"] if gpus_per_worker is None else gpus_per_worker,
@@ -130,21 +137,48 @@ def resumed_plan(
     return plan
 
 
-def _check_metric(space: Space, settings: Settings) -> None:
-    names = [f"val/{kind}/{stream}" for kind in ("knn", "linear") for stream in (*settings.modalities, "fused")]
-    names.append("loss/total")
+def _changed_table(folder: Path, kept: Space, name: str, settings: Settings) -> Space:
+    """The space file `name` in place of a table's own: it may have other cells, seeds and claims, and nothing else."""
+    space = load_space(find_space(name))
+    if not kept.table or not space.table:
+        raise UsageError("--space: a resumed search keeps its own; only a table may get more cells and seeds")
+    for key, ours, theirs in (
+        ("metric", (space.metric, space.maximize), (kept.metric, kept.maximize)),
+        ("settings", space.settings, kept.settings),
+        ("cells: settings", sorted(space.parameters), sorted(kept.parameters)),
+    ):
+        if ours != theirs:
+            raise UsageError(f"{space.path}: {key}: not as in {folder.name}; start a new search")
+    space.check(settings.model_dump())
+    _check_metrics(space, settings)
+    write_text(folder / SPACE, space.path.read_text())
+    return space
+
+
+def _first_point(space: Space) -> dict[str, Any]:
+    """Values of the first trial, which complete the settings that the baselines share with it."""
+    points = [cell.values for cell in space.table.cells] if space.table else space.start_points
+    return next(iter(points), {})
+
+
+def _check_metrics(space: Space, settings: Settings) -> None:
+    """Raise UsageError for a metric that no trial reports."""
+    kinds = [f"{kind}/{stream}" for kind in ("knn", "linear") for stream in (*settings.modalities, "fused")]
+    shown = [*(f"val/{kind}" for kind in kinds), "loss/total"]
     if settings.objective != "base" and "objective" not in space.parameters:
-        names.append(f"loss/{settings.objective}")  # of every trial
-    if space.metric not in names:
-        raise UsageError(
-            f"{space.path}: metric.name: '{space.metric}' is never reported, {nearest(space.metric, names)}"
-        )
+        shown.append(f"loss/{settings.objective}")  # of every trial
+    scored = [f"{place}/{kind}" for place in ("val", "test") for kind in kinds]
+    of_table = space.table.metrics() if space.table else ()
+    for key, name, known in (("metric.name", space.metric, shown), *(("cells, claims", m, scored) for m in of_table)):
+        if name not in known:
+            raise UsageError(f"{space.path}: {key}: '{name}' is never reported, {nearest(name, known)}")
 
 
 def _trials(space: Space, asked: int | None, settings: Settings) -> int:
-    if space.method == "grid":
-        cells = len(space.cells(settings.model_dump()))
-        return min(asked or cells, cells)
+    if space.method in LISTED:
+        listed = space.table.trials() if space.table else space.cells(settings.model_dump())
+        count = len(list(listed))
+        return min(asked or space.trials or count, count)
     return asked or space.trials or DEFAULT_TRIALS
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,23 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def closing_table(book: Book, raw: Scores, untrained: Scores) -> RenderableType:
+@dataclass(frozen=True)
+class Report:
+    """What a search leaves: files in its folder, metrics of its MLflow run, what it prints at the end."""
+
+    files: list[Path]
+    metrics: dict[str, float]
+    closing: RenderableType
+
+
+def search_report(book: Book, raw: Scores, untrained: Scores) -> Report:
+    """Write trials.csv, baselines.yaml and best.yaml into the search's folder."""
+    files = [*write_trials(book, raw, untrained), *_write_best(book)]
+    metrics = baseline_metrics(raw, untrained) | _best_metrics(book)
+    return Report(files, metrics, _closing_table(book, raw, untrained))
+
+
+def _closing_table(book: Book, raw: Scores, untrained: Scores) -> RenderableType:
     """Best trials and baselines, in percent. Only finalists have test scores."""
     metric = book.space.metric
     columns = [*([] if metric in _COLUMNS else [metric]), *_COLUMNS]
@@ -41,18 +58,22 @@ def closing_table(book: Book, raw: Scores, untrained: Scores) -> RenderableType:
     return Group(table, Text(note, style="dim"))
 
 
-def write_files(book: Book, raw: Scores, untrained: Scores) -> list[Path]:
-    """trials.csv, baselines.yaml and best.yaml in the search's folder; returns their paths."""
-    folder = book.folder
-    paths = [folder / "trials.csv", folder / "baselines.yaml"]
-    write_text(paths[0], _csv(trials_columns(book)))
+def write_trials(book: Book, raw: Scores, untrained: Scores) -> list[Path]:
+    """trials.csv and baselines.yaml in the search's folder; returns their paths."""
+    paths = [book.folder / "trials.csv", book.folder / "baselines.yaml"]
+    write_text(paths[0], csv_text(trials_columns(book)))
     write_text(paths[1], _yaml({"raw_skeletons": raw, "untrained_encoder": untrained}))
-    best = book.ranked()[:1]
-    if best:
-        paths.append(folder / "best.yaml")
-        head = f"# {best[0].name} of {folder.name}: {book.space.metric} {best[0].last(book.space.metric):.2f}\n"
-        write_text(paths[2], head + _yaml(book.settings_of(best[0]).model_dump(mode="json")))
     return paths
+
+
+def _write_best(book: Book) -> list[Path]:
+    best = book.ranked()[:1]
+    if not best:
+        return []
+    path = book.folder / "best.yaml"
+    head = f"# {best[0].name} of {book.folder.name}: {book.space.metric} {best[0].last(book.space.metric):.2f}\n"
+    write_text(path, head + _yaml(book.settings_of(best[0]).model_dump(mode="json")))
+    return [path]
 
 
 def trials_columns(book: Book) -> dict[str, list[Any]]:
@@ -82,7 +103,8 @@ def percent(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f}"
 
 
-def _csv(columns: dict[str, list[Any]]) -> str:
+def csv_text(columns: dict[str, list[Any]]) -> str:
+    """Columns as CSV; None is an empty field."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -94,27 +116,29 @@ def _yaml(content: Any) -> str:
     return yaml.safe_dump(content, sort_keys=False)
 
 
-def best_scores(book: Book, raw: Scores, untrained: Scores) -> dict[str, float]:
-    """Metrics of the parent run: the best trial's, and the baselines', each under its own prefix."""
-    scores = {f"baseline/raw/{name}": value for name, value in raw.items()}
-    scores |= {f"baseline/untrained/{name}": value for name, value in untrained.items()}
+def baseline_metrics(raw: Scores, untrained: Scores) -> dict[str, float]:
+    """The baselines as metrics of the parent run, each under its own prefix."""
+    named = {"raw": raw, "untrained": untrained}
+    return {f"baseline/{kind}/{name}": value for kind, scores in named.items() for name, value in scores.items()}
+
+
+def _best_metrics(book: Book) -> dict[str, float]:
+    metrics: dict[str, float] = {}
     for entry in book.ranked()[:1]:
         names = [name for name in trials_columns(book) if name.startswith(("val/", "test/", "loss/"))]
         best = {f"best/{name}": _score(entry, name) for name in names}
-        scores |= {"best/trial": float(entry.index)} | {
-            name: value for name, value in best.items() if value is not None
-        }
-    return scores
+        metrics = {name: value for name, value in best.items() if value is not None}
+        metrics["best/trial"] = float(entry.index)
+    return metrics
 
 
-def print_closing(console: Console, book: Book, raw: Scores, untrained: Scores, tracking_uri: str) -> None:
+def print_closing(console: Console, book: Book, report: Report, tracking_uri: str) -> None:
     """The table, then where things are and what to type next."""
     console.print()
-    console.print(closing_table(book, raw, untrained))
+    console.print(report.closing)
     failed = [entry for entry in book.entries.values() if entry.state is State.FAILED]
     for entry in failed:
         console.print(f"{entry.name} failed: {entry.reason}", soft_wrap=True, highlight=False, markup=False)
-    console.print(
-        f"\nFolder: {book.folder} (search.yaml, trials.csv, best.yaml, trials/)", soft_wrap=True, highlight=False
-    )
+    names = ", ".join(("search.yaml", *(path.name for path in report.files), "trials/"))
+    console.print(f"\nFolder: {book.folder} ({names})", soft_wrap=True, highlight=False)
     console.print(f"MLflow: {ui_line(tracking_uri)}", soft_wrap=True, highlight=False)

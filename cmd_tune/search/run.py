@@ -57,6 +57,14 @@ def baseline_scores(settings: Settings, source: DataSource) -> tuple[Scores, Sco
     return raw, scores
 
 
+def query_counts(source: DataSource) -> dict[str, int]:
+    """Clips behind an accuracy of "val" and of "test"."""
+    _, split = source.open()
+    return {
+        name: sum(len(r.query_N) for r in rounds) for name, rounds in (("val", split.validation), ("test", split.test))
+    }
+
+
 def test_scores(settings: Settings, source: DataSource, folder: Path) -> Scores:
     """The test set's scores of the last checkpoint in `folder`: for finalists, at the last epoch."""
     store, split = source.open()

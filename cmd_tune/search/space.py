@@ -17,22 +17,16 @@ from cmd_tune.config import PRESETS, Settings, plain_yaml, reason_of, usage_erro
 from cmd_tune.errors import nearest
 from cmd_tune.search.constraints import Constraint, parse_constraint
 from cmd_tune.search.parameter import RANGES, Parameter, Place, found, read_parameter
+from cmd_tune.search.table import Table, read_table
 
-METHODS = ("tpe", "random", "grid")
+METHODS = ("tpe", "random", "grid", "cells")
 DEFAULT_TRIALS = 20
+LISTED = ("grid", "cells")  # methods whose trials the file lists
 MOST_CELLS = 100_000  # of a grid, which is held as a list
 
-_KEYS = (
-    "method",
-    "metric",
-    "parameters",
-    "constraints",
-    "points_to_evaluate",
-    "early_terminate",
-    "budget",
-    "settings",
-    "preset",
-)
+_OF_SEARCHES = ("parameters", "constraints", "points_to_evaluate", "early_terminate")
+_OF_TABLES = ("cells", "seeds", "claims", "title")
+_KEYS = ("method", "metric", *_OF_SEARCHES, *_OF_TABLES, "budget", "settings", "preset")
 
 
 @dataclass(frozen=True)
@@ -48,7 +42,10 @@ class EarlyTerminate:
 
 @dataclass(frozen=True)
 class Space:
-    """A space file, read and checked. `fixed` are parameters of one value; `settings` hold for every trial as well."""
+    """A space file, read and checked. `fixed` are parameters of one value; `settings` hold for every trial as well.
+
+    With method cells there is a `table`, whose trials are given; `parameters` are then what differs between them.
+    """
 
     path: Path
     method: str
@@ -63,6 +60,7 @@ class Space:
     seconds: float | None
     settings: dict[str, Any]
     preset: str | None
+    table: Table | None = None
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """What Optuna samples."""
@@ -87,7 +85,7 @@ class Space:
         return [cell for cell in cells if self.allows(cell, settings)]
 
     def check(self, settings: Mapping[str, Any]) -> None:
-        """Raise UsageError for a start point that is not allowed under these settings, or a grid without a cell.
+        """Raise UsageError for a start point or a table's cell that is not allowed under these settings, or no cell.
 
         Settings may be partial: what speaks of an absent one is left out.
         """
@@ -95,6 +93,9 @@ class Space:
             if rule := self._broken({**settings, **self.fixed, **point}):
                 where = f"{self.path}: points_to_evaluate[{index}]"
                 raise usage_error(where, f"breaks {rule}; change the point or the constraint")
+        for index, cell in enumerate(self.table.cells if self.table else ()):
+            if rule := self._broken({**settings, **cell.values}):
+                raise usage_error(f"{self.path}: cells[{index}]", f"breaks {rule}; change the cell or the settings")
         if self.method == "grid" and not self.cells(settings):
             raise usage_error(f"{self.path}: constraints", "no cell of the grid meets them; loosen them or add values")
 
@@ -131,20 +132,27 @@ def find_space(text: str) -> Path:
 def load_space(path: Path) -> Space:
     """Read a space file. Raises UsageError in one line: file, key path, what is wrong, what to do."""
     top = Place(str(path))
-    content = top.mapping(
-        _read(path), _KEYS, "method, metric, parameters, …", needed=("method", "metric", "parameters")
-    )
+    content = top.mapping(_read(path), _KEYS, "method, metric, parameters, …", needed=("method", "metric"))
     method = top["method"].one_of(content["method"], METHODS)
+    what = "cells" if method == "cells" else "parameters"
+    top.mapping(content, _KEYS, "what is tried, as in search_spaces/", needed=(what,))
+    for key in _OF_SEARCHES if method == "cells" else _OF_TABLES:
+        if key in content:
+            cure = "whose cells all run to their end; remove it" if method == "cells" else "or write method: cells"
+            raise top[key].error(f"does not go with method {method}, {cure}")
     metric = top["metric"].mapping(
         content["metric"], ("name", "goal"), "{name: val/knn/fused, goal: maximize}", needed=("name", "goal")
     )
     settings = top["settings"].mapping(content.get("settings", {}), Settings.model_fields, "setting: value")
-    parameters = _parameters(top["parameters"], content["parameters"], method, settings)
+    table = read_table(top, content, settings) if method == "cells" else None
+    parameters = (
+        table.parameters() if table else _parameters(top["parameters"], content["parameters"], method, settings)
+    )
     searched = {name: parameter for name, parameter in parameters.items() if parameter.distribution != "constant"}
     if not searched:
         raise top["parameters"].error("there is nothing to search; give a setting values, or min and max")
     trials, seconds = _budget(
-        top["budget"], content.get("budget", {} if method == "grid" else {"trials": DEFAULT_TRIALS}), method
+        top["budget"], content.get("budget", {} if method in LISTED else {"trials": DEFAULT_TRIALS}), method
     )
     constraints = top["constraints"].items(content.get("constraints", []), "expressions such as 'topk <= queue_size'")
     points = top["points_to_evaluate"].items(content.get("points_to_evaluate", []), "mappings, one a trial")
@@ -166,6 +174,7 @@ def load_space(path: Path) -> Space:
         seconds=seconds,
         settings={key: top["settings"][key].setting(key, value) for key, value in settings.items()},
         preset=top["preset"].one_of(content["preset"], PRESETS) if "preset" in content else None,
+        table=table,
     )
     # Without a preset, what a trial starts from is known only to the command line.
     preset = {**Settings().model_dump(), **PRESETS[space.preset]} if space.preset else {}
@@ -223,9 +232,9 @@ def _early_terminate(at: Place, value: Any) -> EarlyTerminate:
 
 
 def _budget(at: Place, value: Any, method: str) -> tuple[int | None, float | None]:
-    """(trials, seconds). A grid's trials are its cells unless told otherwise."""
+    """(trials, seconds). A grid's or a table's trials are its cells unless told otherwise."""
     spec = at.mapping(
-        value, ("trials", "time"), "{trials: 20, time: 1h30m}", needed=() if method == "grid" else ("trials",)
+        value, ("trials", "time"), "{trials: 20, time: 1h30m}", needed=() if method in LISTED else ("trials",)
     )
     trials = at["trials"].count(spec["trials"], 1) if "trials" in spec else None
     return trials, _seconds(at["time"], spec["time"]) if "time" in spec else None

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
+from itertools import islice
 from math import isfinite
 from pathlib import Path
 from time import monotonic
@@ -21,6 +22,7 @@ from cmd_tune.config import Settings, make_settings
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import write_text
 from cmd_tune.search.space import Space
+from cmd_tune.search.table import Table
 
 HISTORY, TEST_SCORES = "history.jsonl", "test.json"  # in a trial's folder
 INDEX, VALUES, REJECTED, REASON = "index", "values", "rejected", "reason"  # user attributes of a trial
@@ -91,13 +93,17 @@ class Book:
         """The next trial to run, or None when there are no more. Unfinished trials of an earlier sitting come first."""
         if self._unfinished:
             return self._unfinished.pop(0)
-        if self.timed_out or len(self.entries) >= self.budget:
+        if self.timed_out:
+            return None
+        if self.space.table:
+            return self._next_of(self.space.table)
+        if len(self.entries) >= self.budget:
             return None
         repeats = 0
         for _ in range(ATTEMPTS):
             trial = self._study.ask(self.space.distributions())
             values = {**self.space.fixed, **self.space.decode(trial.params)}
-            repeated = any(entry.values == values for entry in self.entries.values())
+            repeated = self._has(values)
             if not repeated and self.space.allows(values, self.base.model_dump()):
                 return self._enter(trial, values)
             repeats += repeated
@@ -159,8 +165,22 @@ class Book:
         write_text(entry.folder / TEST_SCORES, json.dumps(entry.test_scores))
 
     def finalists(self, count: int) -> list[Entry]:
-        """The best trials that reached their last epoch: what the test set is opened for."""
+        """What the test set is opened for, once, at the last epoch: the best trials that reached it.
+
+        A table selects nothing, by no score: all its trials are tested alike, and its report names no best one.
+        """
+        if self.space.table:
+            return [entry for entry in self.entries.values() if entry.state is State.FINISHED]
         return [entry for entry in self.ranked() if entry.state is State.FINISHED][:count]
+
+    def _next_of(self, table: Table) -> Entry | None:
+        """The first trial of a table that has not been run: also of one that has got more cells or seeds since."""
+        values = next((v for v in islice(table.trials(), self.budget) if not self._has(v)), None)
+        # Optuna keeps the trial's state. Its categories cannot grow, so that the values are an attribute alone.
+        return None if values is None else self._enter(self._study.ask(), values)
+
+    def _has(self, values: Mapping[str, Any]) -> bool:
+        return any(entry.values == values for entry in self.entries.values())
 
     def _enter(self, trial: Trial, values: dict[str, Any]) -> Entry:
         index = len(self.entries)
@@ -175,7 +195,7 @@ class Book:
         index = frozen.user_attrs[INDEX]
         entry = Entry(
             index,
-            {**self.space.fixed, **self.space.decode(frozen.params)},
+            frozen.user_attrs[VALUES],
             self.folder / "trials" / f"{index:03d}",
             _STATES[frozen.state],
             frozen.user_attrs.get(REASON, ""),

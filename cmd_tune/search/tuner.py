@@ -14,8 +14,10 @@ from cmd_tune.search.conductor import Conductor
 from cmd_tune.search.folders import hold, resume_line
 from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
 from cmd_tune.search.plan import Plan
-from cmd_tune.search.report import best_scores, print_closing, write_files
-from cmd_tune.search.run import baseline_scores, test_scores
+from cmd_tune.search.report import Report, print_closing, search_report
+from cmd_tune.search.run import baseline_scores, query_counts, test_scores
+from cmd_tune.search.study import Book
+from cmd_tune.search.table_report import table_report
 from cmd_tune.search.tracking import Tracker
 from cmd_tune.search.trial import MAX_RESTARTS, run_trial
 
@@ -55,34 +57,44 @@ def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console
         raise Interrupted(f"interrupted; go on with: {resume_line('search', plan.folder)}") from None
 
     book = conductor.book
-    files = write_files(book, raw, untrained)
+    report = _report(plan, book, raw, untrained)
     ranked = book.ranked()
-    if ranked:
+    if ranked and not plan.space.table:
         conductor.show_winner(ranked[0])
-    conductor.show_search("FINISHED" if ranked else "FAILED", best_scores(book, raw, untrained), files)
-    print_closing(console, book, raw, untrained, plan.tracking_uri)
+    conductor.show_search("FINISHED" if ranked else "FAILED", report.metrics, report.files)
+    print_closing(console, book, report, plan.tracking_uri)
     if not ranked:
         reasons = {entry.reason for entry in book.entries.values() if entry.reason}
         raise CmdTuneError(f"{plan.folder}: no trial has a result; {next(iter(reasons), 'the time was too short')}")
+
+
+def _report(plan: Plan, book: Book, raw: Scores, untrained: Scores) -> Report:
+    table = plan.space.table
+    if table is None:
+        return search_report(book, raw, untrained)
+    where = f"{plan.dataset}, {plan.source.protocol}"
+    return table_report(book, table, raw, untrained, where=where, queries=query_counts(plan.source))
 
 
 def _run(plan: Plan, machine: Machine, conductor: Conductor) -> tuple[Scores, Scores]:
     """Baselines beside the trials, then the finalists' test scores."""
     import ray
 
-    place = {"num_cpus": 0, "num_gpus": machine.gpus}
-    baselines = ray.remote(baseline_scores).options(**place).remote(plan.settings, plan.source)
+    beside = {"num_cpus": 0, "num_gpus": machine.gpus}
+    baselines = ray.remote(baseline_scores).options(**beside).remote(plan.settings, plan.source)
     conductor.display.open()
     try:
         _tune(plan, machine, conductor)
     finally:
         conductor.display.close()
     raw, untrained = ray.get(baselines)
-    task = ray.remote(test_scores).options(**place)
-    for entry in conductor.book.finalists(FINALISTS):
-        if not entry.test_scores:
-            settings = conductor.book.settings_of(entry)
-            conductor.tested(entry, ray.get(task.remote(settings, plan.source, entry.folder)))
+    # A finalist takes a worker's place, now that no trial does: as many are tested at once as there is room for.
+    task = ray.remote(test_scores).options(num_cpus=machine.cpus, num_gpus=machine.gpus)
+    finalists = [entry for entry in conductor.book.finalists(FINALISTS) if not entry.test_scores]
+    settings = [conductor.book.settings_of(entry) for entry in finalists]
+    tested = [task.remote(s, plan.source, entry.folder) for s, entry in zip(settings, finalists, strict=True)]
+    for entry, scores in zip(finalists, tested, strict=True):
+        conductor.tested(entry, ray.get(scores))
     return raw, untrained
 
 

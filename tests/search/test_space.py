@@ -265,7 +265,7 @@ def one(spec: str, name: str = "topk") -> dict[str, str]:
 BAD: list[tuple[dict[str, str | None], str, str]] = [
     ({"methd": "tpe"}, "methd", "did you mean 'method'?"),
     ({"method": None}, "method", "is missing"),
-    ({"method": "bayes"}, "method", "'bayes' is unknown, known: grid, random, tpe"),
+    ({"method": "bayes"}, "method", "'bayes' is unknown, known: cells, grid, random, tpe"),
     ({"method": "rando"}, "method", "did you mean 'random'?"),
     ({"method": "[tpe]"}, "method", "['tpe'] is unknown"),
     ({"metric": None}, "metric", "is missing"),
@@ -494,7 +494,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_nested_aliases_do_not_fill_the_memory(load: Load) -> None:
     bomb = "[&a0 [1, 2]" + "".join(f", &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)) + "]"
-    with pytest.raises(UsageError, match=r"method: .* is unknown, known: grid, random, tpe$"):
+    with pytest.raises(UsageError, match=r"method: .* is unknown, known: cells, grid, random, tpe$"):
         load(method=bomb)
 
 

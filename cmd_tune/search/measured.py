@@ -1,0 +1,85 @@
+"""What the trials of a table measured: a cell's scores by seed, with their interval, beside what was reported of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cmd_tune.search.study import Book, State
+from cmd_tune.search.table import SEED, Cell, Claim, Table
+from cmd_tune.search.verdicts import Interval, Judgement, judge, t_interval, wilson_interval
+
+OVER_SEEDS, OVER_CLIPS = "t over seeds", "Wilson over clips"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One cell on one metric, in percent. `interval` (95 %) and `method` are empty where no trial has finished."""
+
+    cell: Cell
+    metric: str
+    scores: dict[int, float]  # by seed
+    interval: Interval | None
+    method: str
+
+    @property
+    def mean(self) -> float | None:
+        return float(np.mean(list(self.scores.values()))) if self.scores else None
+
+    @property
+    def reported(self) -> float | None:
+        return self.cell.reported.get(self.metric)
+
+    @property
+    def difference(self) -> float | None:
+        """Measured less reported, in points."""
+        return None if self.mean is None or self.reported is None else self.mean - self.reported
+
+
+def measure(book: Book, table: Table, queries: Mapping[str, int]) -> list[Measured]:
+    """Every cell on every metric of the table, by metric and then by cell.
+
+    queries: clips behind an accuracy, by the metric's first word. They make the interval of a cell that has one seed.
+    """
+    metrics = table.metrics() or (book.space.metric,)
+    return [_measured(book, cell, metric, queries) for metric in metrics for cell in table.cells]
+
+
+def _measured(book: Book, cell: Cell, metric: str, queries: Mapping[str, int]) -> Measured:
+    scores: dict[int, float] = {}
+    for entry in book.entries.values():
+        value = entry.test_scores.get(metric, entry.last(metric))
+        ours = {name: given for name, given in entry.values.items() if name != SEED} == cell.values
+        if ours and entry.state is State.FINISHED and value is not None:
+            scores[entry.values[SEED]] = value
+    kind = metric.partition("/")[0]
+    if len(scores) > 1:
+        return Measured(cell, metric, scores, t_interval(list(scores.values())), OVER_SEEDS)
+    if scores and kind in queries:
+        (only,) = scores.values()
+        return Measured(cell, metric, scores, wilson_interval(only, queries[kind]), OVER_CLIPS)
+    return Measured(cell, metric, scores, None, "")
+
+
+def judged(table: Table, claim: Claim, measured: list[Measured]) -> Judgement:
+    """The verdict on a claim; its comparisons are of the pairs on the first metric, then on the next."""
+    scores = {(m.metric, table.cells.index(m.cell)): m.scores for m in measured}
+    pairs = [(scores[metric, a], scores[metric, b]) for metric in claim.metrics for a, b in claim.pairs]
+    return judge(pairs, claim.relation, claim.margin)
+
+
+def cells_columns(table: Table, measured: list[Measured]) -> dict[str, list[Any]]:
+    """All that was measured as columns, a row a cell and metric: the form of cells.csv."""
+    bounds = [m.interval or (None, None) for m in measured]
+    return {
+        **{name: [m.cell.values[name] for m in measured] for name in table.cells[0].values},
+        "metric": [m.metric for m in measured],
+        "seeds": [len(m.scores) for m in measured],
+        "mean": [m.mean for m in measured],
+        "low": [low for low, _ in bounds],
+        "high": [high for _, high in bounds],
+        "interval": [m.method for m in measured],
+        "reported": [m.reported for m in measured],
+        "difference": [m.difference for m in measured],
+    }

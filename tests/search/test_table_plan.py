@@ -1,0 +1,118 @@
+"""Searches as they are resolved and resumed: what a table may change between sittings, and what is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cmd_tune.data.store import Store
+from cmd_tune.errors import UsageError
+from cmd_tune.search.plan import Plan, new_plan, resumed_plan
+
+TABLE = {
+    "method": "cells",
+    "metric": {"name": "val/knn/joint", "goal": "maximize"},
+    "cells": [{"topk": 4, "reported": {"test/knn/joint": 70}}, {"topk": 8}],
+    "seeds": [0, 1],
+}
+GRID = {"method": "grid", "metric": TABLE["metric"], "parameters": {"topk": {"values": [4, 8, 16]}}}
+
+Start = Callable[..., Plan]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., str]:
+    """Writes a space file with keys changed; returns its path as typed."""
+
+    def make(base: dict[str, object], **changes: object) -> str:
+        path = tmp_path / "mine.yaml"
+        path.write_text(yaml.safe_dump({**base, **changes}))
+        return str(path)
+
+    return make
+
+
+@pytest.fixture
+def start(tiny_store: Store, tmp_path: Path) -> Start:
+    def make(space: str, trials: int | None = None) -> Plan:
+        return new_plan(
+            space, storage=tmp_path / "runs", name="it", data=tiny_store.path, protocol=None, preset=None,
+            overrides=["epochs=5"], trials=trials, concurrent=None, workers=1, gpus_per_worker=None, tracking_uri=None,
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.fixture
+def resume(tmp_path: Path) -> Start:
+    def make(space: str | None = None, trials: int | None = None) -> Plan:
+        return resumed_plan(
+            "it", space_name=space, kept_options={}, storage=tmp_path / "runs", trials=trials, concurrent=None,
+            workers=None, gpus_per_worker=None, tracking_uri=None,
+        )  # fmt: skip
+
+    return make
+
+
+def test_a_tables_trials_are_its_cells_and_seeds(start: Start, resume: Start, write: Callable[..., str]) -> None:
+    plan = start(write(TABLE))
+    assert (plan.trials, plan.settings.topk, plan.settings.epochs) == (4, 4, 5)  # the first cell's topk
+    assert resume().trials == 4
+    assert resume(trials=3).trials == 3
+    assert resume().trials == 3  # what was asked for last
+
+
+def test_a_budget_counts_where_nobody_asks_for_another(start: Start, write: Callable[..., str]) -> None:
+    assert start(write(TABLE, budget={"trials": 3})).trials == 3
+
+
+def test_a_grid_has_its_cells_or_fewer(start: Start, write: Callable[..., str]) -> None:
+    assert start(write(GRID), trials=9).trials == 3
+
+
+def test_a_resumed_table_takes_the_file_with_more_in_it(start: Start, resume: Start, write: Callable[..., str]) -> None:
+    before = start(write(TABLE))
+    claims = [{"says": "so", "best": {"topk": 4}}]
+    plan = resume(write(TABLE, cells=[*TABLE["cells"], {"topk": 2}], seeds=[0, 1, 2], claims=claims))
+    assert plan.trials == 9
+    assert plan.settings == before.settings
+    again = resume()  # the folder's own copy has them now
+    assert (again.trials, again.space.table) == (9, plan.space.table)
+
+
+@pytest.mark.parametrize(
+    ("base", "changes", "said"),
+    [
+        (TABLE, {"settings": {"epochs": 3}}, "mine.yaml: settings: not as in it; start a new search"),
+        (TABLE, {"metric": {"name": "val/knn/fused", "goal": "maximize"}}, "mine.yaml: metric: not as in it; start"),
+        (TABLE, {"cells": [{"epochs": 3}]}, "mine.yaml: cells: settings: not as in it; start"),
+        (TABLE, {"cells": [{"topk": 300}]}, "mine.yaml: cells[0]: breaks a rule of the settings: topk 300 exceeds"),
+        (TABLE, {"cells": [{"topk": 2, "reported": {"test/knn/head": 1}}]}, "cells, claims: 'test/knn/head' is never"),
+        (GRID, {}, "--space: a resumed search keeps its own; only a table may get more cells and seeds"),
+    ],
+)
+def test_a_resumed_table_refuses_what_would_not_compare(
+    start: Start, resume: Start, write: Callable[..., str], tmp_path: Path, base: dict, changes: dict, said: str
+) -> None:
+    start(write(TABLE))
+    kept = (tmp_path / "runs" / "it" / "space.yaml").read_text()
+    with pytest.raises(UsageError) as caught:
+        resume(write(base, **changes))
+    assert said in str(caught.value)
+    assert (tmp_path / "runs" / "it" / "space.yaml").read_text() == kept
+
+
+def test_a_search_that_selects_keeps_its_space(start: Start, resume: Start, write: Callable[..., str]) -> None:
+    start(write(GRID))
+    with pytest.raises(UsageError, match=r"^--space: a resumed search keeps its own"):
+        resume(write(TABLE))
+
+
+def test_a_metric_that_is_never_reported_is_named(start: Start, write: Callable[..., str]) -> None:
+    cells = [{"topk": 4, "reported": {"test/knn/joints": 70}}]
+    with pytest.raises(UsageError, match=r"'test/knn/joints' is never reported, did you mean 'test/knn/joint'\?$"):
+        start(write(TABLE, cells=cells))
+    claims = [{"says": "so", "best": {"topk": 4}, "metrics": ["loss/total"]}]
+    with pytest.raises(UsageError, match=r"cells, claims: 'loss/total' is never reported"):
+        start(write(TABLE, claims=claims))
