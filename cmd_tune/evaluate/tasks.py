@@ -187,9 +187,8 @@ def _later(progress: Progress, before: int, total: int) -> Progress:
 
 
 def _share(hits_Q: Tensor) -> Estimate:
-    hits, count = int(hits_Q.sum()), len(hits_Q)
-    low, high = wilson_interval(hits, count)
-    return Estimate(100 * hits / count, 100 * low, 100 * high)
+    percent = 100 * int(hits_Q.sum()) / len(hits_Q)
+    return Estimate(percent, *wilson_interval(percent, len(hits_Q)))
 
 
 def _trained(subject: Subject, recipe: Recipe, key: str, title: str, progress: Progress) -> list[Measure]:

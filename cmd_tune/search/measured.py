@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from cmd_tune.evaluate.intervals import wilson_interval
 from cmd_tune.search.study import Book, State
 from cmd_tune.search.table import SEED, Cell, Claim, Table
-from cmd_tune.search.verdicts import Interval, Judgement, judge, t_interval, wilson_interval
+from cmd_tune.search.verdicts import Interval, Judgement, judge, t_interval
 
 OVER_SEEDS, OVER_CLIPS = "t over seeds", "Wilson over clips"
 

@@ -18,7 +18,7 @@ from enum import StrEnum
 from math import sqrt
 
 import numpy as np
-from scipy.special import ndtri, stdtr, stdtrit
+from scipy.special import stdtr, stdtrit
 
 ALPHA = 0.05
 FEWEST = 3  # seeds; of two, the spread is anybody's guess
@@ -65,14 +65,6 @@ def t_interval(values: Sequence[float], confidence: float = 1 - ALPHA) -> Interv
     half = float(stdtrit(count - 1, (1 + confidence) / 2)) * float(np.std(values, ddof=1)) / sqrt(count)
     mean = float(np.mean(values))
     return mean - half, mean + half
-
-
-def wilson_interval(percent: float, queries: int, confidence: float = 1 - ALPHA) -> Interval:
-    """The interval of a share of `queries` right answers, in percent (Wilson, JASA 1927)."""
-    share, z2 = percent / 100, float(ndtri((1 + confidence) / 2)) ** 2
-    centre = (share + z2 / (2 * queries)) / (1 + z2 / queries)
-    half = sqrt(z2 * (share * (1 - share) / queries + z2 / (4 * queries**2))) / (1 + z2 / queries)
-    return 100 * (centre - half), 100 * (centre + half)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from cmd_tune.evaluate.intervals import wilson_interval
 from cmd_tune.search.measured import measure
 from cmd_tune.search.report import Report
 from cmd_tune.search.space import Space
 from cmd_tune.search.study import Book
 from cmd_tune.search.table_report import table_report
-from cmd_tune.search.verdicts import wilson_interval
 
 CELLS = [
     {"topk": 4, "reported": {"test/knn/joint": 70.0, "test/linear/joint": 80.0}},

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cmd_tune.search.verdicts import Relation, Verdict, holm, judge, t_interval, wilson_interval
+from cmd_tune.search.verdicts import Relation, Verdict, holm, judge, t_interval
 
 ABOVE, WITHIN, NOT_BELOW = Relation.ABOVE, Relation.WITHIN, Relation.NOT_BELOW
 
@@ -27,16 +27,6 @@ def test_a_t_interval_by_the_table_of_students_t():
     # Two values: t(1, 97.5 %) = tan(0.475 π) = 12.706, s/√2 = |a - b| / 2.
     assert t_interval([4, 6]) == pytest.approx((5 - math.tan(0.475 * math.pi), 5 + math.tan(0.475 * math.pi)))
     assert t_interval([5.5, 5.5, 5.5]) == (5.5, 5.5)
-
-
-def test_wilsons_interval_solves_its_equation_and_stays_inside():
-    # Its bounds p are where |observed - p| = z √(p(1 - p)/n).
-    z = stats.norm.ppf(0.975)
-    for bound in wilson_interval(80.0, 464):
-        p = bound / 100
-        assert abs(0.8 - p) == pytest.approx(z * math.sqrt(p * (1 - p) / 464))
-    assert wilson_interval(0.0, 10) == pytest.approx((0, 100 * z**2 / (10 + z**2)))
-    assert wilson_interval(100.0, 10)[1] == pytest.approx(100)
 
 
 def test_holm_by_hand():
