@@ -10,15 +10,13 @@ import torch
 from torch import Tensor
 
 from cmd_tune.config import Settings
-from cmd_tune.data.modalities import stack_modalities
 from cmd_tune.data.splits import Indices, Retrieval
 from cmd_tune.data.store import Store
-from cmd_tune.evaluate.features import centre_views, extract_features
+from cmd_tune.evaluate.features import extract_features
 from cmd_tune.evaluate.knn import knn_predictions
 from cmd_tune.evaluate.linear import linear_predictions
+from cmd_tune.evaluate.raw import raw_predictions
 from cmd_tune.model.encoder import Encoders
-
-RAW_FRAMES = 64  # raw skeletons are compared at the paper's length, whatever the encoder sees
 
 Scores = dict[str, float]
 Predict = Callable[[Tensor, Tensor, Tensor], Tensor]  # gallery (M, G, F), query (M, Q, F), labels (G) → (M + 1, Q)
@@ -43,15 +41,12 @@ def encoder_scores(
 
 def raw_knn_scores(store: Store, rounds: Sequence[Retrieval], *, modalities: Sequence[str], prefix: str) -> Scores:
     """1-nearest-neighbour accuracy of the normalised skeletons themselves, by each modality and fused."""
-    clips_N = _clips(rounds)
-    x_MNF = raw_features(store, clips_N, modalities)
-    return _named(f"{prefix}/knn", _accuracies(knn_predictions, x_MNF, clips_N, store, rounds), modalities)
-
-
-def raw_features(store: Store, clips_N: Indices, modalities: Sequence[str]) -> Tensor:
-    """The skeletons of whole clips, resized to RAW_FRAMES and end to end, (M, N, T·V·C·P)."""
-    x_NTVCP = centre_views(store, torch.from_numpy(clips_N), RAW_FRAMES, torch.device("cpu"), share=1.0)
-    return stack_modalities(x_NTVCP, modalities, store.layout).flatten(2)
+    hits = torch.zeros(len(modalities) + 1)
+    for r in rounds:
+        predicted_SQ = raw_predictions(store, r, modalities)[:-1]
+        hits += (predicted_SQ == torch.from_numpy(store.label_N[r.query_N])).sum(1)
+    queries = sum(len(r.query_N) for r in rounds)
+    return _named(f"{prefix}/knn", (100 * hits / queries).tolist(), modalities)
 
 
 def _clips(rounds: Sequence[Retrieval]) -> Indices:

@@ -12,11 +12,11 @@ from rich.console import Console
 
 from cmd_tune.allocator import keep_freed_memory
 from cmd_tune.config import read_settings
+from cmd_tune.data.splits import Retrieval
 from cmd_tune.data.store import Store
 from cmd_tune.errors import DataError, Interrupted, UsageError, nearest
 from cmd_tune.evaluate.classifier import Labelled
-from cmd_tune.evaluate.knn import vote_predictions
-from cmd_tune.evaluate.scores import RAW_FRAMES, raw_features
+from cmd_tune.evaluate.raw import RAW_FRAMES, raw_predictions
 from cmd_tune.evaluate.similarity import stream_names
 from cmd_tune.evaluate.tasks import TASKS, Estimate, Measure, Subject, accuracy
 from cmd_tune.files import write_text
@@ -219,9 +219,8 @@ def _measure(kept: dict[str, Any]) -> Measure:
 def _raw(data: Labelled) -> Measure:
     """1-nearest neighbour of the bare skeletons."""
     modalities = data.settings.modalities
-    gallery_MGF, query_MQF = (raw_features(data.store, clips_N, modalities) for clips_N in (data.train_N, data.query_N))
-    label_G, label_Q = (data.labels(clips_N, gallery_MGF.device) for clips_N in (data.train_N, data.query_N))
-    predicted_SQ = vote_predictions(gallery_MGF, query_MQF, label_G, (1,))[1]
+    predicted_SQ = raw_predictions(data.store, Retrieval(data.train_N, data.query_N), modalities)
+    label_Q = data.labels(data.query_N, predicted_SQ.device)
     return accuracy("knn", f"1-NN, {RAW_FRAMES} frames", predicted_SQ, label_Q, stream_names(modalities))
 
 
