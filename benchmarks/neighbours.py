@@ -14,11 +14,12 @@ BLOCK = 1024  # queries
 
 # Peak memory of a process that scores one stream, all that it loaded included; MiB.
 _MEMORY = """
-import json, resource
+import json
 import torch
+from benchmarks.memory import mebibytes
 from benchmarks.neighbours import random_features, votes
 votes(*random_features(torch.device("cpu")))
-print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+print(json.dumps(mebibytes("VmHWM")))
 """
 
 

@@ -26,9 +26,9 @@ NOTE = "theirs: pairwise"
 # modalities; MiB. The kernel's own high-water mark, set back before each (Linux).
 _MEMORY = """
 import ctypes, json, sys
-from pathlib import Path
 ctypes.CDLL(None).mallopt(-3, 2**16)  # M_MMAP_THRESHOLD: an array that is freed leaves the process
 import torch
+from benchmarks.memory import forget_peak, mebibytes
 from benchmarks.objective import MODALITIES, Sizes, cmd, embedded, only_losses
 from cmd_tune.model import blocks
 distillation, way, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -39,18 +39,14 @@ sizes = Sizes()
 query_MBD, key_MBD, banks_MKD = embedded(max(MODALITIES), sizes, torch.device("cpu"))
 pretrainer = only_losses(2, sizes, cmd(distillation, sizes), torch.device("cpu"))
 
-def kibibytes(name):
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name))
-
 peaks = []
 for M in (2, *MODALITIES):
     pretrainer.banks.keys_MKD = banks_MKD[:M]
     query = query_MBD[:M].detach().requires_grad_()
-    Path("/proc/self/clear_refs").write_text("5")
-    before = kibibytes("VmRSS")
+    forget_peak()
+    before = mebibytes("VmRSS")
     pretrainer.losses(query, key_MBD[:M]).total.backward()
-    peaks.append((kibibytes("VmHWM") - before) / 1024)
+    peaks.append(mebibytes("VmHWM") - before)
 print(json.dumps(peaks[1:]))  # the first has set up what torch keeps
 """
 

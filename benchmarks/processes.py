@@ -35,8 +35,9 @@ print(json.dumps(seconds))
 
 # Peak memory of two steps, above what the process had before it built the model; MiB.
 _MEMORY = """
-import json, resource, sys
+import json, sys
 import torch
+from benchmarks.memory import mebibytes
 from benchmarks.step import AuthorsStep, OurStep, our_inputs, paper_settings
 from cmd_tune.allocator import keep_freed_memory
 way, hidden_size, precision = sys.argv[1], int(sys.argv[2]), sys.argv[3]
@@ -44,11 +45,11 @@ views = [torch.randn(64, 3, 64, 25, 2) for _ in range(2)]
 if way == "ours":
     keep_freed_memory()
     views = [our_inputs(x) for x in views]
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = mebibytes("VmRSS")
 step = {"ours": OurStep, "theirs": AuthorsStep}[way](paper_settings(hidden_size, precision), torch.device("cpu"))
 for _ in range(2):
     step(*views)
-print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024))
+print(json.dumps(mebibytes("VmHWM") - before))
 """
 
 

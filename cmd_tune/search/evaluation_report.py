@@ -22,7 +22,7 @@ _MOST_NUMBERS = 20  # classes up to which the cells of a confusion matrix have n
 def table(lines: Lines, data: Labelled, protocol: str) -> RenderableType:
     """Measures by stream, the baselines below; in percent."""
     streams = stream_names(data.settings.modalities)
-    grid = Table(box=None, header_style="bold", pad_edge=False)
+    grid = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     grid.add_column("", no_wrap=True)
     for stream in streams:
         grid.add_column(stream.replace("_", "\n"), justify="right")
