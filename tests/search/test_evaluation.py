@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from cmd_tune.errors import UsageError
+from cmd_tune.errors import DataError, UsageError
 from cmd_tune.search.evaluation import new_evaluation
 from cmd_tune.search.evaluation_report import confusion
 from cmd_tune.train.checkpoint import save_checkpoint
@@ -113,43 +113,41 @@ def test_an_interrupted_evaluation_goes_on(run_folder, tiny_store, tmp_path):
     assert not list(work.glob("*.pt"))
 
 
+def asked(checkpoint, store, storage, **changes):
+    """An evaluation as the command asks for it."""
+    options = {"protocol": None, "tasks": None, "transfer_data": None, "best_of_test": False, "seed": 0, "name": None}
+    return new_evaluation(checkpoint, data=store.path, storage=storage, tracking_uri=None, **{**options, **changes})
+
+
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("changes", "message"),
     [
-        (["--with", "knnn"], "error: --with knnn: no such task, did you mean 'knn'?"),
-        (["--with", "transfer"], "error: --with transfer and --transfer-data STORE go together"),
-        (["--protocol", "xsup"], "error: protocol: 'xsup' is not one of synthetic; did you mean 'xsub'?"),
-        (["--resume", "f"], "error: CHECKPOINT: a resumed run keeps its own"),
+        ({"tasks": "knnn"}, "--with knnn: no such task, did you mean 'knn'?"),
+        ({"tasks": "transfer"}, "--with transfer and --transfer-data STORE go together"),
+        ({"protocol": "xsup"}, "protocol: 'xsup' is not one of synthetic; did you mean 'xsub'?"),
     ],
 )
-def test_what_is_wrong_is_one_line(run_folder, tiny_store, tmp_path, words, message):
-    _, errors = finish(command(tmp_path, "evaluate", run_folder, "--data", tiny_store.path, *words), 2)
-    assert errors.startswith(message)
-    assert errors.count("\n") == 1
-    assert not list((tmp_path / "runs").glob("evaluate-*"))
+def test_what_does_not_fit_is_refused_before_anything_is_written(run_folder, tiny_store, tmp_path, changes, message):
+    with pytest.raises(UsageError) as caught:
+        asked(run_folder, tiny_store, tmp_path / "runs", **changes)
+    assert str(caught.value).startswith(message)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["p"]
 
 
 def test_other_skeletons_are_refused(run_folder, make_store, tmp_path):
     store = make_store(layout="ntu-25", bodies=2)
-    _, errors = finish(command(tmp_path, "evaluate", run_folder, "--data", store.path), 1)
-    assert "25 joints × 3 × 2 bodies are 150 channels, the encoders of" in errors
-    assert errors.count("\n") == 1
+    with pytest.raises(DataError, match=r"25 joints × 3 × 2 bodies are 150 channels, the encoders of .* take 60"):
+        asked(run_folder, store, tmp_path / "runs")
 
 
-def test_a_checkpoint_must_be_named():
+def test_a_checkpoint_must_be_named(tiny_store, tmp_path):
     with pytest.raises(UsageError, match="CHECKPOINT: name a checkpoint"):
-        new_evaluation(
-            None,
-            data=None,
-            protocol=None,
-            tasks=None,
-            transfer_data=None,
-            best_of_test=False,
-            seed=0,
-            name=None,
-            storage=Path("runs"),
-            tracking_uri=None,
-        )
+        asked(None, tiny_store, tmp_path)
+
+
+def test_a_resumed_evaluation_keeps_its_own(run_folder, tmp_path):
+    _, errors = finish(command(tmp_path, "evaluate", run_folder, "--resume", "f"), 2)
+    assert errors == "error: CHECKPOINT: a resumed run keeps its own; leave it out, or start a new one\n"
 
 
 def test_a_confusion_matrix_by_hand():
