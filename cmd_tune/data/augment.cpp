@@ -1,9 +1,11 @@
 // One view of some clips: temporal crop, linear resize, shear or joint corruption, without an array in between.
 //
-// The numbers are those of crop_resize and distort in augment.py. native.py compiles this file, augment.py calls it.
-// B sample, T frame, V joint, C coordinate (3), P body, F stored frame, X = V·C·P.
+// The numbers are those of crop_resize and distort in augment.py, within rounding. native.py compiles this file,
+// augment.py calls it.
+// B sample, T frame, V joint, C coordinate (3), P body, F stored frame, X = V·C·P, D distance of two coordinates (5).
 
 #include <cstdint>
+#include <vector>
 
 struct View {
     int64_t frames, joints, bodies;
@@ -16,11 +18,29 @@ struct View {
     float *view;             // (B, T, X)
 };
 
+// What a number of a frame becomes is a weighted sum of its joint's coordinates, which lie up to 2·P places before and
+// after it. So a frame is five products of arrays, without a loop over joints: weight (D, X) is 0 past a joint's ends.
+static void weigh(const View *v, int64_t b, float *weight) {
+    int64_t V = v->joints, P = v->bodies, X = V * 3 * P;
+    const float *A = v->matrix + b * 9;
+    for (int64_t j = 0; j < V; j++)
+        for (int64_t c = 0; c < 3; c++)
+            for (int64_t d = 0; d < 5; d++) {
+                int64_t from = c + d - 2;
+                float w = from < 0 || from > 2 ? 0 : v->mixed[b * V + j] * A[c * 3 + from];
+                if (from == c) w += v->kept[b * V + j];
+                for (int64_t p = 0; p < P; p++) weight[d * X + (j * 3 + c) * P + p] = w;
+            }
+}
+
 template <class Row>
 static void draw_view(const View *v, int64_t first, int64_t last) {
-    int64_t T = v->frames, V = v->joints, P = v->bodies, X = V * 3 * P;
+    int64_t T = v->frames, P = v->bodies, X = v->joints * 3 * P;
+    std::vector<float> weights(5 * X), padded(X + 4 * P);
+    const float *__restrict w = weights.data();
+    float *__restrict frame = padded.data() + 2 * P;
     for (int64_t b = first; b < last; b++) {
-        const float *A = v->matrix + b * 9;
+        weigh(v, b, weights.data());
         float step = static_cast<float>(v->length[b]) / static_cast<float>(T);
         for (int64_t t = 0; t < T; t++) {
             float position = (static_cast<float>(t) + 0.5f) * step - 0.5f;
@@ -35,18 +55,12 @@ static void draw_view(const View *v, int64_t first, int64_t last) {
 #pragma omp simd
             for (int64_t i = 0; i < X; i++) {
                 float here = low[i], next = high[i];
-                out[i] = here + share * (next - here);
+                frame[i] = here + share * (next - here);
             }
-            for (int64_t j = 0; j < V; j++) {
-                float kept = v->kept[b * V + j], mixed = v->mixed[b * V + j];
-                float *joint = out + j * 3 * P;
-                for (int64_t p = 0; p < P; p++) {
-                    float x = joint[p], y = joint[P + p], z = joint[2 * P + p];
-                    joint[p] = kept * x + mixed * (A[0] * x + A[1] * y + A[2] * z);
-                    joint[P + p] = kept * y + mixed * (A[3] * x + A[4] * y + A[5] * z);
-                    joint[2 * P + p] = kept * z + mixed * (A[6] * x + A[7] * y + A[8] * z);
-                }
-            }
+#pragma omp simd
+            for (int64_t i = 0; i < X; i++)
+                out[i] = w[i] * frame[i - 2 * P] + w[X + i] * frame[i - P] + w[2 * X + i] * frame[i] +
+                         w[3 * X + i] * frame[i + P] + w[4 * X + i] * frame[i + 2 * P];
         }
     }
 }
