@@ -149,7 +149,10 @@ def pretrain(
     tracking_uri: TrackingUri = None,
     resume: Resume = None,
 ) -> None:
-    """Run one configuration, without a search: the same loop, the same records."""
+    """Run one configuration, without a search.
+
+    The same loop as in a search, the same records.
+    """
     from cmd_tune.search.single import new_single, resumed_single, run_single
 
     single = (
@@ -210,7 +213,10 @@ def evaluate(
     tracking_uri: TrackingUri = None,
     resume: Resume = None,
 ) -> None:
-    """Score a checkpoint on a protocol's test set, beside the untrained encoder and the raw skeletons."""
+    """Score a checkpoint on a protocol's test set.
+
+    Beside it stand the untrained encoder and the raw skeletons; each stream, fused and on joined features.
+    """
     from cmd_tune.search.evaluation import new_evaluation, resumed_evaluation, run_evaluation
 
     evaluation = (
@@ -252,7 +258,10 @@ def import_(
     out: Annotated[Path, typer.Option(help="The checkpoint to write.")],
     overrides: Overrides = None,
 ) -> None:
-    """Make a checkpoint of the authors' code one that 'evaluate' reads."""
+    """Read a checkpoint of the authors' code.
+
+    What it writes is a checkpoint that 'evaluate' reads. Sizes are the checkpoint's own; the rest is the paper's.
+    """
     from cmd_tune.config import parse_overrides
     from cmd_tune.search.display import shown
     from cmd_tune.train.saved import import_official
@@ -267,7 +276,10 @@ def export(
     source: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint, or a folder that has one.")],
     out: Annotated[Path, typer.Option(help="The file to write, for instance cmd.pth.tar.")],
 ) -> None:
-    """Write a checkpoint as the authors' code reads it, for evaluation there."""
+    """Write a checkpoint for the authors' code.
+
+    It can be evaluated there, not resumed: the optimiser's state stays behind.
+    """
     from cmd_tune.train.saved import export_official
 
     print(f"{out}: encoders of {', '.join(export_official(source, out))}, in the authors' layout")
@@ -298,7 +310,10 @@ def ingest(
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first clip that cannot be used.")] = False,
 ) -> None:
-    """Read a data set once into one normalised, memory-mapped file; interrupted, go on where it stopped."""
+    """Read a data set into one file.
+
+    Normalised and memory-mapped. After an interruption, the same command goes on where it stopped.
+    """
     from cmd_tune.data.screen import ingest_on_screen
 
     console = Console(stderr=True)
@@ -312,7 +327,10 @@ def inspect(
     store: Annotated[Path, typer.Argument(help="A store made by 'ingest'.")],
     out: Annotated[Path | None, typer.Option(help="A figure to write, as PNG: lengths, and clips over time.")] = None,
 ) -> None:
-    """Show what a store holds: counts, lengths, missing frames, protocols; and draw a few of its clips."""
+    """Show what a store holds.
+
+    Counts, lengths, missing frames, protocols; and a figure with a few of its clips.
+    """
     from cmd_tune.data.screen import inspect_on_screen
 
     inspect_on_screen(store, out, Console())
