@@ -10,17 +10,21 @@ Why the two belong together. Let p_a be the teachers' and s_b the students' dist
 
 and the last sum has no student in it. So one term a student, weighed by M − 1, has the gradient of all its pairs,
 (M − 1)(s_b − q_b) / τ_s in b's similarities, and λ keeps its meaning. Of all ways to combine teachers the arithmetic
-mean alone does so; a geometric mean (of similarities) would ask for rows that all teachers know at once. Every q_b is
-the sum of all teachers less b's own: M subtractions. They lose no digit that counts: the rounding is 6e-8 of a whole.
+mean alone does so; a geometric mean (of similarities) would ask for rows that all teachers know at once. The sums of
+all teachers but one's own cost 4 M additions, from either end; a subtraction from the sum of all would leave rounding
+where one's own share is large, and a topk of that.
 
-What differs is the rows. Pair by pair, each teacher chooses its own topk, M selections. By consensus there is one for
-all: the topk rows of Σ_a p_a with p_a over the whole bank. No other choice of as many rows keeps more of the teachers'
-mass, hence none moves them less when they are renormalised on it; and a sharp teacher is not outvoted on the rows it is
-sure of, as it is by the mean of the similarities. With topk = K the two distillations have the same gradient.
+What differs is the rows. Pair by pair, each teacher chooses its own topk. By consensus there are M choices as well,
+one a student: the topk rows of q_b. No other choice of as many rows keeps more of the teachers' mass, hence none moves
+them less when they are renormalised on it. A choice for all students at once, the topk of Σ_a p_a, would save M − 1
+selections, but give b rows that its own teacher alone is near to, to be pushed away from. With two modalities, or with
+topk = K, the two distillations have the same gradient.
 """
 
 import torch
 from torch import Tensor
+
+_NEXT_TO_NOTHING = 1e-37  # a float32 that is not yet denormal
 
 
 def pairwise_distillation(
@@ -50,16 +54,25 @@ def consensus_distillation(
 ) -> Tensor:
     """(M − 1) Σ_b KL(q_b ‖ s_b), in nats, each averaged over the batch: q_b is the mean of the teachers but b's own.
 
-    Arguments and limits are `pairwise_distillation`'s. All distributions are over the same rows, the topk of Σ_a p_a;
-    the derivation is at the top of this file.
+    Arguments and limits are `pairwise_distillation`'s, for two modalities or more. Both distributions are over the topk
+    rows of q_b; the derivation is at the top of this file.
     """
-    modalities = len(teacher_MBK)
-    logit_MBK = teacher_MBK.detach() / teacher_temperature
-    # In logarithms, since far rows of a cold teacher would all tie at a probability of 0.
-    rows_BN = logit_MBK.log_softmax(2).logsumexp(0).topk(topk, dim=1, sorted=False).indices
-    rows_MBN = rows_BN.expand(modalities, -1, -1)
-    p_MBN = logit_MBK.gather(2, rows_MBN).softmax(2)
-    others_MBN = (p_MBN.sum(0) - p_MBN).clamp(min=0)  # (M − 1) · q
-    mean_MBN = others_MBN / max(modalities - 1, 1)
+    teacher_MBK = teacher_MBK.detach()
+    # Far rows of a cold teacher would all tie at a probability of 0; among them the nearer ones come first.
+    p_MBK = (teacher_MBK / teacher_temperature).softmax(2).add_(_NEXT_TO_NOTHING * (1 + teacher_MBK))
+    others_MBN, rows_MBN = _sum_of_others(p_MBK).topk(topk, dim=2, sorted=False)
+    mean_MBN = others_MBN / others_MBN.sum(2, keepdim=True)
     log_s_MBN = (student_MBK.gather(2, rows_MBN) / student_temperature).log_softmax(2)
-    return (torch.xlogy(others_MBN, mean_MBN) - others_MBN * log_s_MBN).sum(2).mean(1).sum()
+    pairs = len(teacher_MBK) - 1
+    return pairs * (torch.xlogy(mean_MBN, mean_MBN) - mean_MBN * log_s_MBN).sum(2).mean(1).sum()
+
+
+def _sum_of_others(x_MBK: Tensor) -> Tensor:
+    """Σ_{a≠b} x_a for each b: what stands before it, and what stands after it."""
+    others_MBK = torch.zeros_like(x_MBK)
+    for order in (range(len(x_MBK)), reversed(range(len(x_MBK)))):
+        so_far_BK = torch.zeros_like(x_MBK[0])
+        for b in order:
+            others_MBK[b] += so_far_BK
+            so_far_BK += x_MBK[b]
+    return others_MBK
