@@ -29,7 +29,7 @@ from cmd_tune.search.folders import earlier_run, hold, new_folder, open_data, re
 from cmd_tune.search.run import DataSource, device_here
 from cmd_tune.search.tracking import Run, Tracker, default_uri, ui_line
 from cmd_tune.search.tuner import termination_as_interrupt
-from cmd_tune.train.loop import build_pretrainer
+from cmd_tune.train.loop import build_pretrainer, round_products
 from cmd_tune.train.saved import Saved, open_saved
 
 PLAN = "evaluate.yaml"
@@ -144,6 +144,7 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> None:
     keep_freed_memory()
     folder = evaluation.folder
     saved = open_saved(evaluation.checkpoint)
+    round_products(saved.settings)
     experiment = f"{evaluation.dataset}-{evaluation.source.protocol}"
     tracker = Tracker(evaluation.tracking_uri, experiment, folder.name, folder.parent / "mlartifacts")
     scores: dict[str, float] = {}

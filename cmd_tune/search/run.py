@@ -12,7 +12,7 @@ from cmd_tune.data.store import Store, open_store
 from cmd_tune.evaluate.scores import Scores, encoder_scores, raw_knn_scores
 from cmd_tune.model.encoder import Encoders
 from cmd_tune.train.checkpoint import load_checkpoint
-from cmd_tune.train.loop import CHECKPOINT, Report, build_pretrainer, pretrain
+from cmd_tune.train.loop import CHECKPOINT, Report, build_pretrainer, pretrain, round_products
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ def run(settings: Settings, source: DataSource, folder: Path, report: Report) ->
 
 def baseline_scores(settings: Settings, source: DataSource) -> tuple[Scores, Scores]:
     """(raw-skeleton 1-NN, untrained encoder) on validation and test."""
+    round_products(settings)
     store, split = source.open()
     untrained = build_pretrainer(settings, store.width).online.to(device_here())
     raw: Scores = {}
@@ -67,6 +68,7 @@ def query_counts(source: DataSource) -> dict[str, int]:
 
 def test_scores(settings: Settings, source: DataSource, folder: Path) -> Scores:
     """The test set's scores of the last checkpoint in `folder`: for finalists, at the last epoch."""
+    round_products(settings)
     store, split = source.open()
     pretrainer = build_pretrainer(settings, store.width)
     pretrainer.load_state_dict(load_checkpoint(folder / CHECKPOINT)["pretrainer"])

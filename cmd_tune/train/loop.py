@@ -69,6 +69,14 @@ def objective_at(settings: Settings, epoch: int) -> Objective:
     )
 
 
+def round_products(settings: Settings) -> None:
+    """Have a GPU round the products of this process to TF32 where the settings say so, and nowhere else.
+
+    PyTorch's own default lets cuDNN do so, of which the recurrences are.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.precision == "tf32"
+
+
 def build_optimizer(settings: Settings, pretrainer: Pretrainer) -> torch.optim.Optimizer:
     parameters = pretrainer.online.parameters()
     if settings.optimizer == "adamw":
@@ -106,7 +114,7 @@ def pretrain(
     order; after a resume, those of the checkpoint's history first, so that whoever listens has them all.
     Raises Diverged where a loss is not finite, UsageError where settings and data do not fit.
     """
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.precision == "tf32"
+    round_products(settings)
     pretrainer = build_pretrainer(settings, store.width).to(device)
     optimizer = build_optimizer(settings, pretrainer)
     batches = Batches(

@@ -1,0 +1,18 @@
+"""What a process does before it scores encoders."""
+
+import pytest
+import torch
+
+from cmd_tune.search import run as searching
+from cmd_tune.search.run import DataSource, baseline_scores, run
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32"])
+def test_scores_are_taken_in_the_precision_of_the_settings(tiny, tiny_store, tmp_path, precision):
+    """A process that only scores starts with PyTorch's own default, in which cuDNN rounds to TF32."""
+    settings, source = tiny(precision=precision, epochs=1), DataSource(tiny_store.path, "xview")
+    run(settings, source, tmp_path, lambda record: None)
+    for score in (lambda: baseline_scores(settings, source), lambda: searching.test_scores(settings, source, tmp_path)):
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = True, False
+        score()
+        assert torch.backends.cudnn.allow_tf32 is torch.backends.cuda.matmul.allow_tf32 is (precision == "tf32")
