@@ -55,25 +55,22 @@ def draw_view(frames_B: Tensor, joints: int, strength: Strength, generator: torc
     """
     uniform_BN = torch.rand(len(frames_B), 4 + 9 + 9 + joints, generator=generator)
     crop_B, place_B, kind_B, loss_B = uniform_BN[:, :4].unbind(1)
-    shear_BCC, joint_matrix_BCC = (
-        strength.shear_range * (2 * uniform_BN[:, first : first + 9].view(-1, 3, 3) - 1) for first in (4, 13)
-    )
+    matrix_BN = strength.shear_range * (2 * uniform_BN[:, 4:22] - 1)
+    shear_BCC, joint_matrix_BCC = matrix_BN.view(-1, 2, 3, 3).unbind(1)
     share_B = strength.crop_min_share + (1 - strength.crop_min_share) * crop_B
     length_B = (frames_B * share_B).long().clamp(min=strength.crop_min_frames).minimum(frames_B)
     room_B = frames_B - length_B + 1
     start_B = (place_B * room_B).long().minimum(room_B - 1)
 
-    shears_B, zeroes_B = kind_B < 0.5, loss_B < 0.5
+    shears_B1, zeroes_B1 = (kind_B < 0.5)[:, None], (loss_B < 0.5)[:, None]
     shear_BCC.diagonal(dim1=1, dim2=2).fill_(1.0)
-    order_BV = uniform_BN[:, 22:].argsort(dim=1)
-    corrupted_BV = (order_BV < round(strength.corrupted_share * joints)) & ~shears_B[:, None]
-    mixed_BV = shears_B[:, None] | (corrupted_BV & ~zeroes_B[:, None])
+    chosen_BV = uniform_BN[:, 22:].argsort(dim=1) < round(strength.corrupted_share * joints)
     return Draws(
         start_B=start_B,
         length_B=length_B,
-        matrix_BCC=torch.where(shears_B[:, None, None], shear_BCC, joint_matrix_BCC),
-        kept_BV=(~shears_B[:, None] & ~corrupted_BV).float(),
-        mixed_BV=mixed_BV.float(),
+        matrix_BCC=torch.where(shears_B1[..., None], shear_BCC, joint_matrix_BCC),
+        kept_BV=(shears_B1 | chosen_BV).logical_not().float(),
+        mixed_BV=(shears_B1 | (chosen_BV & ~zeroes_B1)).float(),
     )
 
 
