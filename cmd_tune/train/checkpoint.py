@@ -1,5 +1,6 @@
 """All the state of a run in one file: weights, banks, optimiser, history. Draws need none: the epoch is their key."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ def load_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, An
         content = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError:
         raise DataError(f"{path}: no such checkpoint") from None
+    except pickle.UnpicklingError as error:  # whose text advises to run what the file asks for
+        raise DataError(f"{path}: not a whole checkpoint of tensors and plain values") from error
     except Exception as error:  # what is no pickle can raise anything
         what = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(f"{path}: not a whole checkpoint ({what})") from error
