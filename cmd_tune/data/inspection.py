@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cmd_tune.data.splits import describe_counts, protocols, split_store
+from cmd_tune.data.splits import protocols, remarks, split_store
 from cmd_tune.data.store import Store
 from cmd_tune.errors import DataError
 
@@ -83,14 +83,13 @@ def protocol_counts(store: Store) -> dict[str, Counts]:
     """Of every protocol of the store."""
     found = {}
     for name in protocols(store):
-        note = describe_counts(store, name)
         try:
             _, split = split_store(store, name)
-        except DataError:
-            found[name] = Counts(None, None, None, None, note)
+        except DataError as error:
+            found[name] = Counts(None, None, None, None, str(error))
             continue
         (test,) = split.test
         queries = sum(len(part.query_N) for part in split.validation)
-        note = note.partition(" test clips")[2].removeprefix(", ").removeprefix("; ").strip()
+        note = "; ".join(remark for remark in remarks(store, name, split) if remark)
         found[name] = Counts(len(test.gallery_N), len(test.query_N), len(split.pretrain_N), queries, note)
     return found

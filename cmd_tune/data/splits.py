@@ -180,20 +180,30 @@ def _held_out(store: Store, train_N: NDArray[np.bool_], unit: str) -> NDArray[np
     return held_N
 
 
-def describe_counts(store: Store, protocol: str) -> str:
-    """Training and test clips of a protocol, beside the published numbers; or why the store cannot be seen under it.
+def remarks(store: Store, protocol: str, split: Split) -> tuple[str, str]:
+    """How a protocol's counts compare with the published ones, and where validation holds clips out, not subjects.
 
-    Says so where validation holds clips out rather than subjects.
+    Either is empty where there is nothing to say.
     """
+    view = protocols(store)[protocol]
+    found, published = (len(split.test[0].gallery_N), len(split.test[0].query_N)), view.published
+    compared = unknown = ""
+    if published:
+        compared = "as published" if found == published else f"(published: {published[0]} and {published[1]})"
+    if not len(_known_units(store, view.part(store) == TRAIN, view.holds_out)):
+        unknown = f"{view.holds_out}s unknown, so that validation is a quarter of each class's training clips"
+    return compared, unknown
+
+
+def describe_counts(store: Store, protocol: str) -> str:
+    """Training and test clips of a protocol, with its remarks; or why the store cannot be seen under it."""
     try:
-        test = split_store(store, protocol)[1].test[0]
+        split = split_store(store, protocol)[1]
     except DataError as error:
         return str(error)
-    view = protocols(store)[protocol]
-    found, published = (len(test.gallery_N), len(test.query_N)), view.published
-    note = ""
-    if published:
-        note = ", as published" if found == published else f" (published: {published[0]} and {published[1]})"
-    if not len(_known_units(store, view.part(store) == TRAIN, view.holds_out)):
-        note += f"; {view.holds_out}s unknown, so that validation is a quarter of each class's training clips"
-    return f"{protocol}: {found[0]} training clips, {found[1]} test clips{note}"
+    compared, unknown = remarks(store, protocol, split)
+    test = split.test[0]
+    text = f"{protocol}: {len(test.gallery_N)} training clips, {len(test.query_N)} test clips"
+    if compared:
+        text += f" {compared}" if compared.startswith("(") else f", {compared}"
+    return f"{text}; {unknown}" if unknown else text

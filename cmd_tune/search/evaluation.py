@@ -14,7 +14,7 @@ from cmd_tune.allocator import keep_freed_memory
 from cmd_tune.config import read_settings
 from cmd_tune.data.splits import Retrieval
 from cmd_tune.data.store import Store
-from cmd_tune.errors import DataError, Interrupted, UsageError, nearest
+from cmd_tune.errors import DataError, UsageError, nearest
 from cmd_tune.evaluate.classifier import Labelled
 from cmd_tune.evaluate.raw import RAW_FRAMES, raw_predictions
 from cmd_tune.evaluate.similarity import stream_names
@@ -25,10 +25,10 @@ from cmd_tune.progress import progress_bar
 from cmd_tune.search.display import duration
 from cmd_tune.search.environment import describe_environment, source_tags
 from cmd_tune.search.evaluation_report import Lines, describe_test, draw_figures, metrics, results, table
-from cmd_tune.search.folders import earlier_run, hold, new_folder, open_data, resume_line
+from cmd_tune.search.folders import earlier_run, new_folder, open_data
 from cmd_tune.search.run import DataSource, device_here
+from cmd_tune.search.sitting import sitting
 from cmd_tune.search.tracking import Run, Tracker, default_uri, ui_line
-from cmd_tune.search.tuner import termination_as_interrupt
 from cmd_tune.train.loop import build_pretrainer, round_products
 from cmd_tune.train.saved import Saved, open_saved
 
@@ -149,25 +149,19 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> None:
     tracker = Tracker(evaluation.tracking_uri, experiment, folder.name, folder.parent / "mlartifacts")
     scores: dict[str, float] = {}
     files: list[Path] = []
-    status = "FAILED"
-    with hold(folder), termination_as_interrupt():
-        try:
-            _show(tracker, evaluation, saved, scores, files, "RUNNING")
-            data = _labelled(saved, evaluation.source)
-            other = _labelled(saved, evaluation.transfer) if evaluation.transfer else None
-            lines = _ask_all(evaluation, saved, data, other, console)
-            content = results(lines, data, other, _about(evaluation, saved, data.store))
-            write_text(folder / RESULTS, json.dumps(content, indent=1))
-            files = [folder / RESULTS, *draw_figures(lines[TRAINED], data, folder / "figures")]
-            scores = metrics(lines)
-            status = "FINISHED"
-        except KeyboardInterrupt:
-            status = "KILLED"
-            raise Interrupted(f"interrupted; go on with: {resume_line('evaluate', folder)}") from None
-        finally:
-            _show(tracker, evaluation, saved, scores, files, status)
-            if trouble := tracker.close():
-                console.print(f"MLflow at {evaluation.tracking_uri} has not got everything: {trouble}", style="yellow")
+
+    def show(status: str) -> None:
+        tracker.show(_mlflow_run(evaluation, saved, scores, files, status))
+
+    with sitting("evaluate", folder, tracker, console, show):
+        show("RUNNING")
+        data = _labelled(saved, evaluation.source)
+        other = _labelled(saved, evaluation.transfer) if evaluation.transfer else None
+        lines = _ask_all(evaluation, saved, data, other, console)
+        content = results(lines, data, other, _about(evaluation, saved, data.store))
+        write_text(folder / RESULTS, json.dumps(content, indent=1))
+        files = [folder / RESULTS, *draw_figures(lines[TRAINED], data, folder / "figures")]
+        scores = metrics(lines)
     console.print(table(lines, data, evaluation.source.protocol))
     if other and evaluation.transfer:
         console.print(f"transferred: to {describe_test(other, evaluation.transfer.protocol)}", style="dim")
@@ -241,14 +235,9 @@ def _about(evaluation: Evaluation, saved: Saved, store: Store) -> dict[str, Any]
     }
 
 
-def _show(
-    tracker: Tracker,
-    evaluation: Evaluation,
-    saved: Saved,
-    scores: Mapping[str, float],
-    files: Sequence[Path],
-    status: str,
-) -> None:
+def _mlflow_run(
+    evaluation: Evaluation, saved: Saved, scores: Mapping[str, float], files: Sequence[Path], status: str
+) -> Run:
     params = {
         "checkpoint": str(evaluation.checkpoint),
         "epoch": saved.epoch,
@@ -257,15 +246,13 @@ def _show(
         "evaluation_seed": evaluation.seed,
     }
     settings = saved.settings.model_dump(mode="json")
-    tracker.show(
-        Run(
-            key=0,
-            name=evaluation.folder.name,
-            params={**settings, **params},
-            documents={"settings.yaml": settings, "environment.yaml": describe_environment()},
-            tags=source_tags(),
-            scores=dict(scores),
-            files=list(files),
-            status=status,
-        )
+    return Run(
+        key=0,
+        name=evaluation.folder.name,
+        params={**settings, **params},
+        documents={"settings.yaml": settings, "environment.yaml": describe_environment()},
+        tags=source_tags(),
+        scores=dict(scores),
+        files=list(files),
+        status=status,
     )

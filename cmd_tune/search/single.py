@@ -11,15 +11,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from cmd_tune.config import Settings, make_settings, parse_overrides, read_settings
-from cmd_tune.errors import Interrupted
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import write_text
 from cmd_tune.search.environment import describe_environment, source_tags
-from cmd_tune.search.folders import earlier_run, hold, new_folder, open_data, resume_line
+from cmd_tune.search.folders import earlier_run, new_folder, open_data
 from cmd_tune.search.report import percent
 from cmd_tune.search.run import DataSource, baseline_scores, run, test_scores
+from cmd_tune.search.sitting import sitting
 from cmd_tune.search.tracking import Run, Tracker, default_uri, ui_line
-from cmd_tune.search.tuner import termination_as_interrupt
 from cmd_tune.train.loop import Record
 
 PLAN = "pretrain.yaml"
@@ -81,32 +80,27 @@ def run_single(single: Single, *, test: bool, console: Console) -> None:
     name = single.folder.name
     tracker = Tracker(single.tracking_uri, _experiment(single), name, single.folder.parent / "mlartifacts")
     history: list[Record] = []
-    status, scores = "FAILED", {}
-    with hold(single.folder), termination_as_interrupt():
-        try:
-            raw, untrained = baseline_scores(single.settings, single.source)
-            tracker.show(_mlflow_run(single, history, {}, "RUNNING"))
-            with _progress(console) as progress:
-                bar = progress.add_task(name, total=single.settings.epochs, best="")
+    scores: Scores = {}
 
-                def report(record: Record) -> None:
-                    history.append(record)
-                    tracker.show(_mlflow_run(single, history, {}, "RUNNING"))
-                    progress.update(bar, completed=int(record["epoch"]), best=f"loss {record['loss/total']:.3f}")
-                    if "val/knn/fused" in record:
-                        progress.console.print(_line(record), highlight=False)
+    def show(status: str) -> None:
+        tracker.show(_mlflow_run(single, history, scores, status))
 
-                run(single.settings, single.source, single.folder, report)
-            if test:
-                scores = test_scores(single.settings, single.source, single.folder)
-            status = "FINISHED"
-        except KeyboardInterrupt:
-            status = "KILLED"
-            raise Interrupted(f"interrupted; go on with: {resume_line('pretrain', single.folder)}") from None
-        finally:
-            tracker.show(_mlflow_run(single, history, scores, status))
-            if trouble := tracker.close():
-                console.print(f"MLflow at {single.tracking_uri} has not got everything: {trouble}", style="yellow")
+    with sitting("pretrain", single.folder, tracker, console, show):
+        raw, untrained = baseline_scores(single.settings, single.source)
+        show("RUNNING")
+        with _progress(console) as progress:
+            bar = progress.add_task(name, total=single.settings.epochs, best="")
+
+            def report(record: Record) -> None:
+                history.append(record)
+                show("RUNNING")
+                progress.update(bar, completed=int(record["epoch"]), best=f"loss {record['loss/total']:.3f}")
+                if "val/knn/fused" in record:
+                    progress.console.print(_line(record), highlight=False)
+
+            run(single.settings, single.source, single.folder, report)
+        if test:
+            scores = test_scores(single.settings, single.source, single.folder)
     console.print(_closing(single.settings, history[-1] | scores, raw, untrained))
     console.print(f"\nFolder: {single.folder}", soft_wrap=True, highlight=False)
     console.print(f"MLflow: {ui_line(single.tracking_uri)}", soft_wrap=True, highlight=False)

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from cmd_tune.config import Settings
+from cmd_tune.errors import UsageError
 from cmd_tune.search.space import Space, load_space
 from cmd_tune.search.study import Book
 
@@ -45,3 +46,20 @@ def open_book(tmp_path: Path, tiny: Callable[..., Settings]) -> Callable[..., Bo
         return Book(folder, space, tiny(**settings), "quick", trials)
 
     return make
+
+
+@pytest.fixture
+def check_mistake() -> Callable[..., None]:
+    """Checks that a space file of these keys is refused in one line: the place in it, what is wrong."""
+
+    def check(load: Callable[..., Space], keys: dict[str, str | None], place: str, said: str) -> None:
+        with pytest.raises(UsageError) as caught:
+            load(**keys)
+        message = str(caught.value)
+        file, found, _ = message.split(": ", 2)
+        assert Path(file).name == "mine.yaml"
+        assert found == place
+        assert said in message
+        assert len(message.splitlines()) == 1
+
+    return check

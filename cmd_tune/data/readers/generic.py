@@ -126,9 +126,8 @@ def _checked(path: Path, columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArr
             checked[key] = _parts(path, key, values)
         elif values.dtype.kind not in "iu":
             raise DataError(f"{path}: {key} of type {values.dtype}, expected whole numbers")
-        elif not ((key == "lengths") <= values).all() or (values > np.iinfo(np.int32).max).any():
-            at = int(np.flatnonzero((values < (key == "lengths")) | (values > np.iinfo(np.int32).max))[0])
-            raise DataError(f"{path}: {key} of clip {at} is {values[at]}")
+        elif len(wrong := np.flatnonzero((values < (key == "lengths")) | (values > np.iinfo(np.int32).max))):
+            raise DataError(f"{path}: {key} of clip {wrong[0]} is {values[wrong[0]]}")
         else:
             checked[key] = values.astype(np.int64)
     return checked

@@ -1,0 +1,34 @@
+"""One sitting of a run that is no search: its folder held, Ctrl-C and MLflow seen to, however it ends."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from cmd_tune.errors import Interrupted
+from cmd_tune.search.folders import hold, resume_line
+from cmd_tune.search.tracking import Tracker
+from cmd_tune.search.tuner import termination_as_interrupt
+
+
+@contextmanager
+def sitting(
+    command: str, folder: Path, tracker: Tracker, console: Console, show: Callable[[str], None]
+) -> Iterator[None]:
+    """Bring MLflow to the run's end by `show`, with its status, and close the tracker.
+
+    Raises Interrupted, with the line that goes on with the run, on Ctrl-C or SIGTERM.
+    """
+    status = "FAILED"
+    with hold(folder), termination_as_interrupt():
+        try:
+            yield
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise Interrupted(f"interrupted; go on with: {resume_line(command, folder)}") from None
+        finally:
+            show(status)
+            if trouble := tracker.close():
+                console.print(f"MLflow at {tracker.uri} has not got everything: {trouble}", style="yellow")
