@@ -1,7 +1,8 @@
 """Work shared out to threads in large pieces, so that they meet at its end rather than in every operation."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from itertools import pairwise
 from threading import Barrier
@@ -10,18 +11,32 @@ import torch
 
 
 def run_shared(tasks: Sequence[Callable[[], None]]) -> None:
-    """Run the tasks on as many threads as PyTorch has here; each splits its own operations over what is left.
+    """Run the tasks on as many threads as PyTorch has here, this one among them; each takes the next that is left.
 
-    The tasks must not meet in what they write; grad mode is a thread's own. Raises what a task raises.
+    A task splits its own operations over the threads that remain for it. Tasks must not meet in what they write; grad
+    mode is a thread's own. Raises what a task raises, when all have ended.
     """
     threads = torch.get_num_threads()
     workers = min(threads, len(tasks))
-    if workers == 1:
-        for task in tasks:
+    remaining = deque(tasks)
+
+    def work() -> None:
+        while True:
+            try:
+                task = remaining.popleft()
+            except IndexError:
+                return
             task()
-    else:
-        for done in [_pool(workers, threads // workers).submit(task) for task in tasks]:
-            done.result()
+
+    others = [_pool(workers - 1, threads // workers).submit(work) for _ in range(workers - 1)]
+    torch.set_num_threads(threads // workers)
+    try:
+        work()
+    finally:
+        torch.set_num_threads(threads)
+        wait(others)
+    for other in others:
+        other.result()
 
 
 def shares(count: int) -> list[tuple[int, int]]:

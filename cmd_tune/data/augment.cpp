@@ -33,14 +33,23 @@ static void weigh(const View *v, int64_t b, float *weight) {
             }
 }
 
+// Asks for memory up to a place before it is read, and says how far it has come.
+static const char *fetch(const char *from, const void *until) {
+    for (; from < until; from += 64) __builtin_prefetch(from);
+    return from;
+}
+
 template <class Row>
 static void draw_view(const View *v, int64_t first, int64_t last) {
     int64_t T = v->frames, P = v->bodies, X = v->joints * 3 * P;
+    constexpr float frames_ahead = 3;  // a clip's rows are soon over, and the next clip's are elsewhere
     std::vector<float> weights(5 * X), padded(X + 4 * P);
     const float *__restrict w = weights.data();
     float *__restrict frame = padded.data() + 2 * P;
     for (int64_t b = first; b < last; b++) {
         weigh(v, b, weights.data());
+        const Row *clip = static_cast<const Row *>(v->rows) + v->start[b] * X;
+        const char *fetched = reinterpret_cast<const char *>(clip);
         float step = static_cast<float>(v->length[b]) / static_cast<float>(T);
         for (int64_t t = 0; t < T; t++) {
             float position = (static_cast<float>(t) + 0.5f) * step - 0.5f;
@@ -49,8 +58,10 @@ static void draw_view(const View *v, int64_t first, int64_t last) {
             if (below > end) below = end;
             int64_t above = below < end ? below + 1 : end;
             float share = position - static_cast<float>(below);
-            const Row *__restrict low = static_cast<const Row *>(v->rows) + (v->start[b] + below) * X;
-            const Row *__restrict high = static_cast<const Row *>(v->rows) + (v->start[b] + above) * X;
+            const Row *__restrict low = clip + below * X;
+            const Row *__restrict high = clip + above * X;
+            int64_t soon = above + static_cast<int64_t>(frames_ahead * step);
+            fetched = fetch(fetched, clip + ((soon < end ? soon : end) + 1) * X);
             float *__restrict out = v->view + (b * T + t) * X;
 #pragma omp simd
             for (int64_t i = 0; i < X; i++) {
