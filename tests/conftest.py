@@ -15,6 +15,8 @@ from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.store import Store, open_store, write_store
 
 torch.set_num_threads(1)
+# Read where kernels and Triton's own functions are defined, which PyTorch imports at a moment of its choice.
+os.environ.setdefault("TRITON_INTERPRET", "0" if torch.cuda.is_available() else "1")
 
 TESTS = Path(__file__).parent
 

@@ -12,6 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from cmd_tune.data.transfer import onto
 from cmd_tune.native import bind
 from cmd_tune.threads import run_shared, shares
 
@@ -81,12 +82,13 @@ def make_view(rows_FX: Tensor, start_B: Tensor, draws: Draws, frames: int, frame
     """
     V, C, P = frame_shape
     start_B = start_B + draws.start_B
-    view_BTVCP = rows_FX.new_empty(len(start_B), frames, V, C, P, dtype=torch.float32)
-    inputs = (start_B, draws.length_B, draws.matrix_BCC, draws.kept_BV, draws.mixed_BV)
-    tensors = (rows_FX, *(x.contiguous() for x in inputs), view_BTVCP)
-    if draw := bind("draw_view", rows_FX.dtype, (frames, V, P), tensors):
-        run_shared([partial(draw, *share) for share in shares(len(start_B))])
-        return view_BTVCP
+    if not rows_FX.is_cuda:
+        view_BTVCP = torch.empty(len(start_B), frames, V, C, P)
+        inputs = (start_B, draws.length_B, draws.matrix_BCC, draws.kept_BV, draws.mixed_BV)
+        tensors = (rows_FX, *(x.contiguous() for x in inputs), view_BTVCP)
+        if draw := bind("draw_view", rows_FX.dtype, (frames, V, P), tensors):
+            run_shared([partial(draw, *share) for share in shares(len(start_B))])
+            return view_BTVCP
     x_BTX = crop_resize(rows_FX, start_B, draws.length_B, frames)
     return distort(x_BTX.unflatten(2, frame_shape), draws)
 
@@ -97,7 +99,7 @@ def crop_resize(rows_FX: Tensor, start_B: Tensor, length_B: Tensor, frames: int)
     rows_FX: stored frames of all clips; start_B counts from its first row.
     """
     device = rows_FX.device
-    start_B, length_B = start_B.to(device), length_B.to(device)
+    start_B, length_B = onto(start_B, device), onto(length_B, device)
     step_B = length_B.float() / frames
     position_BT = ((torch.arange(frames, device=device) + 0.5) * step_B[:, None] - 0.5).clamp(min=0)
     below_BT = position_BT.long().minimum(length_B[:, None] - 1)
@@ -113,7 +115,7 @@ def crop_resize(rows_FX: Tensor, start_B: Tensor, length_B: Tensor, frames: int)
 def distort(x_BTVCP: Tensor, draws: Draws) -> Tensor:
     """Shear and joint corruption: x′ = A·x for the joints that are mixed, 0 for those neither mixed nor kept."""
     B, T, V, C, P = x_BTVCP.shape
-    matrix_BCC, kept_BV, mixed_BV = (x.to(x_BTVCP.device) for x in (draws.matrix_BCC, draws.kept_BV, draws.mixed_BV))
+    matrix_BCC, kept_BV, mixed_BV = (onto(x, x_BTVCP.device) for x in (draws.matrix_BCC, draws.kept_BV, draws.mixed_BV))
     # One product a sample: a joint's coordinates of all bodies are a row, and bodies do not mix.
     body_PP = torch.eye(P, device=x_BTVCP.device)
     both_BXX = torch.einsum("bdc,pq->bcpdq", matrix_BCC, body_PP).reshape(B, C * P, C * P)

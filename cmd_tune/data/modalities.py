@@ -8,6 +8,7 @@ B sample, T frame, V joint, C coordinate, P body.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -85,7 +86,13 @@ def stack_modalities(x_BTVCP: Tensor, names: Sequence[str], layout: Layout) -> T
 
 
 def _of_parents(x_BTVCP: Tensor, layout: Layout) -> Tensor:
-    return x_BTVCP.index_select(2, torch.tensor(layout.parents, device=x_BTVCP.device))
+    return x_BTVCP.index_select(2, _parents(layout.parents, x_BTVCP.device))
+
+
+@cache
+def _parents(parents: tuple[int, ...], device: torch.device) -> Tensor:
+    """As an index, made once a device: the host would wait for its copy to a GPU in every step."""
+    return torch.tensor(parents, device=device)
 
 
 def _dot(a_BTVCP: Tensor, b_BTVCP: Tensor) -> Tensor:

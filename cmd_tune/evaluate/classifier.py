@@ -17,6 +17,7 @@ from cmd_tune.data.augment import Strength, draw_view, keyed_generator, make_vie
 from cmd_tune.data.modalities import stack_modalities
 from cmd_tune.data.splits import Indices
 from cmd_tune.data.store import Store
+from cmd_tune.data.transfer import onto
 from cmd_tune.errors import Diverged
 from cmd_tune.evaluate.features import extract_features
 from cmd_tune.model.encoder import Encoders
@@ -130,7 +131,7 @@ def train_classifier(
             else:
                 features_MBF = features_MNF[:, place_B]
             logits_SBL = classifier.of_features(features_MBF)
-            label_SB = label_N[order_N[place_B].to(device)].expand(len(logits_SBL), -1)
+            label_SB = label_N[onto(order_N[place_B], device)].expand(len(logits_SBL), -1)
             loss = F.cross_entropy(logits_SBL.flatten(0, 1), label_SB.flatten(), reduction="sum") / len(place_B)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -172,7 +173,7 @@ class _Crops:
 
     def __call__(self, place_B: Tensor) -> Tensor:
         draws, shape = self.draws.part(place_B), self.store.frame_shape()
-        return make_view(self.store.rows_FX, self.start_N[place_B], draws, self.frames, shape).to(self.device)
+        return onto(make_view(self.store.rows_FX, self.start_N[place_B], draws, self.frames, shape), self.device)
 
 
 def _features(encoders: Encoders, data: Labelled, clips_N: Tensor, views: _Crops | None) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from cmd_tune.data.augment import centre_crop, crop_resize
 from cmd_tune.data.modalities import stack_modalities
 from cmd_tune.data.store import Store
+from cmd_tune.data.transfer import onto
 from cmd_tune.model.encoder import Encoders
 from cmd_tune.train.distributed import sum_over_workers, world
 
@@ -23,7 +24,7 @@ def centre_views(store: Store, clips_B: Tensor, frames: int, device: torch.devic
     """The evaluation view of clips, (B, T, V, C, P): the middle `share` of the frames, resized."""
     start_B, length_B = centre_crop(store.length_N[clips_B], share)
     x_BTX = crop_resize(store.rows_FX, store.start_N[clips_B] + start_B, length_B, frames)
-    return x_BTX.to(device).unflatten(2, store.frame_shape())
+    return onto(x_BTX, device).unflatten(2, store.frame_shape())
 
 
 @torch.no_grad()

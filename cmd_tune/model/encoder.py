@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cmd_tune.model.gru import GRUPairs, pairs_by_torch
+from cmd_tune.model.gru import Pairs
+from cmd_tune.model.recurrence import Recurrence
 
 SumOverWorkers = Callable[[Tensor], Tensor]
 
@@ -57,7 +58,7 @@ class InputNorm(nn.Module):
 
     def _global_statistics(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers) -> tuple[Tensor, Tensor]:
         """Mean and biased variance; two passes, since one would lose digits where the mean is large."""
-        count = sum_over_workers(x_MBTX.new_tensor([x_MBTX.shape[1] * x_MBTX.shape[2]]))
+        count = sum_over_workers(x_MBTX.new_full((1,), x_MBTX.shape[1] * x_MBTX.shape[2]))
         mean_MX = sum_over_workers(x_MBTX.sum((1, 2))) / count
         var_MX = sum_over_workers((x_MBTX - mean_MX[:, None, None]).square().sum((1, 2))) / count
         with torch.no_grad():
@@ -80,21 +81,18 @@ class GRULayer(nn.Module):
         self.bias_ih = _uniform(modalities, 2, 3 * H, bound=1 / sqrt(H), generator=generator)
         self.bias_hh = _uniform(modalities, 2, 3 * H, bound=1 / sqrt(H), generator=generator)
 
-    def forward(self, x_MTBI: Tensor, last_only: bool = False, norm: InputNorm | None = None) -> Tensor:
+    def forward(self, x_MTBI: Tensor, pairs: Pairs, last_only: bool = False, norm: InputNorm | None = None) -> Tensor:
         """(M, T, B, I) → (M, T, B, 2H) in the input's dtype, or the last frame's (M, B, 2H) in float32.
 
-        norm: whose weight and bias are still to be applied to the input. They are, to this layer's own: then the
-        input needs no gradient, whose product would be as large as that of the weights.
+        pairs: what runs them. norm: whose weight and bias are still to be applied to the input. They are, to this
+        layer's own: then the input needs no gradient, whose product would be as large as that of the weights.
         """
         weight_ih: Tensor = self.weight_ih
         bias_ih: Tensor = self.bias_ih
         if norm is not None:
             bias_ih = bias_ih + torch.einsum("msgi,mi->msg", weight_ih, norm.bias)
             weight_ih = weight_ih * norm.weight[:, None, None]
-        arguments = (x_MTBI, weight_ih, self.weight_hh, bias_ih, self.bias_hh, last_only)
-        if x_MTBI.is_cuda:
-            return pairs_by_torch(*arguments)
-        return GRUPairs.apply(*arguments)  # type: ignore[no-untyped-call]
+        return pairs(x_MTBI, weight_ih, self.weight_hh, bias_ih, self.bias_hh, last_only)
 
 
 class Head(nn.Module):
@@ -142,16 +140,21 @@ class Encoders(nn.Module):
 
         inputs = [channels] + [2 * hidden_size] * (layers - 1)
         self.gru = nn.ModuleList(GRULayer(modalities, width, hidden_size, generator) for width in inputs)
+        self.recurrence = Recurrence()
         self.head = Head(modalities, 2 * hidden_size, embedding_size, generator)
 
     def features(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = here_alone) -> Tensor:
         """The last frame's output of both groups of the last layer, (M, B, 2H), float32."""
         x_MTBX = self.input_norm.standardise(x_MBTX, sum_over_workers).transpose(1, 2).to(self.compute_dtype)
+        parameters = (self.input_norm.weight, self.input_norm.bias, *self.gru.parameters())
+        return self.recurrence(self._recur, x_MTBX, parameters, training=self.training)
+
+    def _recur(self, x_MTBX: Tensor, pairs: Pairs) -> Tensor:
         norm: InputNorm | None = self.input_norm
         *below, last = self.gru
         for layer in below:
-            x_MTBX, norm = layer(x_MTBX, norm=norm), None
-        return last(x_MTBX, last_only=True, norm=norm)
+            x_MTBX, norm = layer(x_MTBX, pairs, norm=norm), None
+        return last(x_MTBX, pairs, last_only=True, norm=norm)
 
     def forward(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = here_alone) -> Tensor:
         """L2-normalised embeddings, (M, B, D), float32."""

@@ -3,18 +3,24 @@
 The authors call a bidirectional GRU one frame at a time with its state carried on, so in every layer both sides run
 forward in time. Autograd would record a dozen operations a frame; here it records one a layer. Input products are
 taken for all frames and both sides at once, weight gradients as large products after the loop. On a CPU the groups
-are shared out to threads, which meet once a layer rather than in every operation.
+are shared out to threads, which meet once a layer rather than in every operation; on a GPU a frame is one kernel.
 M modality, T frame, B sample, I input, H hidden, S side of the pair, G group = M·S.
 """
 
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
 from cmd_tune.model.gates import Backward, Forward, Step
 from cmd_tune.threads import run_shared, shares
+
+# (x_MTBI, weight_ih_MS3HI, weight_hh_MS3HH, bias_ih_MS3H, bias_hh_MS3H, last_only) → a layer's output, as GRUPairs says
+Pairs = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, bool], Tensor]
 
 
 class GRUPairs(torch.autograd.Function):
@@ -34,6 +40,7 @@ class GRUPairs(torch.autograd.Function):
         weight_hh = weight_hh.to(x_MTBI.dtype).flatten(0, 1)
 
         gates = _product(x_MTBI.reshape(M, T * B, I), weight_ih.transpose(1, 2))
+        fused = _fused(x_MTBI)
         biases = (bias_ih[..., : 2 * H] + bias_hh[..., : 2 * H], bias_ih[..., 2 * H :], bias_hh[..., 2 * H :])
         way = Forward(
             gates=gates.view(M, T, B, S, 3 * H),
@@ -41,19 +48,22 @@ class GRUPairs(torch.autograd.Function):
             bias=torch.cat(biases, dim=-1).to(fine).flatten(0, 1),
             carried=x_MTBI.new_zeros(M * S, B, H, dtype=fine),
             state=x_MTBI.new_empty(M * S, B, H),
-            hidden=None if last_only and not keep else x_MTBI.new_empty(M, T, B, S, H),
+            hidden=None if last_only and not keep and not fused else x_MTBI.new_empty(M, T, B, S, H),
             recurrent_n=x_MTBI.new_empty(M, T, B, S, H) if keep else None,
         )
-        weight_hh_t = weight_hh.transpose(1, 2).contiguous()
+        if fused:
+            fused.forward_frames(way, weight_hh)
+        else:
+            weight_hh_t = weight_hh.transpose(1, 2).contiguous()
 
-        def frames(groups: slice, step: Step) -> None:
-            state, weight, recurrent = way.state[groups], weight_hh_t[groups], way.recurrent[groups]
-            for t in range(T):
-                if t:
-                    torch.bmm(state, weight, out=recurrent)
-                step(t)
+            def frames(groups: slice, step: Step) -> None:
+                state, weight, recurrent = way.state[groups], weight_hh_t[groups], way.recurrent[groups]
+                for t in range(T):
+                    if t:
+                        torch.bmm(state, weight, out=recurrent)
+                    step(t)
 
-        _over_groups(way, M * S, frames)
+            _over_groups(way, M * S, frames)
         if keep:
             ctx.save_for_backward(x_MTBI, weight_ih, weight_hh, way.gates, way.recurrent_n, way.hidden)
             ctx.last_only, ctx.spent = last_only, False
@@ -87,12 +97,19 @@ class GRUPairs(torch.autograd.Function):
                 step(t)
                 if t:
                     torch.bmm(grad, weight, out=grad_state)
+            weight_gradients(groups)
+
+        def weight_gradients(groups: slice) -> None:
             for g in range(*groups.indices(M * S)):
                 before, grad_rzn, grad_n = (x[g // S, :, :, g % S].flatten(0, 1) for x in (hidden, gates, recurrent_n))
                 torch.mm(grad_rzn[B:, : 2 * H].t(), before[:-B], out=grad_weight_hh[g, : 2 * H])
                 torch.mm(grad_n[B:].t(), before[:-B], out=grad_weight_hh[g, 2 * H :])
 
-        _over_groups(way, M * S, frames)
+        if fused := _fused(x_MTBI):
+            fused.backward_frames(way, weight_hh)
+            weight_gradients(slice(0, M * S))
+        else:
+            _over_groups(way, M * S, frames)
         grad_gates = gates.view(M, T * B, S * 3 * H)
         grad_weight_ih = _product(grad_gates.transpose(1, 2), x_MTBI.reshape(M, T * B, -1))
         grad_x = _product(grad_gates, weight_ih).view(x_MTBI.shape) if ctx.needs_input_grad[0] else None
@@ -116,13 +133,23 @@ def pairs_by_torch(
     start_1BH = x_MTBI.new_zeros(1, B, H)
     sides: list[list[Tensor]] = [[] for _ in range(S)]
     for g in range(M * S):
-        of_group = (parameter[g // S, g % S] for parameter in (weight_ih, weight_hh, bias_ih, bias_hh))
-        weights = [parameter.to(x_MTBI.dtype) for parameter in of_group]
+        of_group = [parameter[g // S, g % S] for parameter in (weight_ih, weight_hh, bias_ih, bias_hh)]
+        # In one piece and in this order, as cuDNN wants them; else it copies them itself, and PyTorch warns.
+        packed = torch.cat([parameter.flatten() for parameter in of_group]).to(x_MTBI.dtype)
+        parts = packed.split([parameter.numel() for parameter in of_group])
+        weights = [part.view(parameter.shape) for part, parameter in zip(parts, of_group, strict=True)]
         hidden_TBH, _ = torch.gru(
             x_MTBI[g // S], start_1BH, weights, True, 1, 0.0, torch.is_grad_enabled(), False, False
         )
         sides[g % S].append(hidden_TBH[-1].float() if last_only else hidden_TBH)
     return torch.cat([torch.stack(side) for side in sides], dim=-1)
+
+
+def _fused(x: Tensor) -> ModuleType | None:
+    """gru_kernels.py, where x is on a GPU and Triton is installed, as it is with PyTorch for CUDA."""
+    if not x.is_cuda or x.dtype == torch.float64 or find_spec("triton") is None:
+        return None
+    return import_module("cmd_tune.model.gru_kernels")
 
 
 def _product(a_MIJ: Tensor, b_MJK: Tensor) -> Tensor:

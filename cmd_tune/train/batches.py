@@ -13,6 +13,7 @@ from torch import Tensor
 from cmd_tune.data.augment import Strength, draw_view, keyed_generator, make_view
 from cmd_tune.data.modalities import stack_modalities
 from cmd_tune.data.store import Store
+from cmd_tune.data.transfer import onto
 from cmd_tune.errors import UsageError
 from cmd_tune.train.distributed import world
 
@@ -65,6 +66,7 @@ class Batches:
             )
             mine = torch.arange(2 * self.batch_size).view(2, workers, share)[:, rank].flatten()
             start_B = self.store.start_N[both_VB.flatten()[mine]]
-            x_BTVCP = make_view(self.store.rows_FX, start_B, draws.part(mine), self.frames, shape).to(self.device)
+            x_BTVCP = make_view(self.store.rows_FX, start_B, draws.part(mine), self.frames, shape)
+            x_BTVCP = onto(x_BTVCP, self.device)
             query_MBTX, key_MBTX = stack_modalities(x_BTVCP, self.modalities, self.store.layout).chunk(2, dim=1)
             yield query_MBTX, key_MBTX

@@ -2,22 +2,27 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 
 import pytest
 import torch
 
 from cmd_tune import native
+from cmd_tune.model import gru
 
-WAYS = ("native", "native, one thread", "torch")
+WAYS = ("native", "native, one thread", "torch", "triton")
 
 
 @contextmanager
 def computing(way: str) -> Iterator[str]:
-    """gates.cpp with its groups on two threads or on one, or PyTorch's operations, as without a compiler."""
+    """gates.cpp on two threads or on one; PyTorch's operations, as without a compiler; a GPU's kernels, interpreted."""
     before = torch.get_num_threads()
     torch.set_num_threads(1 if "one" in way else 2)
     with pytest.MonkeyPatch.context() as patch:
-        if way == "torch":
+        if way == "triton":
+            kernels = import_module("tests.model.interpreted").gru_kernels
+            patch.setattr(gru, "_fused", lambda x: None if x.dtype == torch.float64 else kernels)
+        elif way == "torch":
             patch.setattr(native, "library", lambda: None)
         else:
             assert native.library() is not None, "this machine has no C++ compiler"

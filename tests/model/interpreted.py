@@ -1,0 +1,38 @@
+"""The GPU's kernels on a CPU, by Triton's interpreter, with two of its shortcuts in bfloat16 put right.
+
+The tests' conftest.py asks for the interpreter before anything imports Triton. It keeps bfloat16 as bits: its products
+multiply those instead of the numbers, and float32 is cut off rather than rounded to them.
+"""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("triton", reason="no Triton for this system")
+if os.environ["TRITON_INTERPRET"] != "1":
+    pytest.skip("the kernels are compiled here: test_gpu.py has them", allow_module_level=True)
+
+import triton.language as tl
+from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
+
+from cmd_tune.model import gru_kernels
+
+__all__ = ["gru_kernels"]
+
+_dot, _cast = InterpreterBuilder.create_dot, InterpreterBuilder.cast_impl
+
+
+def _dot_of_numbers(self, a, b, *rest):
+    return _dot(self, *(_cast(self, x, tl.float32) if x.dtype.scalar == tl.bfloat16 else x for x in (a, b)), *rest)
+
+
+def _rounding_cast(self, x, to):
+    if (x.dtype.scalar, to.scalar) != (tl.float32, tl.bfloat16):
+        return _cast(self, x, to)
+    rounded = torch.from_numpy(np.array(x.data)).bfloat16().view(torch.uint16).numpy()
+    return TensorHandle(rounded, tl.bfloat16)
+
+
+InterpreterBuilder.create_dot, InterpreterBuilder.cast_impl = _dot_of_numbers, _rounding_cast

@@ -1,0 +1,111 @@
+"""Which way the recurrences of a GPU go: what is chosen, when, and on which grounds."""
+
+import time
+import warnings
+
+import pytest
+import torch
+
+from cmd_tune.model.encoder import Encoders
+from cmd_tune.model.gru import GRUPairs, pairs_by_torch
+from cmd_tune.model.recurrence import choose
+
+M, T, B, X, H = 2, 8, 4, 6, 16
+
+
+def encoders(dtype=torch.float32, hidden_size=H, **changes):
+    return Encoders(
+        M,
+        X,
+        hidden_size=hidden_size,
+        embedding_size=5,
+        compute_dtype=dtype,
+        generator=torch.Generator().manual_seed(0),
+        **changes,
+    )
+
+
+def inputs(model, frames=T, dtype=torch.float32):
+    x_MTBX = torch.randn(M, frames, B, X, generator=torch.Generator().manual_seed(1)).to(dtype)
+    return (x_MTBX, model.input_norm.weight, model.input_norm.bias, *model.gru.parameters())
+
+
+def ways(model):
+    return lambda x: model._recur(x, pairs_by_torch), lambda x: model._recur(x, GRUPairs.apply)
+
+
+def slowly(run):
+    def late(x):
+        time.sleep(0.03)
+        return run(x)
+
+    return late
+
+
+@pytest.mark.parametrize("grad", [True, False])
+def test_the_faster_of_two_that_agree(grad):
+    model = encoders()
+    calls, ours = ways(model)
+    with warnings.catch_warnings(), torch.set_grad_enabled(grad):
+        warnings.simplefilter("error")
+        assert choose(slowly(calls), lambda: ours, inputs(model), tolerance=1e-4) == ("graph", ours)
+        name, run = choose(calls, lambda: slowly(ours), inputs(model), tolerance=1e-4)
+    assert (name, run) == ("calls", calls)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_the_faster_one_is_left_alone_where_its_output_differs():
+    model = encoders()
+    calls, ours = ways(model)
+    with pytest.warns(UserWarning, match=r"differ by 1\.0e-03"):
+        chosen = choose(slowly(calls), lambda: lambda x: 1.001 * ours(x), inputs(model), tolerance=1e-4)
+    assert chosen[0] == "calls"
+
+
+def test_or_one_gradient_alone():
+    """One parameter's among fourteen, everything else equal."""
+    model = encoders()
+    calls, ours = ways(model)
+    bias = model.gru[1].bias_hh
+
+    def crooked(x):
+        return ours(x) + (bias - bias.detach()).sum()
+
+    assert torch.equal(crooked(inputs(model)[0]), ours(inputs(model)[0]))
+    with pytest.warns(UserWarning, match="differ"):
+        assert choose(slowly(calls), lambda: crooked, inputs(model), tolerance=0.05)[0] == "calls"
+
+
+def test_or_is_not_a_number():
+    """In the output's gradients, behind numbers that agree."""
+    model = encoders()
+    calls, ours = ways(model)
+
+    def spoilt(x):
+        out = ours(x)
+        out.register_hook(lambda grad: grad * float("nan"))
+        return out
+
+    with pytest.warns(UserWarning, match="differ by nan"):
+        assert choose(slowly(calls), lambda: spoilt, inputs(model), tolerance=0.05)[0] == "calls"
+
+
+def test_where_no_graph_can_be_made_the_calls_remain():
+    model = encoders()
+    calls, _ = ways(model)
+
+    def cannot():
+        raise RuntimeError("CUDA error: out of memory")
+
+    with pytest.warns(UserWarning, match="could not be captured: CUDA error: out of memory"):
+        assert choose(calls, cannot, inputs(model), tolerance=0.05) == ("calls", calls)
+
+
+def test_bfloat16_agrees_well_within_its_tolerance():
+    """Of 0.05, over the paper's 64 frames and three layers; and float32 within its own of 1e-4."""
+    for dtype, tolerance in ((torch.bfloat16, 0.05), (torch.float32, 1e-4)):
+        model = encoders(dtype, hidden_size=64)
+        calls, ours = ways(model)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            choose(calls, lambda ours=ours: ours, inputs(model, 64, dtype), tolerance=tolerance / 2)

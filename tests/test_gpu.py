@@ -1,0 +1,162 @@
+"""What only a GPU can show: kernels, graphs, numbers beside the CPU's, and that no step waits for the host."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+
+from cmd_tune.data.augment import Strength, draw_view, keyed_generator, make_view
+from cmd_tune.model.encoder import Encoders
+from cmd_tune.model.gru import GRUPairs, pairs_by_torch
+from cmd_tune.model.recurrence import capture
+from cmd_tune.train.batches import Batches
+from cmd_tune.train.distributed import sum_over_workers
+from cmd_tune.train.loop import build_optimizer, build_pretrainer, pretrain, round_products
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+
+GPU = torch.device("cuda")
+M, S = 3, 2
+# The paper's layers, the quick preset's, and sizes that no tile divides: (T, B, I, H)
+SHAPES = [(64, 64, 150, 1024), (16, 32, 60, 64), (5, 37, 11, 19), (1, 1, 1, 1)]
+
+
+@contextmanager
+def tf32(allowed):
+    """PyTorch's two switches, as the settings' precision sets them."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+def layer(shape, dtype):
+    """x and parameters of a layer whose states neither die nor saturate, on the GPU."""
+    T, B, I, H = shape
+    generator = torch.Generator().manual_seed(0)
+    sizes = [(M, T, B, I), (M, S, 3 * H, I), (M, S, 3 * H, H), (M, S, 3 * H), (M, S, 3 * H)]
+    scales = [1, I**-0.5, H**-0.5, 0.3, 0.3]
+    made = [scale * torch.randn(size, generator=generator) for scale, size in zip(scales, sizes, strict=True)]
+    return [x.to(GPU, dtype if i == 0 else torch.float32).requires_grad_() for i, x in enumerate(made)]
+
+
+def numbers(way, tensors, last_only):
+    out = way(*tensors, last_only)
+    pull = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).to(out)
+    return [out, *torch.autograd.grad(out, tensors, pull)]
+
+
+def exactly(tensors, last_only):
+    """The same in float64, by PyTorch's operations."""
+    return numbers(GRUPairs.apply, [x.detach().double().requires_grad_() for x in tensors], last_only)
+
+
+@pytest.mark.parametrize("last_only", [False, True])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "rounded", "tolerance"),
+    [(torch.float32, False, 1e-5), (torch.float32, True, 1e-2), (torch.bfloat16, False, 3e-2)],
+    ids=["float32", "tf32", "bfloat16"],
+)
+@pytest.mark.parametrize("way", [GRUPairs.apply, pairs_by_torch], ids=["kernels", "cuDNN"])
+def test_a_layer_and_its_gradients_are_those_of_float64(way, dtype, rounded, tolerance, shape, last_only):
+    tensors = layer(shape, dtype)
+    with tf32(rounded):
+        found = numbers(way, tensors, last_only)
+    for a, b in zip(found, exactly(tensors, last_only), strict=True):
+        assert (a.double() - b).norm() <= tolerance * b.norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_captured_graph_follows_inputs_and_parameters(dtype):
+    T, B, X = 8, 16, 12
+    model = Encoders(
+        M,
+        X,
+        hidden_size=64,
+        embedding_size=8,
+        compute_dtype=dtype,
+        generator=torch.Generator().manual_seed(0),
+    ).to(GPU)
+    parameters = (model.input_norm.weight, model.input_norm.bias, *model.gru.parameters())
+    views = [torch.randn(M, T, B, X, device=GPU, dtype=dtype) for _ in range(3)]
+    with tf32(False):
+        graph = capture(lambda x: model._recur(x, GRUPairs.apply), views[0], parameters)
+        for x_MTBX in views:
+            eager = model._recur(x_MTBX, GRUPairs.apply)
+            captured = graph(x_MTBX)
+            assert torch.equal(captured, eager)
+            pull = torch.randn_like(eager)
+            gradients = [torch.autograd.grad(out, parameters, pull) for out in (captured, eager)]
+            for a, b in zip(*gradients, strict=True):
+                torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6)
+            with torch.no_grad():
+                for parameter in parameters:
+                    parameter.mul_(0.9)
+        with torch.no_grad():
+            frozen = capture(lambda x: model._recur(x, GRUPairs.apply), views[0], parameters)
+            for x_MTBX in views:
+                assert torch.equal(frozen(x_MTBX), model._recur(x_MTBX, GRUPairs.apply))
+
+
+def test_views_are_those_of_the_cpu(tiny_store):
+    near = tiny_store.near(GPU)
+    assert near.rows_FX.is_cuda
+    clips_B = torch.arange(len(tiny_store))
+    draws = draw_view(
+        tiny_store.length_N, len(tiny_store.layout.joints), Strength(4, 0.5, 1.0, 0.5), keyed_generator(0)
+    )
+    views = [
+        make_view(store.rows_FX, store.start_N[clips_B], draws, 16, store.frame_shape()).cpu()
+        for store in (near, tiny_store)
+    ]
+    torch.testing.assert_close(*views, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_no_step_waits_for_the_host(tiny_store, tiny, precision):
+    """CUDA's own word for it: an operation that would wait is an error."""
+    settings = tiny(precision=precision, modalities=("joint", "motion", "bone"))
+    round_products(settings)
+    pretrainer = build_pretrainer(settings, tiny_store.width).to(GPU)
+    optimizer = build_optimizer(settings, pretrainer)
+    batches = Batches(
+        tiny_store.near(GPU),
+        np.arange(len(tiny_store)),
+        batch_size=settings.batch_size,
+        frames=settings.frames,
+        strength=Strength(4, 0.5, 1.0, 0.5),
+        modalities=settings.modalities,
+        seed=0,
+        device=GPU,
+    )
+    for step, (query_MBTX, key_MBTX) in enumerate(batches.epoch(1)):
+        losses, key_MBD = pretrainer(query_MBTX, key_MBTX, sum_over_workers)
+        optimizer.zero_grad(set_to_none=True)
+        losses.total.backward()
+        optimizer.step()
+        pretrainer.banks.enqueue(key_MBD)
+        if step == 1:  # the way has been chosen, and what is made once has been made
+            torch.cuda.set_sync_debug_mode("error")
+    torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-3), ("tf32", 0.03), ("bfloat16", 0.03)])
+def test_a_run_has_the_cpus_losses(tiny_store, tiny, tmp_path, precision, tolerance):
+    """Float32 on the CPU beside each of the GPU's precisions."""
+    histories = {}
+    for device, kind in ((torch.device("cpu"), "float32"), (GPU, precision)):
+        history = histories[device.type] = []
+        pretrain(
+            tiny(precision=kind, epochs=3, evaluate_every=3),
+            tiny_store.near(device),
+            np.arange(len(tiny_store)),
+            folder=tmp_path / device.type,
+            evaluate=lambda online: {},
+            report=history.append,
+            device=device,
+        )
+    for here, there in zip(histories["cpu"], histories["cuda"], strict=True):
+        for name in (name for name in here if name.startswith("loss/")):
+            assert there[name] == pytest.approx(here[name], rel=tolerance), name
