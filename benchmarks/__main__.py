@@ -53,14 +53,15 @@ def main(
         print_rows(title, rows, console)
         write_json(out, done)
 
-    rates = [Row(f"products, {name}", Timing((product_rate(name, on) / 1e9,)), unit="GFLOP/s") for name in PRECISIONS]
+    precisions = [*PRECISIONS, "tf32"] if on.type == "cuda" else PRECISIONS
+    rates = [Row(f"products, {name}", Timing((product_rate(name, on) / 1e9,)), unit="GFLOP/s") for name in precisions]
     show("The ceiling", rates)
     with tempfile.TemporaryDirectory() as folder:
         store = write_random_store(Path(folder) / "random.arrow", CLIPS)
         if "step" in chosen:
             for size in hidden or [64, 128, 256, 1024]:
                 times = 1 if size >= LONG and device == "cpu" else repeats
-                show(f"A training step, H = {size}", step_rows(size, PRECISIONS, on, times))
+                show(f"A training step, H = {size}", step_rows(size, precisions, on, times))
         if "objective" in chosen:
             rows = objective_rows(on, repeats)
             show("The objective, by modalities", rows if device != "cpu" else rows + objective_memory_rows())

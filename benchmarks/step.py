@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from benchmarks import authors
+from benchmarks.roofline import least_seconds, measure_read_rate, recurrent_bytes
 from benchmarks.rows import Row
 from benchmarks.timing import Timing, take_turns
 from cmd_tune.config import Settings, make_settings
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.modalities import stack_modalities
-from cmd_tune.train.loop import build_optimizer, build_pretrainer
+from cmd_tune.train.loop import build_optimizer, build_pretrainer, round_products
 
 LAYOUT = LAYOUTS["ntu-25"]
 SHAPE = (len(LAYOUT.joints), 3, 2)  # V, C, P
@@ -34,15 +35,15 @@ def our_inputs(x_NCTVP: Tensor) -> Tensor:
 class Parts:
     """Seconds of each part of the last step."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, settings: Settings, device: torch.device) -> None:
+        self.settings, self.device, self.apart = settings, device, True
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
         start = perf_counter()
         yield
-        if self.device.type == "cuda":
+        if self.apart and self.device.type == "cuda":
             torch.cuda.synchronize()
         self.seconds[name] = perf_counter() - start
 
@@ -51,9 +52,14 @@ class OurStep(Parts):
     """`train.loop`'s step, in parts."""
 
     def __init__(self, settings: Settings, device: torch.device) -> None:
-        super().__init__(device)
+        super().__init__(settings, device)
         self.pretrainer = build_pretrainer(settings, CHANNELS).to(device)
         self.optimizer = build_optimizer(settings, self.pretrainer)
+
+    def ways(self) -> str:
+        """How a GPU's recurrences went, of query and key encoders; nothing on a CPU."""
+        encoders = (self.pretrainer.online, self.pretrainer.momentum)
+        return ", ".join(name for one in encoders for name, _ in one.recurrence.chosen.values())
 
     def __call__(self, query_MBTX: Tensor, key_MBTX: Tensor) -> None:
         pretrainer = self.pretrainer
@@ -76,7 +82,7 @@ class AuthorsStep(Parts):
     """The same by the reference in authors.py."""
 
     def __init__(self, settings: Settings, device: torch.device) -> None:
-        super().__init__(device)
+        super().__init__(settings, device)
         self.model = authors.CMD(
             LAYOUT.parents,
             CHANNELS,
@@ -115,7 +121,9 @@ def step_flops(s: Settings, channels: int = CHANNELS) -> float:
 def product_rate(precision: str, device: torch.device, repeats: int = 5) -> float:
     """Floating-point operations a second of a large matrix product: the ceiling."""
     size = 8192 if device.type == "cuda" else 2048
-    a, b = (torch.randn(size, size, device=device).to(getattr(torch, precision)) for _ in range(2))
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    round_products(make_settings("paper", ("benchmark", {"precision": precision})))
     taken = take_turns({"product": lambda: a @ b}, repeats)["product"]
     return 2 * size**3 / min(taken.runs)
 
@@ -125,28 +133,40 @@ def step_rows(hidden_size: int, precisions: list[str], device: torch.device, rep
     torch.manual_seed(0)
     views_NCTVP = [torch.randn(64, 3, 64, 25, 2, device=device) for _ in range(2)]
     views_MBTX = [our_inputs(x) for x in views_NCTVP]
-    steps: dict[str, OurStep | AuthorsStep] = {"authors": AuthorsStep(paper_settings(hidden_size, "float32"), device)}
-    steps |= {precision: OurStep(paper_settings(hidden_size, precision), device) for precision in precisions}
+    ours = {precision: OurStep(paper_settings(hidden_size, precision), device) for precision in precisions}
+    authors_own = AuthorsStep(paper_settings(hidden_size, "float32"), device)
+    steps: dict[str, OurStep | AuthorsStep] = {"authors": authors_own, **ours}
     parts: dict[str, dict[str, list[float]]] = {name: {part: [] for part in PARTS} for name in steps}
 
-    def way(name: str) -> Callable[[], None]:
+    def way(name: str, *, apart: bool) -> Callable[[], None]:
         step, views = steps[name], views_NCTVP if name == "authors" else views_MBTX
 
         def work() -> None:
+            round_products(step.settings)
+            step.apart = apart
             step(*views)
-            for part, taken in step.seconds.items():
+            for part, taken in step.seconds.items() if apart else ():
                 parts[name][part].append(taken)
 
         return work
 
     warm_up = repeats > 1
-    timings = take_turns({name: way(name) for name in steps}, repeats, warm_up=warm_up)
+    on_gpu = device.type == "cuda"  # there the host runs ahead, unless the parts are to be told apart
+    timings = take_turns({name: way(name, apart=not on_gpu) for name in steps}, repeats, warm_up=warm_up)
+    if on_gpu:
+        take_turns({name: way(name, apart=True) for name in steps}, repeats)
     rows = []
     for precision in precisions:
-        flops = step_flops(paper_settings(hidden_size, precision))
-        of_peak = flops / timings[precision].median / product_rate(precision, device)
-        rows.append(Row(f"step, H = {hidden_size}, {precision}", timings[precision], timings["authors"], of_peak))
+        settings = paper_settings(hidden_size, precision)
+        flops, rate = step_flops(settings), product_rate(precision, device)
+        of_peak = flops / timings[precision].median / rate
+        name = f"step, H = {hidden_size}, {precision}"
+        rows.append(Row(name, timings[precision], timings["authors"], of_peak, note=ours[precision].ways()))
         for part in PARTS:
-            ours, theirs = (Timing(tuple(parts[name][part][warm_up:])) for name in (precision, "authors"))
-            rows.append(Row(f"  {part}", ours, theirs))
+            mine, theirs = (Timing(tuple(parts[name][part][warm_up:])) for name in (precision, "authors"))
+            rows.append(Row(f"  {part}", mine, theirs))
+        if on_gpu:
+            read_rate = measure_read_rate(recurrent_bytes(settings), device)
+            least = Timing((least_seconds(settings, flops, rate, read_rate),))
+            rows.append(Row("  least by the roofline", least, note=f"weights at {read_rate / 1e9:,.0f} GB/s"))
     return rows
