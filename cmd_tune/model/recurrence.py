@@ -29,6 +29,10 @@ class Recurrence:
     def __init__(self) -> None:
         self.chosen: dict[object, tuple[str, Run]] = {}
 
+    def __deepcopy__(self, memo: object) -> "Recurrence":
+        """A copied model has parameters of its own, which no graph knows."""
+        return Recurrence()
+
     def __call__(self, recur: Recur, x_MTBX: Tensor, parameters: Sequence[Tensor], *, training: bool) -> Tensor:
         """parameters: all that `recur` uses; they may change in value, not in place. training: inputs keep their shape.
 

@@ -1,5 +1,6 @@
 """Which way the recurrences of a GPU go: what is chosen, when, and on which grounds."""
 
+import copy
 import time
 import warnings
 
@@ -109,3 +110,12 @@ def test_bfloat16_agrees_well_within_its_tolerance():
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             choose(calls, lambda ours=ours: ours, inputs(model, 64, dtype), tolerance=tolerance / 2)
+
+
+def test_a_copied_model_chooses_anew():
+    """A graph reads the parameters that it was captured with."""
+    model = encoders()
+    model.recurrence.chosen["a shape"] = ("graph", lambda x: x)
+    copied = copy.deepcopy(model)
+    assert copied.recurrence.chosen == {}
+    assert len(model.recurrence.chosen) == 1
