@@ -76,7 +76,11 @@ def choose(calls: Run, make_graph: Callable[[], Run], inputs: Sequence[Tensor], 
 
 
 def capture(run: Run, x_MTBX: Tensor, parameters: Sequence[Tensor]) -> Run:
-    """`run` as CUDA graphs, forward and backward. Their memory is theirs for good; outputs last until the next call."""
+    """`run` as CUDA graphs, forward and backward.
+
+    Their memory is theirs for good: an output lasts until the next call, gradients until the next backward pass, so
+    that they cannot be summed over several.
+    """
     sample = x_MTBX.detach().clone()  # the graph's own input, which later ones are copied into
     graphed = torch.cuda.make_graphed_callables(lambda x, *_: run(x), (sample, *parameters))
     return lambda x: cast(Tensor, graphed(x, *parameters))

@@ -135,7 +135,7 @@ static Tensor empty_strided(SymIntArrayRef size, SymIntArrayRef stride, std::opt
 }
 
 static Tensor copy_from(const Tensor &from, const Tensor &to, bool) {
-    if (is_there(from) != is_there(to) && to.numel() > 1) crossings++;
+    if (is_there(from) != is_there(to) && to.dim() > 0) crossings++;
     (is_there(to) ? seen_by_host(to) : to).copy_(is_there(from) ? seen_by_host(from) : from);
     return to;
 }
