@@ -34,9 +34,10 @@ class Recurrence:
         return Recurrence()
 
     def __call__(self, recur: Recur, x_MTBX: Tensor, parameters: Sequence[Tensor], *, training: bool) -> Tensor:
-        """parameters: all that `recur` uses; they may change in value, not in place. training: inputs keep their shape.
+        """parameters: all that `recur` uses; their values may change, not where they lie.
 
-        Evaluation meets batches of many sizes, each once or twice: they go by cuDNN's calls.
+        training: the inputs' shape will come again. Evaluation meets batches of many sizes, each once or twice: they go
+        by cuDNN's calls.
         """
         if not x_MTBX.is_cuda:
             return recur(x_MTBX, GRUPairs.apply)
