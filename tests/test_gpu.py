@@ -10,9 +10,7 @@ from cmd_tune.data.augment import Strength, draw_view, keyed_generator, make_vie
 from cmd_tune.model.encoder import Encoders
 from cmd_tune.model.gru import GRUPairs, pairs_by_torch
 from cmd_tune.model.recurrence import capture
-from cmd_tune.train.batches import Batches
-from cmd_tune.train.distributed import sum_over_workers
-from cmd_tune.train.loop import build_optimizer, build_pretrainer, pretrain, round_products
+from cmd_tune.train.loop import build_batches, build_optimizer, build_pretrainer, pretrain, round_products, take_step
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
@@ -121,25 +119,14 @@ def test_no_step_waits_for_the_host(tiny_store, tiny, precision):
     round_products(settings)
     pretrainer = build_pretrainer(settings, tiny_store.width).to(GPU)
     optimizer = build_optimizer(settings, pretrainer)
-    batches = Batches(
-        tiny_store.near(GPU),
-        np.arange(len(tiny_store)),
-        batch_size=settings.batch_size,
-        frames=settings.frames,
-        strength=Strength(4, 0.5, 1.0, 0.5),
-        modalities=settings.modalities,
-        seed=0,
-        device=GPU,
-    )
-    for step, (query_MBTX, key_MBTX) in enumerate(batches.epoch(1)):
-        losses, key_MBD = pretrainer(query_MBTX, key_MBTX, sum_over_workers)
-        optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()
-        optimizer.step()
-        pretrainer.banks.enqueue(key_MBD)
-        if step == 1:  # the way has been chosen, and what is made once has been made
-            torch.cuda.set_sync_debug_mode("error")
-    torch.cuda.set_sync_debug_mode("default")
+    batches = build_batches(settings, tiny_store.near(GPU), np.arange(len(tiny_store)), GPU)
+    try:
+        for step, (query_MBTX, key_MBTX) in enumerate(batches.epoch(1)):
+            take_step(pretrainer, optimizer, query_MBTX, key_MBTX)
+            if step == 1:  # the way has been chosen, and what is made once has been made
+                torch.cuda.set_sync_debug_mode("error")
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-3), ("tf32", 0.03), ("bfloat16", 0.03)])

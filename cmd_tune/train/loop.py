@@ -90,12 +90,39 @@ def build_optimizer(settings: Settings, pretrainer: Pretrainer) -> torch.optim.O
     )
 
 
+def build_batches(settings: Settings, store: Store, clips_N: Indices, device: torch.device) -> Batches:
+    """Batches of the settings' size and views, drawn by the settings' seed. Raises UsageError where they do not fit."""
+    return Batches(
+        store,
+        clips_N,
+        batch_size=settings.batch_size,
+        frames=settings.frames,
+        strength=Strength(
+            settings.crop_min_frames, settings.crop_min_share, settings.shear_range, settings.corrupted_share
+        ),
+        modalities=settings.modalities,
+        seed=settings.seed,
+        device=device,
+    )
+
+
 def learning_rate(settings: Settings, epoch: int, step: int, steps: int) -> float:
     """The rate of one step; `epoch` counts from 1, `step` from 0. It has no state to resume."""
     if settings.schedule == "step":
         return settings.learning_rate * (0.1 if epoch > settings.step_epoch else 1.0)
     progress = (epoch - 1 + step / steps) / settings.epochs
     return settings.learning_rate * (1 + cos(pi * progress)) / 2
+
+
+def take_step(pretrainer: Pretrainer, optimizer: torch.optim.Optimizer, query_MBTX: Tensor, key_MBTX: Tensor) -> Losses:
+    """One step on this worker's two views of a batch. Nothing in it waits for a GPU."""
+    losses, key_MBD = pretrainer(query_MBTX, key_MBTX, sum_over_workers)
+    optimizer.zero_grad(set_to_none=True)
+    losses.total.backward()
+    average_gradients(pretrainer.online.parameters())
+    optimizer.step()
+    pretrainer.banks.enqueue(gather_batch(key_MBD))
+    return losses
 
 
 def pretrain(
@@ -117,18 +144,7 @@ def pretrain(
     round_products(settings)
     pretrainer = build_pretrainer(settings, store.width).to(device)
     optimizer = build_optimizer(settings, pretrainer)
-    batches = Batches(
-        store,
-        clips_N,
-        batch_size=settings.batch_size,
-        frames=settings.frames,
-        strength=Strength(
-            settings.crop_min_frames, settings.crop_min_share, settings.shear_range, settings.corrupted_share
-        ),
-        modalities=settings.modalities,
-        seed=settings.seed,
-        device=device,
-    )
+    batches = build_batches(settings, store, clips_N, device)
     path = folder / CHECKPOINT
     if world()[0] == 0:
         remove_leftovers(path)
@@ -145,13 +161,7 @@ def pretrain(
             rate = learning_rate(settings, epoch, step, len(batches))
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            losses, key_MBD = pretrainer(query_MBTX, key_MBTX, sum_over_workers)
-            optimizer.zero_grad(set_to_none=True)
-            losses.total.backward()
-            average_gradients(pretrainer.online.parameters())
-            optimizer.step()
-            pretrainer.banks.enqueue(gather_batch(key_MBD))
-            totals.add(losses)
+            totals.add(take_step(pretrainer, optimizer, query_MBTX, key_MBTX))
 
         record = {"epoch": epoch, "learning_rate": rate, **totals.means(len(batches))}
         if not isfinite(record["loss/total"]):

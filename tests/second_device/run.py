@@ -14,16 +14,13 @@ import numpy as np
 import torch
 
 from cmd_tune.config import make_settings
-from cmd_tune.data.augment import Strength
 from cmd_tune.data.modalities import MODALITIES
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import open_store
 from cmd_tune.evaluate.classifier import FINETUNE, Classifier, Labelled, classify, train_classifier
 from cmd_tune.evaluate.scores import encoder_scores
 from cmd_tune.evaluate.tasks import Subject, fast, knn, retrieval
-from cmd_tune.train.batches import Batches
-from cmd_tune.train.distributed import average_gradients, gather_batch, sum_over_workers
-from cmd_tune.train.loop import _Totals, build_optimizer, build_pretrainer, objective_at
+from cmd_tune.train.loop import _Totals, build_batches, build_optimizer, build_pretrainer, objective_at, take_step
 
 CPU = torch.device("cpu")
 STEPS = 3
@@ -58,30 +55,13 @@ def train(settings, store, device, crossed):
     pretrainer.objective = objective_at(settings, 1)
     optimizer = build_optimizer(settings, pretrainer)
     totals = _Totals(settings.modalities, pretrainer.objective, device)
-    clips_N = np.arange(len(store))
-    strength = Strength(4, 0.5, 1.0, 0.5)
-    batches = Batches(
-        store,
-        clips_N,
-        batch_size=settings.batch_size,
-        frames=settings.frames,
-        strength=strength,
-        modalities=settings.modalities,
-        seed=0,
-        device=device,
-    )
+    batches = build_batches(settings, store, np.arange(len(store)), device)
     crossings, order = [], batches.epoch(1)
     for _ in range(STEPS):
         before = crossed()
         query_MBTX, key_MBTX = next(order)
         made = crossed()
-        losses, key_MBD = pretrainer(query_MBTX, key_MBTX, sum_over_workers)
-        optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()
-        average_gradients(pretrainer.online.parameters())
-        optimizer.step()
-        pretrainer.banks.enqueue(gather_batch(key_MBD))
-        totals.add(losses)
+        totals.add(take_step(pretrainer, optimizer, query_MBTX, key_MBTX))
         crossings.append((made - before, crossed() - made))
     return totals.means(STEPS), pretrainer, crossings
 

@@ -19,7 +19,6 @@ import torch.distributed as dist
 
 from cmd_tune import native
 from cmd_tune.config import Settings
-from cmd_tune.data.augment import Strength
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import Store, open_store
 from cmd_tune.errors import CmdTuneError
@@ -27,7 +26,7 @@ from cmd_tune.evaluate.features import extract_features
 from cmd_tune.evaluate.scores import encoder_scores
 from cmd_tune.model.pretrainer import Pretrainer
 from cmd_tune.train.batches import Batches
-from cmd_tune.train.loop import pretrain
+from cmd_tune.train.loop import build_batches, pretrain
 
 PROTOCOL = "xview"
 CPU = torch.device("cpu")
@@ -46,19 +45,7 @@ def train(settings: Settings, store: Store, folder: Path, report=lambda record: 
 def make_batches(settings: Settings, store: Store, clips_N=None) -> Batches:
     if clips_N is None:
         clips_N = split_store(store, PROTOCOL)[1].pretrain_N
-    strength = Strength(
-        settings.crop_min_frames, settings.crop_min_share, settings.shear_range, settings.corrupted_share
-    )
-    return Batches(
-        store,
-        clips_N,
-        batch_size=settings.batch_size,
-        frames=settings.frames,
-        strength=strength,
-        modalities=settings.modalities,
-        seed=settings.seed,
-        device=CPU,
-    )
+    return build_batches(settings, store, clips_N, CPU)
 
 
 def outcome(settings: Settings, store: Store, folder: Path) -> dict[str, Any]:
