@@ -157,6 +157,19 @@ def _forward_frame(  # type: ignore[no-untyped-def]
         tl.store(recurrent_n + at, from_h.to(gates.dtype.element_ty), mask=there)
 
 
+@triton.jit  # type: ignore[untyped-decorator]
+def _add_product(  # type: ignore[no-untyped-def]
+    product, rows, columns, count, sample, unit, B, H, terms: tl.constexpr, precision: tl.constexpr
+):
+    """Adds the product of `count` terms: rows (samples, 1) and columns (1, units) point to the first of each."""
+    for first in range(0, count, terms):
+        term = first + tl.arange(0, terms)
+        row = tl.load(rows + term[None, :], mask=(sample[:, None] < B) & (term[None, :] < count), other=0.0)
+        column = tl.load(columns + term[:, None] * H, mask=(term[:, None] < count) & (unit[None, :] < H), other=0.0)
+        product = tl.dot(row, column, product, input_precision=precision)
+    return product
+
+
 @triton.jit(do_not_specialize=["t"])  # type: ignore[untyped-decorator]
 def _backward_frame(  # type: ignore[no-untyped-def]
     gates,  # (M, T, B, S, 3H) r, z, n; of frames after t, and of t afterwards, the gradient of the input products
@@ -187,32 +200,11 @@ def _backward_frame(  # type: ignore[no-untyped-def]
     if t < T - 1:
         after = row + B * S
         product = tl.zeros((samples, units), tl.float32)
-        for first in range(0, 2 * H, terms):
-            term = first + tl.arange(0, terms)
-            grad_rz = tl.load(
-                gates + after[:, None] * 3 * H + term[None, :],
-                mask=(sample[:, None] < B) & (term[None, :] < 2 * H),
-                other=0.0,
-            )
-            w = tl.load(
-                weight + (g.to(tl.int64) * 3 * H + term[:, None]) * H + unit[None, :],
-                mask=(term[:, None] < 2 * H) & (unit[None, :] < H),
-                other=0.0,
-            )
-            product = tl.dot(grad_rz, w, product, input_precision=precision)
-        for first in range(0, H, terms):
-            term = first + tl.arange(0, terms)
-            grad_n = tl.load(
-                recurrent_n + after[:, None] * H + term[None, :],
-                mask=(sample[:, None] < B) & (term[None, :] < H),
-                other=0.0,
-            )
-            w = tl.load(
-                weight + (g.to(tl.int64) * 3 * H + 2 * H + term[:, None]) * H + unit[None, :],
-                mask=(term[:, None] < H) & (unit[None, :] < H),
-                other=0.0,
-            )
-            product = tl.dot(grad_n, w, product, input_precision=precision)
+        of_unit = weight + g.to(tl.int64) * 3 * H * H + unit[None, :]
+        of_rz = gates + after[:, None] * 3 * H
+        product = _add_product(product, of_rz, of_unit, 2 * H, sample, unit, B, H, terms, precision)
+        of_n = recurrent_n + after[:, None] * H
+        product = _add_product(product, of_n, of_unit + 2 * H * H, H, sample, unit, B, H, terms, precision)
         grad_h += product
 
     at = row[:, None] * H + unit[None, :]
