@@ -30,11 +30,13 @@ ctypes.CDLL(None).mallopt(-3, 2**16)  # M_MMAP_THRESHOLD: an array that is freed
 import torch
 from benchmarks.memory import forget_peak, mebibytes
 from benchmarks.objective import MODALITIES, Sizes, cmd, embedded, only_losses
-from cmd_tune.model import blocks
+from cmd_tune import native
+from cmd_tune.model import batch_loss
 distillation, way, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
 torch.set_num_threads(threads)
 if way == "at once":
-    blocks._BLOCK = 2**62
+    native.library = lambda: None
+    batch_loss._BLOCK = 2**62
 sizes = Sizes()
 query_MBD, key_MBD, banks_MKD = embedded(max(MODALITIES), sizes, torch.device("cpu"))
 pretrainer = only_losses(2, sizes, cmd(distillation, sizes), torch.device("cpu"))
@@ -53,7 +55,7 @@ print(json.dumps(peaks[1:]))  # the first has set up what torch keeps
 
 @dataclass(frozen=True)
 class Sizes:
-    """The paper's; part: samples of the distillation by itself, a block of the objective's on a CPU."""
+    """The paper's; part: samples of the distillation by itself."""
 
     batch: int = 64
     part: int = 16
@@ -92,7 +94,7 @@ def fit_exponent(counts: Sequence[int], values: Sequence[float]) -> float:
 
 
 def objective_rows(device: torch.device, repeats: int, sizes: Sizes | None = None) -> list[Row]:
-    """A row for each number of modalities: the objective of a step, similarities included; the distillation alone.
+    """A row for each number of modalities: the objective of a step, similarities included; distillation by PyTorch.
 
     Theirs is the paper's distillation by this package's code. On a CPU, seconds are of its time (all threads'), which
     other processes bend less than the clock on the wall.
@@ -108,13 +110,13 @@ def objective_rows(device: torch.device, repeats: int, sizes: Sizes | None = Non
         rows.append(Row(f"  without distillation, M = {M}", taken[f"base, {M}"]))
     del step
     alone = {f"{d}, {M}": _Distillation(M, sizes, d, device) for d in DISTILLATIONS for M in MODALITIES}
-    return rows + _compared("distillation alone", take_turns(alone, repeats, clock=clock))
+    return rows + _compared("distillation alone by PyTorch", take_turns(alone, repeats, clock=clock))
 
 
 def objective_memory_rows() -> list[Row]:
-    """Peak memory of the objective on a CPU: the batch at once, as on a GPU, and in blocks, as a CPU does it."""
+    """Peak memory of the objective on a CPU: the batch at once by PyTorch, as on a GPU, and in one pass, compiled."""
     rows: list[Row] = []
-    for way in ("at once", "in blocks"):
+    for way in ("at once", "in one pass"):
         peaks = {d: child(_MEMORY, d, way, str(torch.get_num_threads())) for d in DISTILLATIONS}
         taken = {f"{d}, {M}": Timing((peak,)) for d in peaks for M, peak in zip(MODALITIES, peaks[d], strict=True)}
         rows += _compared(f"peak memory, {way}", taken, unit="MiB")

@@ -19,7 +19,9 @@ from torch import Tensor
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import whole_file
 
-SOURCES = tuple(Path(__file__).parent / name for name in ("data/augment.cpp", "model/gates.cpp"))
+_HERE = Path(__file__).parent
+SOURCES = tuple(_HERE / name for name in ("data/augment.cpp", "model/gates.cpp", "model/objectives/compiled.cpp"))
+_FILES = (*SOURCES, _HERE / "model/elementary.h")
 _X86 = platform.machine() in ("x86_64", "AMD64")
 _TARGET = ("-march=native", "-mprefer-vector-width=512") if _X86 else ("-mcpu=native",)
 _FLAGS = ("-std=c++17", "-O3", *_TARGET, "-fopenmp-simd", "-shared", "-fPIC")
@@ -33,7 +35,7 @@ def library() -> ctypes.CDLL | None:
     if compiler is None:
         return None
     key = hashlib.blake2b(digest_size=8)
-    for part in (*(source.read_bytes() for source in SOURCES), " ".join((compiler, *_FLAGS)).encode(), _processor()):
+    for part in (*(file.read_bytes() for file in _FILES), " ".join((compiler, *_FLAGS)).encode(), _processor()):
         key.update(part)
     path = _cache_folder() / f"native-{key.hexdigest()}.so"
     try:

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "elementary.h"
+
 struct Forward {
     int64_t frames, batch, width, first_group, last_group;  // groups first … last − 1 are this call's
     void *gates;         // (M, T, B, 2, 3H) input products; where recurrent_n is kept, the frame's r, z, n afterwards
@@ -41,22 +43,6 @@ static inline void put(bfloat16 &to, float x) {  // to nearest even; a NaN stays
     to = static_cast<bfloat16>(x != x ? 0x7fc0u : rounded);
 }
 
-// e^x − 1 for |x| ≤ 87, as 2^k·(e^r − 1) + (2^k − 1) with |r| ≤ ln 2 / 2 and e^r by its Taylor series.
-static inline float exp_minus_1(float x) {
-    float shifted = x * 1.44269504f + 12582912.0f;  // 1.5·2^23 leaves the nearest integer k in the low bits
-    float k = shifted - 12582912.0f;
-    float r = x - k * 0.693145752f - k * 1.42860677e-6f;
-    float p = 1.98412698e-4f;
-    p = p * r + 1.38888889e-3f;
-    p = p * r + 8.33333333e-3f;
-    p = p * r + 4.16666667e-2f;
-    p = p * r + 1.66666667e-1f;
-    p = p * r + 0.5f;
-    p = p * r * r + r;
-    float scale = __builtin_bit_cast(float, (__builtin_bit_cast(uint32_t, shifted) << 23) + 0x3f800000u);
-    return scale * p + (scale - 1.0f);
-}
-static inline float bounded(float x, float bound) { return x < -bound ? -bound : x > bound ? bound : x; }
 static inline float sigmoid(float x) { return 1.0f / (2.0f + exp_minus_1(bounded(-x, 80.0f))); }
 static inline float tanh(float x) {
     float e = exp_minus_1(bounded(2.0f * x, 20.0f));

@@ -1,6 +1,6 @@
 """M branches (online encoder, momentum twin, memory bank) and the objective: two views of a batch in, losses out.
 
-M modality, A modality that asks a bank, B sample, T frame, X input channel, D embedding, K bank row.
+M modality, A modality that asks a bank, B sample, T frame, X input channel, D embedding.
 """
 
 import copy
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from cmd_tune.model.blocks import MeanInBlocks
+from cmd_tune.model.batch_loss import BatchLoss
 from cmd_tune.model.encoder import Encoders, SumOverWorkers, here_alone
 from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.objectives.methods import Objective
@@ -61,22 +61,10 @@ class Pretrainer(nn.Module):
         """Losses of embedded views, against the banks."""
         M = len(query_MBD)
         query_MABD = query_MBD.expand(M, -1, -1, -1) if self.objective.asks_every_bank else query_MBD[:, None]
-        loss, figures = MeanInBlocks.apply(  # type: ignore[no-untyped-call]
-            query_MABD, key_MBD, self.banks.keys_MKD, self._terms, self.objective.uses_keys
+        loss, figures = BatchLoss.apply(  # type: ignore[no-untyped-call]
+            query_MABD, key_MBD, self.banks.keys_MKD, self.objective
         )
         return Losses(loss, figures[0], figures[1 : 1 + M], figures[1 + M :])
-
-    def _terms(self, positive_MAB: Tensor, student_MABK: Tensor, teacher_MBK: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of some samples, and [cross_modal, contrastive_M, hit_share_M]."""
-        total, cross_modal, contrastive_M = self.objective(positive_MAB, student_MABK, teacher_MBK)
-        positive_MB, bank_MBK = _own(positive_MAB.detach()), _own(student_MABK.detach())
-        hit_share_M = (positive_MB > bank_MBK.amax(2)).float().mean(1)
-        return total, torch.cat((cross_modal[None], contrastive_M, hit_share_M))
-
-
-def _own(x_MAB: Tensor) -> Tensor:
-    """What each modality asks its own bank, (M, B, …)."""
-    return x_MAB.squeeze(1) if x_MAB.shape[1] == 1 else x_MAB.diagonal().movedim(-1, 0)
 
 
 def _frozen_copy(encoders: Encoders) -> Encoders:

@@ -1,11 +1,11 @@
-"""An objective in blocks of samples against the same objective on the whole batch by autograd."""
+"""An objective on a batch, in blocks of samples, against the same objective on the whole batch by autograd."""
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from cmd_tune.model import blocks
-from cmd_tune.model.blocks import MeanInBlocks
+from cmd_tune.model import batch_loss
+from cmd_tune.model.batch_loss import BatchLoss
 from cmd_tune.model.objectives.methods import CMD, MCL, Base, CrosSCLR
 
 M, B, D, K = 3, 7, 5, 11
@@ -26,14 +26,6 @@ OBJECTIVES = {
 }
 
 
-def terms_of(objective):
-    def terms(*similarities):
-        total, cross_modal, contrastive_M = objective(*similarities)
-        return total, torch.cat((cross_modal[None], contrastive_M))
-
-    return terms
-
-
 def asked(query_MBD, objective):
     return query_MBD.expand(M, M, B, D) if objective.asks_every_bank else query_MBD[:, None]
 
@@ -50,27 +42,30 @@ def threads(request):
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_loss_figures_and_gradient_are_those_of_the_whole_batch(monkeypatch, threads, rows, name):
     objective = OBJECTIVES[name]
-    monkeypatch.setattr(blocks, "_BLOCK", rows * M * K * (M if objective.asks_every_bank else 1))
+    monkeypatch.setattr(batch_loss, "_BLOCK", rows * M * K * (M if objective.asks_every_bank else 1))
     query, key, banks = tensors()
     whole, ours = query.clone().requires_grad_(), query.clone().requires_grad_()
     query_MABD = asked(whole, objective)
+    positive_MAB = (query_MABD * key[:, None]).sum(3)
     student, teacher = query_MABD @ banks[:, None].transpose(2, 3), key @ banks.transpose(1, 2)
-    terms = terms_of(objective)
-    expected, expected_figures = terms((query_MABD * key[:, None]).sum(3), student, teacher)
+    expected, cross_modal, contrastive_M = objective(positive_MAB, student, teacher)
     (3 * expected).backward()
-    loss, figures = MeanInBlocks.apply(asked(ours, objective), key, banks, terms, objective.uses_keys)
+    own = range(M) if objective.asks_every_bank else [0] * M
+    hits = [(positive_MAB[m, a] > student[m, a].amax(1)).double().mean() for m, a in enumerate(own)]
+    loss, figures = BatchLoss.apply(asked(ours, objective), key, banks, objective)
     (3 * loss).backward()
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
-    torch.testing.assert_close(figures, expected_figures, rtol=1e-12, atol=0)
+    torch.testing.assert_close(figures[: 1 + M], torch.stack((cross_modal, *contrastive_M)), rtol=1e-12, atol=0)
+    torch.testing.assert_close(figures[1 + M :], torch.stack(hits), rtol=1e-12, atol=0)
     torch.testing.assert_close(ours.grad, whole.grad, rtol=1e-10, atol=1e-13)
 
 
-def test_figures_have_no_gradient_and_inputs_stay():
-    query, key, banks = tensors()
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_figures_have_no_gradient_and_inputs_stay(dtype):
+    query, key, banks = tensors(dtype)
     before = [x.clone() for x in (query, key, banks)]
     objective = OBJECTIVES["cmd"]
-    query_MABD = asked(query.requires_grad_(), objective)
-    loss, figures = MeanInBlocks.apply(query_MABD, key, banks, terms_of(objective), True)
+    loss, figures = BatchLoss.apply(asked(query.requires_grad_(), objective), key, banks, objective)
     assert loss.requires_grad
     assert not figures.requires_grad
     loss.backward()
@@ -78,22 +73,22 @@ def test_figures_have_no_gradient_and_inputs_stay():
         assert torch.equal(now.detach(), then)
 
 
-def test_what_a_block_raises_is_raised():
-    def broken(*similarities):
-        raise ValueError("topk 12 exceeds 11")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("distillation", ["pairwise", "consensus"])
+def test_more_neighbours_than_rows_are_refused(dtype, distillation):
+    query, key, banks = tensors(dtype)
+    with pytest.raises((ValueError, RuntimeError), match=r"topk 12 exceeds|out of range"):
+        BatchLoss.apply(query[:, None], key, banks, CMD(0.2, 0.1, 0.3, 12, 0.7, distillation))
 
-    query, key, banks = tensors()
-    with pytest.raises(ValueError, match="topk 12 exceeds 11"):
-        MeanInBlocks.apply(query[:, None], key, banks, broken, True)
 
-
-def test_terms_without_keys_get_none():
+def test_an_objective_that_does_not_use_keys_gets_none():
     query, key, banks = tensors()
     seen = []
 
-    def terms(positive_MAB, student_MABK, teacher_MBK):
-        seen.append(teacher_MBK.shape)
-        return student_MABK.sum() + positive_MAB.sum(), torch.zeros(1)
+    class Watched(Base):
+        def __call__(self, positive_MAB, student_MABK, teacher_MBK):
+            seen.append(teacher_MBK.shape)
+            return super().__call__(positive_MAB, student_MABK, teacher_MBK)
 
-    MeanInBlocks.apply(query[:, None], key, banks, terms, False)
+    BatchLoss.apply(query[:, None], key, banks, Watched(0.2))
     assert seen == [(M, 0, K)]

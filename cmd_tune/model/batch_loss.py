@@ -1,0 +1,84 @@
+"""An objective's loss on a batch with its gradient, taken at once: what lies between does not outlive the forward pass.
+
+A batch of 64 against three banks of 16,384 rows is 12.6 MB of similarities, and autograd would keep a dozen arrays of
+that size until the backward pass. Here there are two, of the queries and of the keys: the gradient is written over the
+former, and both are gone when the forward pass is.
+M modality of a bank, A modality that asks it, B sample, K bank row, D embedding, R row of either.
+"""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from cmd_tune.model.objectives import compiled
+from cmd_tune.model.objectives.methods import Objective
+from cmd_tune.threads import run_shared
+
+_BLOCK = 3 * 2**18  # similarities of a block at most: 3 MB in float32, a quarter of the paper's batch
+
+
+class BatchLoss(torch.autograd.Function):
+    """(query_MABD, key_MBD, banks_MKD, objective) → the mean loss, and mean figures without gradient.
+
+    At [m, a] stand the queries that a asks bank m with; A is 1 where each modality asks its own bank alone. Figures:
+    the cross-modal term, each modality's contrastive term, the share of its positives that beat its whole bank.
+    """
+
+    @staticmethod
+    def forward(ctx, query_MABD, key_MBD, banks_MKD, objective: Objective):  # type: ignore[no-untyped-def]
+        A, B = query_MABD.shape[1:3]
+        asked_MRD = query_MABD.flatten(1, 2)
+        rows_MRD = torch.cat((asked_MRD, key_MBD), dim=1) if objective.uses_keys else asked_MRD
+        similarities_MRK = torch.bmm(rows_MRD, banks_MKD.transpose(1, 2))
+        positive_MAB = (query_MABD * key_MBD[:, None]).sum(3)
+
+        results = compiled.losses(objective, positive_MAB, similarities_MRK)
+        loss, figures, grad_positive_MAB = results or _losses_in_blocks(objective, positive_MAB, similarities_MRK)
+
+        grad_MRD = (grad_positive_MAB[..., None] * key_MBD[:, None]).flatten(1, 2)
+        grad_MRD = torch.baddbmm(grad_MRD, similarities_MRK[:, : A * B], banks_MKD)
+        ctx.grad_query_MABD = grad_MRD.unflatten(1, (A, B))
+        ctx.mark_non_differentiable(figures)
+        return loss, figures
+
+    @staticmethod
+    def backward(ctx, grad, _):  # type: ignore[no-untyped-def]
+        return grad * ctx.grad_query_MABD, None, None, None
+
+
+def _losses_in_blocks(
+    objective: Objective, positive_MAB: Tensor, similarities_MRK: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`compiled.losses` by autograd, a few samples at a time: on a CPU a block's arrays stay in the cache."""
+    M, A, B = positive_MAB.shape
+    K = similarities_MRK.shape[2]
+    student_MABK = similarities_MRK[:, : A * B].unflatten(1, (A, B))
+    teacher_MBK = similarities_MRK[:, A * B :]
+    grad_positive_MAB = torch.empty_like(positive_MAB)
+
+    blocks = 1 if positive_MAB.is_cuda else min(B, -(-M * A * B * K // _BLOCK))
+    results: list[tuple[Tensor, Tensor]] = [(positive_MAB, positive_MAB)] * blocks
+
+    def block(index: int) -> None:
+        part = slice(B * index // blocks, B * (index + 1) // blocks)
+        share = (part.stop - part.start) / B
+        with torch.enable_grad():
+            # .data: a write to one block is none to the others, which share its memory's version count
+            positive, student = (x.data[:, :, part].requires_grad_() for x in (positive_MAB, student_MABK))
+            loss, cross_modal, contrastive_M = objective(positive, student, teacher_MBK.data[:, part])
+            gradients = torch.autograd.grad(loss, (positive, student))
+        hit_share_M = (_own(positive) > _own(student).amax(2)).to(loss.dtype).mean(1)
+        grad_positive_MAB[:, :, part], student_MABK[:, :, part] = (share * gradient for gradient in gradients)
+        figures = torch.cat((cross_modal[None], contrastive_M, hit_share_M))
+        results[index] = share * loss.detach(), share * figures.detach()
+
+    run_shared([partial(block, index) for index in range(blocks)])
+    loss, figures = (torch.stack(parts).sum(0) for parts in zip(*results, strict=True))
+    return loss, figures, grad_positive_MAB
+
+
+def _own(x_MAB: Tensor) -> Tensor:
+    """What each modality asks its own bank, (M, B, …)."""
+    x_MAB = x_MAB.detach()
+    return x_MAB.squeeze(1) if x_MAB.shape[1] == 1 else x_MAB.diagonal().movedim(-1, 0)

@@ -1,0 +1,51 @@
+// Exponential and logarithm in float32 without a branch or a table, so that loops over them are vectorised.
+
+#pragma once
+#include <cstdint>
+
+// e^x for |x| ≤ 87 as scale·(1 + rest): 2^k with k the integer nearest to x / ln 2, and e^r − 1 by its Taylor series,
+// |r| ≤ ln 2 / 2.
+struct Power {
+    float scale, rest;
+};
+static inline Power power(float x) {
+    float shifted = x * 1.44269504f + 12582912.0f;  // 1.5·2^23 leaves the integer in the low bits
+    float k = shifted - 12582912.0f;
+    float r = x - k * 0.693145752f - k * 1.42860677e-6f;
+    float p = 1.98412698e-4f;
+    p = p * r + 1.38888889e-3f;
+    p = p * r + 8.33333333e-3f;
+    p = p * r + 4.16666667e-2f;
+    p = p * r + 1.66666667e-1f;
+    p = p * r + 0.5f;
+    p = p * r * r + r;
+    return {__builtin_bit_cast(float, (__builtin_bit_cast(uint32_t, shifted) << 23) + 0x3f800000u), p};
+}
+
+static inline float bounded(float x, float bound) { return x < -bound ? -bound : x > bound ? bound : x; }
+
+// e^x − 1 for |x| ≤ 87.
+static inline float exp_minus_1(float x) {
+    Power e = power(x);
+    return e.scale * e.rest + (e.scale - 1.0f);
+}
+
+// e^x for x ≤ 87; 0 below −87, where it is next to nothing.
+static inline float exp_or_0(float x) {
+    Power e = power(bounded(x, 87.0f));
+    return x < -87.0f ? 0.0f : e.scale * e.rest + e.scale;
+}
+
+// The logarithm of a positive number that is not denormal; −88.0 of 0. For x = 2^k·m with m in [√½, √2) it is
+// k ln 2 + 2 artanh s, where s = (m − 1) / (m + 1).
+static inline float log_or_least(float x) {
+    uint32_t bits = __builtin_bit_cast(uint32_t, x) - 0x3f3504f3u;  // √½'s: what carries into the exponent is m's
+    float k = static_cast<float>(static_cast<int32_t>(bits) >> 23);
+    float m = __builtin_bit_cast(float, (bits & 0x007fffffu) + 0x3f3504f3u);
+    float s = (m - 1.0f) / (m + 1.0f), square = s * s;
+    float p = 1.0f / 9.0f;
+    p = p * square + 1.0f / 7.0f;
+    p = p * square + 1.0f / 5.0f;
+    p = p * square + 1.0f / 3.0f;
+    return k * 0.693147181f + 2.0f * (s + s * square * p);
+}
