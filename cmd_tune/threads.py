@@ -49,10 +49,16 @@ def shares(count: int) -> list[tuple[int, int]]:
 @cache
 def _pool(workers: int, threads: int) -> ThreadPoolExecutor:
     callers = torch.get_num_threads()
-    pool = ThreadPoolExecutor(workers, "cmd_tune", initializer=torch.set_num_threads, initargs=(threads,))
+    pool = ThreadPoolExecutor(workers, "cmd_tune", initializer=_keep_to, initargs=(threads,))
     all_started = Barrier(workers + 1)
     for _ in range(workers):
         pool.submit(all_started.wait)
     all_started.wait()
     torch.set_num_threads(callers)  # the initializer also sets what threads of others start with
     return pool
+
+
+def _keep_to(threads: int) -> None:
+    """Let this thread's operations have so many threads."""
+    torch.get_num_threads()  # the first question in a thread sets what others have, and would else come after
+    torch.set_num_threads(threads)

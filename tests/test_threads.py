@@ -8,7 +8,7 @@ from time import sleep
 import pytest
 import torch
 
-from cmd_tune.threads import run_shared, shares
+from cmd_tune.threads import _pool, run_shared, shares
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -62,3 +62,10 @@ def test_shares_are_alike_and_cover_all(count, expected):
     torch.set_num_threads(before)
     assert [last - first for first, last in parts] == expected
     assert [i for first, last in parts for i in range(first, last)] == list(range(count))
+
+
+def test_a_thread_keeps_its_share_whatever_others_have_set_since(threads):
+    """PyTorch lets a thread's first operation take over the count that another thread set last."""
+    _pool.cache_clear()
+    assert _pool(2, 1).submit(torch.get_num_threads).result() == 1
+    assert torch.get_num_threads() == threads
