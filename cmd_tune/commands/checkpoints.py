@@ -1,0 +1,39 @@
+"""The authors' checkpoints, in and out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cmd_tune.commands.options import Overrides
+
+
+def import_(
+    source: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint of the authors' code.")],
+    out: Annotated[Path, typer.Option(help="The checkpoint to write.")],
+    overrides: Overrides = None,
+) -> None:
+    """Read a checkpoint of the authors' code.
+
+    What it writes is a checkpoint that 'evaluate' reads. Sizes are the checkpoint's own; the rest is the paper's.
+    """
+    from cmd_tune.config import parse_overrides
+    from cmd_tune.search.display import shown
+    from cmd_tune.train.saved import import_official
+
+    saved = import_official(source, out, parse_overrides(overrides or []))
+    sizes = ("modalities", "hidden_size", "layers", "embedding_size", "queue_size", "frames")
+    print(f"{out}: epoch {saved.epoch}, " + ", ".join(f"{key} {shown(getattr(saved.settings, key))}" for key in sizes))
+
+
+def export(
+    source: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint, or a folder that has one.")],
+    out: Annotated[Path, typer.Option(help="The file to write, for instance cmd.pth.tar.")],
+) -> None:
+    """Write a checkpoint for the authors' code.
+
+    It can be evaluated there, not resumed: the optimiser's state stays behind.
+    """
+    from cmd_tune.train.saved import export_official
+
+    print(f"{out}: encoders of {', '.join(export_official(source, out))}, in the authors' layout")

@@ -1,0 +1,192 @@
+"""What makes runs: a search, one configuration, the scores of a checkpoint."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cmd_tune.commands.options import Data, Name, Overrides, Preset, Protocol, Resume, Storage, TrackingUri
+from cmd_tune.files import DEFAULT_STORAGE
+
+
+def search(
+    space: Annotated[
+        str | None,
+        typer.Option(
+            help="Space file: a path, or a name in search_spaces/. With --resume: a table's, with more in it."
+        ),
+    ] = None,
+    data: Data = None,
+    protocol: Protocol = None,
+    preset: Preset = None,
+    overrides: Overrides = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials in all. [default: the space's budget]")] = None,
+    concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at once. [default: what fits]")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Ray Train workers of each trial. [default: 1]")] = None,
+    gpus_per_worker: Annotated[
+        float | None, typer.Option(min=0, help="GPUs of each worker, e.g. 0.5. [default: 1 where there are]")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="An existing Ray cluster, e.g. auto. [default: this machine]")
+    ] = None,
+    name: Name = None,
+    storage: Storage = DEFAULT_STORAGE,
+    tracking_uri: TrackingUri = None,
+    resume: Resume = None,
+) -> None:
+    """Search a space of settings (the same as run_search.py)."""
+    from cmd_tune.search.plan import new_plan, resumed_plan
+    from cmd_tune.search.tuner import run_search
+
+    plan = (
+        resumed_plan(
+            resume,
+            space_name=space,
+            kept_options={
+                "--data": data,
+                "--protocol": protocol,
+                "--preset": preset,
+                "--set": overrides,
+                "--name": name,
+            },
+            storage=storage,
+            trials=trials,
+            concurrent=concurrent,
+            workers=workers,
+            gpus_per_worker=gpus_per_worker,
+            tracking_uri=tracking_uri,
+        )
+        if resume
+        else new_plan(
+            space,
+            data=data,
+            protocol=protocol,
+            preset=preset,
+            overrides=overrides or [],
+            trials=trials,
+            concurrent=concurrent,
+            workers=workers or 1,
+            gpus_per_worker=gpus_per_worker,
+            name=name,
+            storage=storage,
+            tracking_uri=tracking_uri,
+        )
+    )
+    run_search(plan, address=address, console=Console())
+
+
+def pretrain(
+    data: Data = None,
+    protocol: Protocol = None,
+    preset: Preset = None,
+    overrides: Overrides = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings from a YAML file, such as a search's best.yaml.")
+    ] = None,
+    test: Annotated[bool, typer.Option("--test", help="Score the test set at the end.")] = False,
+    name: Name = None,
+    storage: Storage = DEFAULT_STORAGE,
+    tracking_uri: TrackingUri = None,
+    resume: Resume = None,
+) -> None:
+    """Run one configuration, without a search.
+
+    The same loop as in a search, the same records.
+    """
+    from cmd_tune.search.single import new_single, resumed_single, run_single
+
+    single = (
+        resumed_single(
+            resume,
+            kept_options={
+                "--data": data,
+                "--protocol": protocol,
+                "--preset": preset,
+                "--set": overrides,
+                "--config": config,
+                "--name": name,
+                "--tracking-uri": tracking_uri,
+            },
+            storage=storage,
+        )
+        if resume
+        else new_single(
+            data=data,
+            protocol=protocol,
+            preset=preset,
+            overrides=overrides or [],
+            config=config,
+            name=name,
+            storage=storage,
+            tracking_uri=tracking_uri,
+        )
+    )
+    run_single(single, test=test, console=Console())
+
+
+def evaluate(
+    checkpoint: Annotated[
+        Path | None, typer.Argument(help="A checkpoint, or the folder of a run or of a trial that has one.")
+    ] = None,
+    data: Data = None,
+    protocol: Protocol = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            "--with",
+            metavar="TASKS",
+            help="What to ask, separated by commas: knn, fast (linear probe, solved), linear (80 epochs through the "
+            "encoder), semi (1, 5, 10, 20 % of labels), finetune, transfer, retrieval. [default: knn,fast]",
+        ),
+    ] = None,
+    transfer_data: Annotated[Path | None, typer.Option(help="The store that 'transfer' fine-tunes on.")] = None,
+    best_of_test: Annotated[
+        bool,
+        typer.Option(
+            "--official-best-of-test", help="Also show the best test accuracy over epochs, as public code reports it."
+        ),
+    ] = False,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of crops, subsets and initial values. [default: 0]")] = None,
+    name: Name = None,
+    storage: Storage = DEFAULT_STORAGE,
+    tracking_uri: TrackingUri = None,
+    resume: Resume = None,
+) -> None:
+    """Score a checkpoint on a protocol's test set.
+
+    Beside it stand the untrained encoder and the raw skeletons; each stream, fused and on joined features.
+    """
+    from cmd_tune.search.evaluation import new_evaluation, resumed_evaluation, run_evaluation
+
+    evaluation = (
+        resumed_evaluation(
+            resume,
+            kept_options={
+                "CHECKPOINT": checkpoint,
+                "--data": data,
+                "--protocol": protocol,
+                "--with": tasks,
+                "--transfer-data": transfer_data,
+                "--official-best-of-test": best_of_test,
+                "--seed": seed,
+                "--name": name,
+                "--tracking-uri": tracking_uri,
+            },
+            storage=storage,
+        )
+        if resume
+        else new_evaluation(
+            checkpoint,
+            data=data,
+            protocol=protocol,
+            tasks=tasks,
+            transfer_data=transfer_data,
+            best_of_test=best_of_test,
+            seed=seed or 0,
+            name=name,
+            storage=storage,
+            tracking_uri=tracking_uri,
+        )
+    )
+    run_evaluation(evaluation, console=Console())
