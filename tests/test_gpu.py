@@ -8,7 +8,7 @@ import torch
 
 from cmd_tune.data.augment import Strength, draw_view, keyed_generator, make_view
 from cmd_tune.model.encoder import Encoders
-from cmd_tune.model.gru import GRUPairs, pairs_by_torch
+from cmd_tune.model.gru import GRUPairs, gru_pairs, pairs_by_torch
 from cmd_tune.model.recurrence import capture
 from cmd_tune.train.loop import build_batches, build_optimizer, build_pretrainer, pretrain, round_products, take_step
 
@@ -25,8 +25,10 @@ def tf32(allowed):
     """PyTorch's two switches, as the settings' precision sets them."""
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
-    yield
-    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 def layer(shape, dtype):
@@ -77,12 +79,12 @@ def test_a_captured_graph_follows_inputs_and_parameters(dtype):
         compute_dtype=dtype,
         generator=torch.Generator().manual_seed(0),
     ).to(GPU)
-    parameters = (model.input_norm.weight, model.input_norm.bias, *model.gru.parameters())
+    parameters = tuple(model.recurrent_parameters().values())
     views = [torch.randn(M, T, B, X, device=GPU, dtype=dtype) for _ in range(3)]
     with tf32(False):
-        graph = capture(lambda x: model._recur(x, GRUPairs.apply), views[0], parameters)
+        graph = capture(model, views[0])
         for x_MTBX in views:
-            eager = model._recur(x_MTBX, GRUPairs.apply)
+            eager = model.recur(x_MTBX, gru_pairs)
             captured = graph(x_MTBX)
             assert torch.equal(captured, eager)
             pull = torch.randn_like(eager)
@@ -93,9 +95,9 @@ def test_a_captured_graph_follows_inputs_and_parameters(dtype):
                 for parameter in parameters:
                     parameter.mul_(0.9)
         with torch.no_grad():
-            frozen = capture(lambda x: model._recur(x, GRUPairs.apply), views[0], parameters)
+            frozen = capture(model, views[0])
             for x_MTBX in views:
-                assert torch.equal(frozen(x_MTBX), model._recur(x_MTBX, GRUPairs.apply))
+                assert torch.equal(frozen(x_MTBX), model.recur(x_MTBX, gru_pairs))
 
 
 def test_views_are_those_of_the_cpu(tiny_store):

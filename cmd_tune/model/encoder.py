@@ -146,10 +146,14 @@ class Encoders(nn.Module):
     def features(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = here_alone) -> Tensor:
         """The last frame's output of both groups of the last layer, (M, B, 2H), float32."""
         x_MTBX = self.input_norm.standardise(x_MBTX, sum_over_workers).transpose(1, 2).to(self.compute_dtype)
-        parameters = (self.input_norm.weight, self.input_norm.bias, *self.gru.parameters())
-        return self.recurrence(self._recur, x_MTBX, parameters, training=self.training)
+        return self.recurrence(self, x_MTBX, training=self.training)
 
-    def _recur(self, x_MTBX: Tensor, pairs: Pairs) -> Tensor:
+    def recurrent_parameters(self) -> dict[str, nn.Parameter]:
+        """All but the head's, by name."""
+        return {name: x for name, x in self.named_parameters() if not name.startswith("head.")}
+
+    def recur(self, x_MTBX: Tensor, pairs: Pairs) -> Tensor:
+        """(M, T, B, X) standardised → (M, B, 2H) of the last frame. pairs: what runs a layer."""
         norm: InputNorm | None = self.input_norm
         *below, last = self.gru
         for layer in below:

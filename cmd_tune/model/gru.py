@@ -124,6 +124,16 @@ class GRUPairs(torch.autograd.Function):
         )
 
 
+def gru_pairs(
+    x_MTBI: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor, last_only: bool
+) -> Tensor:
+    """GRUPairs, which keeps nothing for a backward pass where grad mode is off."""
+    tensors = [x_MTBI, weight_ih, weight_hh, bias_ih, bias_hh]
+    if not torch.is_grad_enabled():  # a Function is told what its inputs require all the same
+        tensors = [x.detach() for x in tensors]
+    return GRUPairs.apply(*tensors, last_only)  # type: ignore[no-untyped-call]
+
+
 def pairs_by_torch(
     x_MTBI: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor, last_only: bool
 ) -> Tensor:

@@ -7,20 +7,30 @@ M modality, T frame, B sample, X input channel, H hidden.
 
 import gc
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from time import perf_counter
-from typing import cast
+from typing import Protocol, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
-from cmd_tune.model.gru import GRUPairs, Pairs, pairs_by_torch
+from cmd_tune.model.gru import Pairs, gru_pairs, pairs_by_torch
 
-Recur = Callable[[Tensor, Pairs], Tensor]  # (M, T, B, X) inputs and a way to run a layer → (M, B, 2H) of the last frame
-Run = Callable[[Tensor], Tensor]  # the same with the way chosen
+Run = Callable[[Tensor], Tensor]  # (M, T, B, X) inputs → (M, B, 2H) of the last frame, by the way chosen
 
 ROUNDS = 5
+
+
+class Recurrent(Protocol):
+    """A model with recurrences."""
+
+    def recur(self, x_MTBX: Tensor, pairs: Pairs) -> Tensor:
+        """The recurrences, with a way to run a layer."""
+
+    def recurrent_parameters(self) -> Mapping[str, nn.Parameter]:
+        """All that `recur` uses, by their names in the model. Their values may change, not where they lie."""
 
 
 class Recurrence:
@@ -33,24 +43,22 @@ class Recurrence:
         """A copied model has parameters of its own, which no graph knows."""
         return Recurrence()
 
-    def __call__(self, recur: Recur, x_MTBX: Tensor, parameters: Sequence[Tensor], *, training: bool) -> Tensor:
-        """parameters: all that `recur` uses; their values may change, not where they lie.
-
-        training: the inputs' shape will come again. Evaluation meets batches of many sizes, each once or twice: they go
-        by cuDNN's calls.
+    def __call__(self, model: Recurrent, x_MTBX: Tensor, *, training: bool) -> Tensor:
+        """training: the inputs' shape will come again. Evaluation meets batches of many sizes, each once or twice: they
+        go by cuDNN's calls.
         """
         if not x_MTBX.is_cuda:
-            return recur(x_MTBX, GRUPairs.apply)
+            return model.recur(x_MTBX, gru_pairs)
         if not training:
-            return recur(x_MTBX, pairs_by_torch)
+            return model.recur(x_MTBX, pairs_by_torch)
         tf32 = torch.backends.cuda.matmul.allow_tf32
         key = (x_MTBX.shape, x_MTBX.dtype, torch.is_grad_enabled(), tf32)
         if key not in self.chosen:
             exact = x_MTBX.dtype == torch.float32 and not tf32
             self.chosen[key] = choose(
-                lambda x: recur(x, pairs_by_torch),
-                lambda: capture(lambda x: recur(x, GRUPairs.apply), x_MTBX, parameters),
-                (x_MTBX, *parameters),
+                lambda x: model.recur(x, pairs_by_torch),
+                lambda: capture(model, x_MTBX),
+                (x_MTBX, *model.recurrent_parameters().values()),
                 tolerance=1e-4 if exact else 0.05,
             )
         return self.chosen[key][1](x_MTBX)
@@ -63,28 +71,70 @@ def choose(calls: Run, make_graph: Callable[[], Run], inputs: Sequence[Tensor], 
     difference over a norm.
     """
     gc.collect()  # graphs of a trial that this process ran before keep their memory until then
+    expected = _numbers(calls, inputs)
+    graph, complaint = _agreeing_graph(make_graph, inputs, expected, tolerance)
+    if graph is not None:
+        seconds = {"graph": _seconds(graph, inputs), "calls": _seconds(calls, inputs)}
+        if seconds["graph"] < seconds["calls"]:
+            return "graph", graph
+    elif complaint:
+        warnings.warn(f"the recurrences go by cuDNN{complaint}", stacklevel=2)
+    del graph
+    gc.collect()  # what a graph that is not taken holds on the card
+    return "calls", calls
+
+
+def _agreeing_graph(
+    make_graph: Callable[[], Run], inputs: Sequence[Tensor], expected: list[Tensor], tolerance: float
+) -> tuple[Run | None, str]:
+    """The graph, or what speaks against it."""
     try:
         graph = make_graph()
-        differing = _difference(_numbers(graph, inputs), _numbers(calls, inputs))
+        differing = _difference(_numbers(graph, inputs), expected)
     except Exception as error:  # whatever a compiler, a driver or a full GPU says of it: there is another way
-        warnings.warn(f"the recurrences go by cuDNN, since they could not be captured: {error}", stacklevel=2)
-        return "calls", calls
-    if not differing <= tolerance:
-        warnings.warn(f"the recurrences go by cuDNN: captured, they differ by {differing:.1e}", stacklevel=2)
-        return "calls", calls
-    seconds = {"graph": _seconds(graph, inputs), "calls": _seconds(calls, inputs)}
-    return ("graph", graph) if seconds["graph"] < seconds["calls"] else ("calls", calls)
+        return None, f", since they could not be captured: {error}"
+    return (graph, "") if differing <= tolerance else (None, f": captured, they differ by {differing:.1e}")
 
 
-def capture(run: Run, x_MTBX: Tensor, parameters: Sequence[Tensor]) -> Run:
-    """`run` as CUDA graphs, forward and backward.
+def capture(model: Recurrent, x_MTBX: Tensor) -> Run:
+    """The model's recurrences by GRUPairs as CUDA graphs, forward and backward.
 
     Their memory is theirs for good: an output lasts until the next call, gradients until the next backward pass, so
     that they cannot be summed over several.
     """
+    run, aliases = over_aliases(model)
     sample = x_MTBX.detach().clone()  # the graph's own input, which later ones are copied into
-    graphed = torch.cuda.make_graphed_callables(lambda x, *_: run(x), (sample, *parameters))
+    with torch.cuda.stream(torch.cuda.current_stream(x_MTBX.device)):  # a capture that fails may leave its own behind
+        graphed = torch.cuda.make_graphed_callables(run, (sample, *aliases))
+    parameters = tuple(model.recurrent_parameters().values())
     return lambda x: cast(Tensor, graphed(x, *parameters))
+
+
+def over_aliases(model: Recurrent) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
+    """The model's recurrences as a function of the inputs and of tensors in its parameters' place; and such tensors.
+
+    These lie where the parameters do, but autograd knows them apart: nothing that a capture leaves behind, and nothing
+    that an earlier step left, ties the parameters' gradients to a stream.
+    """
+    parameters = model.recurrent_parameters()
+    whole = _Recurrences(model)
+
+    def run(x_MTBX: Tensor, *given: Tensor) -> Tensor:
+        in_place_of = {f"model.{name}": x for name, x in zip(parameters, given, strict=True)}
+        return functional_call(whole, in_place_of, (x_MTBX,))
+
+    return run, tuple(x.detach().requires_grad_(x.requires_grad) for x in parameters.values())
+
+
+class _Recurrences(nn.Module):
+    """A model's recurrences as all that it does."""
+
+    def __init__(self, model: Recurrent) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x_MTBX: Tensor) -> Tensor:
+        return self.model.recur(x_MTBX, gru_pairs)
 
 
 def _numbers(run: Run, inputs: Sequence[Tensor]) -> list[Tensor]:

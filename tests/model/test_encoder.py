@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from cmd_tune.model.encoder import Encoders, GRULayer, InputNorm
-from cmd_tune.model.gru import GRUPairs
+from cmd_tune.model.gru import gru_pairs
 
 M, B, T, X, H, D, LAYERS = 3, 5, 6, 10, 4, 7, 3
 
@@ -152,7 +152,7 @@ def test_no_output_knows_a_later_frame():
     x_MTBX = batch().transpose(1, 2)
     changed = x_MTBX.clone()
     changed[:, 4] += 1
-    before, after = layer(x_MTBX, GRUPairs.apply), layer(changed, GRUPairs.apply)
+    before, after = layer(x_MTBX, gru_pairs), layer(changed, gru_pairs)
     assert torch.equal(before[:, :4], after[:, :4])
     differs_MTBG = (before != after).unflatten(3, (2, H)).any(4)
     assert differs_MTBG[:, 4:].all()

@@ -1,15 +1,17 @@
 """Which way the recurrences of a GPU go: what is chosen, when, and on which grounds."""
 
 import copy
+import gc
 import time
 import warnings
+import weakref
 
 import pytest
 import torch
 
 from cmd_tune.model.encoder import Encoders
-from cmd_tune.model.gru import GRUPairs, pairs_by_torch
-from cmd_tune.model.recurrence import choose
+from cmd_tune.model.gru import gru_pairs, pairs_by_torch
+from cmd_tune.model.recurrence import choose, over_aliases
 
 M, T, B, X, H = 2, 8, 4, 6, 16
 
@@ -28,11 +30,11 @@ def encoders(dtype=torch.float32, hidden_size=H, **changes):
 
 def inputs(model, frames=T, dtype=torch.float32):
     x_MTBX = torch.randn(M, frames, B, X, generator=torch.Generator().manual_seed(1)).to(dtype)
-    return (x_MTBX, model.input_norm.weight, model.input_norm.bias, *model.gru.parameters())
+    return (x_MTBX, *model.recurrent_parameters().values())
 
 
 def ways(model):
-    return lambda x: model._recur(x, pairs_by_torch), lambda x: model._recur(x, GRUPairs.apply)
+    return lambda x: model.recur(x, pairs_by_torch), lambda x: model.recur(x, gru_pairs)
 
 
 def slowly(run):
@@ -100,6 +102,70 @@ def test_where_no_graph_can_be_made_the_calls_remain():
 
     with pytest.warns(UserWarning, match="could not be captured: CUDA error: out of memory"):
         assert choose(calls, cannot, inputs(model), tolerance=0.05) == ("calls", calls)
+
+
+def test_what_cudnn_says_of_itself_is_no_fault_of_the_graph():
+    model = encoders()
+    _, ours = ways(model)
+
+    def broken(x):
+        raise RuntimeError("CUDNN_STATUS_NOT_SUPPORTED")
+
+    with pytest.raises(RuntimeError, match="CUDNN_STATUS_NOT_SUPPORTED"):
+        choose(broken, lambda: ours, inputs(model), tolerance=0.05)
+
+
+@pytest.mark.parametrize("slow", [True, False], ids=["slower", "differing"])
+def test_a_graph_that_is_not_taken_leaves_nothing(slow):
+    """A graph's memory is the card's; what PyTorch captures holds itself in a circle, as this does."""
+    model = encoders()
+    calls, ours = ways(model)
+
+    class Graph:
+        def __init__(self):
+            self.itself = self
+
+        def __call__(self, x):
+            return slowly(ours)(x) if slow else 2 * ours(x)
+
+    graphs = []
+
+    def make():
+        graph = Graph()
+        graphs.append(weakref.ref(graph))
+        return graph
+
+    gc.disable()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert choose(calls, make, inputs(model), tolerance=0.05)[0] == "calls"
+        assert graphs[0]() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_over_aliases_it_is_the_model_and_its_gradients_are_the_parameters(frozen):
+    model = encoders().requires_grad_(not frozen)
+    x_MTBX, *parameters = inputs(model)
+    run, aliases = over_aliases(model)
+    assert [x.requires_grad for x in aliases] == [not frozen] * len(parameters)
+    assert all(a is not p and a.data_ptr() == p.data_ptr() for a, p in zip(aliases, parameters, strict=True))
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.mul_(0.9)
+    expected = model.recur(x_MTBX, gru_pairs)
+    for given in (aliases, parameters):
+        out = run(x_MTBX, *given)
+        assert torch.equal(out, expected)
+        if not frozen:
+            ours, theirs = (
+                torch.autograd.grad(y.square().sum(), of, retain_graph=False)
+                for y, of in ((out, given), (model.recur(x_MTBX, gru_pairs), parameters))
+            )
+            assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    assert all(parameter.grad is None for parameter in parameters)
 
 
 def test_bfloat16_agrees_well_within_its_tolerance():
