@@ -189,7 +189,8 @@ class LinearProbe:
 
     def __init__(self, encoder: Encoder, features: int, classes: int) -> None:
         self.encoder = encoder.eval()
-        self.classifier = nn.Linear(features, classes)
+        self.device = next(encoder.parameters()).device
+        self.classifier = nn.Linear(features, classes).to(self.device)
         self.optimizer = torch.optim.SGD(self.classifier.parameters(), lr=0.1, momentum=0.9)
 
     def epoch(
@@ -200,8 +201,8 @@ class LinearProbe:
             chosen = order[start : start + batch]
             x = torch.from_numpy(np.stack([random_crop(clips[i], frames, rng, smallest=0.5) for i in chosen]))
             with torch.no_grad():
-                features = self.encoder.features(x)
-            loss = F.cross_entropy(self.classifier(features), torch.from_numpy(label_N[chosen]))
+                features = self.encoder.features(x.to(self.device))
+            loss = F.cross_entropy(self.classifier(features), torch.from_numpy(label_N[chosen]).to(self.device))
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()

@@ -11,6 +11,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from cmd_tune.data.transfer import onto
 from cmd_tune.native import bind
@@ -113,15 +114,25 @@ def crop_resize(rows_FX: Tensor, start_B: Tensor, length_B: Tensor, frames: int)
 
 
 def distort(x_BTVCP: Tensor, draws: Draws) -> Tensor:
-    """Shear and joint corruption: x′ = A·x for the joints that are mixed, 0 for those neither mixed nor kept."""
+    """Shear and joint corruption: x′ = A·x for the joints that are mixed, 0 for those neither mixed nor kept.
+
+    As augment.cpp does it: products with frames moved by up to C − 1 coordinates, D ways. No matrix product, which a
+    GPU may be allowed to round.
+    """
     B, T, V, C, P = x_BTVCP.shape
+    D, X = 2 * C - 1, V * C * P
     matrix_BCC, kept_BV, mixed_BV = (onto(x, x_BTVCP.device) for x in (draws.matrix_BCC, draws.kept_BV, draws.mixed_BV))
-    # One product a sample: a joint's coordinates of all bodies are a row, and bodies do not mix.
-    body_PP = torch.eye(P, device=x_BTVCP.device)
-    both_BXX = torch.einsum("bdc,pq->bcpdq", matrix_BCC, body_PP).reshape(B, C * P, C * P)
-    out_BTX = torch.bmm(x_BTVCP.reshape(B, T * V, C * P), both_BXX).view(B, T, V * C * P)
-    mixed_B1X, kept_B1X = (x.repeat_interleave(C * P, dim=1)[:, None] for x in (mixed_BV, kept_BV))
-    return out_BTX.mul_(mixed_B1X).addcmul_(x_BTVCP.flatten(2), kept_B1X).view_as(x_BTVCP)
+    band_BDC = x_BTVCP.new_zeros(B, D, C)
+    for c in range(C):
+        band_BDC[:, C - 1 - c : D - c, c] = matrix_BCC[:, c]
+    weight_BDVC = mixed_BV[:, None, :, None] * band_BDC[:, :, None]
+    weight_BDVC[:, C - 1] += kept_BV[..., None]
+    weight_BDX = weight_BDVC.flatten(2).repeat_interleave(P, dim=2)
+    padded_BTX = pad(x_BTVCP.reshape(B, T, X), (P * (C - 1), P * (C - 1)))
+    out_BTX = x_BTVCP.new_zeros(B, T, X)
+    for d in range(D):
+        out_BTX.addcmul_(weight_BDX[:, d, None], padded_BTX[..., P * d : P * d + X])
+    return out_BTX.view_as(x_BTVCP)
 
 
 def centre_crop(frames_B: Tensor, share: float) -> tuple[Tensor, Tensor]:

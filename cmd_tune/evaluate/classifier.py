@@ -124,12 +124,13 @@ def train_classifier(
         features_MNF = _features(encoders, data, clips[order_N], views) if recipe.frozen else None
         encoders.train(not recipe.frozen)
         total = torch.zeros((), device=device)
-        for place_B in torch.arange(len(clips)).split(recipe.batch_size):
+        for first in range(0, len(clips), recipe.batch_size):
+            place_B = torch.arange(first, min(first + recipe.batch_size, len(clips)))
             if features_MNF is None:
                 x_MBTX = stack_modalities(views(place_B), data.settings.modalities, data.store.layout)
                 features_MBF = encoders.features(x_MBTX)
             else:
-                features_MBF = features_MNF[:, place_B]
+                features_MBF = features_MNF[:, first : first + recipe.batch_size]
             logits_SBL = classifier.of_features(features_MBF)
             label_SB = label_N[onto(order_N[place_B], device)].expand(len(logits_SBL), -1)
             loss = F.cross_entropy(logits_SBL.flatten(0, 1), label_SB.flatten(), reduction="sum") / len(place_B)

@@ -1,5 +1,6 @@
 """One pretraining run with its validation: what a trial does, and what `cmd_tune pretrain` does."""
 
+import gc
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,9 @@ def run(settings: Settings, source: DataSource, folder: Path, report: Report) ->
     """Pretrain, resumable in `folder`, with validation scores in the reports."""
     keep_freed_memory()
     device = device_here()
+    if device.type == "cuda":  # what the run before this one left on the card would count as taken
+        gc.collect()
+        torch.cuda.empty_cache()
     store, split = source.open()
     store = store.near(device)
 

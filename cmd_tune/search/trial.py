@@ -56,8 +56,9 @@ def run_worker(config: dict[str, Any], report: Callable[[dict[str, Any]], None])
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
-    """PyTorch's CPU allocator has no exception of its own."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    """PyTorch has an exception for one allocator; the CPU's, CUDA's own and its libraries' say it in words."""
+    words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
 def _run_group(config: dict[str, Any]) -> None:

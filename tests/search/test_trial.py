@@ -4,7 +4,7 @@ import pytest
 
 from cmd_tune.search.machine import Machine
 from cmd_tune.search.run import DataSource
-from cmd_tune.search.trial import FAILURE, run_worker, trial_config
+from cmd_tune.search.trial import FAILURE, _out_of_memory, run_worker, trial_config
 
 ALONE = Machine(workers=1, cpus=1.0, gpus=0.0, threads=1, concurrent=1)
 
@@ -51,3 +51,17 @@ def test_a_defect_is_no_outcome_of_a_trial(reports):
     """It must reach Ray, which starts the trial again, and not pass for a bad configuration."""
     with pytest.raises(ValueError, match="no_such_setting"):
         reports({"no_such_setting": 1})
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried to allocate", True),
+        ("CUDA error: out of memory", True),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("The size of tensor a (3) must match the size of tensor b (4)", False),
+        ("CUDA error: an illegal memory access was encountered", False),
+    ],
+)
+def test_what_counts_as_too_little_memory(words, expected):
+    assert _out_of_memory(RuntimeError(words)) == expected
