@@ -45,6 +45,8 @@ def main(
     if threads:
         torch.set_num_threads(threads)
     on = torch.device(device)
+    if on.type == "cuda":
+        torch.cuda.set_device(on)
     console = Console(width=150)
     done: dict[str, list[Row]] = {}
 

@@ -9,6 +9,8 @@ import torch
 from benchmarks.timing import take_turns
 from cmd_tune.config import Settings
 
+_TOO_SOON_OVER = 32 * 1024**2  # bytes
+
 
 def recurrent_flops(s: Settings) -> float:
     """Of one frame of one layer of all modalities: two GRUs each, batch × H by H × 3H."""
@@ -31,7 +33,11 @@ def least_seconds(s: Settings, flops: float, rate: float, read_rate: float) -> f
 
 
 def measure_read_rate(size: int, device: torch.device, repeats: int = 5) -> float:
-    """Bytes a second at which `size` bytes are read over and over: from a cache where they fit into one."""
+    """Bytes a second at which `size` bytes are read over and over: from a cache where they fit into one.
+
+    Few bytes are read at the rate of more, which a GPU's cache holds as well: else it were that of launching a kernel.
+    """
+    size = max(size, _TOO_SOON_OVER)
     x, times = torch.zeros(size // 4, device=device), 20
 
     def read() -> None:

@@ -110,12 +110,16 @@ class AuthorsStep(Parts):
 
 
 def step_flops(s: Settings, channels: int = CHANNELS) -> float:
-    """Floating-point operations of a step's matrix products: 6 encoders forward, 3 of them backward, similarities."""
+    """Floating-point operations of a step's matrix products: 6 encoders forward, 3 of them backward, similarities.
+
+    Backward are two products for each forward, but for one: the input itself has no gradient.
+    """
     M, B, T, H, D, K = len(s.modalities), s.batch_size, s.frames, s.hidden_size, s.embedding_size, s.queue_size
     inputs = [channels] + [2 * H] * (s.layers - 1)
     forward = sum(2 * 2 * B * T * 3 * H * (I + H) for I in inputs) + 2 * B * 2 * H * (2 * H + D)
     similarities = 3 * 2 * B * K * D
-    return M * (4 * forward + similarities)
+    of_input = 2 * 2 * B * T * 3 * H * channels
+    return M * (4 * forward - of_input + similarities)
 
 
 def product_rate(precision: str, device: torch.device, repeats: int = 5) -> float:
@@ -125,6 +129,7 @@ def product_rate(precision: str, device: torch.device, repeats: int = 5) -> floa
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     round_products(make_settings("paper", ("benchmark", {"precision": precision})))
     taken = take_turns({"product": lambda: a @ b}, repeats)["product"]
+    round_products(make_settings("paper"))
     return 2 * size**3 / min(taken.runs)
 
 
@@ -150,11 +155,12 @@ def step_rows(hidden_size: int, precisions: list[str], device: torch.device, rep
 
         return work
 
-    warm_up = repeats > 1
     on_gpu = device.type == "cuda"  # there the host runs ahead, unless the parts are to be told apart
+    warm_up = repeats > 1 or on_gpu  # the first step compiles and captures
     timings = take_turns({name: way(name, apart=not on_gpu) for name in steps}, repeats, warm_up=warm_up)
     if on_gpu:
         take_turns({name: way(name, apart=True) for name in steps}, repeats)
+    round_products(make_settings("paper"))
     rows = []
     for precision in precisions:
         settings = paper_settings(hidden_size, precision)
