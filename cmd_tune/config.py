@@ -69,7 +69,7 @@ class Settings(BaseModel):
     step_epoch: Count = Field(351, description="epochs before the step schedule's ×0.1")
     precision: Literal["float32", "tf32", "bfloat16"] = Field(
         "float32",
-        description="of the encoders' recurrences, all else is float32; tf32: float32 whose products a GPU rounds",
+        description="of the encoders' recurrences, all else is float32; tf32: float32, all products rounded by a GPU",
     )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="of initial values, order and augmentation")
 

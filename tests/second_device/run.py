@@ -17,7 +17,7 @@ from cmd_tune.config import make_settings
 from cmd_tune.data.modalities import MODALITIES
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import open_store
-from cmd_tune.evaluate.classifier import FINETUNE, Classifier, Labelled, classify, train_classifier
+from cmd_tune.evaluate.classifier import FINETUNE, LINEAR, Classifier, Labelled, classify, train_classifier
 from cmd_tune.evaluate.scores import encoder_scores
 from cmd_tune.evaluate.tasks import Subject, fast, knn, retrieval
 from cmd_tune.train.loop import _Totals, build_batches, build_optimizer, build_pretrainer, objective_at, take_step
@@ -67,7 +67,7 @@ def train(settings, store, device, crossed):
 
 
 def evaluate(settings, store, split, encoders, folder):
-    """Scores of validation; of the test set votes, a probe, ranks and an epoch of fine-tuning."""
+    """Scores of validation; of the test set votes, probes, ranks and two epochs of fine-tuning."""
     scores = encoder_scores(encoders, store, split.validation, settings, prefix="val")
     data = Labelled(store, settings, split.test[0].gallery_N, split.test[0].query_N)
     subject = Subject(encoders, data, folder)
@@ -75,10 +75,11 @@ def evaluate(settings, store, split, encoders, folder):
         for measure in task(subject, lambda done, total: None):
             scores |= {f"{measure.key}/{stream}": estimate.value for stream, estimate in measure.estimates.items()}
     classes, generator = int(store.label_N.max()) + 1, torch.Generator().manual_seed(0)
-    classifier = Classifier(encoders, classes, joined=True, generator=generator).to(subject.device)
-    train_classifier(classifier, data, replace(FINETUNE, epochs=2), key=(0, "second"))
     label_Q = data.labels(data.query_N, subject.device)
-    scores["fine-tuned"] = 100 * (classify(classifier, data) == label_Q).float().mean().item()
+    for name, recipe in (("probed", LINEAR), ("fine-tuned", FINETUNE)):
+        classifier = Classifier(encoders, classes, joined=True, generator=generator).to(subject.device)
+        train_classifier(classifier, data, replace(recipe, epochs=2), key=(0, "second"))
+        scores[name] = 100 * (classify(classifier, data) == label_Q).float().mean().item()
     return scores
 
 
