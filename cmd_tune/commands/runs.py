@@ -25,7 +25,8 @@ def search(
     concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at once. [default: what fits]")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Ray Train workers of each trial. [default: 1]")] = None,
     gpus_per_worker: Annotated[
-        float | None, typer.Option(min=0, help="GPUs of each worker, e.g. 0.5. [default: 1 where there are]")
+        float | None,
+        typer.Option(min=0, help="GPUs of each worker, e.g. 0.5. [default: 1, or a share of those there are]"),
     ] = None,
     address: Annotated[
         str | None, typer.Option(help="An existing Ray cluster, e.g. auto. [default: this machine]")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import floor
+from math import ceil, floor
 
 from cmd_tune.errors import UsageError
 
@@ -32,13 +32,14 @@ def plan_machine(
 ) -> Machine:
     """Lay out trials of `workers` workers with `gpus` GPUs each (shares allowed) over the nodes.
 
-    gpus: None gives each worker one where there are enough for a trial, else none.
+    gpus: None gives each worker one where there are enough for a trial, or an equal share of those there are.
     concurrent: trials at once; None takes as many as fit with a CPU a worker, but leaves the sampler
     a few rounds to learn from. Every CPU is then used. Raises UsageError where not even one trial fits,
     or fewer than asked for: such a trial would wait for ever.
     """
     if gpus is None:
-        gpus = 1.0 if sum(int(node.gpus) for node in nodes) >= workers else 0.0
+        whole = sum(int(node.gpus) for node in nodes)
+        gpus = floor(10_000 / ceil(workers / whole)) / 10_000 if whole else 0.0  # Ray counts in ten thousandths
     slots = sum(_whole(node.gpus, gpus) if gpus else _whole(node.cpus, 1.0) for node in nodes)
     if gpus and slots < workers * (concurrent or 1):
         have = sum(node.gpus for node in nodes)

@@ -26,7 +26,9 @@ def plan(*nodes, workers=1, gpus=0.0, trials=12, concurrent=None):
         ([(16, 1)], {"gpus": 0.5, "trials": 24}, Machine(1, 8.0, 0.5, 8, 2)),
         ([(32, 4), (32, 4)], {"gpus": 1.0, "workers": 4, "trials": 24}, Machine(4, 7.99, 1.0, 8, 2)),
         ([(16, 1)], {"gpus": None}, Machine(1, 16.0, 1.0, 16, 1)),
-        ([(16, 1)], {"gpus": None, "workers": 2}, Machine(2, 2.65, 0.0, 2, 3)),
+        ([(16, 1)], {"gpus": None, "workers": 2}, Machine(2, 7.99, 0.5, 8, 1)),
+        ([(16, 2)], {"gpus": None, "workers": 5, "trials": 100}, Machine(5, 3.19, 0.3333, 3, 1)),
+        ([(16, 2), (16, 2)], {"gpus": None, "workers": 2, "trials": 100}, Machine(2, 7.99, 1.0, 8, 2)),
         ([(16, 0)], {"gpus": None, "concurrent": 1}, Machine(1, 16.0, 0.0, 16, 1)),
         ([(4, 0), (2, 0)], {"concurrent": 3}, Machine(1, 2.0, 0.0, 2, 3)),  # a worker does not straddle nodes
         ([(3, 0), (3, 0)], {"concurrent": 4}, Machine(1, 1.5, 0.0, 1, 4)),
