@@ -1,8 +1,10 @@
 """The program: its commands, and how it ends. No logic: each command reads its options and calls one function."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -38,12 +40,15 @@ _EXAMPLES = """Examples:
   python -m cmd_tune pretrain --data ucla.arrow --set student_temperature=0.2
   python -m cmd_tune pretrain --data ucla.arrow --config runs/NAME/best.yaml --test
 \b
-  # score a checkpoint on the test set
-  python -m cmd_tune evaluate runs/NAME --data ucla.arrow --with knn,fast,linear,semi
+  # score a checkpoint on the test set: a trial's, or that of a single configuration (its folder)
+  python -m cmd_tune evaluate runs/NAME/trials/002 --data ucla.arrow --with knn,fast,linear,semi
 \b
   # every setting, its value in each preset, what it means
   python -m cmd_tune settings
 """
+
+# Failures of the place that a user named, wherever they surface.
+_OF_THE_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG)
 
 app = typer.Typer(
     name="cmd_tune",
@@ -117,9 +122,17 @@ def _run(commands: typer.Typer) -> None:
     # Threads that wait for each other by spinning take the cores from whoever they wait for: on a busy machine a step
     # of the small encoder then takes a hundred times as long. Read when torch is loaded, here and in Ray's processes.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # τ on a terminal that has none
     try:
         commands()
     except CmdTuneError as error:
         word = "" if isinstance(error, Interrupted) else "error: "
         print(f"{word}{' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in _OF_THE_PLACE or not error.filename:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        sys.exit(CmdTuneError.exit_code)

@@ -153,7 +153,8 @@ def make_settings(preset: str, *layers: tuple[str, Mapping[str, Any]]) -> Settin
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0]) if first["loc"] else ""
-        where = source.get(key, layers[-1][0] if layers else f"preset {preset}")
+        last = next((name for name, values in reversed(layers) if values), f"preset {preset}")
+        where = source.get(key, last)
         message = reason_of(error)
         value = f" = {merged[key]!r}" if key in merged else ""
         raise UsageError(f"{where}: {f'{key}{value}: ' if key else ''}{message}") from None

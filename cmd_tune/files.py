@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cmd_tune.errors import CmdTuneError
+from cmd_tune.errors import CmdTuneError, UsageError
 
 DEFAULT_STORAGE = Path("runs")  # all runs, made-up data and mlflow.db, in the folder a command is started from
 
@@ -29,6 +29,12 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def keep_apart(out: Path, source: Path) -> None:
+    """Raises UsageError where a command's output would take the place of what it reads."""
+    if out.exists() and source.exists() and out.samefile(source):
+        raise UsageError(f"--out {out}: is what is read; give the output another name")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -201,13 +201,15 @@ def test_one_configuration_that_is_interrupted_goes_on(tiny_store, tmp_path):
     assert steps == list(range(1, 61))
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=["killed", "interrupted", "terminated"]
+)
 def test_a_search_that_is_stopped_goes_on_as_if_it_had_not_been(how, unbroken, tiny_store, tmp_path):
     """No trial is lost, run twice or counted twice, and every number is that of the unbroken search."""
     process = search(tmp_path, tiny_store, GRID, "--concurrent", "1")
     wait_for(lambda: epochs_done(tmp_path, 1) >= 2, process)
     process.send_signal(how)
-    if how == signal.SIGINT:
+    if how != signal.SIGKILL:
         output = finish(process, 130)
         resume = shlex.split(re.search(r"go on with: (.*)$", output, re.MULTILINE)[1])
         _, runs = mlflow_runs(tmp_path)

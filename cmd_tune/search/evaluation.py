@@ -25,10 +25,10 @@ from cmd_tune.progress import progress_bar
 from cmd_tune.search.display import duration
 from cmd_tune.search.environment import describe_environment, source_tags
 from cmd_tune.search.evaluation_report import Lines, describe_test, draw_figures, metrics, results, table
-from cmd_tune.search.folders import earlier_run, new_folder, open_data
+from cmd_tune.search.folders import earlier_run, new_folder, open_data, print_places
 from cmd_tune.search.run import DataSource, device_here
 from cmd_tune.search.sitting import sitting
-from cmd_tune.search.tracking import Run, Tracker, default_uri, ui_line
+from cmd_tune.search.tracking import Run, Tracker, default_uri
 from cmd_tune.train.loop import build_pretrainer, round_products
 from cmd_tune.train.saved import Saved, open_saved
 
@@ -165,8 +165,7 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> None:
     console.print(table(lines, data, evaluation.source.protocol))
     if other and evaluation.transfer:
         console.print(f"transferred: to {describe_test(other, evaluation.transfer.protocol)}", style="dim")
-    console.print(f"\nFolder: {folder} (results.json, figures/)", soft_wrap=True, highlight=False)
-    console.print(f"MLflow: {ui_line(evaluation.tracking_uri)}", soft_wrap=True, highlight=False)
+    print_places(console, folder, "results.json, figures/", evaluation.tracking_uri)
 
 
 def _labelled(saved: Saved, source: DataSource) -> Labelled:

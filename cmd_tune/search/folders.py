@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from cmd_tune.data.ingest import store_clips
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.splits import split_store
@@ -18,6 +20,7 @@ from cmd_tune.data.synthetic import synthesize
 from cmd_tune.errors import CmdTuneError, UsageError, nearest
 from cmd_tune.files import DEFAULT_STORAGE
 from cmd_tune.search.run import DataSource
+from cmd_tune.search.tracking import ui_line
 
 LOCK = "lock"
 _SYNTHETIC = f"synthetic-{SCHEMA_VERSION}.arrow"
@@ -68,6 +71,13 @@ def hold(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise CmdTuneError(f"{folder}: is in use by another process; wait for it or stop it") from None
         yield
+
+
+def print_places(console: Console, folder: Path, contents: str, tracking_uri: str) -> None:
+    """Where a run's files are, and how to see it in MLflow; as they are, so that they can be pasted."""
+    what = f" ({contents})" if contents else ""
+    for line in (f"\nFolder: {folder}{what}", f"MLflow: {ui_line(tracking_uri)}"):
+        console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 def open_data(storage: Path, data: Path | None, protocol: str | None) -> tuple[DataSource, Store]:

@@ -14,8 +14,8 @@ from rich.text import Text
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import write_text
 from cmd_tune.search.display import add_parameter_columns, parameter_cells
+from cmd_tune.search.folders import print_places
 from cmd_tune.search.study import Book, Entry, State
-from cmd_tune.search.tracking import ui_line
 
 BEST = 5  # trials in the closing table
 _COLUMNS = (
@@ -140,5 +140,4 @@ def print_closing(console: Console, book: Book, report: Report, tracking_uri: st
     for entry in failed:
         console.print(f"{entry.name} failed: {entry.reason}", soft_wrap=True, highlight=False, markup=False)
     names = ", ".join(("search.yaml", *(path.name for path in report.files), "trials/"))
-    console.print(f"\nFolder: {book.folder} ({names})", soft_wrap=True, highlight=False)
-    console.print(f"MLflow: {ui_line(tracking_uri)}", soft_wrap=True, highlight=False)
+    print_places(console, book.folder, names, tracking_uri)

@@ -14,11 +14,11 @@ from cmd_tune.config import Settings, make_settings, parse_overrides, read_setti
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import write_text
 from cmd_tune.search.environment import describe_environment, source_tags
-from cmd_tune.search.folders import earlier_run, new_folder, open_data
+from cmd_tune.search.folders import earlier_run, new_folder, open_data, print_places
 from cmd_tune.search.report import percent
 from cmd_tune.search.run import DataSource, baseline_scores, run, test_scores
 from cmd_tune.search.sitting import sitting
-from cmd_tune.search.tracking import Run, Tracker, default_uri, ui_line
+from cmd_tune.search.tracking import Run, Tracker, default_uri
 from cmd_tune.train.loop import Record
 
 PLAN = "pretrain.yaml"
@@ -102,8 +102,7 @@ def run_single(single: Single, *, test: bool, console: Console) -> None:
         if test:
             scores = test_scores(single.settings, single.source, single.folder)
     console.print(_closing(single.settings, history[-1] | scores, raw, untrained))
-    console.print(f"\nFolder: {single.folder}", soft_wrap=True, highlight=False)
-    console.print(f"MLflow: {ui_line(single.tracking_uri)}", soft_wrap=True, highlight=False)
+    print_places(console, single.folder, "", single.tracking_uri)
 
 
 def _experiment(single: Single) -> str:

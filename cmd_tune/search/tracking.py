@@ -5,6 +5,7 @@ search never waits for the server nor fails with it, an outage is made up for af
 in the same runs, which it finds by their tags.
 """
 
+import fcntl
 import json
 import os
 import shlex
@@ -181,10 +182,15 @@ class Tracker:
         return _Written(run_id, status="RUNNING")
 
     def _open_experiment(self) -> str:
-        """The experiment's id; created by this process alone, before any child."""
+        """The experiment's id; of all runs that start in a storage at once, one makes its database and then this."""
         from mlflow import MlflowClient
 
-        self._client = MlflowClient(tracking_uri=self.uri)
+        with self.artifacts.with_name("mlflow.lock").open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            return self._experiment_of(MlflowClient(tracking_uri=self.uri))
+
+    def _experiment_of(self, client: Any) -> str:
+        self._client = client
         experiment = self._client.get_experiment_by_name(self.experiment)
         if experiment is not None:
             return str(experiment.experiment_id)

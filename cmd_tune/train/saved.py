@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cmd_tune.config import Settings, make_settings
 from cmd_tune.errors import DataError, UsageError
+from cmd_tune.files import keep_apart
 from cmd_tune.model.encoder import Encoders
 from cmd_tune.model.interop import describe_official, from_official, to_official
 from cmd_tune.train.checkpoint import load_checkpoint, load_tensors, save_checkpoint, save_tensors
@@ -44,6 +45,8 @@ class Saved:
 
 def open_saved(path: Path) -> Saved:
     """Read a checkpoint, or that of a run's or a trial's folder. Raises DataError in one line."""
+    if (path / "trials").is_dir():
+        raise UsageError(f"{path}: is a search; name one of its trials, such as {path / 'trials' / '000'}")
     path = path / CHECKPOINT if path.is_dir() else path
     state = load_checkpoint(path)
     if not isinstance(state.get("pretrainer"), Mapping) or _NORM not in state["pretrainer"]:
@@ -62,6 +65,7 @@ def import_official(path: Path, out: Path, changes: Mapping[str, Any]) -> Saved:
     Sizes are read from its tensors; what tensors do not tell (frames, temperatures, …) is the paper's, or as `changes`
     has it. Raises DataError for another kind of file, UsageError for settings that do not fit it.
     """
+    keep_apart(out, path)
     content = load_tensors(path)
     state = content.get("state_dict")
     if not isinstance(state, dict):
@@ -91,6 +95,7 @@ def export_official(path: Path, out: Path) -> Sequence[str]:
     Their optimiser's state is left out: their code evaluates such a file, and cannot resume from it.
     """
     saved = open_saved(path)
+    keep_apart(out, saved.path)
     state = to_official(saved.state, saved.settings.modalities)
     save_tensors(out, {"epoch": saved.epoch, "state_dict": state})
     return saved.settings.modalities

@@ -1,0 +1,70 @@
+"""What a person can name by mistake: a command's own input as its output, a place that is closed, a search's folder."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from cmd_tune.config import make_settings
+from cmd_tune.errors import UsageError
+from cmd_tune.files import keep_apart
+
+
+def cmd_tune(*arguments, **environment):
+    command = [sys.executable, "-m", "cmd_tune", *map(str, arguments)]
+    return subprocess.run(command, env=os.environ | environment, capture_output=True, check=False, timeout=300)
+
+
+@pytest.mark.parametrize("command", ["ingest", "inspect", "import", "export"])
+def test_no_command_writes_over_what_it_reads(tmp_path, tiny_store, golden, command):
+    source = tmp_path / "input"
+    source.write_bytes((golden / "official_checkpoint.pth.tar").read_bytes() if command == "import" else b"mine")
+    if command == "inspect":
+        source.write_bytes(tiny_store.path.read_bytes())
+    if command == "export":
+        cmd_tune("import", golden / "official_checkpoint.pth.tar", "--out", source)
+    before = source.read_bytes()
+    form = ["nw-ucla"] if command == "ingest" else []
+    (tmp_path / "link").symlink_to(source)
+    done = cmd_tune(command, *form, source, "--out", tmp_path / "link")
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.decode().splitlines() == [
+        f"error: --out {tmp_path / 'link'}: is what is read; give the output another name"
+    ]
+    assert source.read_bytes() == before
+
+
+def test_what_is_not_there_yet_is_no_input(tmp_path):
+    (tmp_path / "here").touch()
+    keep_apart(tmp_path / "new", tmp_path / "here")
+    keep_apart(tmp_path / "here", tmp_path / "new")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UsageError, match="is what is read"):
+        keep_apart(tmp_path / "here", tmp_path / "folder" / ".." / "here")
+
+
+def test_a_name_that_no_file_can_have_ends_in_one_line(tmp_path):
+    done = cmd_tune("evaluate", tmp_path / ("x" * 300), "--data", tmp_path / "none.arrow")
+    assert done.returncode == 1
+    (line,) = done.stderr.decode().splitlines()
+    assert line.endswith("File name too long")
+
+
+def test_a_search_is_no_checkpoint_and_says_what_is(tmp_path, tiny_store):
+    (tmp_path / "mine" / "trials" / "000").mkdir(parents=True)
+    done = cmd_tune("evaluate", tmp_path / "mine", "--data", tiny_store.path, "--storage", tmp_path / "runs")
+    assert done.returncode == 2
+    (line,) = done.stderr.decode().splitlines()
+    assert line.endswith(f"is a search; name one of its trials, such as {tmp_path / 'mine' / 'trials' / '000'}")
+
+
+def test_letters_that_a_terminal_lacks_are_replaced():
+    done = cmd_tune("settings", PYTHONIOENCODING="ascii", COLUMNS="200")
+    assert done.returncode == 0, done.stderr
+    assert b"?_t of the distillation" in done.stdout
+
+
+def test_what_does_not_fit_together_is_laid_to_who_said_something():
+    with pytest.raises(UsageError, match=r"^mine\.yaml: topk 300 exceeds queue_size 192"):
+        make_settings("quick", ("mine.yaml", {"topk": 300}), ("--set", {}))
