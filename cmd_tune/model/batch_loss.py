@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cmd_tune.model.objectives import compiled
-from cmd_tune.model.objectives.methods import Objective
+from cmd_tune.model.objectives.methods import Objective, own
 from cmd_tune.threads import run_shared
 
 _BLOCK = 3 * 2**18  # similarities of a block at most: 3 MB in float32, a quarter of the paper's batch
@@ -68,7 +68,7 @@ def _losses_in_blocks(
             positive, student = (x.data[:, :, part].requires_grad_() for x in (positive_MAB, student_MABK))
             loss, cross_modal, contrastive_M = objective(positive, student, teacher_MBK.data[:, part])
             gradients = torch.autograd.grad(loss, (positive, student))
-        hit_share_M = (_own(positive) > _own(student).amax(2)).to(loss.dtype).mean(1)
+        hit_share_M = (own(positive.detach()) > own(student.detach()).amax(2)).to(loss.dtype).mean(1)
         grad_positive_MAB[:, :, part], student_MABK[:, :, part] = (share * gradient for gradient in gradients)
         figures = torch.cat((cross_modal[None], contrastive_M, hit_share_M))
         results[index] = share * loss.detach(), share * figures.detach()
@@ -76,9 +76,3 @@ def _losses_in_blocks(
     run_shared([partial(block, index) for index in range(blocks)])
     loss, figures = (torch.stack(parts).sum(0) for parts in zip(*results, strict=True))
     return loss, figures, grad_positive_MAB
-
-
-def _own(x_MAB: Tensor) -> Tensor:
-    """What each modality asks its own bank, (M, B, …)."""
-    x_MAB = x_MAB.detach()
-    return x_MAB.squeeze(1) if x_MAB.shape[1] == 1 else x_MAB.diagonal().movedim(-1, 0)

@@ -77,7 +77,7 @@ def choose(calls: Run, make_graph: Callable[[], Run], inputs: Sequence[Tensor], 
         seconds = {"graph": _seconds(graph, inputs), "calls": _seconds(calls, inputs)}
         if seconds["graph"] < seconds["calls"]:
             return "graph", graph
-    elif complaint:
+    else:
         warnings.warn(f"the recurrences go by cuDNN{complaint}", stacklevel=2)
     del graph
     gc.collect()  # what a graph that is not taken holds on the card

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ def ray_session(address: str | None, log: Path, *, nested: bool) -> Iterator[lis
     import ray
 
     _log_to(log)
+    on_sigterm = signal.getsignal(signal.SIGTERM)
 
     local = {} if address else {"include_dashboard": nested, "object_store_memory": _OBJECT_STORE}
     try:
@@ -53,6 +55,7 @@ def ray_session(address: str | None, log: Path, *, nested: bool) -> Iterator[lis
         where = f"--address {address}" if address else "Ray"
         raise CmdTuneError(f"{where}: cannot be reached or started: {str(error).splitlines()[0]}; see {log}") from error
     try:
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray takes it for itself as it starts
         if _TOKEN.exists():
             _TOKEN.chmod(0o600)  # Ray leaves the key to its doors readable to all
         alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]

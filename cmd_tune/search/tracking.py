@@ -187,12 +187,9 @@ class Tracker:
 
         with self.artifacts.with_name("mlflow.lock").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            return self._experiment_of(MlflowClient(tracking_uri=self.uri))
-
-    def _experiment_of(self, client: Any) -> str:
-        self._client = client
-        experiment = self._client.get_experiment_by_name(self.experiment)
-        if experiment is not None:
-            return str(experiment.experiment_id)
-        place = self.artifacts.absolute().as_uri() if self.uri.startswith("sqlite:") else None
-        return str(self._client.create_experiment(self.experiment, artifact_location=place, tags=_TRAINING))
+            self._client = MlflowClient(tracking_uri=self.uri)
+            experiment = self._client.get_experiment_by_name(self.experiment)
+            if experiment is not None:
+                return str(experiment.experiment_id)
+            place = self.artifacts.absolute().as_uri() if self.uri.startswith("sqlite:") else None
+            return str(self._client.create_experiment(self.experiment, artifact_location=place, tags=_TRAINING))

@@ -45,8 +45,7 @@ def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console
     console.print(f"search {plan.name}: {f'joining Ray at {address}' if address else 'starting Ray'}", highlight=False)
     conductor = None
     try:
-        session = ray_session(address, plan.folder / "ray.log", nested=plan.workers > 1)
-        with session as nodes, termination_as_interrupt():  # again: Ray takes SIGTERM for itself as it starts
+        with ray_session(address, plan.folder / "ray.log", nested=plan.workers > 1) as nodes:
             machine = plan_machine(
                 nodes, workers=plan.workers, gpus=plan.gpus_per_worker, trials=plan.trials, concurrent=plan.concurrent
             )

@@ -160,6 +160,16 @@ struct Others {
         for (int64_t j = 0; j < K; j++) before[j] = after[(M - 1) * K + j] = 0;
         for (int64_t i = (M - 1) * K - 1; i >= 0; i--) after[i] = after[i + K] + p[i + K];
     }
+
+    // The sum for m's student, (K); asked for in order.
+    const float *sum_for(int64_t m) {
+        float *__restrict sum = after.data() + m * K;
+        float *__restrict so_far = before.data();
+        const float *__restrict P = p.data() + m * K;
+#pragma omp simd
+        for (int64_t j = 0; j < K; j++) sum[j] += so_far[j], so_far[j] += P[j];
+        return sum;
+    }
 };
 
 static void losses(const Objective &o, int64_t first, int64_t last) {
@@ -187,12 +197,7 @@ static void losses(const Objective &o, int64_t first, int64_t last) {
             others.add_up(keys, stride, o.temperatures[2]);
             float pairs = static_cast<float>(M - 1);
             for (int64_t m = 0; m < M; m++) {
-                float *__restrict sum = others.after.data() + m * K;
-                float *__restrict before = others.before.data();
-                const float *__restrict p = others.p.data() + m * K;
-#pragma omp simd
-                for (int64_t j = 0; j < K; j++) sum[j] += before[j], before[j] += p[j];
-                teacher.look_at_sum(sum, o.topk);
+                teacher.look_at_sum(others.sum_for(m), o.topk);
                 distilled += pairs * teach(m, pairs * distill);
             }
         }

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from cmd_tune.model.objectives.methods import CMD, MCL, Base, Objective
+from cmd_tune.model.objectives.methods import CMD, MCL, Base, Objective, own
 from cmd_tune.native import bind
 from cmd_tune.threads import run_shared, shares
 
@@ -53,7 +53,7 @@ def losses(
     run_shared([partial(compute, *share) for share in shares(B)])
 
     contrast_MA = contrast_MAB.mean(2)
-    contrastive_M = contrast_MA.squeeze(1) if A == 1 else contrast_MA.diagonal()
+    contrastive_M = own(contrast_MA)
     mutual, distilled = contrast_MA.sum() - contrastive_M.sum(), distilled_B.mean()
     loss = itself * contrastive_M.sum() + others * mutual + distill_weight * distilled
     figures = torch.cat((others * mutual[None] + distilled, contrastive_M, hit_MB.mean(1)))

@@ -104,3 +104,8 @@ class CMD:
 
 
 Objective = Base | MCL | CrosSCLR | CMD
+
+
+def own(x_MA: Tensor) -> Tensor:
+    """What each modality asks its own bank, (M, …), of what is asked of all banks or of its own alone, (M, A, …)."""
+    return x_MA.squeeze(1) if x_MA.shape[1] == 1 else x_MA.diagonal().movedim(-1, 0)
