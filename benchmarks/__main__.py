@@ -46,6 +46,7 @@ def main(
         torch.set_num_threads(threads)
     on = torch.device(device)
     if on.type == "cuda":
+        on = torch.device("cuda", on.index or 0)  # PyTorch refuses to set a device without an index
         torch.cuda.set_device(on)
     console = Console(width=150)
     done: dict[str, list[Row]] = {}

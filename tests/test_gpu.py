@@ -10,7 +10,8 @@ from cmd_tune.data.augment import Strength, draw_view, keyed_generator, make_vie
 from cmd_tune.model.encoder import Encoders
 from cmd_tune.model.gru import GRUPairs, gru_pairs, pairs_by_torch
 from cmd_tune.model.recurrence import capture
-from cmd_tune.train.loop import build_batches, build_optimizer, build_pretrainer, pretrain, round_products, take_step
+from cmd_tune.train.loop import build_batches, build_optimizer, build_pretrainer, objective_at, pretrain, round_products
+from cmd_tune.train.step import TrainingStep, optimizer_state, take_step
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
@@ -149,3 +150,64 @@ def test_a_run_has_the_cpus_losses(tiny_store, tiny, tmp_path, precision, tolera
     for here, there in zip(histories["cpu"], histories["cuda"], strict=True):
         for name in (name for name in here if name.startswith("loss/")):
             assert there[name] == pytest.approx(here[name], rel=tolerance), name
+
+
+def trained(settings, store, captured, steps=9, resume=None):
+    """A pretrainer, its optimiser and the sums after some steps, by one graph or operation by operation."""
+    round_products(settings)
+    pretrainer = build_pretrainer(settings, store.width).to(GPU).train()
+    optimizer = build_optimizer(settings, pretrainer)
+    if resume:
+        pretrainer.load_state_dict(resume["pretrainer"])
+        optimizer.load_state_dict(resume["optimizer"])
+    step = TrainingStep(pretrainer, optimizer, GPU)
+    if not captured:
+        step.captures = False
+        for encoders in (pretrainer.online, pretrainer.momentum):
+            encoders.recurrence.part_of_graph = True
+    pretrainer.objective = objective_at(settings, settings.epochs)
+    generator = torch.Generator(GPU).manual_seed(3)
+    shape = (len(settings.modalities), settings.batch_size, settings.frames, store.width)
+    for taken in range(steps):
+        views = (torch.randn(shape, device=GPU, generator=generator) for _ in range(2))
+        step(*views, settings.learning_rate / (1 + taken))
+    assert step.captures == captured
+    return pretrainer, optimizer, step
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize(
+    "objective",
+    [
+        {"objective": "base"},
+        {"objective": "mcl"},
+        {"objective": "crossclr"},
+        {"objective": "cmd"},
+        {"objective": "cmd", "distillation": "consensus"},
+        {"objective": "cmd", "stages": "two"},
+    ],
+    ids=lambda given: "-".join(given.values()),
+)
+def test_a_captured_step_is_the_eager_one(tiny_store, tiny, objective, optimizer, precision):
+    """Sums, weights, banks, pointer and optimiser's state after steps with a falling learning rate."""
+    settings = tiny(precision=precision, optimizer=optimizer, **objective)
+    eager, captured = (trained(settings, tiny_store, way) for way in (False, True))
+    torch.testing.assert_close(captured[2].sums, eager[2].sums, rtol=1e-4, atol=1e-5)
+    for name, x in eager[0].state_dict().items():
+        torch.testing.assert_close(captured[0].state_dict()[name], x, rtol=1e-3, atol=1e-4, msg=name)
+    ours, theirs = (optimizer_state(way[1]) for way in (captured, eager))
+    assert ours["param_groups"] == theirs["param_groups"]
+    for index, state in theirs["state"].items():
+        for name, x in state.items():
+            torch.testing.assert_close(ours["state"][index][name], x, rtol=1e-2, atol=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_captured_step_goes_on_from_a_checkpoint_of_an_eager_one(tiny_store, tiny, optimizer):
+    settings = tiny(optimizer=optimizer)
+    before = trained(settings, tiny_store, captured=False)
+    state = {"pretrainer": before[0].state_dict(), "optimizer": optimizer_state(before[1])}
+    eager, captured = (trained(settings, tiny_store, way, resume=state) for way in (False, True))
+    for name, x in eager[0].state_dict().items():
+        torch.testing.assert_close(captured[0].state_dict()[name], x, rtol=1e-3, atol=1e-4, msg=name)

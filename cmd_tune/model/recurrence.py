@@ -38,6 +38,7 @@ class Recurrence:
 
     def __init__(self) -> None:
         self.chosen: dict[object, tuple[str, Run]] = {}
+        self.part_of_graph = False  # training steps are captured whole, recurrences and all
 
     def __deepcopy__(self, memo: object) -> "Recurrence":
         """A copied model has parameters of its own, which no graph knows."""
@@ -51,6 +52,8 @@ class Recurrence:
             return model.recur(x_MTBX, gru_pairs)
         if not training:
             return model.recur(x_MTBX, pairs_by_torch)
+        if self.part_of_graph:
+            return model.recur(x_MTBX, gru_pairs)
         tf32 = torch.backends.cuda.matmul.allow_tf32
         key = (x_MTBX.shape, x_MTBX.dtype, torch.is_grad_enabled(), tf32)
         if key not in self.chosen:

@@ -3,13 +3,12 @@
 M modality, B sample, T frame, X input channel.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import cos, floor, isfinite, pi
 from pathlib import Path
 from time import monotonic
 
 import torch
-from torch import Tensor
 
 from cmd_tune.config import Settings
 from cmd_tune.data.augment import Strength, keyed_generator
@@ -20,10 +19,11 @@ from cmd_tune.files import remove_leftovers
 from cmd_tune.model.encoder import Encoders
 from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.objectives.methods import CMD, MCL, Base, CrosSCLR, Objective
-from cmd_tune.model.pretrainer import Losses, Pretrainer
+from cmd_tune.model.pretrainer import Pretrainer
 from cmd_tune.train.batches import Batches
 from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
-from cmd_tune.train.distributed import average_gradients, gather_batch, sum_over_workers, world
+from cmd_tune.train.distributed import world
+from cmd_tune.train.step import TrainingStep, optimizer_state
 
 Record = dict[str, float]  # one epoch's metrics; "epoch" counts from 1
 Evaluate = Callable[[Encoders], Record]
@@ -114,17 +114,6 @@ def learning_rate(settings: Settings, epoch: int, step: int, steps: int) -> floa
     return settings.learning_rate * (1 + cos(pi * progress)) / 2
 
 
-def take_step(pretrainer: Pretrainer, optimizer: torch.optim.Optimizer, query_MBTX: Tensor, key_MBTX: Tensor) -> Losses:
-    """One step on this worker's two views of a batch. Nothing in it waits for a GPU."""
-    losses, key_MBD = pretrainer(query_MBTX, key_MBTX, sum_over_workers)
-    optimizer.zero_grad(set_to_none=True)
-    losses.total.backward()
-    average_gradients(pretrainer.online.parameters())
-    optimizer.step()
-    pretrainer.banks.enqueue(gather_batch(key_MBD))
-    return losses
-
-
 def pretrain(
     settings: Settings,
     store: Store,
@@ -152,18 +141,17 @@ def pretrain(
     for record in history:
         report(record)
 
+    take = TrainingStep(pretrainer, optimizer, device)
     pretrainer.train()
     for epoch in range(len(history) + 1, settings.epochs + 1):
         started = monotonic()
         pretrainer.objective = objective_at(settings, epoch)
-        totals = _Totals(settings.modalities, pretrainer.objective, device)
+        take.begin_epoch()
         for step, (query_MBTX, key_MBTX) in enumerate(batches.epoch(epoch)):
             rate = learning_rate(settings, epoch, step, len(batches))
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            totals.add(take_step(pretrainer, optimizer, query_MBTX, key_MBTX))
+            take(query_MBTX, key_MBTX, rate)
 
-        record = {"epoch": epoch, "learning_rate": rate, **totals.means(len(batches))}
+        record = {"epoch": epoch, "learning_rate": rate, **take.means(settings.modalities, len(batches))}
         if not isfinite(record["loss/total"]):
             raise Diverged(
                 f"the loss is {record['loss/total']} in epoch {epoch}; lower learning_rate or raise the temperatures"
@@ -180,7 +168,7 @@ def pretrain(
                 {
                     "settings": settings.model_dump(mode="json"),
                     "pretrainer": pretrainer.state_dict(),
-                    "optimizer": optimizer.state_dict(),
+                    "optimizer": optimizer_state(optimizer),
                     "history": history,
                 },
             )
@@ -205,22 +193,3 @@ def _resume(
     pretrainer.load_state_dict(state["pretrainer"])
     optimizer.load_state_dict(state["optimizer"])
     return state["history"]
-
-
-class _Totals:
-    """Sums of an epoch's losses on the device; read once, so that no step waits for the host."""
-
-    def __init__(self, modalities: Sequence[str], objective: Objective, device: torch.device) -> None:
-        between = [f"loss/{objective.cross_modal}"] if objective.cross_modal else []
-        self.has_cross_modal = bool(between)
-        self.names = ["loss/total", *between, *(f"{kind}/{m}" for kind in ("loss", "accuracy") for m in modalities)]
-        self.sums = torch.zeros(len(self.names), device=device)
-
-    def add(self, losses: Losses) -> None:
-        between = [losses.cross_modal[None]] if self.has_cross_modal else []
-        parts = (losses.total[None], *between, losses.contrastive_M, 100 * losses.hit_share_M)
-        self.sums += torch.cat([part.detach() for part in parts])
-
-    def means(self, steps: int) -> Record:
-        means: Tensor = sum_over_workers(self.sums / (steps * world()[1]))
-        return dict(zip(self.names, means.tolist(), strict=True))

@@ -20,7 +20,8 @@ from cmd_tune.data.store import open_store
 from cmd_tune.evaluate.classifier import FINETUNE, LINEAR, Classifier, Labelled, classify, train_classifier
 from cmd_tune.evaluate.scores import encoder_scores
 from cmd_tune.evaluate.tasks import Subject, fast, knn, retrieval
-from cmd_tune.train.loop import _Totals, build_batches, build_optimizer, build_pretrainer, objective_at, take_step
+from cmd_tune.train.loop import build_batches, build_optimizer, build_pretrainer, objective_at
+from cmd_tune.train.step import TrainingStep
 
 CPU = torch.device("cpu")
 STEPS = 3
@@ -54,16 +55,16 @@ def train(settings, store, device, crossed):
     pretrainer = build_pretrainer(settings, store.width).to(device)
     pretrainer.objective = objective_at(settings, 1)
     optimizer = build_optimizer(settings, pretrainer)
-    totals = _Totals(settings.modalities, pretrainer.objective, device)
+    take = TrainingStep(pretrainer, optimizer, device)
     batches = build_batches(settings, store, np.arange(len(store)), device)
     crossings, order = [], batches.epoch(1)
     for _ in range(STEPS):
         before = crossed()
         query_MBTX, key_MBTX = next(order)
         made = crossed()
-        totals.add(take_step(pretrainer, optimizer, query_MBTX, key_MBTX))
+        take(query_MBTX, key_MBTX, settings.learning_rate)
         crossings.append((made - before, crossed() - made))
-    return totals.means(STEPS), pretrainer, crossings
+    return take.means(settings.modalities, STEPS), pretrainer, crossings
 
 
 def evaluate(settings, store, split, encoders, folder):

@@ -1,0 +1,144 @@
+"""One training step: encoders, objective, backward, optimiser, enqueue and the epoch's sums, by one of two ways.
+
+Eager: operation by operation, on any device and any number of workers. Captured: on a GPU with one worker, the whole
+step is one CUDA graph, replayed; a small encoder's step is a few hundred launches, which cost the host many times what
+they cost the card. What changes between steps lies in tensors that the graph reads: views, learning rate, weights,
+banks, their pointer. What changes between epochs, the objective, has a graph of its own.
+M modality, B sample, T frame, X input channel.
+"""
+
+import gc
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from cmd_tune.model.objectives.methods import Objective
+from cmd_tune.model.pretrainer import Losses, Pretrainer
+from cmd_tune.train.distributed import average_gradients, gather_batch, sum_over_workers, world
+
+WARM_UP = 3  # steps before a capture: they compile kernels and make the optimiser's state
+
+
+def take_step(pretrainer: Pretrainer, optimizer: torch.optim.Optimizer, query_MBTX: Tensor, key_MBTX: Tensor) -> Losses:
+    """One step on this worker's two views of a batch, operation by operation. Nothing in it waits for a GPU."""
+    losses, key_MBD = pretrainer(query_MBTX, key_MBTX, sum_over_workers)
+    optimizer.zero_grad(set_to_none=True)
+    losses.total.backward()
+    average_gradients(pretrainer.online.parameters())
+    optimizer.step()
+    pretrainer.banks.enqueue(gather_batch(key_MBD))
+    return losses
+
+
+class TrainingStep:
+    """Takes steps, the fastest way that the device has, and sums an epoch's losses where they are computed."""
+
+    def __init__(self, pretrainer: Pretrainer, optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+        self.pretrainer, self.optimizer, self.device = pretrainer, optimizer, device
+        self.captures = device.type == "cuda" and world()[1] == 1
+        self.sums = torch.zeros(2 + 2 * len(pretrainer.banks.keys_MKD), device=device)
+        self._graphs: dict[object, _Graph] = {}
+        self._taken: dict[object, int] = {}
+        self._rate = torch.zeros((), device=device)
+        if self.captures:
+            self._stream = torch.cuda.Stream(device)
+            use_tensor_rate(optimizer, self._rate)
+            self._share_recurrences(True)
+
+    def __call__(self, query_MBTX: Tensor, key_MBTX: Tensor, rate: float) -> None:
+        """One step at this learning rate."""
+        if not self.captures:
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self._add(take_step(self.pretrainer, self.optimizer, query_MBTX, key_MBTX))
+            return
+        self._rate.fill_(rate)
+        key = (self.pretrainer.objective, query_MBTX.shape)
+        if key in self._graphs:
+            self._graphs[key].replay(query_MBTX, key_MBTX)
+            return
+        taken = self._taken[key] = self._taken.get(key, 0) + 1
+        if taken > WARM_UP and self._capture(key, query_MBTX, key_MBTX):
+            self._graphs[key].replay(query_MBTX, key_MBTX)
+            return
+        # A capture must find the gradients' nodes on a stream of its own: so do the steps before it.
+        self._stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(self._stream):
+            self._add(take_step(self.pretrainer, self.optimizer, query_MBTX, key_MBTX))
+        torch.cuda.current_stream(self.device).wait_stream(self._stream)
+
+    def begin_epoch(self) -> None:
+        self.sums.zero_()
+
+    def means(self, modalities: Sequence[str], steps: int) -> dict[str, float]:
+        """The epoch's means over steps and workers, by their names; read once, so that no step waits for the host."""
+        between = self.pretrainer.objective.cross_modal
+        names = ["loss/total", f"loss/{between}", *(f"{kind}/{m}" for kind in ("loss", "accuracy") for m in modalities)]
+        means = sum_over_workers(self.sums / (steps * world()[1])).tolist()
+        return {name: mean for name, mean in zip(names, means, strict=True) if between or name != "loss/None"}
+
+    def _add(self, losses: Losses) -> None:
+        parts = (losses.total[None], losses.cross_modal[None], losses.contrastive_M, 100 * losses.hit_share_M)
+        self.sums += torch.cat([part.detach() for part in parts])
+
+    def _capture(self, key: object, query_MBTX: Tensor, key_MBTX: Tensor) -> bool:
+        """Make the graph of a step, which takes none; False, with one line said, where the step cannot be captured."""
+        self._graphs.clear()  # an earlier objective's, whose memory this one needs
+        gc.collect()
+        try:
+            self._graphs[key] = _Graph(self, query_MBTX, key_MBTX)
+        except Exception as error:  # whatever a driver or a full GPU says of it: there is another way
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            warnings.warn(f"training goes operation by operation, since a step cannot be captured: {reason}", stacklevel=3)
+            self._graphs.clear()
+            self.captures = False
+            self._share_recurrences(False)
+            gc.collect()
+            return False
+        return True
+
+    def _share_recurrences(self, inside: bool) -> None:
+        """Whether the recurrences are part of a larger graph, or have graphs of their own."""
+        for encoders in (self.pretrainer.online, self.pretrainer.momentum):
+            encoders.recurrence.part_of_graph = inside
+
+
+class _Graph:
+    """A step of one objective and shape, captured. Its views are copied into its own inputs."""
+
+    def __init__(self, step: TrainingStep, query_MBTX: Tensor, key_MBTX: Tensor) -> None:
+        self.views = query_MBTX.clone(), key_MBTX.clone()
+        step.optimizer.zero_grad(set_to_none=True)
+        self.graph = torch.cuda.CUDAGraph()
+        torch.cuda.synchronize(step.device)
+        with torch.cuda.graph(self.graph, stream=step._stream):
+            step._add(take_step(step.pretrainer, step.optimizer, *self.views))
+
+    def replay(self, *views_MBTX: Tensor) -> None:
+        for own, given in zip(self.views, views_MBTX, strict=True):
+            own.copy_(given)
+        self.graph.replay()
+
+
+def use_tensor_rate(optimizer: torch.optim.Optimizer, rate: Tensor) -> None:
+    """Have the optimiser read its learning rate from a tensor, and keep all that a step changes on the GPU.
+
+    To be called again after `load_state_dict`, which brings the saved numbers.
+    """
+    for group in optimizer.param_groups:
+        rate.fill_(float(group["lr"]))
+        group["lr"] = rate
+        if "capturable" in group:
+            group["capturable"] = True
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, object]:
+    """The optimiser's state as a checkpoint holds it, whichever way the steps went: learning rates are numbers."""
+    state = optimizer.state_dict()
+    for group in state["param_groups"]:
+        group["lr"] = float(group["lr"])
+        if "capturable" in group:
+            group["capturable"] = False
+    return state
