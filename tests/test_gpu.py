@@ -1,5 +1,6 @@
 """What only a GPU can show: kernels, graphs, numbers beside the CPU's, and that no step waits for the host."""
 
+import copy
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,7 +12,7 @@ from cmd_tune.model.encoder import Encoders
 from cmd_tune.model.gru import GRUPairs, gru_pairs, pairs_by_torch
 from cmd_tune.model.recurrence import capture
 from cmd_tune.train.loop import build_batches, build_optimizer, build_pretrainer, objective_at, pretrain, round_products
-from cmd_tune.train.step import TrainingStep, optimizer_state, take_step
+from cmd_tune.train.step import TrainingStep, take_step
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
@@ -159,7 +160,7 @@ def trained(settings, store, captured, steps=9, resume=None):
     optimizer = build_optimizer(settings, pretrainer)
     if resume:
         pretrainer.load_state_dict(resume["pretrainer"])
-        optimizer.load_state_dict(resume["optimizer"])
+        optimizer.load_state_dict(copy.deepcopy(resume["optimizer"]))  # it keeps the tensors given
     step = TrainingStep(pretrainer, optimizer, GPU)
     if not captured:
         step.captures = False
@@ -196,7 +197,7 @@ def test_a_captured_step_is_the_eager_one(tiny_store, tiny, objective, optimizer
     torch.testing.assert_close(captured[2].sums, eager[2].sums, rtol=1e-4, atol=1e-5)
     for name, x in eager[0].state_dict().items():
         torch.testing.assert_close(captured[0].state_dict()[name], x, rtol=1e-3, atol=1e-4, msg=name)
-    ours, theirs = (optimizer_state(way[1]) for way in (captured, eager))
+    ours, theirs = (way[2].optimizer_state() for way in (captured, eager))
     assert ours["param_groups"] == theirs["param_groups"]
     for index, state in theirs["state"].items():
         for name, x in state.items():
@@ -207,7 +208,7 @@ def test_a_captured_step_is_the_eager_one(tiny_store, tiny, objective, optimizer
 def test_a_captured_step_goes_on_from_a_checkpoint_of_an_eager_one(tiny_store, tiny, optimizer):
     settings = tiny(optimizer=optimizer)
     before = trained(settings, tiny_store, captured=False)
-    state = {"pretrainer": before[0].state_dict(), "optimizer": optimizer_state(before[1])}
+    state = {"pretrainer": before[0].state_dict(), "optimizer": before[2].optimizer_state()}
     eager, captured = (trained(settings, tiny_store, way, resume=state) for way in (False, True))
     for name, x in eager[0].state_dict().items():
         torch.testing.assert_close(captured[0].state_dict()[name], x, rtol=1e-3, atol=1e-4, msg=name)

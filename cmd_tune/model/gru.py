@@ -40,7 +40,6 @@ class GRUPairs(torch.autograd.Function):
         weight_hh = weight_hh.to(x_MTBI.dtype).flatten(0, 1)
 
         gates = _product(x_MTBI.reshape(M, T * B, I), weight_ih.transpose(1, 2))
-        fused = _fused(x_MTBI)
         biases = (bias_ih[..., : 2 * H] + bias_hh[..., : 2 * H], bias_ih[..., 2 * H :], bias_hh[..., 2 * H :])
         way = Forward(
             gates=gates.view(M, T, B, S, 3 * H),
@@ -48,22 +47,21 @@ class GRUPairs(torch.autograd.Function):
             bias=torch.cat(biases, dim=-1).to(fine).flatten(0, 1),
             carried=x_MTBI.new_zeros(M * S, B, H, dtype=fine),
             state=x_MTBI.new_empty(M * S, B, H),
-            hidden=None if last_only and not keep and not fused else x_MTBI.new_empty(M, T, B, S, H),
+            hidden=None if last_only and not keep else x_MTBI.new_empty(M, T, B, S, H),
             recurrent_n=x_MTBI.new_empty(M, T, B, S, H) if keep else None,
         )
-        if fused:
-            fused.forward_frames(way, weight_hh)
-        else:
-            weight_hh_t = weight_hh.transpose(1, 2).contiguous()
+        weight_hh_t = weight_hh.transpose(1, 2)
+        if not x_MTBI.is_cuda:
+            weight_hh_t = weight_hh_t.contiguous()
 
-            def frames(groups: slice, step: Step) -> None:
-                state, weight, recurrent = way.state[groups], weight_hh_t[groups], way.recurrent[groups]
-                for t in range(T):
-                    if t:
-                        torch.bmm(state, weight, out=recurrent)
-                    step(t)
+        def frames(groups: slice, step: Step) -> None:
+            state, weight, recurrent = way.state[groups], weight_hh_t[groups], way.recurrent[groups]
+            for t in range(T):
+                if t:
+                    torch.bmm(state, weight, out=recurrent)
+                step(t)
 
-            _over_groups(way, M * S, frames)
+        _over_groups(way, M * S, frames)
         if keep:
             ctx.save_for_backward(x_MTBI, weight_ih, weight_hh, way.gates, way.recurrent_n, way.hidden)
             ctx.last_only, ctx.spent = last_only, False
@@ -97,19 +95,14 @@ class GRUPairs(torch.autograd.Function):
                 step(t)
                 if t:
                     torch.bmm(grad, weight, out=grad_state)
-            weight_gradients(groups)
-
-        def weight_gradients(groups: slice) -> None:
             for g in range(*groups.indices(M * S)):
                 before, grad_rzn, grad_n = (x[g // S, :, :, g % S].flatten(0, 1) for x in (hidden, gates, recurrent_n))
                 torch.mm(grad_rzn[B:, : 2 * H].t(), before[:-B], out=grad_weight_hh[g, : 2 * H])
                 torch.mm(grad_n[B:].t(), before[:-B], out=grad_weight_hh[g, 2 * H :])
 
-        if fused := _fused(x_MTBI):
-            fused.backward_frames(way, weight_hh)
-            weight_gradients(slice(0, M * S))
-        else:
-            _over_groups(way, M * S, frames)
+        _over_groups(way, M * S, frames)
+        if kernels := _kernels(x_MTBI):
+            kernels.sum_bias_gradients(way)
         grad_gates = gates.view(M, T * B, S * 3 * H)
         grad_weight_ih = _product(grad_gates.transpose(1, 2), x_MTBI.reshape(M, T * B, -1))
         grad_x = _product(grad_gates, weight_ih).view(x_MTBI.shape) if ctx.needs_input_grad[0] else None
@@ -155,7 +148,7 @@ def pairs_by_torch(
     return torch.cat([torch.stack(side) for side in sides], dim=-1)
 
 
-def _fused(x: Tensor) -> ModuleType | None:
+def _kernels(x: Tensor) -> ModuleType | None:
     """gru_kernels.py, where x is on a GPU and Triton is installed, as it is with PyTorch for CUDA."""
     if not x.is_cuda or x.dtype == torch.float64 or find_spec("triton") is None:
         return None
@@ -177,7 +170,10 @@ def _product(a_MIJ: Tensor, b_MJK: Tensor) -> Tensor:
 
 
 def _over_groups(way: Forward | Backward, groups: int, frames: Callable[[slice, Step], None]) -> None:
-    """Run `frames` for all groups: by gates.cpp, a share of the groups a thread, or else in one piece."""
+    """Run `frames` for all groups: by kernels; by gates.cpp, a share of the groups a thread; or else in one piece."""
+    if kernels := _kernels(way.gates):
+        frames(slice(0, groups), kernels.forward_step(way) if isinstance(way, Forward) else kernels.backward_step(way))
+        return
     work = [(slice(*share), step) for share in shares(groups) if (step := way.native_step(*share))]
     if work:
         run_shared([partial(torch.no_grad()(frames), *share) for share in work])

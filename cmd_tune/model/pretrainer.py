@@ -4,6 +4,7 @@ M modality, A modality that asks a bank, B sample, T frame, X input channel, D e
 """
 
 import copy
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -40,6 +41,7 @@ class Pretrainer(nn.Module):
         self.momentum = _frozen_copy(online)
         self.banks = banks
         self.objective, self.key_momentum = objective, key_momentum  # the objective may change between steps
+        self.key_stream: torch.cuda.Stream | None = None  # of a GPU, for the key encoders beside the query encoders
 
     @torch.no_grad()
     def update_momentum(self) -> None:
@@ -51,11 +53,20 @@ class Pretrainer(nn.Module):
         self, query_MBTX: Tensor, key_MBTX: Tensor, sum_over_workers: SumOverWorkers = here_alone
     ) -> tuple[Losses, Tensor]:
         """Losses of two views of the same samples, and the second view's keys (M, B, D)."""
-        query_MBD = self.online(query_MBTX, sum_over_workers)
-        with torch.no_grad():
-            self.update_momentum()
+        self.update_momentum()
+        with torch.no_grad(), self._beside():
             key_MBD = self.momentum(key_MBTX, sum_over_workers)
+        query_MBD = self.online(query_MBTX, sum_over_workers)
+        if self.key_stream is not None:
+            torch.cuda.current_stream().wait_stream(self.key_stream)
         return self.losses(query_MBD, key_MBD), key_MBD
+
+    def _beside(self) -> AbstractContextManager[object]:
+        """Where the key encoders run."""
+        if self.key_stream is None:
+            return nullcontext()
+        self.key_stream.wait_stream(torch.cuda.current_stream())
+        return torch.cuda.stream(self.key_stream)
 
     def losses(self, query_MBD: Tensor, key_MBD: Tensor) -> Losses:
         """Losses of embedded views, against the banks."""

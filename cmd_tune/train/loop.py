@@ -23,7 +23,7 @@ from cmd_tune.model.pretrainer import Pretrainer
 from cmd_tune.train.batches import Batches
 from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
 from cmd_tune.train.distributed import world
-from cmd_tune.train.step import TrainingStep, optimizer_state
+from cmd_tune.train.step import TrainingStep
 
 Record = dict[str, float]  # one epoch's metrics; "epoch" counts from 1
 Evaluate = Callable[[Encoders], Record]
@@ -168,7 +168,7 @@ def pretrain(
                 {
                     "settings": settings.model_dump(mode="json"),
                     "pretrainer": pretrainer.state_dict(),
-                    "optimizer": optimizer_state(optimizer),
+                    "optimizer": take.optimizer_state(),
                     "history": history,
                 },
             )

@@ -41,7 +41,8 @@ class TrainingStep:
         self.sums = torch.zeros(2 + 2 * len(pretrainer.banks.keys_MKD), device=device)
         self._graphs: dict[object, _Graph] = {}
         self._taken: dict[object, int] = {}
-        self._rate = torch.zeros((), device=device)
+        self.rate = float(optimizer.param_groups[0]["lr"])
+        self._rate = torch.tensor(self.rate, device=device)
         if self.captures:
             self._stream = torch.cuda.Stream(device)
             use_tensor_rate(optimizer, self._rate)
@@ -49,6 +50,7 @@ class TrainingStep:
 
     def __call__(self, query_MBTX: Tensor, key_MBTX: Tensor, rate: float) -> None:
         """One step at this learning rate."""
+        self.rate = rate
         if not self.captures:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
@@ -68,6 +70,15 @@ class TrainingStep:
         with torch.cuda.stream(self._stream):
             self._add(take_step(self.pretrainer, self.optimizer, query_MBTX, key_MBTX))
         torch.cuda.current_stream(self.device).wait_stream(self._stream)
+
+    def optimizer_state(self) -> dict[str, object]:
+        """The optimiser's state as a checkpoint holds it, whichever way the steps went: learning rates are numbers."""
+        state = self.optimizer.state_dict()
+        for group in state["param_groups"]:
+            group["lr"] = self.rate
+            if "capturable" in group:
+                group["capturable"] = False
+        return state
 
     def begin_epoch(self) -> None:
         self.sums.zero_()
@@ -91,7 +102,9 @@ class TrainingStep:
             self._graphs[key] = _Graph(self, query_MBTX, key_MBTX)
         except Exception as error:  # whatever a driver or a full GPU says of it: there is another way
             reason = (str(error) or type(error).__name__).splitlines()[0]
-            warnings.warn(f"training goes operation by operation, since a step cannot be captured: {reason}", stacklevel=3)
+            warnings.warn(
+                f"training goes operation by operation, since a step cannot be captured: {reason}", stacklevel=3
+            )
             self._graphs.clear()
             self.captures = False
             self._share_recurrences(False)
@@ -113,8 +126,12 @@ class _Graph:
         step.optimizer.zero_grad(set_to_none=True)
         self.graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize(step.device)
-        with torch.cuda.graph(self.graph, stream=step._stream):
-            step._add(take_step(step.pretrainer, step.optimizer, *self.views))
+        step.pretrainer.key_stream = torch.cuda.Stream(step.device)
+        try:
+            with torch.cuda.graph(self.graph, stream=step._stream):
+                step._add(take_step(step.pretrainer, step.optimizer, *self.views))
+        finally:
+            step.pretrainer.key_stream = None
 
     def replay(self, *views_MBTX: Tensor) -> None:
         for own, given in zip(self.views, views_MBTX, strict=True):
@@ -128,17 +145,6 @@ def use_tensor_rate(optimizer: torch.optim.Optimizer, rate: Tensor) -> None:
     To be called again after `load_state_dict`, which brings the saved numbers.
     """
     for group in optimizer.param_groups:
-        rate.fill_(float(group["lr"]))
         group["lr"] = rate
         if "capturable" in group:
             group["capturable"] = True
-
-
-def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, object]:
-    """The optimiser's state as a checkpoint holds it, whichever way the steps went: learning rates are numbers."""
-    state = optimizer.state_dict()
-    for group in state["param_groups"]:
-        group["lr"] = float(group["lr"])
-        if "capturable" in group:
-            group["capturable"] = False
-    return state

@@ -21,7 +21,7 @@ def computing(way: str) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         if way == "triton":
             kernels = import_module("tests.model.interpreted").gru_kernels
-            patch.setattr(gru, "_fused", lambda x: None if x.dtype == torch.float64 else kernels)
+            patch.setattr(gru, "_kernels", lambda x: None if x.dtype == torch.float64 else kernels)
         elif way == "torch":
             patch.setattr(native, "library", lambda: None)
         else:
