@@ -14,7 +14,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cmd_tune.model.objectives.methods import Objective
 from cmd_tune.model.pretrainer import Losses, Pretrainer
 from cmd_tune.train.distributed import average_gradients, gather_batch, sum_over_workers, world
 
