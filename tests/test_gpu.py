@@ -161,7 +161,7 @@ def trained(settings, store, captured, steps=9, resume=None):
     if resume:
         pretrainer.load_state_dict(resume["pretrainer"])
         optimizer.load_state_dict(copy.deepcopy(resume["optimizer"]))  # it keeps the tensors given
-    step = TrainingStep(pretrainer, optimizer, GPU)
+    step = TrainingStep(pretrainer, optimizer, lambda *views: views, GPU)
     if not captured:
         step.captures = False
         for encoders in (pretrainer.online, pretrainer.momentum):
@@ -170,8 +170,8 @@ def trained(settings, store, captured, steps=9, resume=None):
     generator = torch.Generator(GPU).manual_seed(3)
     shape = (len(settings.modalities), settings.batch_size, settings.frames, store.width)
     for taken in range(steps):
-        views = (torch.randn(shape, device=GPU, generator=generator) for _ in range(2))
-        step(*views, settings.learning_rate / (1 + taken))
+        views = [torch.randn(shape, device=GPU, generator=generator) for _ in range(2)]
+        step(views, settings.learning_rate / (1 + taken))
     assert step.captures == captured
     return pretrainer, optimizer, step
 

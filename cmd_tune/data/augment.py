@@ -49,13 +49,23 @@ class Draws:
 
 
 def draw_view(frames_B: Tensor, joints: int, strength: Strength, generator: torch.Generator) -> Draws:
-    """Choose crop and distortion for clips of `frames_B` frames.
+    """Choose crop and distortion for clips of `frames_B` frames."""
+    return choose(draw_numbers(len(frames_B), joints, generator), frames_B, strength)
+
+
+def draw_numbers(clips: int, joints: int, generator: torch.Generator) -> Tensor:
+    """What is random in a view of each clip, uniform in [0, 1): (clips, N)."""
+    return torch.rand(clips, 4 + 9 + 9 + joints, generator=generator)
+
+
+def choose(uniform_BN: Tensor, frames_B: Tensor, strength: Strength) -> Draws:
+    """What `draw_numbers`' numbers say of clips of `frames_B` frames.
 
     Crop: length clip(⌊n·u⌋, crop_min_frames, n), u ~ U[crop_min_share, 1], start uniform. Then, with probability
     ½ each, shear (ones on the diagonal, U(−r, r) elsewhere) or corruption of the same joints in all frames
     and bodies: zeroed, or multiplied by one matrix of U(−r, r), probability ½ each.
     """
-    uniform_BN = torch.rand(len(frames_B), 4 + 9 + 9 + joints, generator=generator)
+    joints = uniform_BN.shape[1] - 22
     crop_B, place_B, kind_B, loss_B = uniform_BN[:, :4].unbind(1)
     matrix_BN = strength.shear_range * (2 * uniform_BN[:, 4:22] - 1)
     shear_BCC, joint_matrix_BCC = matrix_BN.view(-1, 2, 3, 3).unbind(1)

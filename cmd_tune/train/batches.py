@@ -1,16 +1,18 @@
 """From the packed store to the two views of a batch, on the device, this worker's slice of each.
 
-B sample, T frame, X = V·C·P, M modality.
+An epoch's random choices are made at once and moved to the device at once; a step's views are made of its own there.
+S step, B sample of both views, N random number, T frame, X = V·C·P, M modality.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cmd_tune.data.augment import Strength, draw_view, keyed_generator, make_view
+from cmd_tune.data.augment import Draws, Strength, choose, draw_numbers, keyed_generator, make_view
 from cmd_tune.data.modalities import stack_modalities
 from cmd_tune.data.store import Store
 from cmd_tune.data.transfer import onto
@@ -50,23 +52,51 @@ class Batches:
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The epoch's batches, each as two views (M, B, T, X) of this worker's samples."""
+        return (self.views(*prepared) for prepared in self.prepare(epoch))
+
+    def prepare(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
+        """What `views` makes each batch of: tensors on the device, of the same shapes in every step.
+
+        They are the clips' first rows and what was drawn for them; or, where the store's frames are not on the device,
+        the views, made here.
+        """
+        start_SB, draws = self._choices(epoch)
+        chosen = [start_SB, *(getattr(draws, field.name).unflatten(0, start_SB.shape) for field in fields(Draws))]
+        if self._views_on_device:
+            chosen = [onto(x, self.device) for x in chosen]
+        for of_step in zip(*chosen, strict=True):
+            yield of_step if self._views_on_device else tuple(x.contiguous() for x in self._make_views(*of_step))
+
+    def views(self, *prepared: Tensor) -> tuple[Tensor, Tensor]:
+        """A batch's two views (M, B, T, X) of this worker's samples. It waits for nothing and draws nothing."""
+        query_MBTX, key_MBTX = self._make_views(*prepared) if self._views_on_device else prepared
+        return query_MBTX, key_MBTX
+
+    @property
+    def _views_on_device(self) -> bool:
+        return self.store.rows_FX.device.type == self.device.type
+
+    def _choices(self, epoch: int) -> tuple[Tensor, Draws]:
+        """The first rows (S, B) of this worker's samples of both views, queries first; and their draws, all steps' in
+        one dimension. Drawn are the global batches, each by a generator of its own.
+        """
+        steps, joints = len(self), self.store.frame_shape()[0]
         order_N = torch.randperm(len(self.clips_N), generator=keyed_generator(self.seed, "order", epoch))
+        clips_SB = self.clips_N[order_N[: steps * self.batch_size]].view(steps, self.batch_size).repeat(1, 2)
+        uniform_SBN = torch.stack(
+            [
+                draw_numbers(2 * self.batch_size, joints, keyed_generator(self.seed, "views", epoch, step))
+                for step in range(steps)
+            ]
+        )
         rank, workers = world()
-        share = self.batch_size // workers
-        shape = self.store.frame_shape()
-        for step in range(len(self)):
-            clips_B = self.clips_N[order_N[step * self.batch_size : (step + 1) * self.batch_size]]
-            # Both views of the whole batch are drawn at once, then this worker's samples of each are made.
-            both_VB = clips_B.expand(2, -1)
-            draws = draw_view(
-                self.store.length_N[both_VB.flatten()],
-                shape[0],
-                self.strength,
-                keyed_generator(self.seed, "views", epoch, step),
-            )
-            mine = torch.arange(2 * self.batch_size).view(2, workers, share)[:, rank].flatten()
-            start_B = self.store.start_N[both_VB.flatten()[mine]]
-            x_BTVCP = make_view(self.store.rows_FX, start_B, draws.part(mine), self.frames, shape)
-            x_BTVCP = onto(x_BTVCP, self.device)
-            query_MBTX, key_MBTX = stack_modalities(x_BTVCP, self.modalities, self.store.layout).chunk(2, dim=1)
-            yield query_MBTX, key_MBTX
+        mine_B = torch.arange(2 * self.batch_size).view(2, workers, -1)[:, rank].flatten()
+        clips_SB, uniform_SBN = clips_SB[:, mine_B], uniform_SBN[:, mine_B]
+        draws = choose(uniform_SBN.flatten(0, 1), self.store.length_N[clips_SB].flatten(), self.strength)
+        return self.store.start_N[clips_SB], draws
+
+    def _make_views(self, start_B: Tensor, *drawn: Tensor) -> tuple[Tensor, Tensor]:
+        x_BTVCP = make_view(self.store.rows_FX, start_B, Draws(*drawn), self.frames, self.store.frame_shape())
+        x_BTVCP = onto(x_BTVCP, self.device)
+        query_MBTX, key_MBTX = stack_modalities(x_BTVCP, self.modalities, self.store.layout).chunk(2, dim=1)
+        return query_MBTX, key_MBTX

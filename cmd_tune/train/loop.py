@@ -141,15 +141,15 @@ def pretrain(
     for record in history:
         report(record)
 
-    take = TrainingStep(pretrainer, optimizer, device)
+    take = TrainingStep(pretrainer, optimizer, batches.views, device)
     pretrainer.train()
     for epoch in range(len(history) + 1, settings.epochs + 1):
         started = monotonic()
         pretrainer.objective = objective_at(settings, epoch)
         take.begin_epoch()
-        for step, (query_MBTX, key_MBTX) in enumerate(batches.epoch(epoch)):
+        for step, prepared in enumerate(batches.prepare(epoch)):
             rate = learning_rate(settings, epoch, step, len(batches))
-            take(query_MBTX, key_MBTX, rate)
+            take(prepared, rate)
 
         record = {"epoch": epoch, "learning_rate": rate, **take.means(settings.modalities, len(batches))}
         if not isfinite(record["loss/total"]):

@@ -1,21 +1,24 @@
 """One training step: encoders, objective, backward, optimiser, enqueue and the epoch's sums, by one of two ways.
 
 Eager: operation by operation, on any device and any number of workers. Captured: on a GPU with one worker, the whole
-step is one CUDA graph, replayed; a small encoder's step is a few hundred launches, which cost the host many times what
-they cost the card. What changes between steps lies in tensors that the graph reads: views, learning rate, weights,
-banks, their pointer. What changes between epochs, the objective, has a graph of its own.
+step is one CUDA graph, replayed, the making of its views included; a small encoder's step is a few hundred launches,
+which cost the host many times what they cost the card. What changes between steps lies in tensors that the graph reads:
+what its views are made of, learning rate, weights, banks, their pointer. What changes between epochs, the objective,
+has a graph of its own.
 M modality, B sample, T frame, X input channel.
 """
 
 import gc
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from cmd_tune.model.pretrainer import Losses, Pretrainer
 from cmd_tune.train.distributed import average_gradients, gather_batch, sum_over_workers, world
+
+Views = Callable[..., tuple[Tensor, Tensor]]
 
 WARM_UP = 3  # steps before a capture: they compile kernels and make the optimiser's state
 
@@ -34,8 +37,11 @@ def take_step(pretrainer: Pretrainer, optimizer: torch.optim.Optimizer, query_MB
 class TrainingStep:
     """Takes steps, the fastest way that the device has, and sums an epoch's losses where they are computed."""
 
-    def __init__(self, pretrainer: Pretrainer, optimizer: torch.optim.Optimizer, device: torch.device) -> None:
-        self.pretrainer, self.optimizer, self.device = pretrainer, optimizer, device
+    def __init__(
+        self, pretrainer: Pretrainer, optimizer: torch.optim.Optimizer, views: Views, device: torch.device
+    ) -> None:
+        """views: makes a batch's two views (M, B, T, X) of what a step is given."""
+        self.pretrainer, self.optimizer, self.views, self.device = pretrainer, optimizer, views, device
         self.captures = device.type == "cuda" and world()[1] == 1
         self.sums = torch.zeros(2 + 2 * len(pretrainer.banks.keys_MKD), device=device)
         self._graphs: dict[object, _Graph] = {}
@@ -47,27 +53,27 @@ class TrainingStep:
             use_tensor_rate(optimizer, self._rate)
             self._share_recurrences(True)
 
-    def __call__(self, query_MBTX: Tensor, key_MBTX: Tensor, rate: float) -> None:
-        """One step at this learning rate."""
+    def __call__(self, prepared: Sequence[Tensor], rate: float) -> None:
+        """One step at this learning rate, of what `views` takes."""
         self.rate = rate
         if not self.captures:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            self._add(take_step(self.pretrainer, self.optimizer, query_MBTX, key_MBTX))
+            self._take(prepared)
             return
         self._rate.fill_(rate)
-        key = (self.pretrainer.objective, query_MBTX.shape)
+        key = (self.pretrainer.objective, *(x.shape for x in prepared))
         if key in self._graphs:
-            self._graphs[key].replay(query_MBTX, key_MBTX)
+            self._graphs[key].replay(prepared)
             return
         taken = self._taken[key] = self._taken.get(key, 0) + 1
-        if taken > WARM_UP and self._capture(key, query_MBTX, key_MBTX):
-            self._graphs[key].replay(query_MBTX, key_MBTX)
+        if taken > WARM_UP and self._capture(key, prepared):
+            self._graphs[key].replay(prepared)
             return
         # A capture must find the gradients' nodes on a stream of its own: so do the steps before it.
         self._stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self._stream):
-            self._add(take_step(self.pretrainer, self.optimizer, query_MBTX, key_MBTX))
+            self._take(prepared)
         torch.cuda.current_stream(self.device).wait_stream(self._stream)
 
     def optimizer_state(self) -> dict[str, object]:
@@ -89,16 +95,17 @@ class TrainingStep:
         means = sum_over_workers(self.sums / (steps * world()[1])).tolist()
         return {name: mean for name, mean in zip(names, means, strict=True) if between or name != "loss/None"}
 
-    def _add(self, losses: Losses) -> None:
+    def _take(self, prepared: Sequence[Tensor]) -> None:
+        losses = take_step(self.pretrainer, self.optimizer, *self.views(*prepared))
         parts = (losses.total[None], losses.cross_modal[None], losses.contrastive_M, 100 * losses.hit_share_M)
         self.sums += torch.cat([part.detach() for part in parts])
 
-    def _capture(self, key: object, query_MBTX: Tensor, key_MBTX: Tensor) -> bool:
+    def _capture(self, key: object, prepared: Sequence[Tensor]) -> bool:
         """Make the graph of a step, which takes none; False, with one line said, where the step cannot be captured."""
         self._graphs.clear()  # an earlier objective's, whose memory this one needs
         gc.collect()
         try:
-            self._graphs[key] = _Graph(self, query_MBTX, key_MBTX)
+            self._graphs[key] = _Graph(self, prepared)
         except Exception as error:  # whatever a driver or a full GPU says of it: there is another way
             reason = (str(error) or type(error).__name__).splitlines()[0]
             warnings.warn(
@@ -118,22 +125,22 @@ class TrainingStep:
 
 
 class _Graph:
-    """A step of one objective and shape, captured. Its views are copied into its own inputs."""
+    """A step of one objective and shape, captured. What a step is given is copied into its own inputs."""
 
-    def __init__(self, step: TrainingStep, query_MBTX: Tensor, key_MBTX: Tensor) -> None:
-        self.views = query_MBTX.clone(), key_MBTX.clone()
+    def __init__(self, step: TrainingStep, prepared: Sequence[Tensor]) -> None:
+        self.inputs = [x.clone() for x in prepared]
         step.optimizer.zero_grad(set_to_none=True)
         self.graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize(step.device)
         step.pretrainer.key_stream = torch.cuda.Stream(step.device)
         try:
             with torch.cuda.graph(self.graph, stream=step._stream):
-                step._add(take_step(step.pretrainer, step.optimizer, *self.views))
+                step._take(self.inputs)
         finally:
             step.pretrainer.key_stream = None
 
-    def replay(self, *views_MBTX: Tensor) -> None:
-        for own, given in zip(self.views, views_MBTX, strict=True):
+    def replay(self, prepared: Sequence[Tensor]) -> None:
+        for own, given in zip(self.inputs, prepared, strict=True):
             own.copy_(given)
         self.graph.replay()
 

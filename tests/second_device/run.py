@@ -55,14 +55,14 @@ def train(settings, store, device, crossed):
     pretrainer = build_pretrainer(settings, store.width).to(device)
     pretrainer.objective = objective_at(settings, 1)
     optimizer = build_optimizer(settings, pretrainer)
-    take = TrainingStep(pretrainer, optimizer, device)
+    take = TrainingStep(pretrainer, optimizer, lambda *views: views, device)
     batches = build_batches(settings, store, np.arange(len(store)), device)
     crossings, order = [], batches.epoch(1)
     for _ in range(STEPS):
         before = crossed()
         query_MBTX, key_MBTX = next(order)
         made = crossed()
-        take(query_MBTX, key_MBTX, settings.learning_rate)
+        take((query_MBTX, key_MBTX), settings.learning_rate)
         crossings.append((made - before, crossed() - made))
     return take.means(settings.modalities, STEPS), pretrainer, crossings
 

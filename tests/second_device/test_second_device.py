@@ -41,13 +41,13 @@ def test_the_device_refuses_to_mix_and_sees_a_copy(told):
     assert told["seen"] == 1
 
 
-def test_a_step_crosses_with_its_draws_alone(told):
-    """Five tensors say how the views were drawn; once also which joints are parents."""
+def test_an_epoch_crosses_once_with_its_draws_alone(told):
+    """Six tensors say what the views are made of; once also which joints are parents."""
     for run in told["runs"]:
         (first, rest), *later = run["second"]["crossings"]
-        assert first <= 5 + 1
+        assert first <= 6 + 1
         assert rest == 0
-        assert later == [[5, 0]] * len(later)
+        assert later == [[0, 0]] * len(later)
         assert run["cpu"]["crossings"] == [[0, 0]] * (1 + len(later))
 
 
