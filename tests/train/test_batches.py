@@ -115,8 +115,9 @@ def test_an_epochs_draws_are_those_of_its_steps_one_by_one(tiny, tiny_store, wor
         settings.crop_min_frames, settings.crop_min_share, settings.shear_range, settings.corrupted_share
     )
     shape = tiny_store.frame_shape()
+    batches = worker.make_batches(settings, tiny_store, np.arange(len(tiny_store)))
     order = torch.randperm(len(tiny_store), generator=keyed_generator(settings.seed, "order", 3))
-    for step, views in enumerate(worker.make_batches(settings, tiny_store).epoch(3)):
+    for step, views in enumerate(batches.epoch(3)):
         clips_B = order[8 * step : 8 * step + 8].repeat(2)
         generator = keyed_generator(settings.seed, "views", 3, step)
         draws = draw_view(tiny_store.length_N[clips_B], shape[0], strength, generator)
