@@ -58,6 +58,16 @@ def print_rows(title: str, rows: Sequence[Row], console: Console) -> None:
     console.print(table)
 
 
+def row_text(row: Row) -> str:
+    """A row as one line."""
+    parts = [f"{row.name}: {_amount(row.ours, row.unit)}"]
+    if row.theirs:
+        parts.append(f"the authors' way {_amount(row.theirs, row.unit)}, {row.ratio or 0:.1f} times")
+    if row.of_peak:
+        parts.append(f"{row.of_peak:.0%} of peak")
+    return "; ".join([*parts, *([row.note] if row.note else [])])
+
+
 def write_json(path: Path, sections: Mapping[str, Sequence[Row]]) -> None:
     machine = {
         "date": date.today().isoformat(),
@@ -67,11 +77,12 @@ def write_json(path: Path, sections: Mapping[str, Sequence[Row]]) -> None:
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
-    rows = {title: [_plain(row) for row in rows] for title, rows in sections.items()}
+    rows = {title: [plain_row(row) for row in rows] for title, rows in sections.items()}
     path.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1))
 
 
-def _plain(row: Row) -> dict[str, Any]:
+def plain_row(row: Row) -> dict[str, Any]:
+    """A row as JSON holds it."""
     return {
         "name": row.name,
         "unit": row.unit,
