@@ -7,7 +7,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import yaml
 from rich.console import Console
 
 from cmd_tune.allocator import keep_freed_memory
@@ -21,6 +20,7 @@ from cmd_tune.evaluate.similarity import stream_names
 from cmd_tune.evaluate.tasks import TASKS, Estimate, Measure, Subject, accuracy
 from cmd_tune.files import write_text
 from cmd_tune.model.encoder import Encoders
+from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.progress import progress_bar
 from cmd_tune.search.display import duration
 from cmd_tune.search.environment import describe_environment, source_tags
@@ -107,7 +107,7 @@ def new_evaluation(
         "tracking_uri": evaluation.tracking_uri,
         "environment": describe_environment(),
     }
-    write_text(evaluation.folder / PLAN, yaml.safe_dump(content, sort_keys=False))
+    write_text(evaluation.folder / PLAN, dump_yaml(content))
     return evaluation
 
 

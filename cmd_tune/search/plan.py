@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cmd_tune.config import Settings, make_settings, parse_overrides, read_settings
 from cmd_tune.data.store import open_store
 from cmd_tune.errors import UsageError, nearest
 from cmd_tune.files import write_text
+from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.search.environment import describe_environment
 from cmd_tune.search.folders import earlier_run, new_folder, open_data
 from cmd_tune.search.run import DataSource
@@ -199,4 +198,4 @@ def _write_plan(plan: Plan) -> None:
         "tracking_uri": plan.tracking_uri,
         "environment": describe_environment(),
     }
-    write_text(plan.folder / PLAN, yaml.safe_dump(content, sort_keys=False))
+    write_text(plan.folder / PLAN, dump_yaml(content))

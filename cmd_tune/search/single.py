@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -13,6 +12,7 @@ from rich.table import Table
 from cmd_tune.config import Settings, make_settings, parse_overrides, read_settings
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import write_text
+from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.search.environment import describe_environment, source_tags
 from cmd_tune.search.folders import earlier_run, new_folder, open_data, print_places
 from cmd_tune.search.report import percent
@@ -58,7 +58,7 @@ def new_single(
         "tracking_uri": single.tracking_uri,
         "environment": describe_environment(),
     }
-    write_text(folder / PLAN, yaml.safe_dump(content, sort_keys=False))
+    write_text(folder / PLAN, dump_yaml(content))
     return single
 
 
