@@ -201,7 +201,7 @@ def _ask(
                 found = TASKS[task](asked, progress)
             write_text(done, json.dumps([asdict(measure) for measure in found]))
             console.print(f"{who}: {task} took {duration(monotonic() - started)}", highlight=False)
-        measures += [_measure(kept) for kept in json.loads(done.read_text())]
+        measures += [_measure(kept) for kept in json.loads(done.read_text(encoding="utf-8"))]
     return measures
 
 

@@ -90,7 +90,7 @@ def new_plan(
         gpus_per_worker=gpus_per_worker,
         tracking_uri=tracking_uri or default_uri(storage),
     )
-    write_text(plan.folder / SPACE, space.path.read_text())
+    write_text(plan.folder / SPACE, space.path.read_text(encoding="utf-8-sig"))
     _write_plan(plan)
     return plan
 
@@ -150,7 +150,7 @@ def _changed_table(folder: Path, kept: Space, name: str, settings: Settings) -> 
             raise UsageError(f"{space.path}: {key}: not as in {folder.name}; start a new search")
     space.check(settings.model_dump())
     _check_metrics(space, settings)
-    write_text(folder / SPACE, space.path.read_text())
+    write_text(folder / SPACE, space.path.read_text(encoding="utf-8-sig"))
     return space
 
 

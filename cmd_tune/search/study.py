@@ -120,7 +120,7 @@ class Book:
         if record["epoch"] <= entry.epoch:
             return False
         entry.history.append(dict(record))
-        with (entry.folder / HISTORY).open("a") as file:
+        with (entry.folder / HISTORY).open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry.history[-1]) + "\n")
         value = record.get(self.space.metric)
         if value is not None and isfinite(value):
@@ -202,7 +202,7 @@ class Book:
         )
         entry.history = _read_history(entry.folder / HISTORY)
         if (entry.folder / TEST_SCORES).exists():
-            entry.test_scores = json.loads((entry.folder / TEST_SCORES).read_text())
+            entry.test_scores = json.loads((entry.folder / TEST_SCORES).read_text(encoding="utf-8"))
         self.entries[index] = entry
         if entry.state is State.RUNNING:
             trial = self._live[index] = Trial(self._study, frozen._trial_id)
@@ -254,8 +254,8 @@ def _read_history(path: Path) -> list[dict[str, float]]:
     """Whole lines of a history; a last line that a kill cut short is left out, and cut from the file."""
     if not path.exists():
         return []
-    lines = path.read_text().splitlines(keepends=True)
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     if lines and not lines[-1].endswith("\n"):
         lines.pop()
-        path.write_text("".join(lines))
+        write_text(path, "".join(lines))
     return [json.loads(line) for line in lines]
