@@ -12,6 +12,15 @@ from cmd_tune.errors import CmdTuneError, UsageError
 DEFAULT_STORAGE = Path("runs")  # all runs, made-up data and mlflow.db, in the folder a command is started from
 
 
+def home_path(path: Path | str) -> Path:
+    """A path as it was typed or written, with ~ for the home folder. Raises UsageError where there is no such home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        reason = str(error).rstrip(".").lower()
+        raise UsageError(f"{path}: {reason}; write the folder in full, or ./~ for one of that name") from None
+
+
 def remove_leftovers(path: Path) -> None:
     """Delete what killed writers of `path` left behind. Only for a file that has one writer at a time."""
     for leftover in path.parent.glob(f".{path.name}.*.part"):

@@ -18,7 +18,7 @@ from cmd_tune.evaluate.classifier import Labelled
 from cmd_tune.evaluate.raw import RAW_FRAMES, raw_predictions
 from cmd_tune.evaluate.similarity import stream_names
 from cmd_tune.evaluate.tasks import TASKS, Estimate, Measure, Subject, accuracy
-from cmd_tune.files import write_text
+from cmd_tune.files import home_path, write_text
 from cmd_tune.model.encoder import Encoders
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.progress import progress_bar
@@ -118,11 +118,11 @@ def resumed_evaluation(name: str, *, kept_options: Mapping[str, Any], storage: P
     other = kept["transfer_data"]
     return Evaluation(
         folder=path.parent,
-        checkpoint=Path(kept["checkpoint"]),
-        source=DataSource(Path(kept["data"]), kept["protocol"]),
+        checkpoint=home_path(kept["checkpoint"]),
+        source=DataSource(home_path(kept["data"]), kept["protocol"]),
         dataset=kept["dataset"],
         tasks=tuple(kept["tasks"]),
-        transfer=DataSource(Path(other), kept["transfer_protocol"]) if other else None,
+        transfer=DataSource(home_path(other), kept["transfer_protocol"]) if other else None,
         best_of_test=kept["official_best_of_test"],
         seed=kept["seed"],
         tracking_uri=kept["tracking_uri"],

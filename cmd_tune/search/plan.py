@@ -8,7 +8,7 @@ from typing import Any
 from cmd_tune.config import Settings, make_settings, parse_overrides, read_settings
 from cmd_tune.data.store import open_store
 from cmd_tune.errors import UsageError, nearest
-from cmd_tune.files import write_text
+from cmd_tune.files import home_path, write_text
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.search.environment import describe_environment
 from cmd_tune.search.folders import earlier_run, new_folder, open_data
@@ -123,7 +123,7 @@ def resumed_plan(
         space=space,
         preset=kept["preset"],
         settings=settings,
-        source=DataSource(Path(kept["data"]), kept["protocol"]),
+        source=DataSource(home_path(kept["data"]), kept["protocol"]),
         dataset=kept["dataset"],
         trials=_trials(space, asked, settings),
         concurrent=concurrent or kept["concurrent"],

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from cmd_tune.config import Settings, make_settings, parse_overrides, read_settings
 from cmd_tune.evaluate.scores import Scores
-from cmd_tune.files import write_text
+from cmd_tune.files import home_path, write_text
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.search.environment import describe_environment, source_tags
 from cmd_tune.search.folders import earlier_run, new_folder, open_data, print_places
@@ -69,7 +69,7 @@ def resumed_single(name: str, *, kept_options: Mapping[str, Any], storage: Path)
     return Single(
         path.parent,
         make_settings("quick", (f"{path}: settings", kept["settings"])),
-        DataSource(Path(kept["data"]), kept["protocol"]),
+        DataSource(home_path(kept["data"]), kept["protocol"]),
         kept["dataset"],
         kept["tracking_uri"],
     )

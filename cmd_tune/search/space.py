@@ -14,6 +14,7 @@ from pydantic import ValidationError
 import cmd_tune
 from cmd_tune.config import PRESETS, Settings, reason_of, usage_error
 from cmd_tune.errors import nearest
+from cmd_tune.files import home_path
 from cmd_tune.plain_yaml import read_yaml
 from cmd_tune.search.constraints import Constraint, parse_constraint
 from cmd_tune.search.parameter import RANGES, Parameter, Place, found, read_parameter
@@ -115,8 +116,9 @@ class Space:
 
 def find_space(text: str) -> Path:
     """The file that `--space` means: a path, or a name in search_spaces/ with or without .yaml."""
-    if Path(text).is_file():
-        return Path(text)
+    path = home_path(text)
+    if path.is_file():
+        return path
     package = Path(cmd_tune.__file__).parent
     folders = [package.parent / "search_spaces", package / "search_spaces"]  # a repository's; a wheel's
     for folder in folders if Path(text).name == text else ():
