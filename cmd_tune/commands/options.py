@@ -18,7 +18,9 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")
 ]
 Storage = Annotated[Path, typer.Option(help="Folder of all runs, of made-up data and of mlflow.db.")]
-TrackingUri = Annotated[str | None, typer.Option(help="MLflow server. [default: mlflow.db in the storage folder]")]
+TrackingUri = Annotated[
+    str | None, typer.Option(help="MLflow server. [default: MLFLOW_TRACKING_URI, or mlflow.db in the storage folder]")
+]
 Name = Annotated[str | None, typer.Option(help="Name of the run. [default: what it is and the time]")]
 Resume = Annotated[str | None, typer.Option(metavar="NAME", help="Go on with the run of this name, or in this folder.")]
 

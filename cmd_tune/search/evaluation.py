@@ -22,13 +22,14 @@ from cmd_tune.files import home_path, write_text
 from cmd_tune.model.encoder import Encoders
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.progress import progress_bar
+from cmd_tune.search import uris
 from cmd_tune.search.display import duration
 from cmd_tune.search.environment import describe_environment, source_tags
 from cmd_tune.search.evaluation_report import Lines, describe_test, draw_figures, metrics, results, table
 from cmd_tune.search.folders import earlier_run, new_folder, open_data, print_places
 from cmd_tune.search.run import DataSource, device_here
 from cmd_tune.search.sitting import sitting
-from cmd_tune.search.tracking import Run, Tracker, default_uri
+from cmd_tune.search.tracking import Run, Tracker
 from cmd_tune.train.loop import build_pretrainer, round_products
 from cmd_tune.train.saved import Saved, open_saved
 
@@ -92,7 +93,7 @@ def new_evaluation(
         transfer=transfer,
         best_of_test=best_of_test,
         seed=seed,
-        tracking_uri=tracking_uri or default_uri(storage),
+        tracking_uri=uris.tracking_uri(tracking_uri, storage),
     )
     content = {
         "checkpoint": str(evaluation.checkpoint),

@@ -81,6 +81,11 @@ def hold(folder: Path) -> Iterator[None]:
         yield
 
 
+def print_line(console: Console, text: str) -> None:
+    """A line about the run, not of its results: paths and commands as they are, so that they can be pasted."""
+    console.print(text, style="yellow", soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
 def print_places(console: Console, folder: Path, contents: str, tracking_uri: str) -> None:
     """Where a run's files are, and how to see it in MLflow; as they are, so that they can be pasted."""
     what = f" ({contents})" if contents else ""

@@ -10,11 +10,11 @@ from cmd_tune.data.store import open_store
 from cmd_tune.errors import UsageError, nearest
 from cmd_tune.files import home_path, write_text
 from cmd_tune.plain_yaml import dump_yaml
+from cmd_tune.search import uris
 from cmd_tune.search.environment import describe_environment
 from cmd_tune.search.folders import earlier_run, new_folder, open_data
 from cmd_tune.search.run import DataSource
 from cmd_tune.search.space import DEFAULT_TRIALS, LISTED, Space, find_space, load_space
-from cmd_tune.search.tracking import default_uri
 
 SPACE, PLAN = "space.yaml", "search.yaml"  # in a search's folder
 
@@ -88,7 +88,7 @@ def new_plan(
         concurrent=concurrent,
         workers=workers,
         gpus_per_worker=gpus_per_worker,
-        tracking_uri=tracking_uri or default_uri(storage),
+        tracking_uri=uris.tracking_uri(tracking_uri, storage),
     )
     write_text(plan.folder / SPACE, space.path.read_text(encoding="utf-8-sig"))
     _write_plan(plan)
@@ -129,7 +129,7 @@ def resumed_plan(
         concurrent=concurrent or kept["concurrent"],
         workers=workers or kept["workers"],
         gpus_per_worker=kept["gpus_per_worker"] if gpus_per_worker is None else gpus_per_worker,
-        tracking_uri=tracking_uri or kept["tracking_uri"],
+        tracking_uri=uris.tracking_uri(tracking_uri or kept["tracking_uri"], storage),
     )
     open_store(plan.source.path)
     _write_plan(plan)

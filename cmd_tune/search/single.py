@@ -13,12 +13,13 @@ from cmd_tune.config import Settings, make_settings, parse_overrides, read_setti
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import home_path, write_text
 from cmd_tune.plain_yaml import dump_yaml
+from cmd_tune.search import uris
 from cmd_tune.search.environment import describe_environment, source_tags
 from cmd_tune.search.folders import earlier_run, new_folder, open_data, print_places
 from cmd_tune.search.report import percent
 from cmd_tune.search.run import DataSource, baseline_scores, run, test_scores
 from cmd_tune.search.sitting import sitting
-from cmd_tune.search.tracking import Run, Tracker, default_uri
+from cmd_tune.search.tracking import Run, Tracker
 from cmd_tune.train.loop import Record
 
 PLAN = "pretrain.yaml"
@@ -49,7 +50,7 @@ def new_single(
     settings = make_settings(preset or "quick", *layers, ("--set", parse_overrides(overrides)))
     source, store = open_data(storage, data, protocol)
     folder = new_folder(storage, name, "pretrain")
-    single = Single(folder, settings, source, store.dataset, tracking_uri or default_uri(storage))
+    single = Single(folder, settings, source, store.dataset, uris.tracking_uri(tracking_uri, storage))
     content = {
         "settings": settings.model_dump(mode="json"),
         "data": str(source.path),

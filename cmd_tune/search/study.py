@@ -23,6 +23,7 @@ from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import write_text
 from cmd_tune.search.space import Space
 from cmd_tune.search.table import Table
+from cmd_tune.search.uris import sqlite_url
 
 HISTORY, TEST_SCORES = "history.jsonl", "test.json"  # in a trial's folder
 INDEX, VALUES, REJECTED, REASON = "index", "values", "rejected", "reason"  # user attributes of a trial
@@ -221,7 +222,7 @@ class Book:
 def _open_study(folder: Path, space: Space, base: Settings, trials: int) -> optuna.Study:
     """The study of a search; a new one has its start points or grid cells queued."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{folder / 'study.db'}")
+    storage = optuna.storages.RDBStorage(sqlite_url(folder / "study.db"))
     study = optuna.create_study(
         study_name="search",
         storage=storage,
