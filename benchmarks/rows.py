@@ -78,7 +78,7 @@ def write_json(path: Path, sections: Mapping[str, Sequence[Row]]) -> None:
         "torch": torch.__version__,
     }
     rows = {title: [plain_row(row) for row in rows] for title, rows in sections.items()}
-    path.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1))
+    path.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1), encoding="utf-8")
 
 
 def plain_row(row: Row) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def plain_row(row: Row) -> dict[str, Any]:
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

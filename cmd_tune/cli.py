@@ -13,6 +13,7 @@ from rich.console import Console
 import cmd_tune
 from cmd_tune.commands.checkpoints import export, import_
 from cmd_tune.commands.data import ingest, inspect
+from cmd_tune.commands.options import from_home
 from cmd_tune.commands.runs import evaluate, pretrain, search
 from cmd_tune.errors import CmdTuneError, Interrupted
 
@@ -70,7 +71,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {  # as they are listed
     "inspect": inspect,
 }
 for _name, _command in _COMMANDS.items():
-    app.command(_name)(_command)
+    app.command(_name)(from_home(_command))
 
 
 @app.command()
@@ -113,7 +114,7 @@ def main() -> None:
 def run_search_main() -> None:
     """`python run_search.py`: the search command by itself."""
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    alone.command(epilog=_EXAMPLES)(search)
+    alone.command(epilog=_EXAMPLES)(from_home(search))
     _run(alone)
 
 

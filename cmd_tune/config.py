@@ -1,16 +1,15 @@
 """Every number of a pretraining run: typed, frozen, named once. Presets set the scale; an unknown key is an error."""
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from reprlib import repr as shortened
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cmd_tune.data.modalities import MODALITIES
 from cmd_tune.errors import UsageError, nearest
+from cmd_tune.plain_yaml import parse_yaml, read_yaml
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -192,47 +191,13 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"--set {text}: expected key=value")
-        try:
-            overrides[key.strip()] = plain_yaml(value)
-        except (yaml.YAMLError, ValueError):
-            raise UsageError(f"--set {text}: '{value}' is not a YAML value") from None
+        overrides[key.strip()] = parse_yaml(value, f"--set {text}")
     return overrides
-
-
-class _Loader(yaml.SafeLoader):
-    """safe_load, except that 1e-3 is a number, as everywhere but in YAML 1.1, and that no key may be written twice."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if (key.tag, key.value) in seen:
-                    raise yaml.composer.ComposerError(None, None, f"'{key.value}' is written twice", key.start_mark)
-                seen.add((key.tag, key.value))
-        return node
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
-
-
-def plain_yaml(text: str) -> Any:
-    """A YAML text as plain Python values."""
-    return yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
 
 
 def read_settings(path: Path) -> dict[str, Any]:
     """A YAML file of settings as plain values. Raises UsageError where it is missing or no mapping."""
-    try:
-        content = plain_yaml(path.read_text())
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise usage_error(str(path), f"not YAML: {error}") from None
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise UsageError(f"{path}: expected 'setting: value' lines")
     return content

@@ -1,13 +1,24 @@
 """Files appear whole or not at all."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 
 from cmd_tune.errors import CmdTuneError, UsageError
 
 DEFAULT_STORAGE = Path("runs")  # all runs, made-up data and mlflow.db, in the folder a command is started from
+
+
+def home_path(path: Path | str) -> Path:
+    """A path as it was typed or written, with ~ for the home folder. Raises UsageError where there is no such home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        reason = str(error).rstrip(".").lower()
+        raise UsageError(f"{path}: {reason}; write the folder in full, or ./~ for one of that name") from None
 
 
 def remove_leftovers(path: Path) -> None:
@@ -18,17 +29,32 @@ def remove_leftovers(path: Path) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; renamed to it at the end, removed on any failure."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """A temporary name beside `path` to write to; synced and renamed to it at the end, removed on any failure."""
+    # Processes of several machines, which may have one id, write to a shared folder.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        _sync(temporary)  # else a machine that dies may have the new name and none of the content
         os.replace(temporary, path)
+        _sync(path.parent)
     except OSError as error:
         raise CmdTuneError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Have the system write a file or a folder to its disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # what a file system says that has no sync of folders
+            raise
+    finally:
+        os.close(handle)
 
 
 def keep_apart(out: Path, source: Path) -> None:
@@ -38,6 +64,6 @@ def keep_apart(out: Path, source: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """A text file, whole or not at all."""
+    """A text file in UTF-8, whole or not at all."""
     with whole_file(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")

@@ -193,7 +193,7 @@ def test_the_last_override_of_a_key_counts():
     assert parse_overrides(["epochs=3", "epochs=4"]) == {"epochs": 4}
 
 
-@pytest.mark.parametrize("text", ["epochs", "modalities=[joint", "optimizer={", "seed=2024-13-45"])
+@pytest.mark.parametrize("text", ["epochs", "modalities=[joint", "optimizer={", "queue_size=0256"])
 def test_an_override_that_cannot_be_read_is_shown(text):
     with pytest.raises(UsageError) as caught:
         parse_overrides([text])

@@ -1,11 +1,15 @@
 """Files appear whole or not at all."""
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from cmd_tune.errors import CmdTuneError
-from cmd_tune.files import whole_file
+from cmd_tune.files import whole_file, write_text
 
 
 def test_it_appears_at_the_end(tmp_path):
@@ -46,3 +50,46 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     path = tmp_path / "file" / "a.txt"
     with pytest.raises(CmdTuneError, match=re.escape(f"{path}: cannot be written: ")), whole_file(path):
         pytest.fail("there is nowhere to write to")
+
+
+def test_a_file_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """A machine that dies leaves the old file or the new one, and no empty one."""
+    order = []
+
+    def watch(name, told):
+        function = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *words: (order.append((name, told(*words))), function(*words))[1])
+
+    watch("fsync", lambda handle: Path(os.readlink(f"/proc/self/fd/{handle}")))
+    watch("replace", lambda old, new: old)
+    write_text(tmp_path / "a.txt", "whole")
+    (temporary,) = [path for name, path in order if name == "replace"]
+    assert order == [("fsync", temporary), ("replace", temporary), ("fsync", tmp_path)]
+
+
+def test_text_is_utf_8_whatever_the_locale(tmp_path):
+    code = r"""
+import locale, sys
+from pathlib import Path
+from cmd_tune.data.ingest import read_names
+from cmd_tune.files import write_text
+from cmd_tune.plain_yaml import read_yaml
+folder = Path(sys.argv[1])
+write_text(folder / "a.yaml", "name: \u03c4 \u2013 \xe9")
+write_text(folder / "names", "\u03c4")
+print(locale.getencoding(), ascii(read_yaml(folder / "a.yaml")["name"]), ascii(read_names(folder / "names")))
+"""
+    ascii_locale = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", code, tmp_path]
+    done = subprocess.run(command, env=ascii_locale, capture_output=True, text=True, check=True)
+    assert done.stdout == "ANSI_X3.4-1968 '\\u03c4 \\u2013 \\xe9' frozenset({'\\u03c4'})\n"
+    assert (tmp_path / "a.yaml").read_bytes().decode() == "name: τ – é"
+
+
+def test_two_writers_of_one_file_have_files_of_their_own(tmp_path):
+    """Two machines may have processes of one id."""
+    with whole_file(tmp_path / "a.txt") as first, whole_file(tmp_path / "a.txt") as second:
+        assert first != second
+        first.write_text("first")
+        second.write_text("second")
+    assert (tmp_path / "a.txt").read_text() == "first"

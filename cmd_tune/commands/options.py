@@ -1,9 +1,13 @@
 """Options that several commands have."""
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from cmd_tune.files import home_path
 
 Data = Annotated[Path | None, typer.Option(help="A store made by 'ingest'. [default: made-up actions]")]
 Protocol = Annotated[str | None, typer.Option(help="Protocol, e.g. xview. [default: the data set's first]")]
@@ -14,6 +18,18 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")
 ]
 Storage = Annotated[Path, typer.Option(help="Folder of all runs, of made-up data and of mlflow.db.")]
-TrackingUri = Annotated[str | None, typer.Option(help="MLflow server. [default: mlflow.db in the storage folder]")]
+TrackingUri = Annotated[
+    str | None, typer.Option(help="MLflow server. [default: MLFLOW_TRACKING_URI, or mlflow.db in the storage folder]")
+]
 Name = Annotated[str | None, typer.Option(help="Name of the run. [default: what it is and the time]")]
-Resume = Annotated[str | None, typer.Option(metavar="NAME", help="Go on with the run of this name.")]
+Resume = Annotated[str | None, typer.Option(metavar="NAME", help="Go on with the run of this name, or in this folder.")]
+
+
+def from_home(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with ~ for the home folder in every path it is given: --data=~/a is not the shell's to read."""
+
+    @wraps(command)
+    def with_paths(**options: Any) -> None:
+        command(**{name: home_path(value) if isinstance(value, Path) else value for name, value in options.items()})
+
+    return with_paths

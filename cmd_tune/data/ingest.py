@@ -108,7 +108,7 @@ def _fingerprint(source: Source, path: Path, described: Description, wanted: Wan
 def read_names(path: Path) -> frozenset[str]:
     """The names in a list, one a line; a line of several words is none (the official lists start with a heading)."""
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read as a list of names: {error}") from None
     return frozenset(clip_name(line.strip()) for line in lines if len(line.split()) == 1)

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cmd_tune.errors import UsageError, nearest
+from cmd_tune.plain_yaml import read_yaml
 
 LANDMARKS = ("base", "centre", "left_shoulder", "right_shoulder")
 
@@ -79,12 +78,7 @@ def read_layout(path: Path) -> Layout:
     """
     if str(path) in LAYOUTS:
         return LAYOUTS[str(path)]
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not YAML: {error}") from None
+    content = read_yaml(path)
     try:
         return layout_from(content)
     except ValueError as error:

@@ -42,7 +42,7 @@ def ingest_on_screen(
             strict=strict,
             dtype=dtype,
             progress=progress,
-            tell=lambda line: console.print(line, highlight=False, soft_wrap=True),
+            tell=lambda line: console.print(line, highlight=False, markup=False, emoji=False, soft_wrap=True),
         )
     for line in describe(done.store, out):
         print(line)
@@ -78,7 +78,7 @@ def inspect_on_screen(path: Path, out: Path | None, console: Console) -> None:
         console.print(table)
         console.print()
     if out:
-        console.print(f"figure: {draw_store(store, out)}", highlight=False, soft_wrap=True)
+        console.print(f"figure: {draw_store(store, out)}", highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def _whole(store: Store, path: Path) -> Table:

@@ -231,5 +231,5 @@ def _train_and_classify(subject: Subject, recipe: Recipe, name: str, progress: P
         predicted_SQ = classify(classifier, data).cpu()
         write_text(result, json.dumps({"predicted": predicted_SQ.tolist(), "best": best_S}))
         checkpoint.unlink(missing_ok=True)
-    kept = json.loads(result.read_text())
+    kept = json.loads(result.read_text(encoding="utf-8"))
     return torch.tensor(kept["predicted"]), kept["best"]

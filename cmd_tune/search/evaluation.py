@@ -7,7 +7,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import yaml
 from rich.console import Console
 
 from cmd_tune.allocator import keep_freed_memory
@@ -19,16 +18,18 @@ from cmd_tune.evaluate.classifier import Labelled
 from cmd_tune.evaluate.raw import RAW_FRAMES, raw_predictions
 from cmd_tune.evaluate.similarity import stream_names
 from cmd_tune.evaluate.tasks import TASKS, Estimate, Measure, Subject, accuracy
-from cmd_tune.files import write_text
+from cmd_tune.files import home_path, write_text
 from cmd_tune.model.encoder import Encoders
+from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.progress import progress_bar
+from cmd_tune.search import uris
 from cmd_tune.search.display import duration
 from cmd_tune.search.environment import describe_environment, source_tags
 from cmd_tune.search.evaluation_report import Lines, describe_test, draw_figures, metrics, results, table
 from cmd_tune.search.folders import earlier_run, new_folder, open_data, print_places
 from cmd_tune.search.run import DataSource, device_here
 from cmd_tune.search.sitting import sitting
-from cmd_tune.search.tracking import Run, Tracker, default_uri
+from cmd_tune.search.tracking import Run, Tracker
 from cmd_tune.train.loop import build_pretrainer, round_products
 from cmd_tune.train.saved import Saved, open_saved
 
@@ -92,7 +93,7 @@ def new_evaluation(
         transfer=transfer,
         best_of_test=best_of_test,
         seed=seed,
-        tracking_uri=tracking_uri or default_uri(storage),
+        tracking_uri=uris.tracking_uri(tracking_uri, storage),
     )
     content = {
         "checkpoint": str(evaluation.checkpoint),
@@ -107,7 +108,7 @@ def new_evaluation(
         "tracking_uri": evaluation.tracking_uri,
         "environment": describe_environment(),
     }
-    write_text(evaluation.folder / PLAN, yaml.safe_dump(content, sort_keys=False))
+    write_text(evaluation.folder / PLAN, dump_yaml(content))
     return evaluation
 
 
@@ -118,11 +119,11 @@ def resumed_evaluation(name: str, *, kept_options: Mapping[str, Any], storage: P
     other = kept["transfer_data"]
     return Evaluation(
         folder=path.parent,
-        checkpoint=Path(kept["checkpoint"]),
-        source=DataSource(Path(kept["data"]), kept["protocol"]),
+        checkpoint=home_path(kept["checkpoint"]),
+        source=DataSource(home_path(kept["data"]), kept["protocol"]),
         dataset=kept["dataset"],
         tasks=tuple(kept["tasks"]),
-        transfer=DataSource(Path(other), kept["transfer_protocol"]) if other else None,
+        transfer=DataSource(home_path(other), kept["transfer_protocol"]) if other else None,
         best_of_test=kept["official_best_of_test"],
         seed=kept["seed"],
         tracking_uri=kept["tracking_uri"],
@@ -201,7 +202,7 @@ def _ask(
                 found = TASKS[task](asked, progress)
             write_text(done, json.dumps([asdict(measure) for measure in found]))
             console.print(f"{who}: {task} took {duration(monotonic() - started)}", highlight=False)
-        measures += [_measure(kept) for kept in json.loads(done.read_text())]
+        measures += [_measure(kept) for kept in json.loads(done.read_text(encoding="utf-8"))]
     return measures
 
 

@@ -1,12 +1,14 @@
 """The storage: folders of runs, made, found by name, held by one process at a time; and the data they start from."""
 
 import fcntl
+import os
 import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import SCHEMA_VERSION, Store, open_store
 from cmd_tune.data.synthetic import synthesize
 from cmd_tune.errors import CmdTuneError, UsageError, nearest
-from cmd_tune.files import DEFAULT_STORAGE
+from cmd_tune.files import DEFAULT_STORAGE, home_path
 from cmd_tune.search.run import DataSource
 from cmd_tune.search.tracking import ui_line
 
@@ -27,29 +29,35 @@ _SYNTHETIC = f"synthetic-{SCHEMA_VERSION}.arrow"
 
 
 def new_folder(storage: Path, name: str | None, kind: str) -> Path:
-    """A folder for a new run, named by `name` or by its kind and the time. Raises UsageError where it is taken."""
-    name = name or f"{kind}-{datetime.now():%Y%m%d-%H%M%S}"
-    if not re.fullmatch(r"\w[\w.-]*", name):
+    """A new folder for a run, named by `name`, or by its kind and the time. Raises UsageError where `name` is taken."""
+    if name is not None and not re.fullmatch(r"\w[\w.-]*", name):
         raise UsageError(f"--name {name}: use letters, digits, '-', '_' and '.', beginning with a letter or digit")
-    folder = storage.absolute() / name
-    if folder.exists():
-        raise UsageError(f"--name {name}: {folder} exists; take another name, or go on with --resume {name}")
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise CmdTuneError(f"--storage {storage}: cannot be written: {error.strerror}") from error
-    return folder
+    made = f"{kind}-{datetime.now():%Y%m%d-%H%M%S}"
+    for tried in [name] if name is not None else chain([made], (f"{made}-{number}" for number in count(2))):
+        folder = storage.absolute() / tried
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError as error:
+            # Whoever makes a folder has it: several runs may start in one second.
+            if not os.path.lexists(folder):
+                raise CmdTuneError(f"--storage {storage}: cannot be written: {error.strerror}") from error
+        except OSError as error:
+            raise CmdTuneError(f"--storage {storage}: cannot be written: {error.strerror}") from error
+    raise UsageError(f"--name {name}: {folder} exists; take another name, or go on with --resume {name}")
 
 
 def earlier_run(storage: Path, name: str, plan: str, *, kept: Mapping[str, Any]) -> Path:
     """The plan file of an earlier run. Raises UsageError with the nearest name where there is none.
 
+    name: of the run in the storage, or a path to its folder.
     kept: options that a resumed run keeps as they were, by what was typed for them now: nothing, or it is refused.
     """
     if given := [option for option, value in kept.items() if value]:
         raise UsageError(f"{given[0]}: a resumed run keeps its own; leave it out, or start a new one")
-    path = storage.absolute() / name / plan
-    if not path.is_file():
+    places = (storage / name, home_path(name))
+    path = next((path for place in places if (path := Path(os.path.abspath(place)) / plan).is_file()), None)
+    if path is None:
         known = [found.parent.name for found in storage.glob(f"*/{plan}")]
         hint = nearest(name, known) if known else "there are none"
         raise UsageError(f"--resume {name}: {storage} has no such run; {hint}")
@@ -71,6 +79,11 @@ def hold(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise CmdTuneError(f"{folder}: is in use by another process; wait for it or stop it") from None
         yield
+
+
+def print_line(console: Console, text: str) -> None:
+    """A line about the run, not of its results: paths and commands as they are, so that they can be pasted."""
+    console.print(text, style="yellow", soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 def print_places(console: Console, folder: Path, contents: str, tracking_uri: str) -> None:

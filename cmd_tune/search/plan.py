@@ -5,17 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cmd_tune.config import Settings, make_settings, parse_overrides, read_settings
 from cmd_tune.data.store import open_store
 from cmd_tune.errors import UsageError, nearest
-from cmd_tune.files import write_text
+from cmd_tune.files import home_path, write_text
+from cmd_tune.plain_yaml import dump_yaml
+from cmd_tune.search import uris
 from cmd_tune.search.environment import describe_environment
 from cmd_tune.search.folders import earlier_run, new_folder, open_data
 from cmd_tune.search.run import DataSource
 from cmd_tune.search.space import DEFAULT_TRIALS, LISTED, Space, find_space, load_space
-from cmd_tune.search.tracking import default_uri
 
 SPACE, PLAN = "space.yaml", "search.yaml"  # in a search's folder
 
@@ -89,9 +88,9 @@ def new_plan(
         concurrent=concurrent,
         workers=workers,
         gpus_per_worker=gpus_per_worker,
-        tracking_uri=tracking_uri or default_uri(storage),
+        tracking_uri=uris.tracking_uri(tracking_uri, storage),
     )
-    write_text(plan.folder / SPACE, space.path.read_text())
+    write_text(plan.folder / SPACE, space.path.read_text(encoding="utf-8-sig"))
     _write_plan(plan)
     return plan
 
@@ -124,13 +123,13 @@ def resumed_plan(
         space=space,
         preset=kept["preset"],
         settings=settings,
-        source=DataSource(Path(kept["data"]), kept["protocol"]),
+        source=DataSource(home_path(kept["data"]), kept["protocol"]),
         dataset=kept["dataset"],
         trials=_trials(space, asked, settings),
         concurrent=concurrent or kept["concurrent"],
         workers=workers or kept["workers"],
         gpus_per_worker=kept["gpus_per_worker"] if gpus_per_worker is None else gpus_per_worker,
-        tracking_uri=tracking_uri or kept["tracking_uri"],
+        tracking_uri=uris.tracking_uri(tracking_uri or kept["tracking_uri"], storage),
     )
     open_store(plan.source.path)
     _write_plan(plan)
@@ -151,7 +150,7 @@ def _changed_table(folder: Path, kept: Space, name: str, settings: Settings) -> 
             raise UsageError(f"{space.path}: {key}: not as in {folder.name}; start a new search")
     space.check(settings.model_dump())
     _check_metrics(space, settings)
-    write_text(folder / SPACE, space.path.read_text())
+    write_text(folder / SPACE, space.path.read_text(encoding="utf-8-sig"))
     return space
 
 
@@ -199,4 +198,4 @@ def _write_plan(plan: Plan) -> None:
         "tracking_uri": plan.tracking_uri,
         "environment": describe_environment(),
     }
-    write_text(plan.folder / PLAN, yaml.safe_dump(content, sort_keys=False))
+    write_text(plan.folder / PLAN, dump_yaml(content))

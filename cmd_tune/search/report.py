@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import write_text
+from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.search.display import add_parameter_columns, parameter_cells
 from cmd_tune.search.folders import print_places
 from cmd_tune.search.study import Book, Entry, State
@@ -62,7 +62,7 @@ def write_trials(book: Book, raw: Scores, untrained: Scores) -> list[Path]:
     """trials.csv and baselines.yaml in the search's folder; returns their paths."""
     paths = [book.folder / "trials.csv", book.folder / "baselines.yaml"]
     write_text(paths[0], csv_text(trials_columns(book)))
-    write_text(paths[1], _yaml({"raw_skeletons": raw, "untrained_encoder": untrained}))
+    write_text(paths[1], dump_yaml({"raw_skeletons": raw, "untrained_encoder": untrained}))
     return paths
 
 
@@ -72,7 +72,7 @@ def _write_best(book: Book) -> list[Path]:
         return []
     path = book.folder / "best.yaml"
     head = f"# {best[0].name} of {book.folder.name}: {book.space.metric} {best[0].last(book.space.metric):.2f}\n"
-    write_text(path, head + _yaml(book.settings_of(best[0]).model_dump(mode="json")))
+    write_text(path, head + dump_yaml(book.settings_of(best[0]).model_dump(mode="json")))
     return [path]
 
 
@@ -110,10 +110,6 @@ def csv_text(columns: dict[str, list[Any]]) -> str:
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
     return text.getvalue()
-
-
-def _yaml(content: Any) -> str:
-    return yaml.safe_dump(content, sort_keys=False)
 
 
 def baseline_metrics(raw: Scores, untrained: Scores) -> dict[str, float]:

@@ -5,20 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from cmd_tune.config import Settings, make_settings, parse_overrides, read_settings
 from cmd_tune.evaluate.scores import Scores
-from cmd_tune.files import write_text
+from cmd_tune.files import home_path, write_text
+from cmd_tune.plain_yaml import dump_yaml
+from cmd_tune.search import uris
 from cmd_tune.search.environment import describe_environment, source_tags
 from cmd_tune.search.folders import earlier_run, new_folder, open_data, print_places
 from cmd_tune.search.report import percent
 from cmd_tune.search.run import DataSource, baseline_scores, run, test_scores
 from cmd_tune.search.sitting import sitting
-from cmd_tune.search.tracking import Run, Tracker, default_uri
+from cmd_tune.search.tracking import Run, Tracker
 from cmd_tune.train.loop import Record
 
 PLAN = "pretrain.yaml"
@@ -49,7 +50,7 @@ def new_single(
     settings = make_settings(preset or "quick", *layers, ("--set", parse_overrides(overrides)))
     source, store = open_data(storage, data, protocol)
     folder = new_folder(storage, name, "pretrain")
-    single = Single(folder, settings, source, store.dataset, tracking_uri or default_uri(storage))
+    single = Single(folder, settings, source, store.dataset, uris.tracking_uri(tracking_uri, storage))
     content = {
         "settings": settings.model_dump(mode="json"),
         "data": str(source.path),
@@ -58,7 +59,7 @@ def new_single(
         "tracking_uri": single.tracking_uri,
         "environment": describe_environment(),
     }
-    write_text(folder / PLAN, yaml.safe_dump(content, sort_keys=False))
+    write_text(folder / PLAN, dump_yaml(content))
     return single
 
 
@@ -69,7 +70,7 @@ def resumed_single(name: str, *, kept_options: Mapping[str, Any], storage: Path)
     return Single(
         path.parent,
         make_settings("quick", (f"{path}: settings", kept["settings"])),
-        DataSource(Path(kept["data"]), kept["protocol"]),
+        DataSource(home_path(kept["data"]), kept["protocol"]),
         kept["dataset"],
         kept["tracking_uri"],
     )

@@ -7,9 +7,10 @@ from pathlib import Path
 from rich.console import Console
 
 from cmd_tune.errors import Interrupted
-from cmd_tune.search.folders import hold, resume_line
+from cmd_tune.search.folders import hold, print_line, resume_line
 from cmd_tune.search.tracking import Tracker
 from cmd_tune.search.tuner import termination_as_interrupt
+from cmd_tune.search.uris import variables_not_taken
 
 
 @contextmanager
@@ -21,6 +22,8 @@ def sitting(
     Raises Interrupted, with the line that goes on with the run, on Ctrl-C or SIGTERM.
     """
     status = "FAILED"
+    for line in variables_not_taken(tracker.uri, tracker.experiment):
+        print_line(console, line)
     with hold(folder), termination_as_interrupt():
         try:
             yield
@@ -31,4 +34,4 @@ def sitting(
         finally:
             show(status)
             if trouble := tracker.close():
-                console.print(f"MLflow at {tracker.uri} has not got everything: {trouble}", style="yellow")
+                print_line(console, f"MLflow at {tracker.uri} has not got everything: {trouble}")

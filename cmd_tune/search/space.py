@@ -8,13 +8,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
 from optuna.distributions import BaseDistribution
 from pydantic import ValidationError
 
 import cmd_tune
-from cmd_tune.config import PRESETS, Settings, plain_yaml, reason_of, usage_error
+from cmd_tune.config import PRESETS, Settings, reason_of, usage_error
 from cmd_tune.errors import nearest
+from cmd_tune.files import home_path
+from cmd_tune.plain_yaml import read_yaml
 from cmd_tune.search.constraints import Constraint, parse_constraint
 from cmd_tune.search.parameter import RANGES, Parameter, Place, found, read_parameter
 from cmd_tune.search.table import Table, read_table
@@ -115,8 +116,9 @@ class Space:
 
 def find_space(text: str) -> Path:
     """The file that `--space` means: a path, or a name in search_spaces/ with or without .yaml."""
-    if Path(text).is_file():
-        return Path(text)
+    path = home_path(text)
+    if path.is_file():
+        return path
     package = Path(cmd_tune.__file__).parent
     folders = [package.parent / "search_spaces", package / "search_spaces"]  # a repository's; a wheel's
     for folder in folders if Path(text).name == text else ():
@@ -183,15 +185,7 @@ def load_space(path: Path) -> Space:
 
 
 def _read(path: Path) -> Any:
-    try:
-        content = plain_yaml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise usage_error(str(path), f"cannot be read: {error.strerror}") from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise usage_error(str(path), f"line {line}: {error.problem or error.context}; correct the YAML there") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise usage_error(str(path), f"is not YAML text: {error}") from None
+    content = read_yaml(path)
     if content is None:
         raise usage_error(str(path), "is empty; write method, metric and parameters, as in search_spaces/temps.yaml")
     return content

@@ -23,6 +23,7 @@ from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import write_text
 from cmd_tune.search.space import Space
 from cmd_tune.search.table import Table
+from cmd_tune.search.uris import sqlite_url
 
 HISTORY, TEST_SCORES = "history.jsonl", "test.json"  # in a trial's folder
 INDEX, VALUES, REJECTED, REASON = "index", "values", "rejected", "reason"  # user attributes of a trial
@@ -120,7 +121,7 @@ class Book:
         if record["epoch"] <= entry.epoch:
             return False
         entry.history.append(dict(record))
-        with (entry.folder / HISTORY).open("a") as file:
+        with (entry.folder / HISTORY).open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry.history[-1]) + "\n")
         value = record.get(self.space.metric)
         if value is not None and isfinite(value):
@@ -202,7 +203,7 @@ class Book:
         )
         entry.history = _read_history(entry.folder / HISTORY)
         if (entry.folder / TEST_SCORES).exists():
-            entry.test_scores = json.loads((entry.folder / TEST_SCORES).read_text())
+            entry.test_scores = json.loads((entry.folder / TEST_SCORES).read_text(encoding="utf-8"))
         self.entries[index] = entry
         if entry.state is State.RUNNING:
             trial = self._live[index] = Trial(self._study, frozen._trial_id)
@@ -221,7 +222,7 @@ class Book:
 def _open_study(folder: Path, space: Space, base: Settings, trials: int) -> optuna.Study:
     """The study of a search; a new one has its start points or grid cells queued."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{folder / 'study.db'}")
+    storage = optuna.storages.RDBStorage(sqlite_url(folder / "study.db"))
     study = optuna.create_study(
         study_name="search",
         storage=storage,
@@ -254,8 +255,8 @@ def _read_history(path: Path) -> list[dict[str, float]]:
     """Whole lines of a history; a last line that a kill cut short is left out, and cut from the file."""
     if not path.exists():
         return []
-    lines = path.read_text().splitlines(keepends=True)
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     if lines and not lines[-1].endswith("\n"):
         lines.pop()
-        path.write_text("".join(lines))
+        write_text(path, "".join(lines))
     return [json.loads(line) for line in lines]

@@ -25,11 +25,6 @@ _BATCH, _TEXT = 1000, 6000  # MLflow's limits: metrics a call, characters of a v
 _PAUSE_S, _PATIENCE_S = 2.0, 30.0  # between tries; at the end, for a server that does not answer
 
 
-def default_uri(storage: Path) -> str:
-    """SQLite under the storage folder; absolute, since Ray changes the working directory."""
-    return f"sqlite:///{storage.absolute() / 'mlflow.db'}"
-
-
 def ui_line(uri: str) -> str:
     """What opens the MLflow UI: a server's own address, or the command that serves a database on this machine."""
     if uri.startswith("http"):
@@ -187,9 +182,14 @@ class Tracker:
 
         with self.artifacts.with_name("mlflow.lock").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
+            beside = self.uri.startswith("sqlite")
+            if (
+                beside
+            ):  # where a new database's own first experiment goes; MLflow breaks on a ' in the working directory
+                os.environ.setdefault("_MLFLOW_SERVER_ARTIFACT_ROOT", self.artifacts.absolute().as_uri())
             self._client = MlflowClient(tracking_uri=self.uri)
             experiment = self._client.get_experiment_by_name(self.experiment)
             if experiment is not None:
                 return str(experiment.experiment_id)
-            place = self.artifacts.absolute().as_uri() if self.uri.startswith("sqlite:") else None
+            place = self.artifacts.absolute().as_uri() if beside else None
             return str(self._client.create_experiment(self.experiment, artifact_location=place, tags=_TRAINING))

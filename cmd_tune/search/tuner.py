@@ -11,7 +11,7 @@ from cmd_tune.errors import CmdTuneError, Interrupted
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.search.cluster import ray_session
 from cmd_tune.search.conductor import Conductor
-from cmd_tune.search.folders import hold, resume_line
+from cmd_tune.search.folders import hold, print_line, resume_line
 from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.report import Report, print_closing, search_report
@@ -20,6 +20,7 @@ from cmd_tune.search.study import Book
 from cmd_tune.search.table_report import table_report
 from cmd_tune.search.tracking import Tracker
 from cmd_tune.search.trial import MAX_RESTARTS, run_trial
+from cmd_tune.search.uris import variables_not_taken
 
 FINALISTS = 3  # trials that the test set is opened for
 
@@ -31,14 +32,14 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
     """
     with hold(plan.folder), termination_as_interrupt():
         tracker = Tracker(plan.tracking_uri, plan.experiment, plan.name, plan.folder.parent / "mlartifacts")
+        for line in variables_not_taken(plan.tracking_uri, plan.experiment):
+            print_line(console, line)
         try:
             _conduct(plan, tracker, address, console)
         finally:
             if trouble := tracker.close():
-                console.print(f"MLflow at {plan.tracking_uri} has not got everything: {trouble}", style="yellow")
-                console.print(
-                    f"Write the rest with: {resume_line('search', plan.folder)}", style="yellow", soft_wrap=True
-                )
+                print_line(console, f"MLflow at {plan.tracking_uri} has not got everything: {trouble}")
+                print_line(console, f"Write the rest with: {resume_line('search', plan.folder)}")
 
 
 def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console) -> None:

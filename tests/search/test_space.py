@@ -297,7 +297,7 @@ BAD: list[tuple[dict[str, str | None], str, str]] = [
     (one("{values: [3, 3.0]}"), "parameters.topk.values[1]", "3 stands there twice"),
     (one("{values: [3, 2.5]}"), "parameters.topk.values[1]", "2.5 should be a valid integer"),
     (one("{values: [3, 0]}"), "parameters.topk.values[1]", "0 should be greater than or equal to 1"),
-    (one("{values: [yes]}"), "parameters.topk.values[0]", "True is a truth value"),
+    (one("{values: [true]}"), "parameters.topk.values[0]", "True is a truth value"),
     (one("{values: [[joint, bnoe]]}", "modalities"), "parameters.modalities.values[0]", "did you mean 'bone'?"),
     (one("{values: [sgd, adam]}", "optimizer"), "parameters.optimizer.values[1]", "'adam' should be 'sgd' or 'adamw'"),
     (one("{min: 64, max: 16}"), "parameters.topk.min", "64 is above max, 16; swap them"),
@@ -467,7 +467,6 @@ def test_each_mistake_is_named_in_one_line(
         (b"{[1]: 2, {}: 3}\n", "line 1: "),
         (b"method: \xff\xfe\n", "is not YAML text"),
         (b"method: \x00\n", "is not YAML text"),
-        (b"method: 2020-99-99\n", "is not YAML text"),
         (b"[" * 5000, "is not YAML text"),
     ],
 )

@@ -1,0 +1,115 @@
+"""Paths with odd characters, as URIs and in commands that are printed; MLflow's variables."""
+
+import shlex
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from cmd_tune.config import Settings
+from cmd_tune.errors import UsageError
+from cmd_tune.search.folders import resume_line
+from cmd_tune.search.space import Space
+from cmd_tune.search.study import Book
+from cmd_tune.search.tracking import Run, Tracker, ui_line
+from cmd_tune.search.uris import default_uri, sqlite_url, tracking_uri, variables_not_taken
+
+ODD = (
+    "a?b", "a#b", "a%3Fb", "a b", "é τ", "it's", 'say "x"', "{x}", "a&b=c", "[1]", "a;b", "a:b", "a@b", "$x\\y", "a\nb",
+)  # fmt: skip
+ALL = "".join(ODD)
+
+
+@pytest.fixture
+def inside(tmp_path: Path) -> Callable[[str], list[str]]:
+    """What files there are, below a folder of this name, and that there is nothing beside it."""
+
+    def look(name: str) -> list[str]:
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+        return [path.name for path in (tmp_path / name).iterdir()]
+
+    return look
+
+
+@pytest.mark.parametrize("name", ["a?b", "a%3Fb", ALL], ids=ascii)
+def test_a_study_lies_in_its_folder(
+    name: str,
+    tmp_path: Path,
+    make_space: Callable[..., Space],
+    tiny: Callable[..., Settings],
+    inside: Callable[[str], list[str]],
+) -> None:
+    space = make_space()
+    space.path.unlink()
+    (tmp_path / name).mkdir()
+    entry = Book(tmp_path / name, space, tiny(), "quick", 4).next()
+    assert entry is not None
+    assert set(inside(name)) == {"study.db", "trials"}
+    with sqlite3.connect((tmp_path / name / "study.db").as_uri(), uri=True) as study:
+        assert study.execute("select count(*) from trials").fetchall() == [(1,)]
+    again = Book(tmp_path / name, space, tiny(), "quick", 4).next()
+    assert again is not None
+    assert again.values == entry.values
+
+
+def test_records_and_their_files_lie_in_the_storage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: Callable[[str], list[str]]
+) -> None:
+    storage = tmp_path / ALL
+    storage.mkdir()
+    monkeypatch.chdir(storage)
+    tracker = Tracker(default_uri(storage), "synthetic-xview", "it", storage / "mlartifacts")
+    tracker.show(Run(key=None, name="it", params={}, documents={"settings.yaml": {"topk": 8}}))
+    assert tracker.close() == ""
+    client = MlflowClient(default_uri(storage))
+    experiment = client.get_experiment_by_name("synthetic-xview")
+    (run,) = client.search_runs([experiment.experiment_id])
+    (file,) = client.list_artifacts(run.info.run_id)
+    assert Path(client.download_artifacts(run.info.run_id, file.path)).read_text() == "topk: 8\n"
+    assert set(inside(ALL)) == {"mlflow.db", "mlflow.lock", "mlartifacts"}
+
+
+@pytest.mark.parametrize("name", [*ODD, ALL], ids=ascii)
+def test_a_printed_command_is_the_shells(name: str) -> None:
+    uri = default_uri(Path("/runs") / name)
+    words = shlex.split(ui_line(uri))
+    assert words[words.index("--backend-store-uri") + 1] == uri
+    words = shlex.split(resume_line("search", Path("/runs") / name / "it"))
+    assert words[-2:] == ["--storage", str(Path("/runs") / name)]
+
+
+def test_the_url_of_a_plain_path_is_plain() -> None:
+    assert sqlite_url(Path("/home/me/runs_1/mlflow.db")) == "sqlite:////home/me/runs_1/mlflow.db"
+
+
+def test_mlflows_own_variable_is_taken_after_the_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert tracking_uri(None, tmp_path) == default_uri(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://here:5000")
+    assert tracking_uri(None, tmp_path) == "http://here:5000"
+    assert variables_not_taken("http://here:5000", "x") == []
+    assert tracking_uri("http://there:5000", tmp_path) == "http://there:5000"
+    (line,) = variables_not_taken("http://there:5000", "x")
+    assert line == "MLFLOW_TRACKING_URI is not taken: this run goes to http://there:5000"
+
+
+def test_a_variable_that_is_not_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    (line,) = variables_not_taken("http://here:5000", "ucla-xview")
+    assert line == "MLFLOW_EXPERIMENT_NAME is not taken: runs are made in the experiment ucla-xview"
+
+
+def test_a_database_of_a_relative_path_is_of_this_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is resumed from elsewhere goes on in the same one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    assert tracking_uri("sqlite:///mine.db", tmp_path / "runs") == sqlite_url(tmp_path / "mine.db")
+    assert tracking_uri("sqlite:///~/mine.db", tmp_path / "runs") == "sqlite:////home/me/mine.db"
+    assert tracking_uri("sqlite:////there/mine.db", tmp_path / "runs") == "sqlite:////there/mine.db"
+    odd = sqlite_url(tmp_path / ALL)
+    assert tracking_uri(odd, tmp_path / "runs") == odd
+    with pytest.raises(UsageError, match="is no URI"):
+        tracking_uri("sqlite", tmp_path)
