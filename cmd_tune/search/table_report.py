@@ -19,7 +19,7 @@ from cmd_tune.search.report import Report, baseline_metrics, csv_text, percent, 
 from cmd_tune.search.study import Book, State
 from cmd_tune.search.table import Claim, Table
 from cmd_tune.search.table_figures import table_figure
-from cmd_tune.search.verdicts import ALPHA, FEWEST, Comparison, Judgement, Relation, Verdict
+from cmd_tune.search.verdicts import FEWEST, Comparison, Judgement, Relation, Verdict
 
 CELLS, FIGURE, REPORT = "cells.csv", "table.png", "report.md"
 _STYLES = {Verdict.HOLDS: "green", Verdict.DOES_NOT: "red", Verdict.CANNOT_TELL: "yellow"}
@@ -30,11 +30,12 @@ cell has one seed (it knows nothing of what seeds change). Every trial was score
 selected. Difference: measured less reported, in points. untrained: the encoder as it starts; raw 1-NN: the nearest
 neighbour among bare skeletons, also beside linear accuracies.
 
-Claims are tested on paired differences over seeds, by paired t-tests, two-sided, α = {ALPHA}, with Holm's correction
-over all comparisons of a claim. A claim *holds* where every comparison speaks for it, *does not* where any speaks
-against it; otherwise, or with fewer than {FEWEST} seeds, one *cannot tell*. With a margin: *flat* is two one-sided
-tests (TOST) that each difference is smaller than the margin, and against it a two-sided test that it is larger; *no
-worse* is a one-sided test that the difference is above minus the margin, and against it one that it is below."""
+Claims are tested on paired differences over seeds, by one-sided paired t-tests. A claim *holds* where every comparison
+speaks for it at the level of the look (an intersection-union test: no correction is needed where all must hold); it
+*does not* where any speaks against it after Holm's correction over all comparisons; otherwise, or with fewer than
+{FEWEST} seeds, one *cannot tell*. With a margin: *flat* is two one-sided tests (TOST) that each difference is smaller
+than the margin, and against it a two-sided test that it is larger; *no worse* is a one-sided test that the difference
+is above minus the margin, and against it one that it is below."""
 
 
 def table_report(
