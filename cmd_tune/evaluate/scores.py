@@ -18,6 +18,8 @@ from cmd_tune.evaluate.linear import linear_predictions
 from cmd_tune.evaluate.raw import raw_predictions
 from cmd_tune.model.encoder import Encoders
 
+PROBES = {"knn": "1-NN", "linear": "solved"}  # by what each kind of accuracy is found: cosine; multinomial regression
+
 Scores = dict[str, float]
 Predict = Callable[[Tensor, Tensor, Tensor], Tensor]  # gallery (M, G, F), query (M, Q, F), labels (G) → (M + 1, Q)
 

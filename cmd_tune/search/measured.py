@@ -1,7 +1,7 @@
 """What the trials of a table measured: a cell's scores by seed, with their interval, beside what was reported of it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,21 +16,21 @@ OVER_SEEDS, OVER_CLIPS = "t over seeds", "Wilson over clips"
 
 @dataclass(frozen=True)
 class Measured:
-    """One cell on one metric, in percent. `interval` (95 %) and `method` are empty where no trial has finished."""
+    """One cell on one metric, in percent. `interval` (95 %) and `method` are empty where no trial has finished.
+
+    reported: where there is one that may stand beside ours.
+    """
 
     cell: Cell
     metric: str
     scores: dict[int, float]  # by seed
     interval: Interval | None
     method: str
+    reported: float | None = None
 
     @property
     def mean(self) -> float | None:
         return float(np.mean(list(self.scores.values()))) if self.scores else None
-
-    @property
-    def reported(self) -> float | None:
-        return self.cell.reported.get(self.metric)
 
     @property
     def difference(self) -> float | None:
@@ -38,13 +38,15 @@ class Measured:
         return None if self.mean is None or self.reported is None else self.mean - self.reported
 
 
-def measure(book: Book, table: Table, queries: Mapping[str, int]) -> list[Measured]:
+def measure(book: Book, table: Table, queries: Mapping[str, int], beside: Collection[str]) -> list[Measured]:
     """Every cell on every metric of the table, by metric and then by cell.
 
     queries: clips behind an accuracy, by the metric's first word. They make the interval of a cell that has one seed.
+    beside: metrics whose reported accuracies may stand beside ours.
     """
     metrics = table.metrics() or (book.space.metric,)
-    return [_measured(book, cell, metric, queries) for metric in metrics for cell in table.cells]
+    found = [_measured(book, cell, metric, queries) for metric in metrics for cell in table.cells]
+    return [replace(m, reported=m.cell.reported.get(m.metric)) if m.metric in beside else m for m in found]
 
 
 def _measured(book: Book, cell: Cell, metric: str, queries: Mapping[str, int]) -> Measured:
@@ -63,11 +65,15 @@ def _measured(book: Book, cell: Cell, metric: str, queries: Mapping[str, int]) -
     return Measured(cell, metric, scores, None, "")
 
 
-def judged(table: Table, claim: Claim, measured: list[Measured]) -> Judgement:
+def judged(table: Table, claim: Claim, measured: list[Measured], look: int) -> Judgement:
     """The verdict on a claim; its comparisons are of the pairs on the first metric, then on the next."""
-    scores = {(m.metric, table.cells.index(m.cell)): m.scores for m in measured}
-    pairs = [(scores[metric, a], scores[metric, b]) for metric in claim.metrics for a, b in claim.pairs]
-    return judge(pairs, claim.relation, claim.margin)
+    pairs = claimed_pairs(table, claim, measured)
+    return judge([(a.scores, b.scores) for a, b in pairs], claim.relation, claim.margin, look=look)
+
+
+def claimed_pairs(table: Table, claim: Claim, measured: list[Measured]) -> list[tuple[Measured, Measured]]:
+    by = {(m.metric, table.cells.index(m.cell)): m for m in measured}
+    return [(by[metric, a], by[metric, b]) for metric in claim.metrics for a, b in claim.pairs]
 
 
 def cells_columns(table: Table, measured: list[Measured]) -> dict[str, list[Any]]:

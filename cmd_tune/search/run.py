@@ -8,10 +8,11 @@ import torch
 
 from cmd_tune.allocator import keep_freed_memory
 from cmd_tune.config import Settings
-from cmd_tune.data.splits import Split, split_store
+from cmd_tune.data.splits import Split, remarks, split_store
 from cmd_tune.data.store import Store, open_store
 from cmd_tune.evaluate.scores import Scores, encoder_scores, raw_knn_scores
 from cmd_tune.model.encoder import Encoders
+from cmd_tune.search.reported import Conditions
 from cmd_tune.train.checkpoint import load_checkpoint
 from cmd_tune.train.loop import CHECKPOINT, Report, build_pretrainer, pretrain, round_products
 
@@ -62,12 +63,13 @@ def baseline_scores(settings: Settings, source: DataSource) -> tuple[Scores, Sco
     return raw, scores
 
 
-def query_counts(source: DataSource) -> dict[str, int]:
-    """Clips behind an accuracy of "val" and of "test"."""
-    _, split = source.open()
-    return {
-        name: sum(len(r.query_N) for r in rounds) for name, rounds in (("val", split.validation), ("test", split.test))
-    }
+def conditions(source: DataSource) -> Conditions:
+    """What a search measures on."""
+    store, split = source.open()
+    compared, _ = remarks(store, source.protocol, split)
+    parts = {"val": split.validation, "test": split.test}
+    queries = {name: sum(len(r.query_N) for r in rounds) for name, rounds in parts.items()}
+    return Conditions(store.dataset, source.protocol, queries, compared if compared.startswith("(") else "")
 
 
 def test_scores(settings: Settings, source: DataSource, folder: Path) -> Scores:

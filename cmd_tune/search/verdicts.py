@@ -69,6 +69,11 @@ class Judgement:
     comparisons: tuple[Comparison, ...]
     spread: float
 
+    @property
+    def tested(self) -> bool:
+        """Whether there were seeds enough for a verdict."""
+        return all(c.seeds >= FEWEST for c in self.comparisons)
+
 
 def t_interval(values: Sequence[float], confidence: float = 1 - ALPHA) -> Interval:
     """The interval of a mean by Student's t; two values or more."""
