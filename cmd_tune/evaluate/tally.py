@@ -46,7 +46,7 @@ def describe_groups(clips: int, subjects: int) -> str:
     """What an interval over clips rests on, in words. subjects: 0 where they are not known."""
     if subjects:
         return f"over {clips} clips, those of each of {subjects} subjects taken together"
-    return f"over {clips} clips as if independent: subjects are not known, so that it may be too narrow"
+    return f"over {clips} clips as if independent: subjects are not known, so that they may be too narrow"
 
 
 def count_hits(groups: Groups, hits: Mapping[str, NDArray[np.bool_]]) -> Tally:

@@ -39,7 +39,7 @@ def table(lines: Lines, data: Labelled, protocol: str) -> RenderableType:
     spread = any(e.std is not None for measures in lines.values() for m in measures for e in m.estimates.values())
     notes = [
         describe_test(data, protocol),
-        f"Percent; beside it the 95 % interval {over}{'; ±: standard deviation over subsets' if spread else ''}.",
+        f"Percent; beside it 95 % intervals {over}{'; ±: standard deviation over subsets' if spread else ''}.",
         *(f"{FUSED} {title}, on the same clips: {text}." for title, text in _gains(lines, data)),
         f"{FUSED}: mean of the streams' scores; {CONCATENATED}: one classifier on all features joined.",
     ]

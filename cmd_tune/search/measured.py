@@ -2,16 +2,20 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cmd_tune.evaluate.intervals import wilson_interval
+from cmd_tune.evaluate.intervals import Interval, wilson_interval
+from cmd_tune.evaluate.tally import read_tally
+from cmd_tune.search.run import TEST_TALLY
 from cmd_tune.search.study import Book, State
 from cmd_tune.search.table import SEED, Cell, Claim, Table
-from cmd_tune.search.verdicts import Interval, Judgement, judge, t_interval
+from cmd_tune.search.verdicts import Judgement, judge, t_interval
 
-OVER_SEEDS, OVER_CLIPS = "t over seeds", "Wilson over clips"
+OVER_SEEDS = "t over seeds"
+OVER_SUBJECTS, OVER_CLIPS = "Wilson over clips, by subject", "Wilson over clips as if independent"
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,8 @@ class Measured:
 def measure(book: Book, table: Table, queries: Mapping[str, int], beside: Collection[str]) -> list[Measured]:
     """Every cell on every metric of the table, by metric and then by cell.
 
-    queries: clips behind an accuracy, by the metric's first word. They make the interval of a cell that has one seed.
+    queries: clips behind an accuracy, by the metric's first word. They make the interval of a cell that has one seed,
+    unless its right answers were counted by subject.
     beside: metrics whose reported accuracies may stand beside ours.
     """
     metrics = table.metrics() or (book.space.metric,)
@@ -51,17 +56,23 @@ def measure(book: Book, table: Table, queries: Mapping[str, int], beside: Collec
 
 def _measured(book: Book, cell: Cell, metric: str, queries: Mapping[str, int]) -> Measured:
     scores: dict[int, float] = {}
+    folders: list[Path] = []
     for entry in book.entries.values():
         value = entry.test_scores.get(metric, entry.last(metric))
         ours = {name: given for name, given in entry.values.items() if name != SEED} == cell.values
         if ours and entry.state is State.FINISHED and value is not None:
             scores[entry.values[SEED]] = value
-    kind = metric.partition("/")[0]
+            folders.append(entry.folder)
     if len(scores) > 1:
         return Measured(cell, metric, scores, t_interval(list(scores.values())), OVER_SEEDS)
-    if scores and kind in queries:
-        (only,) = scores.values()
-        return Measured(cell, metric, scores, wilson_interval(only, queries[kind]), OVER_CLIPS)
+    if scores:
+        tally = read_tally(folders[0] / TEST_TALLY)
+        if tally and tally.by_subject and (interval := tally.interval(metric)):
+            return Measured(cell, metric, scores, interval, OVER_SUBJECTS)
+        kind = metric.partition("/")[0]
+        if kind in queries:
+            (only,) = scores.values()
+            return Measured(cell, metric, scores, wilson_interval(only, queries[kind]), OVER_CLIPS)
     return Measured(cell, metric, scores, None, "")
 
 

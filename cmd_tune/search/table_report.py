@@ -9,7 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table as Screen
 from rich.text import Text
 
+from cmd_tune.evaluate.intervals import Interval
 from cmd_tune.evaluate.scores import Scores
+from cmd_tune.evaluate.tally import read_tally
 from cmd_tune.figures import save_figure
 from cmd_tune.files import write_text
 from cmd_tune.search.claims_report import in_markdown, judged_claims, label, line, on_screen
@@ -18,6 +20,7 @@ from cmd_tune.search.looks import Looks
 from cmd_tune.search.measured import Measured, cells_columns, judged, measure
 from cmd_tune.search.report import Report, baseline_metrics, csv_text, percent, write_trials
 from cmd_tune.search.reported import Conditions, left_out
+from cmd_tune.search.run import RAW_TALLY, UNTRAINED_TALLY
 from cmd_tune.search.study import Book, State
 from cmd_tune.search.table import Table
 from cmd_tune.search.table_figures import table_figure
@@ -26,11 +29,12 @@ from cmd_tune.search.verdicts import FEWEST
 CELLS, FIGURE, REPORT = "cells.csv", "table.png", "report.md"
 
 _METHOD = f"""\
-Measured: percent right, mean over seeds, with a 95 % interval: Student's t over seeds, or Wilson's over clips where a
-cell has one seed (it knows nothing of what seeds change). Every trial was scored at its last epoch, once; nothing was
-selected. Difference: measured less reported, in points; accuracies of others stand here only where data, protocol and
-probe are the same. untrained: the encoder as it starts; raw 1-NN: the nearest neighbour among bare skeletons, also
-beside linear accuracies.
+Measured: percent right, mean over seeds, with a 95 % interval. That is Student's t over seeds (of what seeds change on
+this very test set; it knows nothing of other clips and subjects), or, for the baselines and where a cell has one seed,
+Wilson's over clips (which knows nothing of seeds), those of a subject taken together where subjects are known. Every
+trial was scored at its last epoch, once; nothing was selected. Difference: measured less reported, in points;
+accuracies of others stand here only where data, protocol and probe are the same. untrained: the encoder as it starts;
+raw 1-NN: the nearest neighbour among bare skeletons, also beside linear accuracies.
 
 Claims are tested on paired differences over seeds, by one-sided paired t-tests. A claim *holds* where every comparison
 speaks for it at the level of the look (an intersection-union test: no correction is needed where all must hold); it
@@ -55,6 +59,7 @@ def table_report(book: Book, table: Table, raw: Scores, untrained: Scores, where
     # Bare skeletons have no linear probe; their nearest neighbours are the floor under either kind of accuracy.
     floor = {name.replace("/knn/", kind): value for name, value in raw.items() for kind in ("/knn/", "/linear/")}
     baselines = {"untrained": untrained, "raw 1-NN": floor}
+    bounds = _baseline_bounds(book)
     head = f"{table.title or book.space.path.stem}\nmeasured on {where.dataset}, {where.protocol}"
     files = write_trials(book, raw, untrained)
     files += [
@@ -67,7 +72,7 @@ def table_report(book: Book, table: Table, raw: Scores, untrained: Scores, where
         f"# {table.title or book.folder.name}",
         _setup(book, table, where),
         *notes,
-        _markdown(table, measured, baselines),
+        _markdown(table, measured, baselines, bounds),
         f"![The table as a figure]({files[-1].name})",
         *(["## Claims", *in_markdown(claims, looks)] if claims else []),
         "## How it was measured and tested",
@@ -75,7 +80,7 @@ def table_report(book: Book, table: Table, raw: Scores, untrained: Scores, where
     ]
     files.append(book.folder / REPORT)
     write_text(files[-1], "\n\n".join(paragraphs) + "\n")
-    closing = _on_screen(table, measured, baselines, notes, on_screen(claims, looks))
+    closing = _on_screen(table, measured, baselines, bounds, notes, on_screen(claims, looks))
     return Report(files + record, baseline_metrics(raw, untrained), closing)
 
 
@@ -89,6 +94,8 @@ def _setup(book: Book, table: Table, where: Conditions) -> str:
         f"{len(done)} of {len(wanted)} trials finished. Test set: {clips} clips; one is {100 / clips:.2f} points."
     ]
     failed = [entry for entry in book.entries.values() if entry.state is State.FAILED]
+    if tally := read_tally(book.folder / UNTRAINED_TALLY):
+        lines.append(f"Intervals of baselines, and of cells with one seed, are {tally.describe()}.")
     lines += [f"{entry.name} failed ({label(entry.values)}): {entry.reason}" for entry in failed]
     return "\n\n".join(lines)
 
@@ -113,35 +120,62 @@ def _compared(measured: Sequence[Measured]) -> list[str]:
     return list(dict.fromkeys(m.metric for m in measured if m.reported is not None))
 
 
-def _cell_rows(table: Table, measured: Sequence[Measured], written: Callable[[Measured], str]) -> list[list[str]]:
+def _cell_rows(
+    table: Table, measured: Sequence[Measured], written: Callable[[float | None, Interval | None], str]
+) -> list[list[str]]:
     """A cell's settings; then of each metric what was measured and, where it is compared, reported and difference."""
     rows, compared = [], _compared(measured)
     for cell in table.cells:
         numbers = []
         for m in (m for m in measured if m.cell is cell):
-            numbers += [written(m), *([percent(m.reported), _signed(m.difference)] if m.metric in compared else [])]
+            numbers += [
+                written(m.mean, m.interval),
+                *([percent(m.reported), _signed(m.difference)] if m.metric in compared else []),
+            ]
         rows.append([*(shown(cell.values[name]) for name in table.cells[0].values), *numbers])
     return rows
 
 
-def _baseline_rows(table: Table, measured: Sequence[Measured], baselines: Mapping[str, Scores]) -> list[list[str]]:
+def _baseline_bounds(book: Book) -> dict[str, dict[str, Interval]]:
+    """The intervals of the baselines' test scores, by their names and metrics."""
+    bounds: dict[str, dict[str, Interval]] = {}
+    for title, file in (("untrained", UNTRAINED_TALLY), ("raw 1-NN", RAW_TALLY)):
+        if tally := read_tally(book.folder / file):
+            found = {name: interval for name in tally.right if (interval := tally.interval(name))}
+            bounds[title] = {name.replace("/knn/", "/linear/"): x for name, x in found.items()} | found
+    return bounds
+
+
+def _baseline_rows(
+    table: Table,
+    measured: Sequence[Measured],
+    baselines: Mapping[str, Scores],
+    written: Callable[[float | None, Interval | None], str],
+    bounds: Mapping[str, Mapping[str, Interval]],
+) -> list[list[str]]:
     blanks = [""] * (len(table.cells[0].values) - 1)
     compared = _compared(measured)
     rows = []
     for title, scores in baselines.items():
         numbers = []
         for metric in _metrics(measured):
-            numbers += [percent(scores.get(metric)), *(["", ""] if metric in compared else [])]
+            number = written(scores.get(metric), bounds.get(title, {}).get(metric))
+            numbers += [number, *(["", ""] if metric in compared else [])]
         rows.append([title, *blanks, *numbers])
     return rows
 
 
-def _markdown(table: Table, measured: Sequence[Measured], baselines: Mapping[str, Scores]) -> str:
+def _markdown(
+    table: Table,
+    measured: Sequence[Measured],
+    baselines: Mapping[str, Scores],
+    bounds: Mapping[str, Mapping[str, Interval]],
+) -> str:
     compared = _compared(measured)
     head = [*table.cells[0].values]
     for metric in _metrics(measured):
         head += [metric, *([f"{metric}, reported", f"{metric}, difference"] if metric in compared else [])]
-    rows = _cell_rows(table, measured, _with_bounds) + _baseline_rows(table, measured, baselines)
+    rows = _cell_rows(table, measured, _with_bounds) + _baseline_rows(table, measured, baselines, _with_bounds, bounds)
     return "\n".join([line(head), "|" + "---|" * len(head), *map(line, rows)])
 
 
@@ -149,6 +183,7 @@ def _on_screen(
     table: Table,
     measured: Sequence[Measured],
     baselines: Mapping[str, Scores],
+    bounds: Mapping[str, Mapping[str, Interval]],
     notes: Sequence[str],
     claims: Sequence[Text],
 ) -> RenderableType:
@@ -161,20 +196,26 @@ def _on_screen(
             screen.add_column(part, justify="right", no_wrap=True)
     for row in _cell_rows(table, measured, _with_half_width):
         screen.add_row(*row)
-    for row in _baseline_rows(table, measured, baselines):
+    for row in _baseline_rows(table, measured, baselines, _with_half_width, bounds):
         screen.add_row(*row, style="dim")
-    seeds = sorted({len(m.scores) for m in measured})
-    how = f"t over {seeds[-1]} seeds" if seeds[-1] > 1 else "Wilson over clips, one seed"
-    lines = [f"Percent right, mean ± half its 95 % interval ({how}).", *notes]
+    lines = [f"Percent right, mean ± half its 95 % interval ({_how(measured)}).", *notes]
     return Group(screen, *(Text(line, style="dim") for line in lines), *claims)
 
 
-def _with_bounds(m: Measured) -> str:
-    return percent(m.mean) + (f" ({m.interval[0]:.1f}–{m.interval[1]:.1f})" if m.interval else "")
+def _how(measured: Sequence[Measured]) -> str:
+    """What the cells' intervals are over."""
+    most = max(len(m.scores) for m in measured)
+    if most > 1:
+        return f"t over {most} seeds; baselines: over clips"
+    return next((f"one seed: {m.method}" for m in measured if m.method), "none was measured")
 
 
-def _with_half_width(m: Measured) -> str:
-    return percent(m.mean) + (f" ± {(m.interval[1] - m.interval[0]) / 2:.1f}" if m.interval else "")
+def _with_bounds(value: float | None, interval: Interval | None) -> str:
+    return percent(value) + (f" ({interval[0]:.1f}–{interval[1]:.1f})" if interval else "")
+
+
+def _with_half_width(value: float | None, interval: Interval | None) -> str:
+    return percent(value) + (f" ± {(interval[1] - interval[0]) / 2:.1f}" if interval else "")
 
 
 def _signed(value: float | None) -> str:

@@ -80,7 +80,7 @@ def _run(plan: Plan, machine: Machine, conductor: Conductor) -> tuple[Scores, Sc
     import ray
 
     beside = {"num_cpus": 0, "num_gpus": machine.gpus}
-    baselines = ray.remote(baseline_scores).options(**beside).remote(plan.settings, plan.source)
+    baselines = ray.remote(baseline_scores).options(**beside).remote(plan.settings, plan.source, plan.folder)
     conductor.display.open()
     try:
         _tune(plan, machine, conductor)

@@ -27,10 +27,11 @@ from math import sqrt
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
+from cmd_tune.evaluate.intervals import Interval
+
 ALPHA = 0.05  # of all looks together, for either error
 FEWEST = 3  # seeds; of two, the spread is anybody's guess
 
-Interval = tuple[float, float]
 Scores = Mapping[int, float]  # of one cell on one metric, by seed
 
 

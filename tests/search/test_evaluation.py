@@ -83,7 +83,7 @@ def test_a_whole_evaluation(run_folder, tiny_store, tmp_path):
     words = " ".join(output.split())
     assert f"fused 1-NN, on the same clips: +0.0 (+0.0 to +0.0) against the untrained encoder, {said}" in words
     subjects = len(set(tiny_store.subject_N[tiny_store.camera_N == 3].tolist()))
-    assert f"interval over 24 clips, those of each of {subjects} subjects taken together." in words
+    assert f"intervals over 24 clips, those of each of {subjects} subjects taken together." in words
 
     cell = rf"{fused['value']:.1f} {fused['low']:.0f}–{fused['high']:.0f}"
     assert re.search(rf"^  1-NN .*{re.escape(cell)}", output, re.MULTILINE)

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cmd_tune.evaluate.intervals import wilson_interval
+from cmd_tune.evaluate.intervals import clustered_interval, wilson_interval
+from cmd_tune.evaluate.tally import Tally, write_tally
 from cmd_tune.search.measured import measure
 from cmd_tune.search.power import seeds_needed
 from cmd_tune.search.report import Report
 from cmd_tune.search.reported import Conditions, left_out
+from cmd_tune.search.run import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY
 from cmd_tune.search.space import Space, find_space, load_space
 from cmd_tune.search.study import Book
 from cmd_tune.search.table_report import table_report
@@ -109,11 +111,35 @@ def test_a_single_seed_has_wilsons_interval_of_the_test_set(table_space, played)
     book = played(table_space([5]), {(4, 5): 61.0, (8, 5): 70.0})
     (four, *_) = measure(book, book.space.table, HERE.queries, METRICS)
     assert four.interval == wilson_interval(61.0, 200)
-    assert four.method == "Wilson over clips"
+    assert four.method == "Wilson over clips as if independent"
     _, text, printed = report_of(book)
-    assert "Percent right, mean ± half its 95 % interval (Wilson over clips, one seed)." in printed
+    said = "Percent right, mean ± half its 95 % interval (one seed: Wilson over clips as if independent)."
+    assert said in " ".join(printed.split())
     assert text.count(": cannot tell\n") == 3
     assert "1 seed in common; 3 are needed" in text
+
+
+SUBJECTS = Tally([50, 50, 60, 40], {"test/knn/joint": [40, 20, 42, 20], "test/linear/joint": [30, 30, 36, 24]}, True)
+
+
+def test_clips_of_a_subject_are_taken_together_where_they_were_counted_so(table_space, played):
+    """122 of 200 clips right, 80 % of one subject's and 40 % of another's: not 54.1–67.5, but thrice as wide."""
+    book = played(table_space([5]), {(4, 5): 61.0, (8, 5): 70.0})
+    write_tally(book.entries[0].folder / TEST_TALLY, SUBJECTS)
+    write_tally(book.folder / UNTRAINED_TALLY, SUBJECTS)
+    write_tally(book.folder / RAW_TALLY, replace(SUBJECTS, by_subject=False))
+    four, eight, *_ = measure(book, book.space.table, HERE.queries, METRICS)
+    low, high = clustered_interval([40, 20, 42, 20], [50, 50, 60, 40])
+    assert four.interval == (low, high)
+    assert (four.method, eight.method) == ("Wilson over clips, by subject", "Wilson over clips as if independent")
+    assert high - low > 3 * (wilson_interval(61.0, 200)[1] - wilson_interval(61.0, 200)[0])
+    _, text, printed = report_of(book)
+    assert f"| 4 | 61.0 ({low:.1f}–{high:.1f}) |" in text
+    together = "over 200 clips, those of each of 4 subjects taken together"
+    assert f"\nIntervals of baselines, and of cells with one seed, are {together}.\n" in text
+    assert f"| untrained | 44.0 ({low:.1f}–{high:.1f}) |" in text
+    assert "| raw 1-NN | 55.0 (54.1–67.5) |" in text  # as the counts have it, which are not those of the score here
+    assert re.search(rf"^ *untrained +44.0 ± {(high - low) / 2:.1f} ", printed, re.MULTILINE)
 
 
 def test_verdicts_baselines_and_figures_stand_in_the_report(table_space, played):
