@@ -312,6 +312,7 @@ TABLE = {
         {"student_temperature": 0.1, "reported": {"test/knn/joint": 70.6}},
         {"student_temperature": 0.5, "reported": {"test/knn/joint": 64.3}},
     ],
+    "reported_on": {"by": "us", "dataset": "synthetic", "protocol": "xview", "probes": {"knn": "1-NN"}},
     "seeds": [0, 1, 2],
     "claims": [{"says": "sharp is best", "best": {"student_temperature": 0.1}}],
 }
@@ -354,6 +355,7 @@ def test_a_table_is_killed_and_gets_more_seeds_and_runs_nothing_twice(tiny_store
         assert float(cell["difference"]) == pytest.approx(sum(scores) / 3 - float(cell["reported"]))
     report = (folder / "report.md").read_text()
     assert "6 of 6 trials finished. Test set: 24 clips" in report
+    assert len(json.loads((folder / "looks.json").read_text())) == 1  # the last sitting showed the same scores again
     assert not (folder / "best.yaml").exists()
 
     client, runs = mlflow_runs(tmp_path)

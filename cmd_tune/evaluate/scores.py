@@ -1,6 +1,6 @@
 """The scores of a run on a split, and the baselines that stand beside every result. Accuracies in percent.
 
-M modality, N clip, Q query, F feature, L label.
+M modality, S stream (a modality, or fused), N clip, Q query, F feature, L label.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,12 +13,19 @@ from cmd_tune.config import Settings
 from cmd_tune.data.splits import Indices, Retrieval
 from cmd_tune.data.store import Store
 from cmd_tune.evaluate.features import extract_features
+from cmd_tune.evaluate.intervals import group_queries
 from cmd_tune.evaluate.knn import knn_predictions
 from cmd_tune.evaluate.linear import linear_predictions
 from cmd_tune.evaluate.raw import raw_predictions
+from cmd_tune.evaluate.tally import Tally, count_hits
 from cmd_tune.model.encoder import Encoders
 
+PROBES = {"knn": "1-NN", "linear": "solved"}  # by what each kind of accuracy is found: cosine; multinomial regression
+
 Scores = dict[str, float]
+Hits = dict[
+    str, Tensor
+]  # of each metric whether each query was named right, (Q,): the queries of all rounds end to end
 Predict = Callable[[Tensor, Tensor, Tensor], Tensor]  # gallery (M, G, F), query (M, Q, F), labels (G) → (M + 1, Q)
 
 
@@ -30,42 +37,57 @@ def encoder_scores(
     fused: for KNN the mean of the modalities' cosines, for the linear probe the mean of their probabilities.
     Every worker of a trial must call it.
     """
-    clips_N = _clips(rounds)
-    features_MNF = extract_features(encoders, store, clips_N, modalities=settings.modalities, frames=settings.frames)
-    scores: Scores = {}
-    for name, predict in (("knn", knn_predictions), ("linear", linear_predictions)):
-        accuracies = _accuracies(predict, features_MNF, clips_N, store, rounds)
-        scores |= _named(f"{prefix}/{name}", accuracies, settings.modalities)
-    return scores
+    return percent_right(encoder_hits(encoders, store, rounds, settings, prefix=prefix))
 
 
 def raw_knn_scores(store: Store, rounds: Sequence[Retrieval], *, modalities: Sequence[str], prefix: str) -> Scores:
     """1-nearest-neighbour accuracy of the normalised skeletons themselves, by each modality and fused."""
-    hits = torch.zeros(len(modalities) + 1)
-    for r in rounds:
-        predicted_SQ = raw_predictions(store, r, modalities)[:-1]
-        hits += (predicted_SQ == torch.from_numpy(store.label_N[r.query_N])).sum(1)
-    queries = sum(len(r.query_N) for r in rounds)
-    return _named(f"{prefix}/knn", (100 * hits / queries).tolist(), modalities)
+    return percent_right(raw_knn_hits(store, rounds, modalities=modalities, prefix=prefix))
+
+
+def encoder_hits(
+    encoders: Encoders, store: Store, rounds: Sequence[Retrieval], settings: Settings, *, prefix: str
+) -> Hits:
+    """What `encoder_scores` is the mean of, query by query."""
+    clips_N = _clips(rounds)
+    features_MNF = extract_features(encoders, store, clips_N, modalities=settings.modalities, frames=settings.frames)
+    hits: Hits = {}
+    for name, predict in (("knn", knn_predictions), ("linear", linear_predictions)):
+        hits_SQ = _hits(predict, features_MNF, clips_N, store, rounds)
+        hits |= _named(f"{prefix}/{name}", hits_SQ, settings.modalities)
+    return hits
+
+
+def raw_knn_hits(store: Store, rounds: Sequence[Retrieval], *, modalities: Sequence[str], prefix: str) -> Hits:
+    """What `raw_knn_scores` is the mean of, query by query."""
+    hits = [raw_predictions(store, r, modalities)[:-1] == torch.from_numpy(store.label_N[r.query_N]) for r in rounds]
+    return _named(f"{prefix}/knn", torch.cat(hits, dim=1), modalities)
+
+
+def percent_right(hits: Hits) -> Scores:
+    return {name: (100 * hit_Q.sum() / len(hit_Q)).item() for name, hit_Q in hits.items()}
+
+
+def tally_of(store: Store, rounds: Sequence[Retrieval], hits: Hits) -> Tally:
+    """The hits by subject."""
+    subject_Q = np.concatenate([store.subject_N[r.query_N] for r in rounds])
+    return count_hits(group_queries(subject_Q), {name: hit_Q.numpy() for name, hit_Q in hits.items()})
 
 
 def _clips(rounds: Sequence[Retrieval]) -> Indices:
     return np.unique(np.concatenate([part for r in rounds for part in (r.gallery_N, r.query_N)]))
 
 
-def _accuracies(
-    predict: Predict, x_MNF: Tensor, clips_N: Indices, store: Store, rounds: Sequence[Retrieval]
-) -> list[float]:
-    """Percent of right predictions over the queries of all rounds: M modalities, then fused."""
-    hits, queries = torch.zeros(x_MNF.shape[0] + 1), 0
+def _hits(predict: Predict, x_MNF: Tensor, clips_N: Indices, store: Store, rounds: Sequence[Retrieval]) -> Tensor:
+    """Which predictions are right, over the queries of all rounds, (M + 1, Q): modalities, then fused."""
+    hits: list[Tensor] = []
     for r in rounds:
         gallery_MGF = x_MNF[:, np.searchsorted(clips_N, r.gallery_N)]
         query_MQF = x_MNF[:, np.searchsorted(clips_N, r.query_N)]
         label_G, label_Q = (torch.from_numpy(store.label_N[part]).to(x_MNF.device) for part in (r.gallery_N, r.query_N))
-        hits += (predict(gallery_MGF, query_MQF, label_G.long()) == label_Q).sum(1).cpu()
-        queries += len(r.query_N)
-    return (100 * hits / queries).tolist()
+        hits.append((predict(gallery_MGF, query_MQF, label_G.long()) == label_Q).cpu())
+    return torch.cat(hits, dim=1)
 
 
-def _named(prefix: str, accuracies: Sequence[float], modalities: Sequence[str]) -> Scores:
-    return {f"{prefix}/{name}": value for name, value in zip((*modalities, "fused"), accuracies, strict=True)}
+def _named(prefix: str, hits_SQ: Tensor, modalities: Sequence[str]) -> Hits:
+    return {f"{prefix}/{name}": hit_Q for name, hit_Q in zip((*modalities, "fused"), hits_SQ, strict=True)}

@@ -17,12 +17,13 @@ from torch import Tensor
 from cmd_tune.data.augment import keyed_generator
 from cmd_tune.evaluate.classifier import FINETUNE, LINEAR, Classifier, Labelled, Recipe, classify, train_classifier
 from cmd_tune.evaluate.features import extract_features
-from cmd_tune.evaluate.intervals import wilson_interval
+from cmd_tune.evaluate.intervals import Groups, group_queries
 from cmd_tune.evaluate.knn import vote_predictions
 from cmd_tune.evaluate.linear import linear_stream_predictions
 from cmd_tune.evaluate.retrieval import rank, recall_ks
 from cmd_tune.evaluate.similarity import stream_names
 from cmd_tune.evaluate.subsets import stratified_subset
+from cmd_tune.evaluate.tally import count_hits
 from cmd_tune.files import write_text
 from cmd_tune.model.encoder import Encoders
 
@@ -34,7 +35,7 @@ Progress = Callable[[int, int], None]  # (done, in all)
 
 @dataclass(frozen=True)
 class Estimate:
-    """In percent. low, high: the 95 % interval that the number of test clips allows; std: over runs."""
+    """In percent. low, high: the 95 % interval over test clips, those of a subject taken together; std: over runs."""
 
     value: float
     low: float | None = None
@@ -87,23 +88,28 @@ class Subject:
         return self.data.labels(self.data.train_N, self.device), self.data.labels(self.data.query_N, self.device)
 
 
-def accuracy(key: str, title: str, predicted_SQ: Tensor, label_Q: Tensor, streams: Sequence[str]) -> Measure:
-    """Percent right, with Wilson's interval."""
-    predicted_SQ, label_Q = predicted_SQ.cpu(), label_Q.cpu()
-    hits_SQ = predicted_SQ == label_Q
-    estimates = {name: _share(hits_Q) for name, hits_Q in zip(streams, hits_SQ, strict=True)}
+def query_groups(data: Labelled) -> Groups:
+    """The queries by subject."""
+    return group_queries(data.store.subject_N[data.query_N])
+
+
+def accuracy(key: str, title: str, predicted_SQ: Tensor, data: Labelled, streams: Sequence[str]) -> Measure:
+    """Percent right of the queries, with its interval."""
+    predicted_SQ = predicted_SQ.cpu()
+    hits_SQ = predicted_SQ == data.labels(data.query_N, predicted_SQ.device)
+    estimates = _shares(hits_SQ, data, streams)
     predicted = dict(zip(streams, predicted_SQ.tolist(), strict=True))
     return Measure(key, title, estimates, predicted)
 
 
 def knn(subject: Subject, progress: Progress) -> list[Measure]:
     """Votes of the nearest training clips, by cosine."""
-    label_G, label_Q = subject.labels
+    label_G, _ = subject.labels
     ks = [k for k in KNN_KS if k <= len(label_G)]
     streams = stream_names(subject.data.settings.modalities)
     votes = vote_predictions(*subject.features, label_G, ks)
     measures = {
-        k: accuracy("knn" if k == 1 else f"knn{k}", f"{k}-NN", predicted_SQ, label_Q, streams)
+        k: accuracy("knn" if k == 1 else f"knn{k}", f"{k}-NN", predicted_SQ, subject.data, streams)
         for k, predicted_SQ in votes.items()
     }
     return [measure if k == 1 else replace(measure, predicted=None) for k, measure in measures.items()]
@@ -111,10 +117,10 @@ def knn(subject: Subject, progress: Progress) -> list[Measure]:
 
 def fast(subject: Subject, progress: Progress) -> list[Measure]:
     """A linear probe solved on features extracted once."""
-    label_G, label_Q = subject.labels
+    label_G, _ = subject.labels
     predicted_SQ = linear_stream_predictions(*subject.features, label_G)
     streams = stream_names(subject.data.settings.modalities)
-    return [accuracy("linear", "linear, solved", predicted_SQ, label_Q, streams)]
+    return [accuracy("linear", "linear, solved", predicted_SQ, subject.data, streams)]
 
 
 def linear(subject: Subject, progress: Progress) -> list[Measure]:
@@ -165,7 +171,7 @@ def retrieval(subject: Subject, progress: Progress) -> list[Measure]:
     means = {name: Estimate(value) for name, value in zip(streams, precision_S, strict=True)}
     measures = [Measure("retrieval_map", "retrieval mAP", means)]
     for k in recall_ks(len(label_G)):
-        shares = {name: _share(hits_Q) for name, hits_Q in zip(streams, ranking.hits(k).cpu(), strict=True)}
+        shares = _shares(ranking.hits(k).cpu(), subject.data, streams)
         measures.append(Measure(f"retrieval_recall{k}", f"recall@{k}", shares))
     return measures
 
@@ -186,15 +192,16 @@ def _later(progress: Progress, before: int, total: int) -> Progress:
     return lambda done, _: progress(before + done, total)
 
 
-def _share(hits_Q: Tensor) -> Estimate:
-    percent = 100 * int(hits_Q.sum()) / len(hits_Q)
-    return Estimate(percent, *wilson_interval(percent, len(hits_Q)))
+def _shares(hits_SQ: Tensor, data: Labelled, streams: Sequence[str]) -> dict[str, Estimate]:
+    hits = {name: hit_Q.numpy() for name, hit_Q in zip(streams, hits_SQ, strict=True)}
+    tally = count_hits(query_groups(data), hits)
+    return {name: Estimate(tally.percent(name), *(tally.interval(name) or ())) for name in streams}
 
 
 def _trained(subject: Subject, recipe: Recipe, key: str, title: str, progress: Progress) -> list[Measure]:
     predicted_SQ, best_S = _train_and_classify(subject, recipe, key, progress)
     streams = stream_names(subject.data.settings.modalities, concatenated=recipe.frozen)
-    measures = [accuracy(key, title, predicted_SQ, subject.labels[1], streams)]
+    measures = [accuracy(key, title, predicted_SQ, subject.data, streams)]
     if best_S:
         best = {name: Estimate(value) for name, value in zip(streams, best_S, strict=True)}
         measures.append(Measure(f"{key}_official_best_of_test", "official_best_of_test", best))

@@ -215,8 +215,7 @@ def _raw(data: Labelled) -> Measure:
     """1-nearest neighbour of the bare skeletons."""
     modalities = data.settings.modalities
     predicted_SQ = raw_predictions(data.store, Retrieval(data.train_N, data.query_N), modalities)
-    label_Q = data.labels(data.query_N, predicted_SQ.device)
-    return accuracy("knn", f"1-NN, {RAW_FRAMES} frames", predicted_SQ, label_Q, stream_names(modalities))
+    return accuracy("knn", f"1-NN, {RAW_FRAMES} frames", predicted_SQ, data, stream_names(modalities))
 
 
 def _about(evaluation: Evaluation, saved: Saved, store: Store) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from cmd_tune.evaluate.classifier import Labelled
 from cmd_tune.evaluate.similarity import CONCATENATED, FUSED, stream_names
-from cmd_tune.evaluate.tasks import Estimate, Measure
+from cmd_tune.evaluate.tally import count_hits, describe_groups
+from cmd_tune.evaluate.tasks import Estimate, Measure, query_groups
 from cmd_tune.figures import new_figure, save_figure
 
 Lines = dict[str, list[Measure]]  # who was asked → what came out
@@ -33,12 +34,55 @@ def table(lines: Lines, data: Labelled, protocol: str) -> RenderableType:
             grid.add_row(
                 f"  {measure.title}", *(_cell(measure.estimates.get(stream)) for stream in streams), style=style
             )
+    groups = query_groups(data)
+    over = describe_groups(len(data.query_N), groups.count if groups.by_subject else 0)
+    spread = any(e.std is not None for measures in lines.values() for m in measures for e in m.estimates.values())
     notes = [
         describe_test(data, protocol),
-        "Percent; beside it the 95 % interval that the number of test clips gives (Wilson); ±: standard deviation.",
+        f"Percent; beside it 95 % intervals {over}{'; ±: standard deviation over subsets' if spread else ''}.",
+        *(f"{FUSED} {title}, on the same clips: {text}." for title, text in _gains(lines, data)),
         f"{FUSED}: mean of the streams' scores; {CONCATENATED}: one classifier on all features joined.",
     ]
     return Group(grid, Text("\n".join(notes), style="dim"))
+
+
+def differences(lines: Lines, data: Labelled) -> dict[str, dict[str, dict[str, Estimate]]]:
+    """By measure, baseline and stream: the checkpoint's accuracy less the baseline's on the same clips, in points."""
+    groups, label_Q = query_groups(data), data.store.label_N[data.query_N]
+    (_, ours), *baselines = lines.items()
+    found: dict[str, dict[str, dict[str, Estimate]]] = {}
+    for measure in ours:
+        for who, measures in baselines:
+            other = next((m for m in measures if m.key == measure.key), None)
+            if measure.key == "transfer" or other is None or not measure.predicted or not other.predicted:
+                continue  # a transfer's clips are of another data set
+            a, b = (
+                count_hits(groups, {stream: np.asarray(p) == label_Q for stream, p in m.predicted.items()})
+                for m in (measure, other)
+                if m.predicted
+            )
+            found.setdefault(measure.key, {})[who] = {
+                stream: Estimate(a.percent(stream) - b.percent(stream), *(a.above(b, stream) or ()))
+                for stream in a.right
+                if stream in b.right
+            }
+    return found
+
+
+def _gains(lines: Lines, data: Labelled) -> list[tuple[str, str]]:
+    """What the fused stream has against each baseline, in words, with a measure's title."""
+    titles = {measure.key: measure.title for measure in next(iter(lines.values()))}
+    gains = []
+    for key, by_baseline in differences(lines, data).items():
+        fused = {who: streams[FUSED] for who, streams in by_baseline.items() if FUSED in streams}
+        if fused:
+            gains.append((titles[key], ", ".join(f"{_gain(e)} against the {who}" for who, e in fused.items())))
+    return gains
+
+
+def _gain(estimate: Estimate) -> str:
+    bounds = "" if estimate.low is None else f" ({estimate.low:+.1f} to {estimate.high:+.1f})"
+    return f"{estimate.value:+.1f}{bounds}"
 
 
 def describe_test(data: Labelled, protocol: str) -> str:
@@ -76,6 +120,10 @@ def results(lines: Lines, data: Labelled, other: Labelled | None, about: dict[st
         "transfer_training_clips": len(other.train_N) if other else None,
         "transfer_test_clips": len(other.query_N) if other else None,
         "scores": scores,
+        "differences": {
+            key: {who: {s: _plain(e) for s, e in streams.items()} for who, streams in by_baseline.items()}
+            for key, by_baseline in differences(lines, data).items()
+        },
         "test_labels": data.store.label_N[data.query_N].tolist(),
         "test_names": [data.store.names[index] for index in data.query_N],
         "predicted": predicted,

@@ -10,11 +10,14 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cmd_tune.evaluate.intervals import Interval
 from cmd_tune.evaluate.scores import Scores
+from cmd_tune.evaluate.tally import read_tally
 from cmd_tune.files import write_text
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.search.display import add_parameter_columns, parameter_cells
 from cmd_tune.search.folders import print_places
+from cmd_tune.search.run import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY
 from cmd_tune.search.study import Book, Entry, State
 
 BEST = 5  # trials in the closing table
@@ -54,8 +57,37 @@ def _closing_table(book: Book, raw: Scores, untrained: Scores) -> RenderableType
     for title, baseline in (("untrained", untrained), ("raw 1-NN", raw)):
         blank = parameter_cells(book, None)
         table.add_row(title, *blank, *(percent(baseline.get(name)) for name in columns), style="dim")
-    note = "Percent right. untrained: the encoder as it starts; raw 1-NN: bare skeletons."
-    return Group(table, Text(note, style="dim"))
+    notes = ["Percent right. untrained: the encoder as it starts; raw 1-NN: bare skeletons."]
+    tested = [entry for entry in best if entry.test_scores][:1]
+    notes += [against_baselines(entry.name, _tested_metric(metric), entry.folder, book.folder) for entry in tested]
+    return Group(table, *(Text(note, style="dim") for note in notes if note))
+
+
+def _tested_metric(metric: str) -> str:
+    """The test score that goes with what the search chose by."""
+    return f"test/{metric.removeprefix('val/')}" if metric.startswith("val/") else "test/knn/fused"
+
+
+def against_baselines(name: str, metric: str, place: Path, folder: Path) -> str:
+    """A test score beside the baselines' on the same clips, with 95 % intervals; empty where it was not counted.
+
+    place: where `test_scores` left its count. folder: where `baseline_scores` did.
+    """
+    ours = read_tally(place / TEST_TALLY)
+    if ours is None or metric not in ours.right:
+        return ""
+    parts = [f"{name} {_with_interval(ours.percent(metric), ours.interval(metric))}"]
+    for title, file in (("untrained", UNTRAINED_TALLY), ("raw 1-NN", RAW_TALLY)):
+        other = read_tally(folder / file)
+        if other and (bounds := ours.above(other, metric)):
+            least, most = bounds
+            gain = f"{ours.percent(metric) - other.percent(metric):+.1f} ({least:+.1f} to {most:+.1f}) against it"
+            parts.append(f"{title} {_with_interval(other.percent(metric), other.interval(metric))}, {gain}")
+    return f"{metric}: {'; '.join(parts)}. 95 % intervals {ours.describe()}; of other seeds they know nothing."
+
+
+def _with_interval(value: float, bounds: Interval | None) -> str:
+    return f"{value:.1f}" + (f" ({bounds[0]:.1f}–{bounds[1]:.1f})" if bounds else "")
 
 
 def write_trials(book: Book, raw: Scores, untrained: Scores) -> list[Path]:

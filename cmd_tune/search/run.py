@@ -8,12 +8,17 @@ import torch
 
 from cmd_tune.allocator import keep_freed_memory
 from cmd_tune.config import Settings
-from cmd_tune.data.splits import Split, split_store
+from cmd_tune.data.splits import Split, remarks, split_store
 from cmd_tune.data.store import Store, open_store
-from cmd_tune.evaluate.scores import Scores, encoder_scores, raw_knn_scores
+from cmd_tune.evaluate.scores import Scores, encoder_hits, encoder_scores, percent_right, raw_knn_hits, tally_of
+from cmd_tune.evaluate.tally import write_tally
 from cmd_tune.model.encoder import Encoders
+from cmd_tune.search.reported import Conditions
 from cmd_tune.train.checkpoint import load_checkpoint
 from cmd_tune.train.loop import CHECKPOINT, Report, build_pretrainer, pretrain, round_products
+
+# Right answers on the test set by subject: a finalist's in its folder, the baselines' in the run's.
+TEST_TALLY, RAW_TALLY, UNTRAINED_TALLY = "test_by_subject.json", "raw_by_subject.json", "untrained_by_subject.json"
 
 
 @dataclass(frozen=True)
@@ -49,31 +54,41 @@ def run(settings: Settings, source: DataSource, folder: Path, report: Report) ->
     pretrain(settings, store, split.pretrain_N, folder=folder, evaluate=validate, report=report, device=device)
 
 
-def baseline_scores(settings: Settings, source: DataSource) -> tuple[Scores, Scores]:
-    """(raw-skeleton 1-NN, untrained encoder) on validation and test."""
+def baseline_scores(settings: Settings, source: DataSource, folder: Path) -> tuple[Scores, Scores]:
+    """(raw-skeleton 1-NN, untrained encoder) on validation and test; the latter's right answers go into `folder`."""
     round_products(settings)
     store, split = source.open()
     untrained = build_pretrainer(settings, store.width).online.to(device_here())
     raw: Scores = {}
     scores: Scores = {}
     for prefix, rounds in (("val", split.validation), ("test", split.test)):
-        raw |= raw_knn_scores(store, rounds, modalities=settings.modalities, prefix=prefix)
-        scores |= encoder_scores(untrained, store, rounds, settings, prefix=prefix)
+        raw_hits = raw_knn_hits(store, rounds, modalities=settings.modalities, prefix=prefix)
+        hits = encoder_hits(untrained, store, rounds, settings, prefix=prefix)
+        raw |= percent_right(raw_hits)
+        scores |= percent_right(hits)
+    write_tally(folder / RAW_TALLY, tally_of(store, split.test, raw_hits))
+    write_tally(folder / UNTRAINED_TALLY, tally_of(store, split.test, hits))
     return raw, scores
 
 
-def query_counts(source: DataSource) -> dict[str, int]:
-    """Clips behind an accuracy of "val" and of "test"."""
-    _, split = source.open()
-    return {
-        name: sum(len(r.query_N) for r in rounds) for name, rounds in (("val", split.validation), ("test", split.test))
-    }
+def conditions(source: DataSource) -> Conditions:
+    """What a search measures on."""
+    store, split = source.open()
+    compared, _ = remarks(store, source.protocol, split)
+    parts = {"val": split.validation, "test": split.test}
+    queries = {name: sum(len(r.query_N) for r in rounds) for name, rounds in parts.items()}
+    return Conditions(store.dataset, source.protocol, queries, compared if compared.startswith("(") else "")
 
 
 def test_scores(settings: Settings, source: DataSource, folder: Path) -> Scores:
-    """The test set's scores of the last checkpoint in `folder`: for finalists, at the last epoch."""
+    """The test set's scores of the last checkpoint in `folder`: for finalists, at the last epoch.
+
+    The right answers that they count go into `folder`, too.
+    """
     round_products(settings)
     store, split = source.open()
     pretrainer = build_pretrainer(settings, store.width)
     pretrainer.load_state_dict(load_checkpoint(folder / CHECKPOINT)["pretrainer"])
-    return encoder_scores(pretrainer.online.to(device_here()), store, split.test, settings, prefix="test")
+    hits = encoder_hits(pretrainer.online.to(device_here()), store, split.test, settings, prefix="test")
+    write_tally(folder / TEST_TALLY, tally_of(store, split.test, hits))
+    return percent_right(hits)

@@ -16,7 +16,7 @@ from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.search import uris
 from cmd_tune.search.environment import describe_environment, source_tags
 from cmd_tune.search.folders import earlier_run, new_folder, open_data, print_places
-from cmd_tune.search.report import percent
+from cmd_tune.search.report import against_baselines, percent
 from cmd_tune.search.run import DataSource, baseline_scores, run, test_scores
 from cmd_tune.search.sitting import sitting
 from cmd_tune.search.tracking import Run, Tracker
@@ -87,7 +87,7 @@ def run_single(single: Single, *, test: bool, console: Console) -> None:
         tracker.show(_mlflow_run(single, history, scores, status))
 
     with sitting("pretrain", single.folder, tracker, console, show):
-        raw, untrained = baseline_scores(single.settings, single.source)
+        raw, untrained = baseline_scores(single.settings, single.source, single.folder)
         show("RUNNING")
         with _progress(console) as progress:
             bar = progress.add_task(name, total=single.settings.epochs, best="")
@@ -103,6 +103,8 @@ def run_single(single: Single, *, test: bool, console: Console) -> None:
         if test:
             scores = test_scores(single.settings, single.source, single.folder)
     console.print(_closing(single.settings, history[-1] | scores, raw, untrained))
+    if scores:
+        console.print(against_baselines("this run", "test/knn/fused", single.folder, single.folder), style="dim")
     print_places(console, single.folder, "", single.tracking_uri)
 
 

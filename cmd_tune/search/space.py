@@ -26,7 +26,7 @@ LISTED = ("grid", "cells")  # methods whose trials the file lists
 MOST_CELLS = 100_000  # of a grid, which is held as a list
 
 _OF_SEARCHES = ("parameters", "constraints", "points_to_evaluate", "early_terminate")
-_OF_TABLES = ("cells", "seeds", "claims", "title")
+_OF_TABLES = ("cells", "seeds", "claims", "title", "reported_on")
 _KEYS = ("method", "metric", *_OF_SEARCHES, *_OF_TABLES, "budget", "settings", "preset")
 
 

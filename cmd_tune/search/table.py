@@ -7,6 +7,7 @@ from typing import Any
 
 from cmd_tune.config import Settings
 from cmd_tune.search.parameter import Parameter, Place, found
+from cmd_tune.search.reported import REPORTED_ON, Origin, read_origin
 from cmd_tune.search.verdicts import Relation
 
 REPORTED, SEED = "reported", "seed"
@@ -47,12 +48,16 @@ class Claim:
 
 @dataclass(frozen=True)
 class Table:
-    """Every cell with every seed. Nothing is selected, so nothing is searched: all cells run to their last epoch."""
+    """Every cell with every seed. Nothing is selected, so nothing is searched: all cells run to their last epoch.
+
+    origin: of the reported accuracies, where the file states it.
+    """
 
     title: str
     cells: tuple[Cell, ...]
     seeds: tuple[int, ...]
     claims: tuple[Claim, ...]
+    origin: Origin | None = None
 
     def trials(self) -> Iterator[dict[str, Any]]:
         """The values of each trial: all cells with the first seed, then with the second. A table cut short is whole."""
@@ -101,7 +106,9 @@ def read_table(top: Place, content: Mapping[str, Any], settings: Mapping[str, An
     reported = tuple(dict.fromkeys(name for cell in cells for name in cell.reported))
     claims = top["claims"].items(content.get("claims", []), f"claims such as {_CLAIM}")
     title = top["title"].text(content["title"]) if "title" in content else ""
-    return Table(title, tuple(cells), tuple(seeds), tuple(_claim(at, claim, cells, reported) for at, claim in claims))
+    origin = read_origin(top[REPORTED_ON], content[REPORTED_ON]) if REPORTED_ON in content else None
+    read = tuple(_claim(at, claim, cells, reported) for at, claim in claims)
+    return Table(title, tuple(cells), tuple(seeds), read, origin)
 
 
 def _cell(at: Place, value: Any, settings: Mapping[str, Any]) -> Cell:

@@ -99,12 +99,14 @@ def _above(values: NDArray[np.float64], share: float) -> float:
 
 def _bars(panel: Axes, measured: Sequence[Measured], beside: dict[str, float]) -> None:
     width, places = 0.38, np.arange(len(measured))
-    for place, m in zip(places, measured, strict=True):
+    compared = any(m.reported is not None for m in measured)
+    ours = places - width / 2 if compared else places
+    for place, own, m in zip(places, ours, measured, strict=True):
         if m.mean is not None:
             low, high = m.interval or (m.mean, m.mean)
             error = [[m.mean - low], [high - m.mean]]
-            panel.bar(place - width / 2, m.mean, width, yerr=error, capsize=4, color=_MEASURED)
-            panel.text(place - width / 2, 2, f"{m.mean:.1f}", ha="center", va="bottom", color="white", weight="bold")
+            panel.bar(own, m.mean, width, yerr=error, capsize=4, color=_MEASURED)
+            panel.text(own, 2, f"{m.mean:.1f}", ha="center", va="bottom", color="white", weight="bold")
         if m.reported is not None:
             panel.bar(place + width / 2, m.reported, width, color=_REPORTED)
             panel.text(place + width / 2, 2, f"{m.reported:.1f}", ha="center", va="bottom", color="black")
@@ -122,7 +124,7 @@ def _bars(panel: Axes, measured: Sequence[Measured], beside: dict[str, float]) -
     panel.spines[["top", "right"]].set_visible(False)
     panel.set_title(_metric(measured), fontsize=10)
     kinds = [Patch(color=_MEASURED, label="measured, 95 % interval"), Patch(color=_REPORTED, label="reported")]
-    panel.legend(handles=kinds, loc="upper left", fontsize=8, ncols=2, frameon=False)
+    panel.legend(handles=kinds if compared else kinds[:1], loc="upper left", fontsize=8, ncols=2, frameon=False)
 
 
 def _tick(name: str, value: Any) -> str:

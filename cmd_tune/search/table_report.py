@@ -3,189 +3,220 @@
 No cell is picked out by its test score: the table stands in the order of its file.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import isnan
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table as Screen
 from rich.text import Text
 
+from cmd_tune.evaluate.intervals import Interval
 from cmd_tune.evaluate.scores import Scores
+from cmd_tune.evaluate.tally import read_tally
 from cmd_tune.figures import save_figure
 from cmd_tune.files import write_text
+from cmd_tune.search.claims_report import in_markdown, judged_claims, label, line, on_screen
 from cmd_tune.search.display import shown
+from cmd_tune.search.looks import Looks
 from cmd_tune.search.measured import Measured, cells_columns, judged, measure
 from cmd_tune.search.report import Report, baseline_metrics, csv_text, percent, write_trials
+from cmd_tune.search.reported import Conditions, left_out
+from cmd_tune.search.run import RAW_TALLY, UNTRAINED_TALLY
 from cmd_tune.search.study import Book, State
-from cmd_tune.search.table import Claim, Table
+from cmd_tune.search.table import Table
 from cmd_tune.search.table_figures import table_figure
-from cmd_tune.search.verdicts import ALPHA, FEWEST, Comparison, Judgement, Relation, Verdict
+from cmd_tune.search.verdicts import FEWEST
 
 CELLS, FIGURE, REPORT = "cells.csv", "table.png", "report.md"
-_STYLES = {Verdict.HOLDS: "green", Verdict.DOES_NOT: "red", Verdict.CANNOT_TELL: "yellow"}
 
 _METHOD = f"""\
-Measured: percent right, mean over seeds, with a 95 % interval: Student's t over seeds, or Wilson's over clips where a
-cell has one seed (it knows nothing of what seeds change). Every trial was scored at its last epoch, once; nothing was
-selected. Difference: measured less reported, in points. untrained: the encoder as it starts; raw 1-NN: the nearest
-neighbour among bare skeletons, also beside linear accuracies.
+Measured: percent right, mean over seeds, with a 95 % interval. That is Student's t over seeds (of what seeds change on
+this very test set; it knows nothing of other clips and subjects), or, for the baselines and where a cell has one seed,
+Wilson's over clips (which knows nothing of seeds), those of a subject taken together where subjects are known. Every
+trial was scored at its last epoch, once; nothing was selected. Difference: measured less reported, in points;
+accuracies of others stand here only where data, protocol and probe are the same. untrained: the encoder as it starts;
+raw 1-NN: the nearest neighbour among bare skeletons, also beside linear accuracies.
 
-Claims are tested on paired differences over seeds, by paired t-tests, two-sided, α = {ALPHA}, with Holm's correction
-over all comparisons of a claim. A claim *holds* where every comparison speaks for it, *does not* where any speaks
-against it; otherwise, or with fewer than {FEWEST} seeds, one *cannot tell*. With a margin: *flat* is two one-sided
-tests (TOST) that each difference is smaller than the margin, and against it a two-sided test that it is larger; *no
-worse* is a one-sided test that the difference is above minus the margin, and against it one that it is below."""
+Claims are tested on paired differences over seeds, by one-sided paired t-tests. A claim *holds* where every comparison
+speaks for it at the level of the look (an intersection-union test: no correction is needed where all must hold); it
+*does not* where any speaks against it after Holm's correction over all comparisons; otherwise, or with fewer than
+{FEWEST} seeds, one *cannot tell*. With a margin: *flat* is two one-sided tests (TOST) that each difference is smaller
+than the margin, and against it a two-sided test that it is larger; *no worse* is a one-sided test that the difference
+is above minus the margin, and against it one that it is below. The first look at the scores is tested at 2.5 %, each
+further one at half the level of the one before: all looks together err in 5 % at most, for a claim and against it.
+Seeds that would tell are of the noncentral t distribution, at the level of the next look, with the spread over seeds
+that was found, which few seeds do not tell well."""
 
 
-def table_report(
-    book: Book, table: Table, raw: Scores, untrained: Scores, *, where: str, queries: Mapping[str, int]
-) -> Report:
-    """Write trials.csv, baselines.yaml, cells.csv, table.png and report.md into the search's folder.
-
-    where: data set and protocol, in words. queries: clips behind an accuracy of "val" and "test".
-    """
-    measured = measure(book, table, queries)
-    judgements = [judged(table, claim, measured) for claim in table.claims]
+def table_report(book: Book, table: Table, raw: Scores, untrained: Scores, where: Conditions) -> Report:
+    """Write trials.csv, baselines.yaml, cells.csv, table.png, report.md and looks.json into the search's folder."""
+    reported = dict.fromkeys(name for cell in table.cells for name in cell.reported)
+    apart = left_out(table.origin, reported, where)
+    measured = measure(book, table, where.queries, reported.keys() - apart.keys())
+    looks = Looks(book.folder, table, measured)
+    judgements = [judged(table, claim, measured, looks.number) for claim in table.claims]
+    record = looks.keep(judgements)  # before anybody sees the verdicts
+    claims = judged_claims(table, measured, judgements, looks)
     # Bare skeletons have no linear probe; their nearest neighbours are the floor under either kind of accuracy.
     floor = {name.replace("/knn/", kind): value for name, value in raw.items() for kind in ("/knn/", "/linear/")}
     baselines = {"untrained": untrained, "raw 1-NN": floor}
-    head = f"{table.title or book.space.path.stem}\nmeasured on {where}"
+    bounds = _baseline_bounds(book)
+    head = f"{table.title or book.space.path.stem}\nmeasured on {where.dataset}, {where.protocol}"
     files = write_trials(book, raw, untrained)
     files += [
         book.folder / CELLS,
         save_figure(table_figure(table.cells, measured, baselines, head), book.folder / FIGURE),
     ]
     write_text(book.folder / CELLS, csv_text(cells_columns(table, measured)))
+    notes = _notes(table, apart)
     paragraphs = [
         f"# {table.title or book.folder.name}",
-        _setup(book, table, where, queries),
-        _markdown(table, measured, baselines),
+        _setup(book, table, where),
+        *notes,
+        _markdown(table, measured, baselines, bounds),
         f"![The table as a figure]({files[-1].name})",
-        *(["## Claims", *_claims(table, measured, judgements)] if table.claims else []),
+        *(["## Claims", *in_markdown(claims, looks)] if claims else []),
         "## How it was measured and tested",
         _METHOD,
     ]
     files.append(book.folder / REPORT)
     write_text(files[-1], "\n\n".join(paragraphs) + "\n")
-    return Report(files, baseline_metrics(raw, untrained), _on_screen(table, measured, judgements, baselines))
+    closing = _on_screen(table, measured, baselines, bounds, notes, on_screen(claims, looks))
+    return Report(files + record, baseline_metrics(raw, untrained), closing)
 
 
-def _setup(book: Book, table: Table, where: str, queries: Mapping[str, int]) -> str:
+def _setup(book: Book, table: Table, where: Conditions) -> str:
     wanted = list(table.trials())
     done = [entry for entry in book.entries.values() if entry.values in wanted and entry.state is State.FINISHED]
     seeds = ", ".join(str(seed) for seed in table.seeds)
+    clips = where.queries["test"]
     lines = [
-        f"{where}, preset {book.preset}, {book.base.epochs} epochs, seeds {seeds}: {len(done)} of {len(wanted)} trials "
-        f"finished. Test set: {queries['test']} clips; one is {100 / queries['test']:.2f} points."
+        f"{where.dataset}, {where.protocol}, preset {book.preset}, {book.base.epochs} epochs, seeds {seeds}: "
+        f"{len(done)} of {len(wanted)} trials finished. Test set: {clips} clips; one is {100 / clips:.2f} points."
     ]
     failed = [entry for entry in book.entries.values() if entry.state is State.FAILED]
-    lines += [f"{entry.name} failed ({_label(entry.values)}): {entry.reason}" for entry in failed]
+    if tally := read_tally(book.folder / UNTRAINED_TALLY):
+        lines.append(f"Intervals of baselines, and of cells with one seed, are {tally.describe()}.")
+    lines += [f"{entry.name} failed ({label(entry.values)}): {entry.reason}" for entry in failed]
     return "\n\n".join(lines)
+
+
+def _notes(table: Table, apart: Mapping[str, str]) -> list[str]:
+    """Whose the reported accuracies are, and why some are not shown: a line each."""
+    whys: dict[str, list[str]] = {}
+    for metric, why in apart.items():
+        whys.setdefault(why, []).append(metric)
+    lines = [f"Reported accuracies of {' and '.join(metrics)} are left out: {why}." for why, metrics in whys.items()]
+    shown_too = any(cell.reported.keys() - apart.keys() for cell in table.cells)
+    origin = table.origin
+    return [*([f"Reported: {origin.by}, {origin.dataset} {origin.protocol}."] if origin and shown_too else []), *lines]
 
 
 def _metrics(measured: Sequence[Measured]) -> list[str]:
     return list(dict.fromkeys(m.metric for m in measured))
 
 
-def _cell_rows(table: Table, measured: Sequence[Measured], written: Callable[[Measured], str]) -> list[list[str]]:
-    """A cell's settings; then of each metric what was measured, what was reported, and the difference."""
-    rows = []
+def _compared(measured: Sequence[Measured]) -> list[str]:
+    """Metrics that have a reported accuracy beside them."""
+    return list(dict.fromkeys(m.metric for m in measured if m.reported is not None))
+
+
+def _cell_rows(
+    table: Table, measured: Sequence[Measured], written: Callable[[float | None, Interval | None], str]
+) -> list[list[str]]:
+    """A cell's settings; then of each metric what was measured and, where it is compared, reported and difference."""
+    rows, compared = [], _compared(measured)
     for cell in table.cells:
-        ours = [m for m in measured if m.cell is cell]
-        numbers = [text for m in ours for text in (written(m), percent(m.reported), _signed(m.difference))]
+        numbers = []
+        for m in (m for m in measured if m.cell is cell):
+            numbers += [
+                written(m.mean, m.interval),
+                *([percent(m.reported), _signed(m.difference)] if m.metric in compared else []),
+            ]
         rows.append([*(shown(cell.values[name]) for name in table.cells[0].values), *numbers])
     return rows
 
 
-def _baseline_rows(table: Table, metrics: Sequence[str], baselines: Mapping[str, Scores]) -> list[list[str]]:
+def _baseline_bounds(book: Book) -> dict[str, dict[str, Interval]]:
+    """The intervals of the baselines' test scores, by their names and metrics."""
+    bounds: dict[str, dict[str, Interval]] = {}
+    for title, file in (("untrained", UNTRAINED_TALLY), ("raw 1-NN", RAW_TALLY)):
+        if tally := read_tally(book.folder / file):
+            found = {name: interval for name in tally.right if (interval := tally.interval(name))}
+            bounds[title] = {name.replace("/knn/", "/linear/"): x for name, x in found.items()} | found
+    return bounds
+
+
+def _baseline_rows(
+    table: Table,
+    measured: Sequence[Measured],
+    baselines: Mapping[str, Scores],
+    written: Callable[[float | None, Interval | None], str],
+    bounds: Mapping[str, Mapping[str, Interval]],
+) -> list[list[str]]:
     blanks = [""] * (len(table.cells[0].values) - 1)
-    return [
-        [title, *blanks, *(text for metric in metrics for text in (percent(scores.get(metric)), "", ""))]
-        for title, scores in baselines.items()
-    ]
+    compared = _compared(measured)
+    rows = []
+    for title, scores in baselines.items():
+        numbers = []
+        for metric in _metrics(measured):
+            number = written(scores.get(metric), bounds.get(title, {}).get(metric))
+            numbers += [number, *(["", ""] if metric in compared else [])]
+        rows.append([title, *blanks, *numbers])
+    return rows
 
 
-def _markdown(table: Table, measured: Sequence[Measured], baselines: Mapping[str, Scores]) -> str:
-    metrics = _metrics(measured)
-    head = [*table.cells[0].values, *(m + part for m in metrics for part in ("", ", reported", ", difference"))]
-    rows = _cell_rows(table, measured, _with_bounds) + _baseline_rows(table, metrics, baselines)
-    return "\n".join([_line(head), "|" + "---|" * len(head), *map(_line, rows)])
-
-
-def _claims(table: Table, measured: list[Measured], judgements: Sequence[Judgement]) -> list[str]:
-    """A heading, a sentence and the comparisons of each claim."""
-    parts = []
-    for claim, judgement in zip(table.claims, judgements, strict=True):
-        lines = [
-            f"### {claim.says}: {judgement.verdict}",
-            f"{judgement.why[:1].upper()}{judgement.why[1:]}{_margin(claim)}.",
-        ]
-        rows = [
-            _line(["metric", "cell", "other cell", "seeds", "difference (95 % interval)", "p for", "p against"]),
-            "|" + "---|" * 7,
-        ]
-        pairs = [(metric, *pair) for metric in claim.metrics for pair in claim.pairs]
-        for (metric, a, b), c in zip(pairs, judgement.comparisons, strict=True):
-            cells = [_label(table.cells[index].values) for index in (a, b)]
-            rows.append(_line([metric, *cells, str(c.seeds), _difference(c), _p(c.p_for), _p(c.p_against)]))
-        parts += [*lines, "\n".join(rows)]
-    return parts
+def _markdown(
+    table: Table,
+    measured: Sequence[Measured],
+    baselines: Mapping[str, Scores],
+    bounds: Mapping[str, Mapping[str, Interval]],
+) -> str:
+    compared = _compared(measured)
+    head = [*table.cells[0].values]
+    for metric in _metrics(measured):
+        head += [metric, *([f"{metric}, reported", f"{metric}, difference"] if metric in compared else [])]
+    rows = _cell_rows(table, measured, _with_bounds) + _baseline_rows(table, measured, baselines, _with_bounds, bounds)
+    return "\n".join([line(head), "|" + "---|" * len(head), *map(line, rows)])
 
 
 def _on_screen(
-    table: Table, measured: Sequence[Measured], judgements: Sequence[Judgement], baselines: Mapping[str, Scores]
+    table: Table,
+    measured: Sequence[Measured],
+    baselines: Mapping[str, Scores],
+    bounds: Mapping[str, Mapping[str, Interval]],
+    notes: Sequence[str],
+    claims: Sequence[Text],
 ) -> RenderableType:
     screen = Screen(box=None, header_style="bold", pad_edge=False)
-    metrics = _metrics(measured)
+    compared = _compared(measured)
     for name in table.cells[0].values:
         screen.add_column(name.replace("_", "\n"), justify="right", no_wrap=True)
-    for metric in metrics:
-        for part in (metric.replace("/", "\n"), "reported", "diff."):
+    for metric in _metrics(measured):
+        for part in (metric.replace("/", "\n"), *(("reported", "diff.") if metric in compared else ())):
             screen.add_column(part, justify="right", no_wrap=True)
     for row in _cell_rows(table, measured, _with_half_width):
         screen.add_row(*row)
-    for row in _baseline_rows(table, metrics, baselines):
+    for row in _baseline_rows(table, measured, baselines, _with_half_width, bounds):
         screen.add_row(*row, style="dim")
-    seeds = sorted({len(m.scores) for m in measured})
-    how = f"t over {seeds[-1]} seeds" if seeds[-1] > 1 else "Wilson over clips, one seed"
-    lines: list[RenderableType] = [screen, Text(f"Percent right, mean ± half its 95 % interval ({how}).", style="dim")]
-    for claim, judgement in zip(table.claims, judgements, strict=True):
-        verdict = Text(f"{judgement.verdict:<12}", style=_STYLES[judgement.verdict])
-        lines.append(verdict.append(f"{claim.says} ({judgement.why}{_margin(claim)})", style="default"))
-    return Group(*lines)
+    lines = [f"Percent right, mean ± half its 95 % interval ({_how(measured)}).", *notes]
+    return Group(screen, *(Text(line, style="dim") for line in lines), *claims)
 
 
-def _margin(claim: Claim) -> str:
-    if claim.relation is Relation.ABOVE:
-        return ""
-    return f"; margin {claim.margin:g} {'point' if claim.margin == 1 else 'points'}"
+def _how(measured: Sequence[Measured]) -> str:
+    """What the cells' intervals are over."""
+    most = max(len(m.scores) for m in measured)
+    if most > 1:
+        return f"t over {most} seeds; baselines: over clips"
+    return next((f"one seed: {m.method}" for m in measured if m.method), "none was measured")
 
 
-def _label(values: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} {shown(value)}" for name, value in values.items())
+def _with_bounds(value: float | None, interval: Interval | None) -> str:
+    return percent(value) + (f" ({interval[0]:.1f}–{interval[1]:.1f})" if interval else "")
 
 
-def _with_bounds(m: Measured) -> str:
-    return percent(m.mean) + (f" ({m.interval[0]:.1f}–{m.interval[1]:.1f})" if m.interval else "")
-
-
-def _with_half_width(m: Measured) -> str:
-    return percent(m.mean) + (f" ± {(m.interval[1] - m.interval[0]) / 2:.1f}" if m.interval else "")
-
-
-def _difference(c: Comparison) -> str:
-    if isnan(c.mean):
-        return "–"
-    return f"{c.mean:+.2f}" + ("" if isnan(c.interval[0]) else f" ({c.interval[0]:+.2f} to {c.interval[1]:+.2f})")
+def _with_half_width(value: float | None, interval: Interval | None) -> str:
+    return percent(value) + (f" ± {(interval[1] - interval[0]) / 2:.1f}" if interval else "")
 
 
 def _signed(value: float | None) -> str:
     return "–" if value is None else f"{round(value, 1) + 0.0:+.1f}"  # no -0.0
-
-
-def _p(value: float) -> str:
-    return "–" if isnan(value) else f"{value:.3f}" if value >= 0.001 else "< 0.001"
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -15,7 +15,7 @@ from cmd_tune.search.folders import hold, print_line, resume_line
 from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.report import Report, print_closing, search_report
-from cmd_tune.search.run import baseline_scores, query_counts, test_scores
+from cmd_tune.search.run import baseline_scores, conditions, test_scores
 from cmd_tune.search.study import Book
 from cmd_tune.search.table_report import table_report
 from cmd_tune.search.tracking import Tracker
@@ -73,8 +73,7 @@ def _report(plan: Plan, book: Book, raw: Scores, untrained: Scores) -> Report:
     table = plan.space.table
     if table is None:
         return search_report(book, raw, untrained)
-    where = f"{plan.dataset}, {plan.source.protocol}"
-    return table_report(book, table, raw, untrained, where=where, queries=query_counts(plan.source))
+    return table_report(book, table, raw, untrained, conditions(plan.source))
 
 
 def _run(plan: Plan, machine: Machine, conductor: Conductor) -> tuple[Scores, Scores]:
@@ -82,7 +81,7 @@ def _run(plan: Plan, machine: Machine, conductor: Conductor) -> tuple[Scores, Sc
     import ray
 
     beside = {"num_cpus": 0, "num_gpus": machine.gpus}
-    baselines = ray.remote(baseline_scores).options(**beside).remote(plan.settings, plan.source)
+    baselines = ray.remote(baseline_scores).options(**beside).remote(plan.settings, plan.source, plan.folder)
     conductor.display.open()
     try:
         _tune(plan, machine, conductor)

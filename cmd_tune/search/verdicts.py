@@ -1,15 +1,22 @@
 """What seeds can tell: intervals, and whether a claim about cells holds, does not, or cannot be told.
 
-All tests are paired: of two cells, the difference on each seed that both have. Student's t throughout.
+All tests are paired: of two cells, the difference on each seed that both have. Student's t throughout, one-sided.
 
-A claim says one thing of several pairs of cells. Each pair gives two p values: one for what is said, one for its
-contrary; Holm's correction is made over all pairs of the claim, for either side. The claim holds where every pair
-speaks for it at ALPHA, does not where any pair speaks against it at ALPHA, and cannot be told otherwise:
+A claim says one thing of several pairs of cells, and each pair gives two p values: one for what is said, one for its
+contrary. The claim is a conjunction. It *holds* where every pair speaks for it at the level of the look: the
+intersection-union test (Berger, Technometrics 1982), which needs no correction, since to err it must err in a pair for
+which the claim is false. It *does not* where any pair speaks against it after Holm's correction over all pairs, and
+cannot be told otherwise. Of a pair:
 
-- above: the mean difference is above 0 in a two-sided test; against it, below 0 in the same test.
-- within a margin: two one-sided tests (TOST: Schuirmann, J. Pharmacokinet. Biopharm. 1987) of a difference above
-  -margin and below margin; against it, a two-sided test that the difference lies outside of the margin.
-- not below by a margin: a one-sided test of a difference above -margin; against it, of one below -margin.
+- above: the mean difference is above 0; against it, below 0.
+- within a margin: both above -margin and below margin (TOST: Schuirmann, J. Pharmacokinet. Biopharm. 1987); against
+  it, a two-sided test that the difference lies outside of the margin.
+- not below by a margin: the difference is above -margin; against it, below -margin.
+
+Who adds seeds until a claim holds looks again and again. The k-th look is tested at ALPHA / 2^k: by Bonferroni's
+inequality all looks together err with a probability of at most ALPHA for the claim and ALPHA against it, however many
+there are, so that none need be planned. That is spending α as Lan and DeMets do (Biometrika 1983), without their use of
+the correlation between looks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,10 +27,11 @@ from math import sqrt
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-ALPHA = 0.05
+from cmd_tune.evaluate.intervals import Interval
+
+ALPHA = 0.05  # of all looks together, for either error
 FEWEST = 3  # seeds; of two, the spread is anybody's guess
 
-Interval = tuple[float, float]
 Scores = Mapping[int, float]  # of one cell on one metric, by seed
 
 
@@ -41,7 +49,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two cells on the seeds that both have. `p_for` and `p_against` are corrected; nan with fewer than two seeds."""
+    """Two cells on the seeds that both have. `p_against` is Holm's, `p_for` as it is; nan with fewer than two seeds."""
 
     seeds: int
     mean: float
@@ -52,11 +60,20 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Judgement:
-    """`why` is one line; `comparisons` come in the order of the pairs."""
+    """`why` is one line; `comparisons` come in the order of the pairs.
+
+    spread: standard deviation of a pair's differences over seeds, pooled over the pairs; nan where no pair has two.
+    """
 
     verdict: Verdict
     why: str
     comparisons: tuple[Comparison, ...]
+    spread: float
+
+    @property
+    def tested(self) -> bool:
+        """Whether there were seeds enough for a verdict."""
+        return all(c.seeds >= FEWEST for c in self.comparisons)
 
 
 def t_interval(values: Sequence[float], confidence: float = 1 - ALPHA) -> Interval:
@@ -76,22 +93,38 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected.tolist()
 
 
-def judge(pairs: Sequence[tuple[Scores, Scores]], relation: Relation, margin: float = 0.0) -> Judgement:
+def level_of(look: int) -> float:
+    """The level that every test of a look is made at; looks count from 1."""
+    return float(ALPHA / 2**look)
+
+
+def judge(
+    pairs: Sequence[tuple[Scores, Scores]], relation: Relation, margin: float = 0.0, *, look: int = 1
+) -> Judgement:
     """Whether the first of each pair stands in `relation` to the second. margin in the scores' own unit."""
-    differences = [[a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())] for a, b in pairs]
+    differences = [paired_differences(a, b) for a, b in pairs]
     fewest = min(len(d) for d in differences)
     # With fewer than two seeds there is nothing to test, and one pair untested is no reason to correct for fewer.
     raw = [_p_values(d, relation, margin) if len(d) > 1 else (1.0, 1.0) for d in differences]
-    corrected = zip(holm([p for p, _ in raw]), holm([p for _, p in raw]), strict=True)
-    comparisons = tuple(_comparison(d, *p) for d, p in zip(differences, corrected, strict=True))
+    against = holm([p for _, p in raw])
+    comparisons = tuple(_comparison(d, p, q) for d, (p, _), q in zip(differences, raw, against, strict=True))
+    variances = [np.var(d, ddof=1) for d in differences if len(d) > 1]
+    spread = sqrt(float(np.mean(variances))) if variances else float("nan")
     if fewest < FEWEST:
         seeds = "1 seed" if fewest == 1 else f"{fewest} seeds"
-        return Judgement(Verdict.CANNOT_TELL, f"{seeds} in common; {FEWEST} are needed", comparisons)
-    speak_for = sum(c.p_for <= ALPHA for c in comparisons)
-    against = sum(c.p_against <= ALPHA for c in comparisons)
-    verdict = Verdict.DOES_NOT if against else Verdict.HOLDS if speak_for == len(pairs) else Verdict.CANNOT_TELL
+        return Judgement(Verdict.CANNOT_TELL, f"{seeds} in common; {FEWEST} are needed", comparisons, spread)
+    level = level_of(look)
+    speak_for = sum(c.p_for <= level for c in comparisons)
+    speak_against = sum(c.p_against <= level for c in comparisons)
+    verdict = Verdict.DOES_NOT if speak_against else Verdict.HOLDS if speak_for == len(pairs) else Verdict.CANNOT_TELL
     number = "1 comparison" if len(pairs) == 1 else f"{len(pairs)} comparisons"
-    return Judgement(verdict, f"of {number}, {speak_for} for it and {against} against it", comparisons)
+    why = f"of {number}, {speak_for} for it and {speak_against} against it"
+    return Judgement(verdict, why, comparisons, spread)
+
+
+def paired_differences(a: Scores, b: Scores) -> list[float]:
+    """a less b on the seeds that both have, in the order of the seeds."""
+    return [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
 
 
 def _comparison(difference_S: Sequence[float], p_for: float, p_against: float) -> Comparison:
@@ -105,9 +138,7 @@ def _comparison(difference_S: Sequence[float], p_for: float, p_against: float) -
 def _p_values(difference_S: Sequence[float], relation: Relation, margin: float) -> tuple[float, float]:
     """p (for, against) of what is said of a difference, uncorrected."""
     if relation is Relation.ABOVE:
-        two_sided = 2 * min(_p_above(difference_S, 0.0), _p_below(difference_S, 0.0))
-        mean = np.mean(difference_S)
-        return two_sided if mean > 0 else 1.0, two_sided if mean < 0 else 1.0
+        return _p_above(difference_S, 0.0), _p_below(difference_S, 0.0)
     if relation is Relation.WITHIN:
         outside = 2 * min(_p_above(difference_S, margin), _p_below(difference_S, -margin))
         return max(_p_above(difference_S, -margin), _p_below(difference_S, margin)), min(1.0, outside)

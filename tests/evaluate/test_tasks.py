@@ -9,7 +9,7 @@ import torch
 from cmd_tune.data.splits import split_store
 from cmd_tune.evaluate import tasks
 from cmd_tune.evaluate.classifier import FINETUNE, LINEAR, Labelled
-from cmd_tune.evaluate.intervals import wilson_interval
+from cmd_tune.evaluate.intervals import clustered_interval, wilson_interval
 from cmd_tune.evaluate.tasks import TASKS, Subject
 from cmd_tune.train.loop import build_pretrainer
 
@@ -54,13 +54,24 @@ def test_names_streams_and_ranges(subject, task, keys):
 
 
 def test_accuracies_are_counted_with_their_interval(subject):
-    label_Q = subject.data.store.label_N[subject.data.query_N]
+    store, query_N = subject.data.store, subject.data.query_N
+    label_Q, subject_Q = store.label_N[query_N], store.subject_N[query_N]
     for task in ("knn", "fast", "linear", "finetune"):
         measure = TASKS[task](subject, ignore)[0]
         for stream, estimate in measure.estimates.items():
-            hits = int((np.array(measure.predicted[stream]) == label_Q).sum())
-            assert estimate.value == pytest.approx(100 * hits / len(label_Q))
-            assert (estimate.low, estimate.high) == wilson_interval(estimate.value, len(label_Q))
+            hit_Q = np.array(measure.predicted[stream]) == label_Q
+            assert estimate.value == pytest.approx(100 * hit_Q.mean())
+            by_subject = [hit_Q[subject_Q == number] for number in np.unique(subject_Q)]
+            assert (estimate.low, estimate.high) == clustered_interval(
+                [int(hits.sum()) for hits in by_subject], [len(hits) for hits in by_subject]
+            )
+
+
+def test_without_subjects_clips_are_taken_by_themselves(subject):
+    nobody = replace(subject.data.store, subject_N=np.zeros_like(subject.data.store.subject_N))
+    for measure in TASKS["knn"](replace(subject, data=replace(subject.data, store=nobody)), ignore):
+        for estimate in measure.estimates.values():
+            assert (estimate.low, estimate.high) == wilson_interval(estimate.value, len(subject.data.query_N))
 
 
 def test_the_first_clip_retrieved_is_the_nearest_neighbour(subject):

@@ -74,6 +74,17 @@ def test_a_whole_evaluation(run_folder, tiny_store, tmp_path):
     assert fused["value"] == pytest.approx(100 * hits)
     assert fused["low"] < fused["value"] < fused["high"] or hits in (0, 1)
 
+    # On the same clips: an encoder has no difference to itself, and one to bare skeletons that is their scores'.
+    assert content["differences"]["linear"]["untrained encoder"]["joint"] == {"value": 0, "low": 0, "high": 0}
+    gain = content["differences"]["knn"]["raw skeletons"]["fused"]
+    assert gain["value"] == pytest.approx(fused["value"] - content["scores"]["raw skeletons"]["knn"]["fused"]["value"])
+    assert gain["low"] < gain["value"] < gain["high"]
+    said = f"{gain['value']:+.1f} ({gain['low']:+.1f} to {gain['high']:+.1f}) against the raw skeletons."
+    words = " ".join(output.split())
+    assert f"fused 1-NN, on the same clips: +0.0 (+0.0 to +0.0) against the untrained encoder, {said}" in words
+    subjects = len(set(tiny_store.subject_N[tiny_store.camera_N == 3].tolist()))
+    assert f"intervals over 24 clips, those of each of {subjects} subjects taken together." in words
+
     cell = rf"{fused['value']:.1f} {fused['low']:.0f}–{fused['high']:.0f}"
     assert re.search(rf"^  1-NN .*{re.escape(cell)}", output, re.MULTILINE)
     assert "48 training clips, 24 test clips, 3 classes; normalised as none" in output.replace("\n", " ").replace(

@@ -1,10 +1,12 @@
 """What a process does before it scores encoders."""
 
+import numpy as np
 import pytest
 import torch
 
+from cmd_tune.evaluate.tally import read_tally
 from cmd_tune.search import run as searching
-from cmd_tune.search.run import DataSource, baseline_scores, run
+from cmd_tune.search.run import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY, DataSource, baseline_scores, run
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32"])
@@ -12,7 +14,23 @@ def test_scores_are_taken_in_the_precision_of_the_settings(tiny, tiny_store, tmp
     """A process that only scores starts with PyTorch's own default, in which cuDNN rounds to TF32."""
     settings, source = tiny(precision=precision, epochs=1), DataSource(tiny_store.path, "xview")
     run(settings, source, tmp_path, lambda record: None)
-    for score in (lambda: baseline_scores(settings, source), lambda: searching.test_scores(settings, source, tmp_path)):
+    for scores in (baseline_scores, searching.test_scores):
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = True, False
-        score()
+        scores(settings, source, tmp_path)
         assert torch.backends.cudnn.allow_tf32 is torch.backends.cuda.matmul.allow_tf32 is (precision == "tf32")
+
+
+def test_right_answers_are_kept_by_subject(tiny, tiny_store, tmp_path):
+    """Beside the scores that they add up to, for the intervals of reports."""
+    settings, source = tiny(epochs=1), DataSource(tiny_store.path, "xview")
+    run(settings, source, tmp_path, lambda record: None)
+    raw, untrained = baseline_scores(settings, source, tmp_path)
+    tested = searching.test_scores(settings, source, tmp_path)
+    _, counts = np.unique(tiny_store.subject_N[tiny_store.camera_N == 3], return_counts=True)
+    for scores, name in ((tested, TEST_TALLY), (untrained, UNTRAINED_TALLY), (raw, RAW_TALLY)):
+        tally = read_tally(tmp_path / name)
+        assert tally is not None
+        assert tally.clips == counts.tolist()
+        assert {metric: tally.percent(metric) for metric in tally.right} == pytest.approx(
+            {metric: score for metric, score in scores.items() if metric.startswith("test/")}
+        )

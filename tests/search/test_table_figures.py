@@ -15,8 +15,8 @@ TEMPERATURES = [(0.05, 0.1), (0.05, 1.0), (0.01, 0.1)]
 def draw(cells: list[Cell], means: dict[str, list[float | None]]) -> Figure:
     """The figure of cells with means by metric, intervals from 2 below to 3 above; drawn once, as for a file."""
     measured = [
-        Measured(cell, metric, {0: mean}, (mean - 2, mean + 3), "t") if mean is not None
-        else Measured(cell, metric, {}, None, "")
+        Measured(cell, metric, {0: mean}, (mean - 2, mean + 3), "t", cell.reported.get(metric)) if mean is not None
+        else Measured(cell, metric, {}, None, "", cell.reported.get(metric))
         for metric, values in means.items() for cell, mean in zip(cells, values, strict=True)
     ]  # fmt: skip
     figure = table_figure(cells, measured, {"untrained": {"test/knn/joint": 31.5}, "raw 1-NN": {}}, "A table")
@@ -56,6 +56,10 @@ def test_anything_else_is_bars_with_intervals_beside_what_was_reported() -> None
     assert [bar.get_height() for bar in second.patches] == [50.0]
     assert [label.get_text() for label in first.get_xticklabels()] == ["objective base", "objective cmd"]
     assert [bar.get_segments()[0][:, 1].tolist() for bar in first.collections] == [[53.0, 58.0], [64.0, 69.0]]
+    # Where nothing is reported, bars stand over their ticks and the legend speaks of ours alone.
+    assert [bar.get_x() + bar.get_width() / 2 for bar in first.patches[::2]] == [-0.19, 0.81]
+    assert second.patches[0].get_x() + second.patches[0].get_width() / 2 == 0
+    assert [len(panel.get_legend().get_texts()) for panel in (first, second)] == [2, 1]
     assert first.get_ylim() == (0, 100)  # bars from anywhere else make differences look larger than they are
     assert texts(figure)[-1] == "untrained 31.5"
 

@@ -4,15 +4,20 @@ import csv
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from cmd_tune.evaluate.intervals import wilson_interval
+from cmd_tune.evaluate.intervals import clustered_interval, wilson_interval
+from cmd_tune.evaluate.tally import Tally, write_tally
 from cmd_tune.search.measured import measure
+from cmd_tune.search.power import seeds_needed
 from cmd_tune.search.report import Report
-from cmd_tune.search.space import Space
+from cmd_tune.search.reported import Conditions, left_out
+from cmd_tune.search.run import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY
+from cmd_tune.search.space import Space, find_space, load_space
 from cmd_tune.search.study import Book
 from cmd_tune.search.table_report import table_report
 
@@ -27,7 +32,14 @@ CLAIMS = [
 ]
 RAW = {"test/knn/joint": 55.0, "val/knn/joint": 1.0}
 UNTRAINED = {"test/knn/joint": 44.0, "test/linear/joint": 46.0}
-QUERIES = {"val": 50, "test": 200}
+ORIGIN = {
+    "by": "Them, 2020",
+    "dataset": "synthetic",
+    "protocol": "xview",
+    "probes": {"knn": "1-NN", "linear": "solved"},
+}
+HERE = Conditions("synthetic", "xview", {"val": 50, "test": 200})
+METRICS = ("test/knn/joint", "test/linear/joint")
 
 
 @pytest.fixture
@@ -35,6 +47,7 @@ def table_space(make_space: Callable[..., Space]) -> Callable[..., Space]:
     def make(seeds: list[int], **changes: object) -> Space:
         absent = dict.fromkeys(("parameters", "points_to_evaluate", "budget"))
         usual = {"method": "cells", "title": "A table", "cells": CELLS, "claims": CLAIMS, "seeds": seeds}
+        usual["reported_on"] = ORIGIN
         return make_space(**{**absent, **usual, **changes})
 
     return make
@@ -60,11 +73,11 @@ def played(open_book: Callable[..., Book]) -> Callable[..., Book]:
     return play
 
 
-def report_of(book: Book) -> tuple[Report, str, str]:
+def report_of(book: Book, where: Conditions = HERE) -> tuple[Report, str, str]:
     """(the report, report.md, what is printed)."""
     table = book.space.table
     assert table is not None
-    report = table_report(book, table, RAW, UNTRAINED, where="synthetic, xview", queries=QUERIES)
+    report = table_report(book, table, RAW, UNTRAINED, where)
     printed = io.StringIO()
     Console(file=printed, width=80).print(report.closing)
     return report, (book.folder / "report.md").read_text(), printed.getvalue()
@@ -72,7 +85,7 @@ def report_of(book: Book) -> tuple[Report, str, str]:
 
 def test_means_intervals_and_differences(table_space, played):
     book = played(table_space([0, 1, 2]), {(4, s): x for s, x in enumerate((61, 62, 63))} | {(8, 0): 70, (8, 2): 74})
-    rows = {(m.cell.values["topk"], m.metric): m for m in measure(book, book.space.table, QUERIES)}
+    rows = {(m.cell.values["topk"], m.metric): m for m in measure(book, book.space.table, HERE.queries, METRICS)}
     four, eight = rows[4, "test/knn/joint"], rows[8, "test/knn/joint"]
     assert (four.mean, four.reported, four.difference) == (62, 70, -8)
     assert four.interval == pytest.approx((62 - 4.30265 / 3**0.5, 62 + 4.30265 / 3**0.5), abs=1e-4)
@@ -96,13 +109,37 @@ def table_report_folder(book: Book) -> Path:
 
 def test_a_single_seed_has_wilsons_interval_of_the_test_set(table_space, played):
     book = played(table_space([5]), {(4, 5): 61.0, (8, 5): 70.0})
-    (four, *_) = measure(book, book.space.table, QUERIES)
+    (four, *_) = measure(book, book.space.table, HERE.queries, METRICS)
     assert four.interval == wilson_interval(61.0, 200)
-    assert four.method == "Wilson over clips"
+    assert four.method == "Wilson over clips as if independent"
     _, text, printed = report_of(book)
-    assert "Percent right, mean ± half its 95 % interval (Wilson over clips, one seed)." in printed
+    said = "Percent right, mean ± half its 95 % interval (one seed: Wilson over clips as if independent)."
+    assert said in " ".join(printed.split())
     assert text.count(": cannot tell\n") == 3
     assert "1 seed in common; 3 are needed" in text
+
+
+SUBJECTS = Tally([50, 50, 60, 40], {"test/knn/joint": [40, 20, 42, 20], "test/linear/joint": [30, 30, 36, 24]}, True)
+
+
+def test_clips_of_a_subject_are_taken_together_where_they_were_counted_so(table_space, played):
+    """122 of 200 clips right, 80 % of one subject's and 40 % of another's: not 54.1–67.5, but thrice as wide."""
+    book = played(table_space([5]), {(4, 5): 61.0, (8, 5): 70.0})
+    write_tally(book.entries[0].folder / TEST_TALLY, SUBJECTS)
+    write_tally(book.folder / UNTRAINED_TALLY, SUBJECTS)
+    write_tally(book.folder / RAW_TALLY, replace(SUBJECTS, by_subject=False))
+    four, eight, *_ = measure(book, book.space.table, HERE.queries, METRICS)
+    low, high = clustered_interval([40, 20, 42, 20], [50, 50, 60, 40])
+    assert four.interval == (low, high)
+    assert (four.method, eight.method) == ("Wilson over clips, by subject", "Wilson over clips as if independent")
+    assert high - low > 3 * (wilson_interval(61.0, 200)[1] - wilson_interval(61.0, 200)[0])
+    _, text, printed = report_of(book)
+    assert f"| 4 | 61.0 ({low:.1f}–{high:.1f}) |" in text
+    together = "over 200 clips, those of each of 4 subjects taken together"
+    assert f"\nIntervals of baselines, and of cells with one seed, are {together}.\n" in text
+    assert f"| untrained | 44.0 ({low:.1f}–{high:.1f}) |" in text
+    assert "| raw 1-NN | 55.0 (54.1–67.5) |" in text  # as the counts have it, which are not those of the score here
+    assert re.search(rf"^ *untrained +44.0 ± {(high - low) / 2:.1f} ", printed, re.MULTILINE)
 
 
 def test_verdicts_baselines_and_figures_stand_in_the_report(table_space, played):
@@ -111,6 +148,7 @@ def test_verdicts_baselines_and_figures_stand_in_the_report(table_space, played)
     assert text.startswith("# A table\n")
     assert "| 4 | 62.0 (60.7–63.3) | 70.0 | -8.0 | 60.0 (60.0–60.0) | 80.0 | -20.0 |" in text
     assert "| 8 | 66.9 (65.2–68.5) | 71.5 | -4.6 | 60.0 (60.0–60.0) | – | – |" in text
+    assert "\nReported: Them, 2020, synthetic xview.\n" in text
     assert "| untrained | 44.0 |  |  | 46.0 |  |  |" in text
     assert "| raw 1-NN | 55.0 |  |  | 55.0 |  |  |" in text  # bare skeletons have no probe; the floor is the same
     assert "### eight is better: holds\n" in text
@@ -128,7 +166,7 @@ def test_verdicts_baselines_and_figures_stand_in_the_report(table_space, played)
     # By Student's table t(3, 97.5 %) = 3.182; of 61, 62, 63, 62 s = 0.8165: 3.182 · 0.8165 / 2 = 1.3.
     assert re.search(r"^ +4 +62\.0 ± 1\.3 +70\.0 +-8\.0 +60\.0 ± 0\.0 +80\.0 +-20\.0 *$", printed, re.MULTILINE)
     names = [path.name for path in report.files]
-    assert names == ["trials.csv", "baselines.yaml", "cells.csv", "table.png", "report.md"]
+    assert names == ["trials.csv", "baselines.yaml", "cells.csv", "table.png", "report.md", "looks.json"]
     assert all(path.exists() for path in report.files)
     assert "![The table as a figure](table.png)" in text
     assert report.metrics["baseline/raw/test/knn/joint"] == 55.0
@@ -145,8 +183,8 @@ def test_trials_that_failed_are_named_and_count_nowhere(table_space, played):
 def test_a_table_nobody_reported_on_shows_the_searchs_metric(table_space, played):
     space = table_space([0, 1], cells=[{"topk": 4}, {"topk": 8}], claims=[], title=None)
     _, text, _ = report_of(played(space, {(k, s): 50 for k in (4, 8) for s in (0, 1)}))
-    assert "| topk | val/knn/fused | val/knn/fused, reported | val/knn/fused, difference |" in text
-    assert "| 4 | 30.0 (30.0–30.0) | – | – |" in text  # of the last epoch
+    assert "| topk | val/knn/fused |\n" in text
+    assert "| 4 | 30.0 (30.0–30.0) |\n" in text  # of the last epoch
     assert "## Claims" not in text
 
 
@@ -181,3 +219,80 @@ def test_a_smaller_budget_runs_whole_rounds_of_seeds_first(table_space, open_boo
     book = open_book(table_space([0, 1, 2]), trials=3)
     assert [tuple(book.next().values.values()) for _ in range(3)] == [(4, 0), (8, 0), (4, 1)]
     assert book.next() is None
+
+
+def changed(**changes: object) -> dict[str, object]:
+    return {key: value for key, value in {**ORIGIN, **changes}.items() if value is not None}
+
+
+LEFT_OUT = [
+    (None, HERE, "the space file does not say what they were measured on (reported_on: "),
+    (changed(dataset="ntu-60"), HERE, "they are of ntu-60 xview, these of synthetic xview."),
+    (changed(protocol="xsub"), HERE, "they are of synthetic xsub, these of synthetic xview."),
+    (
+        ORIGIN,
+        replace(HERE, partial="(published: 9 and 9)"),
+        "this synthetic xview is not the whole one (published: 9 and",
+    ),
+    (changed(probes={"knn": "5-NN", "linear": "5-NN"}), HERE, "their probe is 5-NN, ours"),
+    (changed(probes={}), HERE, "their probe is not named, ours"),
+]
+
+
+@pytest.mark.parametrize(("origin", "where", "why"), LEFT_OUT)
+def test_what_was_reported_of_something_else_is_left_out_and_why(table_space, played, origin, where, why):
+    """Neither in the report, on the screen, in the CSV nor in the figure."""
+    book = played(table_space([0, 1], reported_on=origin), {(k, s): 50 for k in (4, 8) for s in (0, 1)})
+    _, text, printed = report_of(book, where)
+    for place in (text, re.sub(r"\s+", " ", printed)):
+        assert "are left out: " in place
+        assert why in place
+        assert "71.5" not in place
+        assert "ifference:" not in place.split("## How")[0]
+    assert ", reported |" not in text
+    with (book.folder / "cells.csv").open() as file:
+        assert {(row["reported"], row["difference"]) for row in csv.DictReader(file)} == {("", "")}
+
+
+def test_only_the_metric_of_another_probe_is_left_out(table_space, played):
+    origin = changed(probes={"knn": "1-NN", "linear": "SGD over 80 epochs"})
+    book = played(table_space([0, 1], reported_on=origin), {(k, s): 50 for k in (4, 8) for s in (0, 1)})
+    _, text, _ = report_of(book)
+    assert (
+        "| topk | test/knn/joint | test/knn/joint, reported | test/knn/joint, difference | test/linear/joint |" in text
+    )
+    why = "their probe is SGD over 80 epochs, ours solved"
+    assert f"\nReported accuracies of test/linear/joint are left out: {why}.\n" in text
+
+
+def test_the_papers_tables_are_not_set_beside_other_data():
+    """Nor their linear accuracies, which are of another probe, beside those of their own data."""
+    tables = [load_space(find_space(f"table{n}")).table for n in (1, 2, 3)]
+    ucla, ntu = Conditions("nw-ucla", "xview", {}), Conditions("ntu-60", "xsub", {})
+    for table in tables:
+        assert set(left_out(table.origin, table.metrics(), ucla)) == set(table.metrics())
+        assert set(left_out(table.origin, table.metrics(), ntu)) == {"test/linear/joint"}
+
+
+UNDECIDED = {(4, 0): 61, (4, 1): 63, (4, 2): 62, (8, 0): 62, (8, 1): 62, (8, 2): 64}
+
+
+def test_where_it_cannot_be_told_the_seeds_that_would_are_named(table_space, played):
+    """Differences of 1, -1 and 2: spread 1.53. The second look is tested at 1.25 %, one-sided."""
+    claims = [CLAIMS[0], {**CLAIMS[2], "margin": 1}]
+    _, text, printed = report_of(played(table_space([0, 1, 2], claims=claims), UNDECIDED))
+    spread = 5**0.5 * (7 / 15) ** 0.5
+    reported, alike = seeds_needed(spread, [1.5], 0.0125), seeds_needed(spread, [1.0, 1.0], 0.0125)
+    first = (
+        "Differences vary by 1.5 points from seed to seed. That the claim is found to hold with a chance of 80 % takes"
+    )
+    assert f"{first} about {reported} seeds a cell where the differences are as reported.\n" in text
+    assert f"{first} about {alike} seeds a cell where the cells are alike.\n" in text
+    assert f"about {reported} seeds a cell where the differences are as reported." in re.sub(r"\s+", " ", printed)
+    _, text, _ = report_of(played(table_space([0, 1, 2], claims=claims, reported_on=None), UNDECIDED))
+    one, three = (seeds_needed(spread, [size], 0.0125) for size in (1.0, 3.0))
+    told = [
+        f"about {n} seeds a cell where the difference is {words}"
+        for n, words in ((one, "1 point"), (three, "3 points"))
+    ]
+    assert f"{first} {', '.join(told)}.\n" in text

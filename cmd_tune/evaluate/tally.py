@@ -1,0 +1,68 @@
+"""Right answers counted by subject: what the interval of a score, and of the difference of two, is made of."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmd_tune.errors import DataError
+from cmd_tune.evaluate.intervals import Groups, Interval, clustered_interval, difference_interval, wilson_interval
+from cmd_tune.files import write_text
+
+
+@dataclass(frozen=True)
+class Tally:
+    """right: of each metric, the right answers in each group of clips. by_subject False: a group is one clip."""
+
+    clips: list[int]
+    right: dict[str, list[int]]
+    by_subject: bool
+
+    def interval(self, metric: str) -> Interval | None:
+        """In percent, 95 %; None where the metric was not counted."""
+        if metric not in self.right:
+            return None
+        if self.by_subject:
+            return clustered_interval(self.right[metric], self.clips)
+        return wilson_interval(100 * sum(self.right[metric]) / sum(self.clips), sum(self.clips))
+
+    def percent(self, metric: str) -> float:
+        return 100 * sum(self.right[metric]) / sum(self.clips)
+
+    def above(self, other: "Tally", metric: str) -> Interval | None:
+        """95 % interval, in points, of this accuracy less the other's; None where they are not of the same clips."""
+        if metric not in self.right or metric not in other.right or self.clips != other.clips or len(self.clips) < 2:
+            return None
+        return difference_interval(self.right[metric], other.right[metric], self.clips)
+
+    def describe(self) -> str:
+        return describe_groups(sum(self.clips), len(self.clips) if self.by_subject else 0)
+
+
+def describe_groups(clips: int, subjects: int) -> str:
+    """What an interval over clips rests on, in words. subjects: 0 where they are not known."""
+    if subjects:
+        return f"over {clips} clips, those of each of {subjects} subjects taken together"
+    return f"over {clips} clips as if independent: subjects are not known, so that they may be too narrow"
+
+
+def count_hits(groups: Groups, hits: Mapping[str, NDArray[np.bool_]]) -> Tally:
+    """hits: of each metric, whether each query was named right."""
+    return Tally(groups.clips, {name: groups.sums(hit_Q) for name, hit_Q in hits.items()}, groups.by_subject)
+
+
+def write_tally(path: Path, tally: Tally) -> None:
+    write_text(path, json.dumps(vars(tally)))
+
+
+def read_tally(path: Path) -> Tally | None:
+    """None where there is none. Raises DataError for a file that is none."""
+    if not path.exists():
+        return None
+    try:
+        return Tally(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path}: is no count of right answers; remove it") from error

@@ -1,0 +1,90 @@
+"""Looks at a table: what is a new one, what is the same again, how strictly each is tested, what is kept."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cmd_tune.errors import CmdTuneError
+from cmd_tune.search.looks import Looks
+from cmd_tune.search.measured import Measured, judged
+from cmd_tune.search.table import Cell, Claim, Table
+from cmd_tune.search.verdicts import Relation, Verdict
+
+CELLS = tuple(Cell({"topk": k, "modalities": ["joint", "bone"]}, {}) for k in (4, 8, 16))
+BEST = Claim("eight is above four", Relation.ABOVE, ((1, 0),), ("test/knn/joint",))
+FLAT = Claim("no matter", Relation.WITHIN, ((1, 0),), ("test/knn/joint",), 1.0)
+
+GAINS = [1.0, 2.0, 3.0, 1.0, 2.5, 2.0, 1.5]
+
+
+def measured_with(seeds: int, others: int = 3) -> list[Measured]:
+    scores = (
+        dict.fromkeys(range(seeds), 70.0),
+        {s: 70.0 + GAINS[s] for s in range(seeds)},
+        dict.fromkeys(range(others), 9),
+    )
+    return [Measured(cell, "test/knn/joint", by, None, "") for cell, by in zip(CELLS, scores, strict=True)]
+
+
+@pytest.fixture
+def look(tmp_path: Path) -> Callable[..., tuple[int, list[Verdict]]]:
+    """Takes a look at the table in tmp_path, and writes it down: (its number, the verdicts)."""
+
+    def take(measured: list[Measured], *claims: Claim, keep: bool = True) -> tuple[int, list[Verdict]]:
+        table = Table("", CELLS, (0, 1, 2), claims or (BEST,))
+        looks = Looks(tmp_path, table, measured)
+        judgements = [judged(table, claim, measured, looks.number) for claim in table.claims]
+        if keep:
+            looks.keep(judgements)
+        return looks.number, [judgement.verdict for judgement in judgements]
+
+    return take
+
+
+def test_more_seeds_are_another_look_and_the_same_ones_again_are_not(look, tmp_path):
+    assert [look(measured_with(n))[0] for n in (3, 3, 5, 5, 6)] == [1, 1, 2, 2, 3]
+    record = json.loads((tmp_path / "looks.json").read_text())
+    assert [entry["level"] for entry in record] == [0.025, 0.0125, 0.00625]
+    assert [entry["seeds"][0]["seeds"] for entry in record] == [[0, 1, 2], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5]]
+    assert record[1]["seeds"][1]["cell"] == {"topk": 8, "modalities": ["joint", "bone"]}
+    assert [entry["claims"][0]["verdict"] for entry in record] == ["cannot tell", "holds", "holds"]
+
+
+def test_a_later_look_asks_for_more(look):
+    """Differences of 1, 2, 3, 1: t = 3.66 on 3 degrees, p = 0.018. At once that is enough; after a look it is not."""
+    assert look(measured_with(4), keep=False) == (1, [Verdict.HOLDS])
+    assert look(measured_with(3)) == (1, [Verdict.CANNOT_TELL])
+    assert look(measured_with(4)) == (2, [Verdict.CANNOT_TELL])
+
+
+def test_seeds_of_cells_that_no_claim_names_are_no_look(look):
+    assert [look(measured_with(3, others))[0] for others in (0, 3, 9)] == [1, 1, 1]
+
+
+def test_other_seeds_of_the_same_number_are_a_look(look):
+    moved = [Measured(m.cell, m.metric, {s + 9: x for s, x in m.scores.items()}, None, "") for m in measured_with(3)]
+    assert (look(measured_with(3))[0], look(moved)[0]) == (1, 2)
+
+
+def test_a_claim_changed_is_a_look_and_one_left_out_is_not(look, tmp_path):
+    wider = Claim(FLAT.says, FLAT.relation, FLAT.pairs, FLAT.metrics, 4.0)
+    assert [look(measured_with(3), *claims)[0] for claims in ((BEST, FLAT), (FLAT,), (FLAT, BEST), (BEST, wider))] == [
+        1, 1, 1, 2,
+    ]  # fmt: skip
+    looks = Looks(tmp_path, Table("", CELLS, (0,), (BEST, wider, FLAT)), measured_with(3))
+    assert (looks.number, [looks.first(i) for i in range(3)]) == (3, [1, 2, 1])
+
+
+def test_what_could_test_nothing_is_no_look(look, tmp_path):
+    assert [look(measured_with(n))[0] for n in (0, 1, 2)] == [1, 1, 1]
+    assert not (tmp_path / "looks.json").exists()
+    assert look(measured_with(3))[0] == 1
+
+
+@pytest.mark.parametrize("text", ["", "[3]", "{}", '[{"seeds": 3, "claims": []}]', '[{"seeds": []}]'])
+def test_a_record_that_cannot_be_read_is_named(look, tmp_path, text):
+    (tmp_path / "looks.json").write_text(text)
+    with pytest.raises(CmdTuneError, match=r"looks\.json: is no record of looks; restore it"):
+        look(measured_with(3))

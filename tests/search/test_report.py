@@ -1,0 +1,67 @@
+"""The end of a search: the best trial beside the baselines, with what the test set's clips can tell."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from cmd_tune.errors import DataError
+from cmd_tune.evaluate.intervals import clustered_interval, difference_interval, wilson_interval
+from cmd_tune.evaluate.tally import Tally, read_tally, write_tally
+from cmd_tune.search.report import against_baselines, search_report
+from cmd_tune.search.run import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY
+
+CLIPS = [50, 50, 60, 40]
+OURS, UNTRAINED, RAW = [45, 40, 54, 34], [30, 20, 30, 20], [40, 42, 50, 30]
+METRIC = "test/knn/fused"
+
+
+def tally(right, *, by_subject=True, clips=CLIPS):
+    return Tally(clips, {METRIC: right}, by_subject)
+
+
+def test_the_best_trial_stands_beside_the_baselines_with_intervals(make_space, open_book):
+    book = open_book(make_space())
+    for value in (10.0, 70.0):
+        entry = book.next()
+        book.record(entry, {"epoch": book.epochs_of(entry), "loss/total": 1.0, "val/knn/fused": value})
+        book.end(entry)
+        book.record_test(entry, {METRIC: 86.5})
+        write_tally(entry.folder / TEST_TALLY, tally(OURS))
+    write_tally(book.folder / UNTRAINED_TALLY, tally(UNTRAINED))
+    write_tally(book.folder / RAW_TALLY, tally(RAW))
+    printed = io.StringIO()
+    Console(file=printed, width=200).print(search_report(book, {METRIC: 81.0}, {METRIC: 50.0}).closing)
+    (low, high), (least, most) = clustered_interval(OURS, CLIPS), difference_interval(OURS, UNTRAINED, CLIPS)
+    words = " ".join(printed.getvalue().split())
+    assert f"{METRIC}: trial-001 86.5 ({low:.1f}–{high:.1f}); untrained 50.0 (" in words
+    assert f", +36.5 ({least:+.1f} to {most:+.1f}) against it; raw 1-NN 81.0 (" in words
+    assert "+5.5 (" in words
+    assert (
+        "95 % intervals over 200 clips, those of each of 4 subjects taken together; of other seeds they know" in words
+    )
+
+
+def test_without_subjects_it_is_said_that_clips_are_taken_as_independent(tmp_path):
+    ones = tally([1, 0, 1, 1], by_subject=False, clips=[1, 1, 1, 1])
+    write_tally(tmp_path / TEST_TALLY, ones)
+    low, high = wilson_interval(75, 4)
+    assert against_baselines("this run", METRIC, tmp_path, tmp_path) == (
+        f"{METRIC}: this run 75.0 ({low:.1f}–{high:.1f}). 95 % intervals over 4 clips as if independent: "
+        "subjects are not known, so that they may be too narrow; of other seeds they know nothing."
+    )
+
+
+def test_what_was_not_counted_or_on_other_clips_is_not_compared(tmp_path):
+    assert against_baselines("it", METRIC, tmp_path, tmp_path) == ""
+    write_tally(tmp_path / TEST_TALLY, tally(OURS))
+    assert against_baselines("it", "test/knn/bone", tmp_path, tmp_path) == ""
+    write_tally(tmp_path / RAW_TALLY, tally([1, 2], clips=[5, 5]))
+    assert "raw" not in against_baselines("it", METRIC, tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "3"])
+def test_a_count_that_is_none_is_named(tmp_path, text):
+    (tmp_path / TEST_TALLY).write_text(text)
+    with pytest.raises(DataError, match=r"test_by_subject\.json: is no count of right answers; remove it"):
+        read_tally(tmp_path / TEST_TALLY)
