@@ -39,7 +39,7 @@ class Conductor:
 
     def suggest(self, trial: str) -> dict[str, Any] | None:
         """The next trial's configuration, or None: for now, or for good where `exhausted`."""
-        while not self._exhausted and len(self._running) < self.machine.concurrent:
+        while not self._exhausted and self._has_room():
             entry = self.book.next()
             if entry is None:
                 self._exhausted = True
@@ -52,6 +52,11 @@ class Conductor:
             self._running[trial] = entry
             return trial_config(entry.index, entry.folder, settings, self.plan.source, self.machine)
         return None
+
+    def _has_room(self) -> bool:
+        """Whether one more trial may run: fewer at once where it is one that the sampler learns for."""
+        running, machine = len(self._running), self.machine
+        return running < machine.learning or (running < machine.concurrent and not self.book.learns())
 
     def exhausted(self) -> bool:
         return self._exhausted

@@ -13,7 +13,7 @@ from cmd_tune.search.cluster import ray_session
 from cmd_tune.search.conductor import Conductor
 from cmd_tune.search.folders import hold, resume_line
 from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
-from cmd_tune.search.plan import Plan
+from cmd_tune.search.plan import Plan, record_layout
 from cmd_tune.search.report import Report, print_closing, search_report
 from cmd_tune.search.run import baseline_scores, query_counts, test_scores
 from cmd_tune.search.study import Book
@@ -47,8 +47,15 @@ def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console
     try:
         with ray_session(address, plan.folder / "ray.log", nested=plan.workers > 1) as nodes:
             machine = plan_machine(
-                nodes, workers=plan.workers, gpus=plan.gpus_per_worker, trials=plan.trials, concurrent=plan.concurrent
+                nodes,
+                workers=plan.workers,
+                gpus=plan.gpus_per_worker,
+                trials=plan.trials,
+                given=plan.given,
+                concurrent=plan.concurrent,
             )
+            console.print(f"layout: {machine}", highlight=False, soft_wrap=True)
+            record_layout(plan, str(machine))
             conductor = Conductor(plan, machine, tracker, console)
             raw, untrained = _run(plan, machine, conductor)
     except KeyboardInterrupt:
