@@ -12,10 +12,11 @@ from cmd_tune.evaluate.scores import Scores
 from cmd_tune.search.display import Display
 from cmd_tune.search.environment import describe_environment, source_tags
 from cmd_tune.search.machine import Machine
+from cmd_tune.search.mlflow_writer import Run
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.report import trials_columns
 from cmd_tune.search.study import Book, Entry, State
-from cmd_tune.search.tracking import Run, Tracker
+from cmd_tune.search.tracking import Tracker
 from cmd_tune.search.trial import trial_config
 from cmd_tune.train.loop import CHECKPOINT
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from cmd_tune.errors import Interrupted
-from cmd_tune.search.folders import hold, resume_line
+from cmd_tune.search.folders import hold, print_left, resume_line
 from cmd_tune.search.tracking import Tracker
 from cmd_tune.search.tuner import termination_as_interrupt
 
@@ -23,6 +23,7 @@ def sitting(
     status = "FAILED"
     with hold(folder), termination_as_interrupt():
         try:
+            tracker.check()
             yield
             status = "FINISHED"
         except KeyboardInterrupt:
@@ -31,4 +32,4 @@ def sitting(
         finally:
             show(status)
             if trouble := tracker.close():
-                console.print(f"MLflow at {tracker.uri} has not got everything: {trouble}", style="yellow")
+                print_left(console, trouble, command, folder)

@@ -11,7 +11,7 @@ from cmd_tune.errors import CmdTuneError, Interrupted
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.search.cluster import ray_session
 from cmd_tune.search.conductor import Conductor
-from cmd_tune.search.folders import hold, resume_line
+from cmd_tune.search.folders import hold, print_left, resume_line, tell_outage
 from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
 from cmd_tune.search.plan import Plan, record_layout
 from cmd_tune.search.report import Report, print_closing, search_report
@@ -30,15 +30,13 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
     Raises Interrupted on Ctrl-C or SIGTERM, CmdTuneError where no trial has a result.
     """
     with hold(plan.folder), termination_as_interrupt():
-        tracker = Tracker(plan.tracking_uri, plan.experiment, plan.name, plan.folder.parent / "mlartifacts")
+        say = tell_outage(console, "search", plan.folder)
+        tracker = Tracker(plan.tracking_uri, plan.experiment, plan.name, plan.folder.parent / "mlartifacts", say)
         try:
             _conduct(plan, tracker, address, console)
         finally:
             if trouble := tracker.close():
-                console.print(f"MLflow at {plan.tracking_uri} has not got everything: {trouble}", style="yellow")
-                console.print(
-                    f"Write the rest with: {resume_line('search', plan.folder)}", style="yellow", soft_wrap=True
-                )
+                print_left(console, trouble, "search", plan.folder)
 
 
 def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console) -> None:
@@ -46,6 +44,7 @@ def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console
     conductor = None
     try:
         with ray_session(address, plan.folder / "ray.log", nested=plan.workers > 1) as nodes:
+            tracker.check()
             machine = plan_machine(
                 nodes,
                 workers=plan.workers,
