@@ -219,7 +219,7 @@ def pretrain_part(device: torch.device, _: int) -> Iterator[Row]:
         scores = test_scores(settings, source, Path(folder))
         yield Row("the test set's scores", Timing((perf_counter() - started,)), note=_scores(scores, "test/"))
         started = perf_counter()
-        raw, untrained = baseline_scores(settings, source)
+        raw, untrained = baseline_scores(settings, source, Path(folder))
         note = f"raw: {_scores(raw, 'test/')}; untrained: {_scores(untrained, 'test/')}"
         yield Row("the baselines' scores", Timing((perf_counter() - started,)), note=note)
 

@@ -22,7 +22,10 @@ def search(
     preset: Preset = None,
     overrides: Overrides = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Trials in all. [default: the space's budget]")] = None,
-    concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at once. [default: what fits]")] = None,
+    concurrent: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trials at once. [default: all that fit; of those tpe learns from, a quarter of all]"),
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Ray Train workers of each trial. [default: 1]")] = None,
     gpus_per_worker: Annotated[
         float | None,

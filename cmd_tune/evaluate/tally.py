@@ -63,6 +63,6 @@ def read_tally(path: Path) -> Tally | None:
     if not path.exists():
         return None
     try:
-        return Tally(**json.loads(path.read_text()))
+        return Tally(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise DataError(f"{path}: is no count of right answers; remove it") from error

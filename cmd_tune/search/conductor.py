@@ -12,10 +12,11 @@ from cmd_tune.evaluate.scores import Scores
 from cmd_tune.search.display import Display
 from cmd_tune.search.environment import describe_environment, source_tags
 from cmd_tune.search.machine import Machine
+from cmd_tune.search.mlflow_writer import Run
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.report import trials_columns
 from cmd_tune.search.study import Book, Entry, State
-from cmd_tune.search.tracking import Run, Tracker
+from cmd_tune.search.tracking import Tracker
 from cmd_tune.search.trial import trial_config
 from cmd_tune.train.loop import CHECKPOINT
 
@@ -39,7 +40,7 @@ class Conductor:
 
     def suggest(self, trial: str) -> dict[str, Any] | None:
         """The next trial's configuration, or None: for now, or for good where `exhausted`."""
-        while not self._exhausted and len(self._running) < self.machine.concurrent:
+        while not self._exhausted and self._has_room():
             entry = self.book.next()
             if entry is None:
                 self._exhausted = True
@@ -52,6 +53,11 @@ class Conductor:
             self._running[trial] = entry
             return trial_config(entry.index, entry.folder, settings, self.plan.source, self.machine)
         return None
+
+    def _has_room(self) -> bool:
+        """Whether one more trial may run: fewer at once where it is one that the sampler learns for."""
+        running, machine = len(self._running), self.machine
+        return running < machine.learning or (running < machine.concurrent and not self.book.learns())
 
     def exhausted(self) -> bool:
         return self._exhausted

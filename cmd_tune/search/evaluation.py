@@ -26,10 +26,11 @@ from cmd_tune.search import uris
 from cmd_tune.search.display import duration
 from cmd_tune.search.environment import describe_environment, source_tags
 from cmd_tune.search.evaluation_report import Lines, describe_test, draw_figures, metrics, results, table
-from cmd_tune.search.folders import earlier_run, new_folder, open_data, print_places
+from cmd_tune.search.folders import earlier_run, new_folder, open_data, print_places, tell_outage
+from cmd_tune.search.mlflow_writer import Run
 from cmd_tune.search.run import DataSource, device_here
 from cmd_tune.search.sitting import sitting
-from cmd_tune.search.tracking import Run, Tracker
+from cmd_tune.search.tracking import Tracker
 from cmd_tune.train.loop import build_pretrainer, round_products
 from cmd_tune.train.saved import Saved, open_saved
 
@@ -147,7 +148,8 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> None:
     saved = open_saved(evaluation.checkpoint)
     round_products(saved.settings)
     experiment = f"{evaluation.dataset}-{evaluation.source.protocol}"
-    tracker = Tracker(evaluation.tracking_uri, experiment, folder.name, folder.parent / "mlartifacts")
+    say = tell_outage(console, "evaluate", folder)
+    tracker = Tracker(evaluation.tracking_uri, experiment, folder.name, folder.parent / "mlartifacts", say)
     scores: dict[str, float] = {}
     files: list[Path] = []
 

@@ -5,7 +5,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import chain, count
@@ -68,6 +68,25 @@ def resume_line(command: str, folder: Path) -> str:
     """What goes on with a run: works as printed, from where the run was started."""
     storage = [] if folder.parent == DEFAULT_STORAGE.absolute() else ["--storage", str(folder.parent)]
     return shlex.join([sys.executable, "-m", "cmd_tune", command, "--resume", folder.name, *storage])
+
+
+def tell_outage(console: Console, command: str, folder: Path) -> Callable[[str], None]:
+    """What a tracker is to call: one line where MLflow does not answer, one where it does again."""
+
+    def tell(trouble: str) -> None:
+        text = "MLflow answers again; what it missed is written now"
+        if trouble:
+            kept = f"the run goes on, its records are kept in {folder} and written there when it answers"
+            text = f"{trouble}; {kept}, or afterwards by: {resume_line(command, folder)}"
+        print_line(console, text)
+
+    return tell
+
+
+def print_left(console: Console, trouble: str, command: str, folder: Path) -> None:
+    """At the end: MLflow has not got everything, and what writes the rest."""
+    for line in (f"Not everything is recorded. {trouble}", f"Write the rest with: {resume_line(command, folder)}"):
+        print_line(console, line)
 
 
 @contextmanager

@@ -68,7 +68,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        looks: list[dict[str, Any]] = json.loads(path.read_text())
+        looks: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(looks, list):
             raise TypeError
         for look in looks:

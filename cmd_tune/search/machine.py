@@ -18,22 +18,37 @@ class Node:
 
 @dataclass(frozen=True)
 class Machine:
-    """What each trial of a search gets: workers, and for each of them CPUs (shares allowed), GPUs and threads."""
+    """What each trial of a search gets: workers, and for each of them CPUs (shares allowed), GPUs and threads.
+
+    concurrent: trials at once. learning: of those that a sampler chooses by what it has learnt, never more than that.
+    """
 
     workers: int
     cpus: float
     gpus: float
     threads: int
     concurrent: int
+    learning: int
+
+    def __str__(self) -> str:
+        """In one line, for people."""
+        at_once = "1 trial at a time" if self.concurrent == 1 else f"{self.concurrent} trials at once"
+        if self.learning < self.concurrent:
+            at_once += f" ({self.learning} once the sampler learns)"
+        workers = "1 worker" if self.workers == 1 else f"{self.workers} workers"
+        gpus = f"{self.gpus:g} {'GPU' if self.gpus <= 1 else 'GPUs'}" if self.gpus else "no GPU"
+        cpus = f"{self.cpus:g} {'CPU' if self.cpus <= 1 else 'CPUs'}"
+        return f"{at_once}, {workers} a trial, {cpus} and {gpus} a worker"
 
 
 def plan_machine(
-    nodes: Sequence[Node], *, workers: int, gpus: float | None, trials: int, concurrent: int | None
+    nodes: Sequence[Node], *, workers: int, gpus: float | None, trials: int, given: int, concurrent: int | None
 ) -> Machine:
     """Lay out trials of `workers` workers with `gpus` GPUs each (shares allowed) over the nodes.
 
     gpus: None gives each worker one where there are enough for a trial, or an equal share of those there are.
-    concurrent: trials at once; None takes as many as fit with a CPU a worker, but leaves the sampler
+    given: how many of the trials no sampler chooses by what it has learnt: all of a grid's, the queued points of TPE.
+    concurrent: trials at once; None takes as many as fit with a CPU a worker, but leaves a sampler that learns
     a few rounds to learn from. Every CPU is then used. Raises UsageError where not even one trial fits,
     or fewer than asked for: such a trial would wait for ever.
     """
@@ -47,12 +62,13 @@ def plan_machine(
         raise UsageError(
             f"--gpus-per-worker {gpus:g}: {what} do not fit on {have:g} GPUs; lower it, or --workers or --concurrent"
         )
-    if concurrent is None:
-        concurrent = max(1, min(slots // workers, trials // TRIALS_PER_SLOT))
+    fit = max(1, slots // workers)
+    rounds = trials if given >= trials else max(1, trials // TRIALS_PER_SLOT)
+    learning, concurrent = concurrent or min(fit, rounds), concurrent or min(fit, max(given, rounds))
     share = _largest_share([node.cpus for node in nodes], workers * concurrent)
     if workers > 1:
         share = share - DRIVER_CPU
-    return Machine(workers, floor(share * 100) / 100, gpus, max(1, floor(share + DRIVER_CPU)), concurrent)
+    return Machine(workers, floor(share * 100) / 100, gpus, max(1, floor(share + DRIVER_CPU)), concurrent, learning)
 
 
 def _largest_share(cpus: Sequence[float], count: int) -> float:

@@ -14,7 +14,7 @@ from cmd_tune.search import uris
 from cmd_tune.search.environment import describe_environment
 from cmd_tune.search.folders import earlier_run, new_folder, open_data
 from cmd_tune.search.run import DataSource
-from cmd_tune.search.space import DEFAULT_TRIALS, LISTED, Space, find_space, load_space
+from cmd_tune.search.space import DEFAULT_TRIALS, LEARNING, LISTED, Space, find_space, load_space
 
 SPACE, PLAN = "space.yaml", "search.yaml"  # in a search's folder
 
@@ -42,6 +42,11 @@ class Plan:
     @property
     def experiment(self) -> str:
         return f"{self.dataset}-{self.source.protocol}"
+
+    @property
+    def given(self) -> int:
+        """Trials whose values do not depend on the results of others."""
+        return min(self.trials, len(self.space.start_points)) if self.space.method in LEARNING else self.trials
 
 
 def new_plan(
@@ -181,7 +186,12 @@ def _trials(space: Space, asked: int | None, settings: Settings) -> int:
     return asked or space.trials or DEFAULT_TRIALS
 
 
-def _write_plan(plan: Plan) -> None:
+def record_layout(plan: Plan, layout: str) -> None:
+    """Add to the plan how its trials are laid over the machine of this sitting."""
+    _write_plan(plan, layout)
+
+
+def _write_plan(plan: Plan, layout: str | None = None) -> None:
     content = {
         "name": plan.name,
         "space": str(plan.space.path),
@@ -195,6 +205,7 @@ def _write_plan(plan: Plan) -> None:
         "concurrent": plan.concurrent,
         "workers": plan.workers,
         "gpus_per_worker": plan.gpus_per_worker,
+        "layout": layout,
         "tracking_uri": plan.tracking_uri,
         "environment": describe_environment(),
     }

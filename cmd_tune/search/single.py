@@ -15,11 +15,12 @@ from cmd_tune.files import home_path, write_text
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.search import uris
 from cmd_tune.search.environment import describe_environment, source_tags
-from cmd_tune.search.folders import earlier_run, new_folder, open_data, print_places
+from cmd_tune.search.folders import earlier_run, new_folder, open_data, print_places, tell_outage
+from cmd_tune.search.mlflow_writer import Run
 from cmd_tune.search.report import against_baselines, percent
 from cmd_tune.search.run import DataSource, baseline_scores, run, test_scores
 from cmd_tune.search.sitting import sitting
-from cmd_tune.search.tracking import Run, Tracker
+from cmd_tune.search.tracking import Tracker
 from cmd_tune.train.loop import Record
 
 PLAN = "pretrain.yaml"
@@ -79,7 +80,8 @@ def resumed_single(name: str, *, kept_options: Mapping[str, Any], storage: Path)
 def run_single(single: Single, *, test: bool, console: Console) -> None:
     """Pretrain to the last epoch, or from where the folder's checkpoint stands. Raises Interrupted on Ctrl-C."""
     name = single.folder.name
-    tracker = Tracker(single.tracking_uri, _experiment(single), name, single.folder.parent / "mlartifacts")
+    say = tell_outage(console, "pretrain", single.folder)
+    tracker = Tracker(single.tracking_uri, _experiment(single), name, single.folder.parent / "mlartifacts", say)
     history: list[Record] = []
     scores: Scores = {}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from cmd_tune.errors import Interrupted
-from cmd_tune.search.folders import hold, print_line, resume_line
+from cmd_tune.search.folders import hold, print_left, print_line, resume_line
 from cmd_tune.search.tracking import Tracker
 from cmd_tune.search.tuner import termination_as_interrupt
 from cmd_tune.search.uris import variables_not_taken
@@ -26,6 +26,7 @@ def sitting(
         print_line(console, line)
     with hold(folder), termination_as_interrupt():
         try:
+            tracker.check()
             yield
             status = "FINISHED"
         except KeyboardInterrupt:
@@ -34,4 +35,4 @@ def sitting(
         finally:
             show(status)
             if trouble := tracker.close():
-                print_line(console, f"MLflow at {tracker.uri} has not got everything: {trouble}")
+                print_left(console, trouble, command, folder)

@@ -23,6 +23,7 @@ from cmd_tune.search.table import Table, read_table
 METHODS = ("tpe", "random", "grid", "cells")
 DEFAULT_TRIALS = 20
 LISTED = ("grid", "cells")  # methods whose trials the file lists
+LEARNING = ("tpe",)  # methods that choose a trial by the results of those before it
 MOST_CELLS = 100_000  # of a grid, which is held as a list
 
 _OF_SEARCHES = ("parameters", "constraints", "points_to_evaluate", "early_terminate")

@@ -21,7 +21,7 @@ from optuna.trial import Trial, TrialState
 from cmd_tune.config import Settings, make_settings
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import write_text
-from cmd_tune.search.space import Space
+from cmd_tune.search.space import LEARNING, Space
 from cmd_tune.search.table import Table
 from cmd_tune.search.uris import sqlite_url
 
@@ -115,6 +115,12 @@ class Book:
         raise CmdTuneError(
             f"{self.space.path}: constraints: {ATTEMPTS} suggestions in a row broke them; loosen them or the ranges"
         )
+
+    def learns(self) -> bool:
+        """Whether the next trial is one that the sampler chooses by the results it has."""
+        if self._unfinished or self.space.method not in LEARNING:
+            return False
+        return not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
 
     def record(self, entry: Entry, record: Mapping[str, float]) -> bool:
         """Enter one epoch's metrics; False where the book has that epoch already (a resumed trial tells them again)."""

@@ -1,28 +1,25 @@
 """MLflow beside the search: one parent run a search, one child run a trial.
 
-A thread brings MLflow up to what the book says, run by run: what is missing is written, what is there is left. So the
-search never waits for the server nor fails with it, an outage is made up for afterwards, and a resumed search goes on
-in the same runs, which it finds by their tags.
+A thread brings MLflow up to what the book says, run by run. So the search never waits for the server nor fails with
+it; an outage is told and made up for afterwards, and a resumed search goes on in the same runs.
 """
 
-import fcntl
-import json
 import os
 import shlex
 import sys
 import textwrap
 import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-SEARCH, TRIAL = "cmd_tune.search", "cmd_tune.trial"  # tags by which runs are found again
-TABLE = "trials.json"
-EPOCH = "epoch"  # its last step in MLflow says how far a run's metrics go
-_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens on runs, not on prompts and traces
-_BATCH, _TEXT = 1000, 6000  # MLflow's limits: metrics a call, characters of a value
+from cmd_tune.errors import CmdTuneError
+from cmd_tune.search.mlflow_writer import Run, Writer
+from cmd_tune.search.page import page_address
+
 _PAUSE_S, _PATIENCE_S = 2.0, 30.0  # between tries; at the end, for a server that does not answer
+_PULSE_S, _GRACE_S = 10.0, 10.0  # between looks at a server when nothing is to be written; until an outage is told
+_LOCAL = "http://127.0.0.1:5000"  # of the command that serves a database
 
 
 def ui_line(uri: str) -> str:
@@ -34,50 +31,27 @@ def ui_line(uri: str) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Run:
-    """What MLflow should show of a run. `epochs` are stepped metrics, `scores` stand alone, `files` go up once."""
-
-    key: int | None  # index of the trial; None for the search itself
-    name: str
-    params: dict[str, Any]
-    documents: dict[str, dict[str, Any]]  # YAML artifacts: name → content
-    tags: dict[str, str] = field(default_factory=dict)
-    epochs: list[dict[str, float]] = field(default_factory=list)
-    scores: dict[str, float] = field(default_factory=dict)
-    files: list[Path] = field(default_factory=list)
-    table: dict[str, list[Any]] = field(default_factory=dict)  # columns of the table of trials
-    status: str = "RUNNING"
-    reason: str = ""
-
-
-@dataclass
-class _Written:
-    """What is known to be in MLflow of a run."""
-
-    run_id: str
-    epoch: int = 0
-    scores: dict[str, float] = field(default_factory=dict)
-    files: set[Path] = field(default_factory=set)
-    table: dict[str, list[Any]] = field(default_factory=dict)
-    status: str = ""
-    reason: str = ""
-
-
 class Tracker:
     """Writes runs of one search. `show` returns at once."""
 
-    def __init__(self, uri: str, experiment: str, search: str, artifacts: Path) -> None:
-        """experiment: data set and protocol. artifacts: where files go beside a database (a server has a place)."""
+    def __init__(
+        self, uri: str, experiment: str, search: str, artifacts: Path, say: Callable[[str], None] = lambda text: None
+    ) -> None:
+        """experiment: data set and protocol. artifacts: where files go beside a database (a server has a place).
+
+        say: told from the tracker's own thread what is wrong once an outage has lasted a while, and "" when it is over.
+        """
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"  # a blind repetition doubles what was carried out
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-        self.uri, self.experiment, self.search, self.artifacts = uri, experiment, search, artifacts
+        self.uri, self.experiment = uri, experiment
         self.trouble = ""  # what went wrong last, while it lasts
+        self._writer = Writer(uri, experiment, search, artifacts)
+        self._say, self._told = say, False
+        self._tried, self._refusal = threading.Event(), ""
         self._wanted: dict[int | None, Run] = {}
-        self._written: dict[int | None, _Written] = {}
-        self._experiment_id = ""
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
@@ -89,6 +63,19 @@ class Tracker:
             self._wanted[run.key] = run
             self._changed.notify()
 
+    def check(self) -> None:
+        """Wait for the first answer. Raises CmdTuneError where none will be better: a wrong address, say."""
+        self._tried.wait(2 * _GRACE_S)
+        if self._refusal:
+            self.trouble = ""
+            raise CmdTuneError(self._refusal)
+
+    def page(self) -> str:
+        """Where a browser sees this search, of a server or of the command that `ui_line` gives; "" while unknown."""
+        experiment = self._writer.experiment_id
+        server = self.uri if self.uri.startswith("http") else _LOCAL
+        return page_address(server, experiment, self._writer.search) if experiment else ""
+
     def close(self) -> str:
         """Write what is left. Returns what is wrong where that could not be done, else an empty text."""
         with self._changed:
@@ -98,98 +85,71 @@ class Tracker:
         return self.trouble
 
     def _work(self) -> None:
-        given_up_at = None
-        while True:
-            with self._changed:
-                while not self._wanted and not self._closed:
-                    self._changed.wait()
-                if not self._wanted:
-                    return
-                key = min(self._wanted, key=lambda key: -1 if key is None else key)
-                run = self._wanted.pop(key)
+        failing_since = None  # when the first call of those began that have failed since
+        while (run := self._next()) or not self._closed:
+            began = time.monotonic()
             try:
-                self._write(run)
-                self.trouble = ""
+                self._writer.open()
+                self._writer.write(run) if run else self._writer.look()
             except Exception as error:  # whatever a server, a database or the network may raise
-                self.trouble = textwrap.shorten(f"{type(error).__name__}: {error}", 160, placeholder=" …")
-                with self._changed:
-                    self._wanted.setdefault(key, run)
-                    if self._closed:
-                        given_up_at = given_up_at or time.monotonic() + _PATIENCE_S
-                        if time.monotonic() > given_up_at:
-                            return
+                failing_since = failing_since or began
+                failing = time.monotonic() - failing_since
+                self.trouble = f"MLflow at {self.uri}: {_cause(error)}"
+                if run:
+                    self._writer.forget(run.key)
+                    with self._changed:
+                        self._wanted.setdefault(run.key, run)
+                if not self._tried.is_set() and _hopeless(error, self.uri):
+                    self._refusal = self.trouble
+                elif not self._tried.is_set() or failing >= _GRACE_S:
+                    self._tell(self.trouble)
+                self._tried.set()
+                if self._refusal or (self._closed and failing > _PATIENCE_S):
+                    return
                 time.sleep(_PAUSE_S)
-
-    def _write(self, run: Run) -> None:
-        from mlflow.entities import Metric
-
-        there = self._written.get(run.key) or self._find_or_create(run)
-        self._written[run.key] = there
-        now = int(time.time() * 1000)
-        new = [record for record in run.epochs if record[EPOCH] > there.epoch]
-        metrics = [Metric(name, value, now, int(record[EPOCH])) for record in new for name, value in record.items()]
-        metrics += [
-            Metric(name, value, now, 0) for name, value in run.scores.items() if there.scores.get(name) != value
-        ]
-        for start in range(0, len(metrics), _BATCH):
-            self._client.log_batch(there.run_id, metrics=metrics[start : start + _BATCH])
-        there.epoch = int(new[-1][EPOCH]) if new else there.epoch
-        there.scores = dict(run.scores)
-        for path in [path for path in run.files if path not in there.files]:
-            self._client.log_artifact(there.run_id, str(path))
-            there.files.add(path)
-        if run.table != there.table:
-            # In the form of log_table, which itself would append to the rows of an earlier sitting.
-            rows = [list(row) for row in zip(*run.table.values(), strict=True)]
-            self._client.log_dict(there.run_id, {"columns": list(run.table), "data": rows}, TABLE)
-            self._client.set_tag(there.run_id, "mlflow.loggedArtifacts", json.dumps([{"path": TABLE, "type": "table"}]))
-            there.table = dict(run.table)
-        if run.reason != there.reason:
-            self._client.set_tag(there.run_id, "cmd_tune.reason", run.reason[:_TEXT])
-            there.reason = run.reason
-        if run.status != there.status:
-            if run.status == "RUNNING":
-                self._client.update_run(there.run_id, status="RUNNING")
             else:
-                self._client.set_terminated(there.run_id, run.status)
-            there.status = run.status
+                failing_since = None
+                self.trouble = ""
+                self._tried.set()
+                self._tell("")
+        self.trouble = ""
+        self._settle()
 
-    def _find_or_create(self, run: Run) -> _Written:
-        from mlflow.entities import Param
+    def _next(self) -> Run | None:
+        """What is to be written next; None where there is nothing, after a while or at the end."""
+        with self._changed:
+            if self._tried.is_set() and not (self._wanted or self._closed or self.trouble):
+                self._changed.wait(_PULSE_S)
+            if not self._wanted:
+                return None
+            return self._wanted.pop(min(self._wanted, key=lambda key: -1 if key is None else key))
 
-        if not self._experiment_id:
-            self._experiment_id = self._open_experiment()
-        experiment = self._experiment_id
-        name = "" if run.key is None else str(run.key)
-        query = f"tags.`{SEARCH}` = '{self.search}' and tags.`{TRIAL}` = '{name}'"
-        found = self._client.search_runs([experiment], filter_string=query, max_results=1)
-        if found:
-            last = found[0].data.metrics.get(EPOCH, 0)
-            return _Written(found[0].info.run_id, epoch=int(last), status=found[0].info.status)
-        tags = {SEARCH: self.search, TRIAL: name, **run.tags}
-        if run.key is not None and None in self._written:
-            tags["mlflow.parentRunId"] = self._written[None].run_id
-        run_id = self._client.create_run(experiment, run_name=run.name, tags=tags).info.run_id
-        params = [Param(key, str(value)[:_TEXT]) for key, value in run.params.items()]
-        self._client.log_batch(run_id, params=params)
-        for document, content in run.documents.items():
-            self._client.log_dict(run_id, content, document)
-        return _Written(run_id, status="RUNNING")
+    def _tell(self, trouble: str) -> None:
+        """Say that an outage has begun or is over, each once."""
+        if bool(trouble) != self._told:
+            self._told = bool(trouble)
+            self._say(trouble)
 
-    def _open_experiment(self) -> str:
-        """The experiment's id; of all runs that start in a storage at once, one makes its database and then this."""
-        from mlflow import MlflowClient
+    def _settle(self) -> None:
+        try:
+            self._writer.settle()
+        except Exception as error:
+            self.trouble = f"MLflow at {self.uri}: {_cause(error)}"
 
-        with self.artifacts.with_name("mlflow.lock").open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            beside = self.uri.startswith("sqlite")
-            if (
-                beside
-            ):  # where a new database's own first experiment goes; MLflow breaks on a ' in the working directory
-                os.environ.setdefault("_MLFLOW_SERVER_ARTIFACT_ROOT", self.artifacts.absolute().as_uri())
-            self._client = MlflowClient(tracking_uri=self.uri)
-            experiment = self._client.get_experiment_by_name(self.experiment)
-            if experiment is not None:
-                return str(experiment.experiment_id)
-            place = self.artifacts.absolute().as_uri() if beside else None
-            return str(self._client.create_experiment(self.experiment, artifact_location=place, tags=_TRAINING))
+
+def _cause(error: BaseException) -> str:
+    """What is wrong in one line: the system's own words, where there are such beneath the libraries'."""
+    root = error
+    while deeper := root.__cause__ or root.__context__:
+        root = deeper
+    of_system = next((part for part in (root, *root.args) if isinstance(part, OSError)), None)
+    words = str(error).strip() if of_system is None else of_system.strerror or str(of_system)
+    return textwrap.shorten((words or type(error).__name__).splitlines()[0], 200, placeholder=" …")
+
+
+def _hopeless(error: Exception, uri: str) -> bool:
+    """Whether trying again later cannot help: all that is wrong with a database, or a server's refusal."""
+    if not uri.startswith("http"):
+        return True
+    status = getattr(error, "get_http_status_code", lambda: 500)()
+    return isinstance(error, CmdTuneError) or (400 <= status < 500 and status not in (408, 429))

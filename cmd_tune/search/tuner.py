@@ -11,9 +11,9 @@ from cmd_tune.errors import CmdTuneError, Interrupted
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.search.cluster import ray_session
 from cmd_tune.search.conductor import Conductor
-from cmd_tune.search.folders import hold, print_line, resume_line
+from cmd_tune.search.folders import hold, print_left, print_line, resume_line, tell_outage
 from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
-from cmd_tune.search.plan import Plan
+from cmd_tune.search.plan import Plan, record_layout
 from cmd_tune.search.report import Report, print_closing, search_report
 from cmd_tune.search.run import baseline_scores, conditions, test_scores
 from cmd_tune.search.study import Book
@@ -31,15 +31,15 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
     Raises Interrupted on Ctrl-C or SIGTERM, CmdTuneError where no trial has a result.
     """
     with hold(plan.folder), termination_as_interrupt():
-        tracker = Tracker(plan.tracking_uri, plan.experiment, plan.name, plan.folder.parent / "mlartifacts")
+        say = tell_outage(console, "search", plan.folder)
+        tracker = Tracker(plan.tracking_uri, plan.experiment, plan.name, plan.folder.parent / "mlartifacts", say)
         for line in variables_not_taken(plan.tracking_uri, plan.experiment):
             print_line(console, line)
         try:
             _conduct(plan, tracker, address, console)
         finally:
             if trouble := tracker.close():
-                print_line(console, f"MLflow at {plan.tracking_uri} has not got everything: {trouble}")
-                print_line(console, f"Write the rest with: {resume_line('search', plan.folder)}")
+                print_left(console, trouble, "search", plan.folder)
 
 
 def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console) -> None:
@@ -47,9 +47,17 @@ def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console
     conductor = None
     try:
         with ray_session(address, plan.folder / "ray.log", nested=plan.workers > 1) as nodes:
+            tracker.check()
             machine = plan_machine(
-                nodes, workers=plan.workers, gpus=plan.gpus_per_worker, trials=plan.trials, concurrent=plan.concurrent
+                nodes,
+                workers=plan.workers,
+                gpus=plan.gpus_per_worker,
+                trials=plan.trials,
+                given=plan.given,
+                concurrent=plan.concurrent,
             )
+            console.print(f"layout: {machine}", highlight=False, soft_wrap=True)
+            record_layout(plan, str(machine))
             conductor = Conductor(plan, machine, tracker, console)
             raw, untrained = _run(plan, machine, conductor)
     except KeyboardInterrupt:

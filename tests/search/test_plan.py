@@ -4,10 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cmd_tune.data.store import Store
 from cmd_tune.errors import UsageError
-from cmd_tune.search.plan import Plan, new_plan
+from cmd_tune.search.plan import Plan, new_plan, record_layout
 from cmd_tune.search.space import Space
 
 
@@ -57,3 +58,28 @@ def test_what_not_every_trial_reports_is_no_metric(plan: Callable[..., Plan], ch
         plan("loss/cmd", **changes)
     assert "\n" not in str(caught.value)
     assert plan("loss/total", **changes).space.metric == "loss/total"
+
+
+POINTS = [{"teacher_temperature": 0.05, "student_temperature": share} for share in (0.1, 0.2, 0.3)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "given"),
+    [
+        ({"points_to_evaluate": None}, 0),
+        ({"points_to_evaluate": POINTS}, 3),
+        ({"points_to_evaluate": POINTS, "budget": {"trials": 2}}, 2),
+        ({"method": "random", "points_to_evaluate": POINTS, "budget": {"trials": 9}}, 9),
+        ({"method": "grid", "parameters": {"topk": {"values": [2, 4]}}, "points_to_evaluate": None}, 2),
+    ],
+)
+def test_how_many_trials_wait_for_no_results(plan: Callable[..., Plan], changes: dict[str, object], given: int) -> None:
+    assert plan("loss/total", **changes).given == given
+
+
+def test_the_plan_says_how_trials_were_laid_out(plan: Callable[..., Plan]) -> None:
+    made = plan("loss/total")
+    record_layout(made, "2 trials at once")
+    kept = yaml.safe_load((made.folder / "search.yaml").read_text())
+    assert kept["layout"] == "2 trials at once"
+    assert kept["trials"] == 4

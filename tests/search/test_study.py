@@ -48,6 +48,28 @@ def test_the_same_seed_suggests_the_same_trials_and_another_seed_others(make_spa
     assert values[0][1:] != values[2][1:]
 
 
+def test_the_sampler_learns_once_what_was_given_has_been_handed_out(make_space, open_book):
+    points = [{"teacher_temperature": 0.05, "student_temperature": value} for value in (0.1, 0.2)]
+    book = open_book(make_space(points_to_evaluate=points), trials=4)
+    learns = []
+    for _ in range(4):
+        learns.append(book.learns())
+        book.next()
+    assert learns == [False, False, True, True]
+    again = open_book(make_space(points_to_evaluate=points), trials=5)  # four unfinished trials are handed out first
+    for _ in range(4):
+        assert not again.learns()
+        again.next()
+    assert again.learns()
+
+
+def test_random_draws_learn_nothing(make_space, open_book):
+    book = open_book(make_space(method="random"))
+    for _ in range(3):
+        book.next()
+        assert not book.learns()
+
+
 def test_no_suggestion_breaks_a_constraint(make_space, open_book):
     space = make_space(
         method="random",

@@ -7,7 +7,8 @@ import pytest
 from mlflow import MlflowClient
 
 from cmd_tune.search import tracking
-from cmd_tune.search.tracking import Run, Tracker
+from cmd_tune.search.mlflow_writer import Run
+from cmd_tune.search.tracking import Tracker
 from cmd_tune.search.uris import default_uri
 
 PARENT = Run(key=None, name="a-search", params={"method": "tpe"}, documents={}, tags={"mlflow.source.name": "cmd_tune"})

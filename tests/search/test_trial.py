@@ -6,7 +6,7 @@ from cmd_tune.search.machine import Machine
 from cmd_tune.search.run import DataSource
 from cmd_tune.search.trial import FAILURE, _out_of_memory, run_worker, trial_config
 
-ALONE = Machine(workers=1, cpus=1.0, gpus=0.0, threads=1, concurrent=1)
+ALONE = Machine(workers=1, cpus=1.0, gpus=0.0, threads=1, concurrent=1, learning=1)
 
 
 @pytest.fixture
