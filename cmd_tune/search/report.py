@@ -109,7 +109,10 @@ def _write_best(book: Book) -> list[Path]:
 
 
 def trials_columns(book: Book) -> dict[str, list[Any]]:
-    """All trials as columns: state, searched values, last metrics, test scores."""
+    """All trials as columns: state, searched values, last metrics, test scores.
+
+    A metric of a parameter's name has no column: the parameter has it. Its values are in the trial's history.
+    """
     entries = list(book.entries.values())
     names = {name: None for entry in entries for record in entry.history for name in record if name != "epoch"}
     names |= {name: None for entry in entries for name in entry.test_scores}
@@ -121,7 +124,7 @@ def trials_columns(book: Book) -> dict[str, list[Any]]:
     }
     for name in (*book.space.fixed, *book.space.parameters):
         columns[name] = [entry.values.get(name) for entry in entries]
-    for name in names:
+    for name in [name for name in names if name not in columns]:
         columns[name] = [_score(entry, name) for entry in entries]
     return columns
 
