@@ -24,10 +24,28 @@ class Diverged(CmdTuneError):
     """The loss of a run is no longer finite."""
 
 
+class OutOfMemory(CmdTuneError):
+    """A run asks for more memory than there is."""
+
+
 class Interrupted(CmdTuneError):
     """Ctrl-C or SIGTERM; what was running can be resumed."""
 
     exit_code = 130
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong, in one line, whatever libraries wrap around it."""
+    cause = getattr(error, "cause", None)  # of an exception in another process: the text of Ray's own is a traceback
+    error = cause if isinstance(cause, BaseException) else error
+    while not isinstance(error, CmdTuneError) and error.__cause__ is not None:
+        error = error.__cause__
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    if isinstance(error, CmdTuneError):
+        return " ".join(str(error).split())
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
@@ -73,6 +74,14 @@ def wait_for(condition, process, seconds=120):
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < until, "it did not happen"
         time.sleep(0.05)
+
+
+def in_the_way(path):
+    """A folder where a running search writes a file."""
+    while not path.is_dir():
+        path.unlink(missing_ok=True)
+        with suppress(FileExistsError):
+            path.mkdir()
 
 
 def epochs_done(cwd, trial):
@@ -368,3 +377,16 @@ def test_a_table_is_killed_and_gets_more_seeds_and_runs_nothing_twice(tiny_store
         assert steps == {1: 1, 2: 1, 3: 1, 4: 1}
     names = {file.path for file in client.list_artifacts(runs["it"].info.run_id)}
     assert names >= {"report.md", "cells.csv", "table.png", "trials.csv", "baselines.yaml"}
+
+
+def test_a_worker_that_cannot_go_on_ends_its_group_and_is_named(tiny_store, tmp_path):
+    """The checkpoint cannot be written by the one worker that writes it; the other waits for it in a collective."""
+    space = {**GRID, "parameters": {"teacher_temperature": {"values": [0.05]}}}
+    process = search(tmp_path, tiny_store, space, "--workers", 2, epochs=400)
+    wait_for(lambda: epochs_done(tmp_path, 0) >= 1, process)
+    checkpoint = tmp_path / "runs" / "it" / "trials" / "000" / "checkpoint.pt"
+    in_the_way(checkpoint)
+    output = finish(process, 1)
+    failure = rf"worker 0 on \S+: {re.escape(str(checkpoint))}: cannot be written: Is a directory"
+    assert re.search(rf"^trial-000 failed: {failure}$", output, re.MULTILINE)
+    assert re.search(rf"^error: .*{failure}", output, re.MULTILINE)

@@ -160,6 +160,8 @@ def open_store(path: Path) -> Store:
         if batch is not None:
             batch.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise DataError(f"{path}: cannot be read: {os.strerror(error.errno)}") from error
         what = str(error).splitlines()[0]
         raise DataError(f"{path}: not a whole Arrow file ({what}); ingest it again") from error
     if batch is None or "cmd_tune.schema" not in metadata:

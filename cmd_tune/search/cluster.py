@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.search.machine import Node
+from cmd_tune.search.trial import PATIENCE_S
 
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -22,6 +23,8 @@ _ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # reports faster than this are held back
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_COLLECTIVE_TIMEOUT_S": str(PATIENCE_S),  # of a worker that reports before the others
+    "TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S": "5",  # of workers that wait for one that has failed
 }
 _TOKEN = Path.home() / ".ray" / "auth_token"
 _OBJECT_STORE = 256 * 1024**2  # bytes; data goes by memory map, not through Ray

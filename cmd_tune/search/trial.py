@@ -1,10 +1,12 @@
 """One Tune trial: the loop in its own process for one worker, a Ray Train run for two or more.
 
-A trial that cannot go on for a reason of its own (diverged, out of memory, settings that do not fit) says so in its
-last report, `failure`; a process that dies is started again by Tune or Train and resumes from its checkpoint.
+A trial that cannot go on says so in its last report, `failure`: diverged, out of memory, a file that cannot be read.
+Of several workers, the one that cannot go on raises, which ends the others, who would wait for it. A process that dies
+is started again by Tune, and by nobody else, and resumes from its checkpoint.
 """
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,15 @@ from typing import Any
 import torch
 
 from cmd_tune.config import Settings
-from cmd_tune.errors import CmdTuneError
+from cmd_tune.errors import CmdTuneError, Diverged, OutOfMemory, UsageError
 from cmd_tune.search.machine import Machine
 from cmd_tune.search.run import DataSource, run
 
 FAILURE = "failure"
+KIND = "failure_kind"  # beside it, where the failure says nothing of the trial's values
 MAX_RESTARTS = 2  # of a trial whose process died
+PATIENCE_S = 300  # of a worker that waits for the others; what they do alone in between takes seconds
+_OF_ITS_VALUES = (Diverged, OutOfMemory, UsageError)
 
 
 def trial_config(index: int, folder: Path, settings: Settings, source: DataSource, machine: Machine) -> dict[str, Any]:
@@ -33,26 +38,45 @@ def trial_config(index: int, folder: Path, settings: Settings, source: DataSourc
 
 def run_trial(config: dict[str, Any]) -> None:
     """The function that Tune calls; `config` is made by `trial_config`."""
-    if config["machine"]["workers"] == 1:
-        from ray import tune
+    from ray import tune
 
+    if config["machine"]["workers"] == 1:
         run_worker(config, tune.report)
-    else:
+        return
+    try:
         _run_group(config)
+    except CmdTuneError as error:
+        tune.report(failure_report(error))
 
 
 def run_worker(config: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> None:
-    """The run of one process of a trial; what ends it for good is its last report."""
+    """The run of a trial of one process; what ends it for good is its last report."""
+    try:
+        _train(config, report)
+    except CmdTuneError as error:
+        report(failure_report(error))
+
+
+def failure_report(error: CmdTuneError) -> dict[str, Any]:
+    """The last report of a trial that cannot go on: why, and of which kind where its values are not to blame."""
+    kind = {} if isinstance(error, _OF_ITS_VALUES) else {KIND: type(error).__name__}
+    return {FAILURE: str(error), **kind}
+
+
+def _train(config: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> None:
+    """One process's part. Raises CmdTuneError where the trial cannot go on; any other exception is a defect."""
     torch.set_num_threads(config["machine"]["threads"])
     source = DataSource(Path(config["source"]["path"]), config["source"]["protocol"])
     try:
         run(Settings(**config["settings"]), source, Path(config["folder"]), report)
-    except CmdTuneError as error:
-        report({FAILURE: str(error)})
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+    except OSError as error:
+        if not error.filename:
+            raise
+        raise CmdTuneError(f"{error.filename}: {error.strerror}") from error
+    except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _out_of_memory(error):
             raise
-        report({FAILURE: "out of memory; lower batch_size, hidden_size or --concurrent"})
+        raise OutOfMemory("out of memory; lower batch_size, hidden_size or --concurrent") from error
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
@@ -64,28 +88,60 @@ def _out_of_memory(error: RuntimeError) -> bool:
 def _run_group(config: dict[str, Any]) -> None:
     """A Ray Train run; rank 0's reports reach Tune. Its name is the trial's own, so that a restart finds its place."""
     import ray.train
+    from ray.train import ControllerError, WorkerGroupError
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.tune.integration.ray_train import TuneReportCallback
 
     machine = Machine(**config["machine"])
     resources = {"CPU": machine.cpus} | ({"GPU": machine.gpus} if machine.gpus else {})
-    TorchTrainer(
+    trainer = TorchTrainer(
         _run_train_worker,
         train_loop_config=config,
         scaling_config=ray.train.ScalingConfig(
             num_workers=machine.workers, use_gpu=machine.gpus > 0, resources_per_worker=resources
         ),
-        torch_config=TorchConfig(backend="nccl" if machine.gpus >= 1 else "gloo"),
+        torch_config=TorchConfig(backend="nccl" if machine.gpus >= 1 else "gloo", timeout_s=PATIENCE_S),
         run_config=ray.train.RunConfig(
             name="train",
             storage_path=config["folder"],
             callbacks=[TuneReportCallback()],
-            failure_config=ray.train.FailureConfig(max_failures=MAX_RESTARTS),
+            failure_config=ray.train.FailureConfig(max_failures=0, controller_failure_limit=0),  # Tune starts again
         ),
-    ).fit()
+    )
+    try:
+        trainer.fit()
+    except WorkerGroupError as error:
+        raise group_failure(error.worker_failures) from error
+    except ControllerError as error:
+        raise RuntimeError(f"its workers could not be started: {_first_line(error.controller_failure)}") from error
+
+
+def group_failure(failures: Mapping[int, Exception]) -> Exception:
+    """The one cause of a group's end, by rank: a worker's own words, before what the others saw of its end."""
+    for _, error in sorted(failures.items()):
+        if isinstance(error, CmdTuneError):
+            return error
+    died = {rank: error for rank, error in failures.items() if not _of_another(error)} or dict(failures)
+    rank, error = min(died.items())
+    return RuntimeError(f"worker {rank}: {_first_line(error)}")
+
+
+def _of_another(error: Exception) -> bool:
+    """Whether a worker only lost its connection to one that failed."""
+    return isinstance(error, RuntimeError) and "connection" in str(error).lower()
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _run_train_worker(config: dict[str, Any]) -> None:
     import ray.train
 
-    run_worker(config, ray.train.report)
+    try:
+        _train(config, ray.train.report)
+    except (Diverged, UsageError):
+        raise  # every worker's alike
+    except CmdTuneError as error:
+        rank = ray.train.get_context().get_world_rank()
+        raise type(error)(f"worker {rank} on {socket.gethostname()}: {error}") from error

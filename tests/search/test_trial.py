@@ -2,9 +2,18 @@
 
 import pytest
 
+from cmd_tune.errors import CmdTuneError, DataError, Diverged, OutOfMemory, UsageError
 from cmd_tune.search.machine import Machine
 from cmd_tune.search.run import DataSource
-from cmd_tune.search.trial import FAILURE, _out_of_memory, run_worker, trial_config
+from cmd_tune.search.trial import (
+    FAILURE,
+    KIND,
+    _out_of_memory,
+    failure_report,
+    group_failure,
+    run_worker,
+    trial_config,
+)
 
 ALONE = Machine(workers=1, cpus=1.0, gpus=0.0, threads=1, concurrent=1, learning=1)
 
@@ -65,3 +74,22 @@ def test_a_defect_is_no_outcome_of_a_trial(reports):
 )
 def test_what_counts_as_too_little_memory(words, expected):
     assert _out_of_memory(RuntimeError(words)) == expected
+
+
+def test_the_worker_that_failed_is_named_not_those_that_lost_it():
+    """Ranks as Ray Train has them; the words of gloo where the other end of a connection is gone."""
+    lost = RuntimeError("[../gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:31041")
+    unread = DataError("worker 1 on node-b: data.arrow: no such file")
+    assert group_failure({0: lost, 1: unread}) is unread
+    assert str(group_failure({0: lost, 2: ValueError("of rank 2\nmore")})) == "worker 2: of rank 2"
+    assert str(group_failure({0: lost, 1: lost})).startswith("worker 0: [../gloo")
+
+
+@pytest.mark.parametrize("error", [DataError("a"), CmdTuneError("a")])
+def test_what_is_not_of_a_trials_values_has_a_kind(error):
+    assert failure_report(error) == {FAILURE: "a", KIND: type(error).__name__}
+
+
+@pytest.mark.parametrize("error", [Diverged("a"), UsageError("a"), OutOfMemory("a")])
+def test_what_is_of_a_trials_values_has_none(error):
+    assert failure_report(error) == {FAILURE: "a"}
