@@ -62,7 +62,7 @@ def test_a_search_goes_on(kept):
     assert {name: runs[name].info.status for name in names} == dict.fromkeys(names, "FINISHED")
     for name in names[1:]:
         points = client.get_metric_history(runs[name].info.run_id, "loss/total")
-        assert [point.step for point in points] == list(range(1, EPOCHS + 1))
+        assert sorted(point.step for point in points) == list(range(1, EPOCHS + 1))
     best = yaml.safe_load((kept / "runs" / "search" / "best.yaml").read_text(encoding="utf-8"))
     assert best["student_temperature"] in (0.1, 0.2)
 
