@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 SEARCH, TRIAL = "cmd_tune.search", "cmd_tune.trial"  # tags by which runs are found again
+REASON = "cmd_tune.reason"  # tag: why a trial failed or was stopped, why a search has fewer trials than asked for
 TABLE = "trials.json"
 EPOCH = "epoch"  # its last step in MLflow says how far a run's metrics go
 _TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens on runs, not on prompts and traces
@@ -150,7 +151,10 @@ class Tracker:
             self._client.set_tag(there.run_id, "mlflow.loggedArtifacts", json.dumps([{"path": TABLE, "type": "table"}]))
             there.table = dict(run.table)
         if run.reason != there.reason:
-            self._client.set_tag(there.run_id, "cmd_tune.reason", run.reason[:_TEXT])
+            if run.reason:
+                self._client.set_tag(there.run_id, REASON, run.reason[:_TEXT])
+            else:
+                self._client.delete_tag(there.run_id, REASON)
             there.reason = run.reason
         if run.status != there.status:
             if run.status == "RUNNING":
@@ -169,8 +173,8 @@ class Tracker:
         query = f"tags.`{SEARCH}` = '{self.search}' and tags.`{TRIAL}` = '{name}'"
         found = self._client.search_runs([experiment], filter_string=query, max_results=1)
         if found:
-            last = found[0].data.metrics.get(EPOCH, 0)
-            return _Written(found[0].info.run_id, epoch=int(last), status=found[0].info.status)
+            last, reason = found[0].data.metrics.get(EPOCH, 0), found[0].data.tags.get(REASON, "")
+            return _Written(found[0].info.run_id, epoch=int(last), status=found[0].info.status, reason=reason)
         tags = {SEARCH: self.search, TRIAL: name, **run.tags}
         if run.key is not None and None in self._written:
             tags["mlflow.parentRunId"] = self._written[None].run_id
