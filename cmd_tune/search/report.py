@@ -40,7 +40,7 @@ def search_report(book: Book, raw: Scores, untrained: Scores) -> Report:
 
 
 def _closing_table(book: Book, raw: Scores, untrained: Scores) -> RenderableType:
-    """Best trials and baselines, in percent. Only finalists have test scores."""
+    """Best trials and baselines, in percent; apart from them, what has no rank. Only finalists have test scores."""
     metric = book.space.metric
     columns = [*([] if metric in _COLUMNS else [metric]), *_COLUMNS]
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -55,7 +55,18 @@ def _closing_table(book: Book, raw: Scores, untrained: Scores) -> RenderableType
         blank = parameter_cells(book, None)
         table.add_row(title, *blank, *(percent(baseline.get(name)) for name in columns), style="dim")
     note = "Percent right. untrained: the encoder as it starts; raw 1-NN: bare skeletons."
-    return Group(table, Text(note, style="dim"))
+    return Group(table, *(Text(line, style="dim") for line in (*_unranked(book), note)))
+
+
+def _unranked(book: Book) -> list[str]:
+    """A line for the trials that were stopped early: how far they came, and their score there."""
+    stopped = book.stopped()
+    if not stopped:
+        return []
+    last = {entry.name: entry.last(book.space.metric) for entry in stopped}
+    shown = [f"{e.name} {e.reason} ({percent(last[e.name])})" for e in stopped[:BEST]]
+    more = f" and {len(stopped) - BEST} more" if len(stopped) > BEST else ""
+    return [f"Stopped early, without a rank ({book.space.metric} then): {'; '.join(shown)}{more}."]
 
 
 def write_trials(book: Book, raw: Scores, untrained: Scores) -> list[Path]:
@@ -77,7 +88,7 @@ def _write_best(book: Book) -> list[Path]:
 
 
 def trials_columns(book: Book) -> dict[str, list[Any]]:
-    """All trials as columns: state, searched values, last metrics, test scores."""
+    """All trials as columns: state, of a search the finished ones' rank, searched values, last metrics, test scores."""
     entries = list(book.entries.values())
     names = {name: None for entry in entries for record in entry.history for name in record if name != "epoch"}
     names |= {name: None for entry in entries for name in entry.test_scores}
@@ -87,6 +98,9 @@ def trials_columns(book: Book) -> dict[str, list[Any]]:
         "reason": [entry.reason for entry in entries],
         "epoch": [entry.epoch for entry in entries],
     }
+    if not book.space.table:
+        ranks = {entry.index: rank for rank, entry in enumerate(book.ranked(), 1)}
+        columns["rank"] = [ranks.get(entry.index) for entry in entries]
     for name in (*book.space.fixed, *book.space.parameters):
         columns[name] = [entry.values.get(name) for entry in entries]
     for name in names:

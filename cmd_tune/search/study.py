@@ -148,14 +148,16 @@ class Book:
 
     def end(self, entry: Entry, *, failure: str = "") -> None:
         """Close a trial: failed with a reason; else finished or stopped early, by the epochs it has."""
-        value = entry.last(self.space.metric)
+        value = entry.history[-1].get(self.space.metric) if entry.history else None
         complete = not failure and entry.epoch >= self.epochs_of(entry)
         if complete and value is None:
-            failure, complete = f"it never reported {self.space.metric}", False
+            when = " at its last epoch" if entry.last(self.space.metric) is not None else ""
+            failure, complete = f"it never reported {self.space.metric}{when}", False
         entry.state = State.FAILED if failure else State.FINISHED if complete else State.STOPPED
-        entry.reason = failure
+        stop = f"after epoch {entry.epoch} of {self.epochs_of(entry)}{', the time is up' if self.timed_out else ''}"
+        entry.reason = stop if entry.state is State.STOPPED else failure
         trial = self._live.pop(entry.index)
-        trial.set_user_attr(REASON, failure)
+        trial.set_user_attr(REASON, entry.reason)
         self._study.tell(trial, value if complete else None, state=_ENDS[entry.state])
 
     @property
@@ -163,11 +165,14 @@ class Book:
         return self.deadline is not None and monotonic() > self.deadline
 
     def ranked(self) -> list[Entry]:
-        """Trials with a value of the metric, best first; early-stopped ones stand where their last value puts them."""
-        scored = [entry for entry in self.entries.values() if entry.last(self.space.metric) is not None]
-        scored = [entry for entry in scored if entry.state is not State.FAILED]
+        """Finished trials, best first. Others' last values are of an earlier epoch, which says another thing."""
         sign = -1 if self.space.maximize else 1
-        return sorted(scored, key=lambda entry: (sign * (entry.last(self.space.metric) or 0.0), entry.index))
+        finished = [entry for entry in self.entries.values() if entry.state is State.FINISHED]
+        return sorted(finished, key=lambda entry: (sign * (entry.last(self.space.metric) or 0.0), entry.index))
+
+    def stopped(self) -> list[Entry]:
+        """Trials that ended before their last epoch, which have no rank."""
+        return [entry for entry in self.entries.values() if entry.state is State.STOPPED]
 
     def record_test(self, entry: Entry, scores: Mapping[str, float]) -> None:
         """Enter a finalist's test scores."""
@@ -181,7 +186,7 @@ class Book:
         """
         if self.space.table:
             return [entry for entry in self.entries.values() if entry.state is State.FINISHED]
-        return [entry for entry in self.ranked() if entry.state is State.FINISHED][:count]
+        return self.ranked()[:count]
 
     def _open_study(self) -> optuna.Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -78,8 +78,8 @@ def _setup(book: Book, table: Table, where: str, queries: Mapping[str, int]) -> 
         f"{where}, preset {book.preset}, {book.base.epochs} epochs, seeds {seeds}: {len(done)} of {len(wanted)} trials "
         f"finished. Test set: {queries['test']} clips; one is {100 / queries['test']:.2f} points."
     ]
-    failed = [entry for entry in book.entries.values() if entry.state is State.FAILED]
-    lines += [f"{entry.name} failed ({_label(entry.values)}): {entry.reason}" for entry in failed]
+    without = [entry for entry in book.entries.values() if entry.state in (State.FAILED, State.STOPPED)]
+    lines += [f"{entry.name} {entry.state} ({_label(entry.values)}): {entry.reason}" for entry in without]
     return "\n\n".join(lines)
 
 

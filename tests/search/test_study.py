@@ -190,8 +190,34 @@ def test_ends_are_told_to_optuna_as_what_they_are(make_space, open_book):
     assert [entry.state for entry in (finished, stopped, failed)] == [State.FINISHED, State.STOPPED, State.FAILED]
     assert states(book) == {0: TrialState.COMPLETE, 1: TrialState.PRUNED, 2: TrialState.FAIL}
     assert book._study.best_value == 30
-    assert [entry.index for entry in book.ranked()] == [0, 1]  # a failed trial has no rank, whatever it once had
-    assert [entry.index for entry in book.finalists(3)] == [0]  # only a last epoch is a result
+    assert [entry.reason for entry in (finished, stopped)] == ["", "after epoch 1 of 3"]
+    assert [entry.index for entry in book.finalists(3)] == [0]
+
+
+def test_only_a_last_epoch_is_ranked(make_space, open_book):
+    """The best values of all are an early-stopped trial's, a failed one's, and one's that still runs."""
+    book = open_book(make_space())
+    finished, stopped, failed, running = (book.next() for _ in range(4))
+    play(book, finished, [90, 20, 30])
+    book.end(finished)
+    for entry in (stopped, failed, running):
+        play(book, entry, [99])
+    book.end(stopped)
+    book.end(failed, failure="out of memory")
+    assert [entry.index for entry in book.ranked()] == [0]
+    assert [entry.index for entry in book.finalists(3)] == [0]
+    assert [entry.index for entry in book.stopped()] == [1]
+    again = open_book(make_space())
+    assert [entry.index for entry in again.ranked()] == [0]
+    assert again.entries[1].reason == "after epoch 1 of 3"
+
+
+def test_an_earlier_score_is_not_the_last_epochs(make_space, open_book):
+    book = open_book(make_space())
+    entry = book.next()
+    play(book, entry, [99, 99, None])
+    book.end(entry)
+    assert (entry.state, entry.reason) == (State.FAILED, "it never reported val/knn/fused at its last epoch")
 
 
 def test_minimising_ranks_the_other_way_round(make_space, open_book):
