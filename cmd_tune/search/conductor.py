@@ -120,6 +120,7 @@ class Conductor:
                 files=files or [],
                 table={} if scores is None else trials_columns(self.book),
                 status=status,
+                reason=self.book.shortfall,
             )
         )
 

@@ -48,21 +48,21 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.NotEq: operator.ne,
 }
 _SIGNS: dict[type[ast.unaryop], Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos}
-_FUNCTIONS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "abs": abs}
+FUNCTIONS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "abs": abs}
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """One expression. `names`: the settings it speaks of."""
+    """One expression, checked, with its `tree`. `names`: the settings it speaks of."""
 
     text: str
     names: frozenset[str]
-    _tree: ast.expr = field(repr=False, compare=False)
+    tree: ast.expr = field(repr=False, compare=False)
 
     def holds(self, values: Mapping[str, Any]) -> bool:
         """Whether a configuration that has all `names` meets it; one for which it cannot be computed does not."""
         try:
-            return bool(_evaluate(self._tree, values))
+            return bool(evaluate(self.tree, values))
         except ArithmeticError:
             return False
 
@@ -129,7 +129,7 @@ class _Check:
                 ordered = any(not isinstance(op, ast.Eq | ast.NotEq) for op in ops)
                 need(self._comparable(left, depth, ordered), *rest)
                 return "comparison"
-            case ast.Call(func=ast.Name(id=name), args=operands, keywords=[]) if name in _FUNCTIONS:
+            case ast.Call(func=ast.Name(id=name), args=operands, keywords=[]) if name in FUNCTIONS:
                 if (len(operands) == 1) != (name == "abs"):
                     raise self._error(f"{name} takes {'one number' if name == 'abs' else 'two numbers or more'}")
                 return need("number", *operands)
@@ -156,10 +156,10 @@ class _Check:
         if isinstance(node.op, ast.Pow) and _has_names(node.right):
             raise self._error(f"the exponent {ast.unparse(node.right)} must be a number of at most {_EXPONENT}")
         try:
-            if isinstance(node.op, ast.Pow) and abs(_evaluate(node.right, {})) > _EXPONENT:
+            if isinstance(node.op, ast.Pow) and abs(evaluate(node.right, {})) > _EXPONENT:
                 raise OverflowError(f"an exponent may be {_EXPONENT} at most")
             if not _has_names(node):
-                _evaluate(node, {})
+                evaluate(node, {})
         except ArithmeticError as error:
             raise self._error(f"{ast.unparse(node)} cannot be computed: {error}") from None
 
@@ -168,7 +168,7 @@ class _Check:
 
 
 def _has_names(node: ast.expr) -> bool:
-    return any(isinstance(inner, ast.Name) and inner.id not in _FUNCTIONS for inner in ast.walk(node))
+    return any(isinstance(inner, ast.Name) and inner.id not in FUNCTIONS for inner in ast.walk(node))
 
 
 def _what(node: ast.expr) -> str:
@@ -181,7 +181,7 @@ def _what(node: ast.expr) -> str:
     return f"an expression of type {type(node).__name__}"
 
 
-def _evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
+def evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
     """The value of a checked expression. Raises ArithmeticError where arithmetic has none."""
     match node:
         case ast.Constant(value=value):
@@ -189,23 +189,23 @@ def _evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
         case ast.Name(id=name):
             return values[name]
         case ast.UnaryOp(op=ast.Not(), operand=operand):
-            return not _evaluate(operand, values)
+            return not evaluate(operand, values)
         case ast.UnaryOp(op=sign, operand=operand):
-            return _SIGNS[type(sign)](_evaluate(operand, values))
+            return _SIGNS[type(sign)](evaluate(operand, values))
         case ast.BoolOp(op=ast.And(), values=operands):
-            return all(_evaluate(operand, values) for operand in operands)
+            return all(evaluate(operand, values) for operand in operands)
         case ast.BoolOp(values=operands):
-            return any(_evaluate(operand, values) for operand in operands)
+            return any(evaluate(operand, values) for operand in operands)
         case ast.BinOp(left=left, op=op, right=right):
-            return _ARITHMETIC[type(op)](_evaluate(left, values), _evaluate(right, values))
+            return _ARITHMETIC[type(op)](evaluate(left, values), evaluate(right, values))
         case ast.Compare(left=left, ops=ops, comparators=rest):
-            before = _evaluate(left, values)
+            before = evaluate(left, values)
             for comparison, operand in zip(ops, rest, strict=True):
-                after = _evaluate(operand, values)
+                after = evaluate(operand, values)
                 if not _COMPARISONS[type(comparison)](before, after):
                     return False
                 before = after
             return True
         case ast.Call(func=ast.Name(id=name), args=operands):
-            return _FUNCTIONS[name](*(_evaluate(operand, values) for operand in operands))
+            return FUNCTIONS[name](*(evaluate(operand, values) for operand in operands))
     raise AssertionError(f"unchecked {type(node).__name__}")

@@ -12,7 +12,7 @@ from rich.text import Text
 from cmd_tune.search.study import Book, Entry, State
 
 _STYLES = {State.RUNNING: "cyan", State.FINISHED: "green", State.STOPPED: "yellow", State.FAILED: "red"}
-_ROWS = 16  # trials shown at once: the running ones, then the best
+_ROWS = 16  # trials shown at once: the running ones, then the best, then those that did not finish
 MOST_COLUMNS = 3  # parameters with a column of their own
 
 
@@ -21,6 +21,13 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def with_reason(entry: Entry) -> str:
+    """How a trial stands, and why."""
+    if not entry.reason:
+        return str(entry.state)
+    return f"{entry.state}{' ' if entry.state is State.STOPPED else ': '}{entry.reason}"
 
 
 def shown(value: Any) -> str:
@@ -68,7 +75,7 @@ class Display:
             )
 
     def ended(self, entry: Entry) -> None:
-        self._line(f"{entry.name} {entry.state}{f': {entry.reason}' if entry.reason else ''}")
+        self._line(f"{entry.name} {with_reason(entry)}")
 
     def tested(self, entry: Entry) -> None:
         """One line a trial of the last part of a search, when the live table is closed."""
@@ -109,9 +116,8 @@ class Display:
     def _render(self) -> RenderableType:
         running = [entry for entry in self.book.entries.values() if entry.state is State.RUNNING]
         best = self.book.ranked()
-        others = [e for e in best if e not in running] + [
-            e for e in self.book.entries.values() if e.state is not State.RUNNING and e not in best
-        ]
+        ended = [entry for entry in self.book.entries.values() if entry.state in (State.STOPPED, State.FAILED)]
+        others = best + ended
         rows = running + others[: max(0, _ROWS - len(running))]
         hidden = len(self.book.entries) - len(rows)
         lines: list[RenderableType] = [trials_table(self.book, rows, best[:1])]
@@ -138,7 +144,7 @@ def trials_table(book: Book, entries: Sequence[Entry], best: Sequence[Entry] = (
             *parameter_cells(book, entry),
             f"{entry.epoch}/{book.epochs_of(entry)}",
             *("–" if number is None else f"{number:.2f}" for number in numbers),
-            Text(f"{entry.state}: {entry.reason}" if entry.reason else str(entry.state), style=_STYLES[entry.state]),
+            Text(str(entry.state) if entry.state is State.STOPPED else with_reason(entry), style=_STYLES[entry.state]),
             style="bold" if entry in best else None,
         )
     return table

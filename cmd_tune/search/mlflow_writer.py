@@ -18,6 +18,7 @@ from cmd_tune.errors import CmdTuneError
 from cmd_tune.search.page import Page
 
 SEARCH, TRIAL = "cmd_tune.search", "cmd_tune.trial"  # tags by which runs are found again; a search's own has no trial
+REASON = "cmd_tune.reason"  # tag: why a trial failed or was stopped, why a search has fewer trials than asked for
 DESCRIBED, REACHED = "cmd_tune.described", "cmd_tune.epoch"
 NOTE = "mlflow.note.content"  # shown as the description
 TABLE = "trials.json"
@@ -124,6 +125,8 @@ class Writer:
             self._client.log_dict(there.run_id, {"columns": list(run.table), "data": rows}, TABLE)
             there.table = dict(run.table)
         self._write_tags(there, self._tags(run))
+        if not run.reason and there.tags.pop(REASON, ""):
+            self._client.delete_tag(there.run_id, REASON)
         if run.page is not None:
             key, view = run.page.tag(self.search, there.run_id)
             self._client.set_experiment_tag(self.experiment_id, key, view)
@@ -207,7 +210,7 @@ class Writer:
     def _tags(self, run: Run) -> dict[str, str]:
         tags = dict(run.tags)
         if run.reason:
-            tags["cmd_tune.reason"] = run.reason[:_TEXT]
+            tags[REASON] = run.reason[:_TEXT]
         if run.table:
             tags["mlflow.loggedArtifacts"] = json.dumps([{"path": TABLE, "type": "table"}])
         if run.key is not None and self._parent_id:

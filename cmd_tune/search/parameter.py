@@ -36,14 +36,23 @@ class Parameter:
     q: float = 0
     choices: tuple[Any, ...] = ()
 
+    @property
+    def log(self) -> bool:
+        """Whether a range is even on a log scale."""
+        return self.distribution in _LOG
+
+    @property
+    def first(self) -> Any:
+        """The first choice, or the lowest value of the range."""
+        return self.choices[0] if self.choices else self.decode(self.multiples()[0]) if self.q else self.low
+
     def optuna(self) -> BaseDistribution:
         """The same as Optuna samples it."""
-        log = self.distribution in _LOG
         if self.choices:
             return CategoricalDistribution([_carried(choice) for choice in self.choices])
         if not self.q:
-            return FloatDistribution(self.low, self.high, log=log)
-        return IntDistribution(*self.multiples(), log=log)
+            return FloatDistribution(self.low, self.high, log=self.log)
+        return IntDistribution(*self.multiples(), log=self.log)
 
     def multiples(self) -> tuple[int, int]:
         """The first and last k for which k·q lies in the range; the first is the larger where none does."""

@@ -43,7 +43,7 @@ def search_report(book: Book, raw: Scores, untrained: Scores) -> Report:
 
 
 def _closing_table(book: Book, raw: Scores, untrained: Scores) -> RenderableType:
-    """Best trials and baselines, in percent. Only finalists have test scores."""
+    """Best trials and baselines, in percent; apart from them, what has no rank. Only finalists have test scores."""
     metric = book.space.metric
     columns = [*([] if metric in _COLUMNS else [metric]), *_COLUMNS]
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -57,7 +57,7 @@ def _closing_table(book: Book, raw: Scores, untrained: Scores) -> RenderableType
     for title, baseline in (("untrained", untrained), ("raw 1-NN", raw)):
         blank = parameter_cells(book, None)
         table.add_row(title, *blank, *(percent(baseline.get(name)) for name in columns), style="dim")
-    notes = ["Percent right. untrained: the encoder as it starts; raw 1-NN: bare skeletons."]
+    notes = [*_unranked(book), "Percent right. untrained: the encoder as it starts; raw 1-NN: bare skeletons."]
     tested = [entry for entry in best if entry.test_scores][:1]
     notes += [against_baselines(entry.name, _tested_metric(metric), entry.folder, book.folder) for entry in tested]
     return Group(table, *(Text(note, style="dim") for note in notes if note))
@@ -90,6 +90,17 @@ def _with_interval(value: float, bounds: Interval | None) -> str:
     return f"{value:.1f}" + (f" ({bounds[0]:.1f}–{bounds[1]:.1f})" if bounds else "")
 
 
+def _unranked(book: Book) -> list[str]:
+    """A line for the trials that were stopped early: how far they came, and their score there."""
+    stopped = book.stopped()
+    if not stopped:
+        return []
+    last = {entry.name: entry.last(book.space.metric) for entry in stopped}
+    shown = [f"{e.name} {e.reason} ({percent(last[e.name])})" for e in stopped[:BEST]]
+    more = f" and {len(stopped) - BEST} more" if len(stopped) > BEST else ""
+    return [f"Stopped early, without a rank ({book.space.metric} then): {'; '.join(shown)}{more}."]
+
+
 def write_trials(book: Book, raw: Scores, untrained: Scores) -> list[Path]:
     """trials.csv and baselines.yaml in the search's folder; returns their paths."""
     paths = [book.folder / "trials.csv", book.folder / "baselines.yaml"]
@@ -109,7 +120,7 @@ def _write_best(book: Book) -> list[Path]:
 
 
 def trials_columns(book: Book) -> dict[str, list[Any]]:
-    """All trials as columns: state, searched values, last metrics, test scores.
+    """All trials as columns: state, of a search the finished ones' rank, searched values, last metrics, test scores.
 
     A metric of a parameter's name has no column: the parameter has it. Its values are in the trial's history.
     """
@@ -122,6 +133,9 @@ def trials_columns(book: Book) -> dict[str, list[Any]]:
         "reason": [entry.reason for entry in entries],
         "epoch": [entry.epoch for entry in entries],
     }
+    if not book.space.table:
+        ranks = {entry.index: rank for rank, entry in enumerate(book.ranked(), 1)}
+        columns["rank"] = [ranks.get(entry.index) for entry in entries]
     for name in (*book.space.fixed, *book.space.parameters):
         columns[name] = [entry.values.get(name) for entry in entries]
     for name in [name for name in names if name not in columns]:
@@ -170,5 +184,8 @@ def print_closing(console: Console, book: Book, report: Report, tracking_uri: st
     failed = [entry for entry in book.entries.values() if entry.state is State.FAILED]
     for entry in failed:
         console.print(f"{entry.name} failed: {entry.reason}", soft_wrap=True, highlight=False, markup=False)
+    if book.shortfall:
+        so_far = f"{len(book.entries)} of {book.budget} trials"
+        console.print(f"{so_far}: {book.shortfall}", soft_wrap=True, highlight=False, markup=False)
     names = ", ".join(("search.yaml", *(path.name for path in report.files), "trials/"))
     print_places(console, book.folder, names, tracking_uri)

@@ -18,6 +18,7 @@ from cmd_tune.files import home_path
 from cmd_tune.plain_yaml import read_yaml
 from cmd_tune.search.constraints import Constraint, parse_constraint
 from cmd_tune.search.parameter import RANGES, Parameter, Place, found, read_parameter
+from cmd_tune.search.region import MOST_DRAWS, RULES, Region
 from cmd_tune.search.table import Table, read_table
 
 METHODS = ("tpe", "random", "grid", "cells")
@@ -86,9 +87,15 @@ class Space:
         cells = (dict(zip(self.parameters, values, strict=True)) for values in product(*choices))
         return [cell for cell in cells if self.allows(cell, settings)]
 
+    def region(self, settings: Mapping[str, Any], seed: str) -> Region:
+        """All configurations of the parameters that are allowed under these settings, to draw from."""
+        whole = {**settings, **self.fixed}
+        return Region(self.parameters, self.constraints, whole, lambda values: self.allows(values, whole), seed)
+
     def check(self, settings: Mapping[str, Any]) -> None:
         """Raise UsageError for a start point or a table's cell that is not allowed under these settings, or no cell.
 
+        So also where no configuration at all is allowed, or none is found.
         Settings may be partial: what speaks of an absent one is left out.
         """
         for index, point in enumerate(self.start_points):
@@ -98,8 +105,23 @@ class Space:
         for index, cell in enumerate(self.table.cells if self.table else ()):
             if rule := self._broken({**settings, **cell.values}):
                 raise usage_error(f"{self.path}: cells[{index}]", f"breaks {rule}; change the cell or the settings")
-        if self.method == "grid" and not self.cells(settings):
-            raise usage_error(f"{self.path}: constraints", "no cell of the grid meets them; loosen them or add values")
+        if not (self.table or self.start_points):
+            self._check_possible(settings)
+
+    def _check_possible(self, settings: Mapping[str, Any]) -> None:
+        region = self.region(settings, "check")
+        if region.draw():
+            return
+        first = {name: parameter.first for name, parameter in self.parameters.items()}
+        rule = self._broken({**settings, **self.fixed, **first})
+        key, meets, cure = (
+            ("constraints", "meets them", "loosen them, or change the parameters")
+            if self.constraints
+            else ("parameters", "is allowed", "change them or the settings")
+        )
+        what = "cell of the grid" if self.method == "grid" else "configuration"
+        none = f"no {what}" if region.exhausted else f"none of {MOST_DRAWS} {what}s drawn"
+        raise usage_error(f"{self.path}: {key}", f"{none} {meets}; one breaks {rule}; {cure}")
 
     def _broken(self, values: Mapping[str, Any]) -> str:
         """The first rule that values break, in words; empty where there is none."""
@@ -112,6 +134,9 @@ class Space:
                 Settings(**values)
             except ValidationError as error:
                 return f"a rule of the settings: {reason_of(error)}"
+        for rule in RULES:
+            if rule.names <= values.keys() and not rule.holds(values):
+                return f"a rule of the settings: {rule.text}"
         return ""
 
 

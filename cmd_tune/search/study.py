@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
-from itertools import islice
 from math import isfinite
 from pathlib import Path
 from time import monotonic
@@ -19,15 +18,14 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from cmd_tune.config import Settings, make_settings
-from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import write_text
-from cmd_tune.search.space import LEARNING, Space
-from cmd_tune.search.table import Table
+from cmd_tune.search.region import MOST_DRAWS
+from cmd_tune.search.space import LEARNING, LISTED, Space
 from cmd_tune.search.uris import sqlite_url
 
 HISTORY, TEST_SCORES = "history.jsonl", "test.json"  # in a trial's folder
 INDEX, VALUES, REJECTED, REASON = "index", "values", "rejected", "reason"  # user attributes of a trial
-ATTEMPTS = 200  # suggestions in a row that may break a constraint or repeat a trial
+ATTEMPTS = 8  # suggestions in a row that may break a constraint or repeat a trial, before a draw takes their place
 
 
 class State(StrEnum):
@@ -73,14 +71,23 @@ class Book:
         """base: settings that every trial starts from. trials: how many the search may start in all."""
         self.folder, self.space, self.base, self.preset, self.budget = folder, space, base, preset, trials
         self.deadline = monotonic() + space.seconds if space.seconds is not None else None
-        self._study = _open_study(folder, space, base, trials)
+        self.shortfall = ""  # why there are no more trials to start, where the budget is not the reason
+        self._startup = min(10, max(3, trials // 4))  # trials with a score before TPE learns from them
+        self._study = self._open_study()
         self._live: dict[int, Trial] = {}
         self.entries: dict[int, Entry] = {}
+        self._infeasible = 0  # suggestions that Optuna was told not to be allowed
+        self._tried: set[frozenset[tuple[str, Any]]] = set()
+        self._listed = self._list()
+        self._given = iter(self._listed[:trials])
+        self._region = space.region(base.model_dump(), self._stream)
         for frozen in self._study.get_trials(deepcopy=False):
             if INDEX in frozen.user_attrs:
                 self._recall(frozen)
             elif frozen.state is TrialState.RUNNING:
                 self._forget(frozen)
+            else:
+                self._infeasible += frozen.state is TrialState.PRUNED
         self._unfinished = [entry for entry in self.entries.values() if entry.state is State.RUNNING]
 
     def settings_of(self, entry: Entry) -> Settings:
@@ -94,31 +101,34 @@ class Book:
         """The next trial to run, or None when there are no more. Unfinished trials of an earlier sitting come first."""
         if self._unfinished:
             return self._unfinished.pop(0)
+        listed = self.space.method in LISTED
+        if not listed and len(self.entries) >= self.budget:
+            return None
+        given = next((values for values in self._given if not self._has(values)), None)
+        if listed and given is None:
+            self.shortfall = "every cell has been run" if self.budget >= len(self._listed) else ""
+            return None
         if self.timed_out:
+            self.shortfall = "the time is up"
             return None
-        if self.space.table:
-            return self._next_of(self.space.table)
-        if len(self.entries) >= self.budget:
-            return None
-        repeats = 0
+        if given is not None:
+            return self._enter_given(given)
         for _ in range(ATTEMPTS):
-            trial = self._study.ask(self.space.distributions())
-            values = {**self.space.fixed, **self.space.decode(trial.params)}
-            repeated = self._has(values)
-            if not repeated and self.space.allows(values, self.base.model_dump()):
-                return self._enter(trial, values)
-            repeats += repeated
-            trial.set_user_attr(REJECTED, "repeated" if repeated else "constraint")
-            self._study.tell(trial, state=TrialState.FAIL)
-        if repeats:
-            return None  # every configuration of the space that the sampler finds has been run
-        raise CmdTuneError(
-            f"{self.space.path}: constraints: {ATTEMPTS} suggestions in a row broke them; loosen them or the ranges"
+            if entry := self._ask():
+                return entry
+        drawn = self._region.draw(lambda values: self._has({**self.space.fixed, **values}))
+        if drawn is not None:
+            return self._enter_given({**self.space.fixed, **drawn})
+        self.shortfall = (
+            f"all {len(self.entries)} configurations that the space allows have been run"
+            if self._region.exhausted
+            else f"of {MOST_DRAWS} configurations drawn, none that the space allows is new"
         )
+        return None
 
     def learns(self) -> bool:
         """Whether the next trial is one that the sampler chooses by the results it has."""
-        if self._unfinished or self.space.method not in LEARNING:
+        if self._unfinished or self.space.method not in LEARNING or not all(map(self._has, self._listed)):
             return False
         return not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
 
@@ -145,14 +155,16 @@ class Book:
 
     def end(self, entry: Entry, *, failure: str = "") -> None:
         """Close a trial: failed with a reason; else finished or stopped early, by the epochs it has."""
-        value = entry.last(self.space.metric)
+        value = entry.history[-1].get(self.space.metric) if entry.history else None
         complete = not failure and entry.epoch >= self.epochs_of(entry)
         if complete and value is None:
-            failure, complete = f"it never reported {self.space.metric}", False
+            when = " at its last epoch" if entry.last(self.space.metric) is not None else ""
+            failure, complete = f"it never reported {self.space.metric}{when}", False
         entry.state = State.FAILED if failure else State.FINISHED if complete else State.STOPPED
-        entry.reason = failure
+        stop = f"after epoch {entry.epoch} of {self.epochs_of(entry)}{', the time is up' if self.timed_out else ''}"
+        entry.reason = stop if entry.state is State.STOPPED else failure
         trial = self._live.pop(entry.index)
-        trial.set_user_attr(REASON, failure)
+        trial.set_user_attr(REASON, entry.reason)
         self._study.tell(trial, value if complete else None, state=_ENDS[entry.state])
 
     @property
@@ -160,11 +172,14 @@ class Book:
         return self.deadline is not None and monotonic() > self.deadline
 
     def ranked(self) -> list[Entry]:
-        """Trials with a value of the metric, best first; early-stopped ones stand where their last value puts them."""
-        scored = [entry for entry in self.entries.values() if entry.last(self.space.metric) is not None]
-        scored = [entry for entry in scored if entry.state is not State.FAILED]
+        """Finished trials, best first. Others' last values are of an earlier epoch, which says another thing."""
         sign = -1 if self.space.maximize else 1
-        return sorted(scored, key=lambda entry: (sign * (entry.last(self.space.metric) or 0.0), entry.index))
+        finished = [entry for entry in self.entries.values() if entry.state is State.FINISHED]
+        return sorted(finished, key=lambda entry: (sign * (entry.last(self.space.metric) or 0.0), entry.index))
+
+    def stopped(self) -> list[Entry]:
+        """Trials that ended before their last epoch, which have no rank."""
+        return [entry for entry in self.entries.values() if entry.state is State.STOPPED]
 
     def record_test(self, entry: Entry, scores: Mapping[str, float]) -> None:
         """Enter a finalist's test scores."""
@@ -178,16 +193,70 @@ class Book:
         """
         if self.space.table:
             return [entry for entry in self.entries.values() if entry.state is State.FINISHED]
-        return [entry for entry in self.ranked() if entry.state is State.FINISHED][:count]
+        return self.ranked()[:count]
 
-    def _next_of(self, table: Table) -> Entry | None:
-        """The first trial of a table that has not been run: also of one that has got more cells or seeds since."""
-        values = next((v for v in islice(table.trials(), self.budget) if not self._has(v)), None)
-        # Optuna keeps the trial's state. Its categories cannot grow, so that the values are an attribute alone.
-        return None if values is None else self._enter(self._study.ask(), values)
+    def _open_study(self) -> optuna.Study:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        study = optuna.create_study(
+            study_name="search",
+            storage=optuna.storages.RDBStorage(sqlite_url(self.folder / "study.db")),
+            load_if_exists=True,
+            direction="maximize" if self.space.maximize else "minimize",
+            pruner=_pruner(self.space),
+        )
+        # A sampler that starts again from its seed would repeat its first draws: after a resume it gets another stream.
+        self._stream = f"{self.base.seed}/{len(study.get_trials(deepcopy=False))}"
+        seed = int.from_bytes(blake2b(self._stream.encode(), digest_size=4).digest())
+        study.sampler = (
+            optuna.samplers.TPESampler(seed=seed, n_startup_trials=self._startup)
+            if self.space.method == "tpe"
+            else optuna.samplers.RandomSampler(seed=seed)
+        )
+        return study
+
+    def _list(self) -> list[dict[str, Any]]:
+        """The trials that the space file lists: a table's, a grid's, or start points."""
+        settings = self.base.model_dump()
+        if self.space.table:
+            points = list(self.space.table.trials())
+        elif self.space.method == "grid":
+            points = self.space.cells(settings)
+        else:
+            points = [point for point in self.space.start_points if self.space.allows(point, settings)]
+        return [{**self.space.fixed, **point} for point in points]
+
+    def _enter_given(self, values: dict[str, Any]) -> Entry:
+        """Have Optuna suggest these values: after what waits in its queue already, as another may have put there."""
+        if self.space.table:
+            # Optuna keeps the trial's state. Its categories cannot grow, so that the values are an attribute alone.
+            return self._enter(self._study.ask(), values)
+        point = {name: value for name, value in values.items() if name in self.space.parameters}
+        self._study.enqueue_trial(self.space.encode(point))
+        for _ in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            if entry := self._ask():
+                return entry
+        raise AssertionError(f"Optuna did not take {values}")
+
+    def _ask(self) -> Entry | None:
+        """Optuna's next suggestion; None where it is not allowed or has been tried, which Optuna is then told."""
+        trial = self._study.ask(self.space.distributions())
+        values = {**self.space.fixed, **self.space.decode(trial.params)}
+        repeated = self._has(values)
+        if not repeated and self.space.allows(values, self.base.model_dump()):
+            return self._enter(trial, values)
+        trial.set_user_attr(REJECTED, "repeated" if repeated else "constraint")
+        # TPE learns what is not allowed from pruned trials, but counts them among the results: it needs true ones
+        # first, and what it takes for good, the best tenth of all, should not become every one that was allowed.
+        scored = sum(entry.state in (State.FINISHED, State.STOPPED) for entry in self.entries.values())
+        learns = not repeated and scored >= self._startup and scored > self._infeasible
+        if learns:
+            trial.set_constraint("allowed", 1.0)
+            self._infeasible += 1
+        self._study.tell(trial, state=TrialState.PRUNED if learns else TrialState.FAIL)
+        return None
 
     def _has(self, values: Mapping[str, Any]) -> bool:
-        return any(entry.values == values for entry in self.entries.values())
+        return _key(values) in self._tried
 
     def _enter(self, trial: Trial, values: dict[str, Any]) -> Entry:
         index = len(self.entries)
@@ -196,6 +265,7 @@ class Book:
         trial.set_user_attr(VALUES, values)
         trial.set_user_attr(INDEX, index)
         self.entries[index], self._live[index] = entry, trial
+        self._tried.add(_key(values))
         return entry
 
     def _recall(self, frozen: optuna.trial.FrozenTrial) -> None:
@@ -211,6 +281,7 @@ class Book:
         if (entry.folder / TEST_SCORES).exists():
             entry.test_scores = json.loads((entry.folder / TEST_SCORES).read_text(encoding="utf-8"))
         self.entries[index] = entry
+        self._tried.add(_key(entry.values))
         if entry.state is State.RUNNING:
             trial = self._live[index] = Trial(self._study, frozen._trial_id)
             for record in entry.history:
@@ -225,28 +296,9 @@ class Book:
             self._study.enqueue_trial(given)
 
 
-def _open_study(folder: Path, space: Space, base: Settings, trials: int) -> optuna.Study:
-    """The study of a search; a new one has its start points or grid cells queued."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = optuna.storages.RDBStorage(sqlite_url(folder / "study.db"))
-    study = optuna.create_study(
-        study_name="search",
-        storage=storage,
-        load_if_exists=True,
-        direction="maximize" if space.maximize else "minimize",
-        pruner=_pruner(space),
-    )
-    before = len(study.get_trials(deepcopy=False))
-    # A sampler that starts again from its seed would repeat its first draws: after a resume it gets another stream.
-    stream = int.from_bytes(blake2b(f"{base.seed}/{before}".encode(), digest_size=4).digest())
-    if space.method == "tpe":
-        study.sampler = optuna.samplers.TPESampler(seed=stream, n_startup_trials=min(10, max(3, trials // 4)))
-    else:
-        study.sampler = optuna.samplers.RandomSampler(seed=stream)
-    if before == 0:
-        for point in space.cells(base.model_dump()) if space.method == "grid" else space.start_points:
-            study.enqueue_trial(space.encode(point))
-    return study
+def _key(values: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
+    """What two configurations of the same values have in common."""
+    return frozenset((name, tuple(value) if isinstance(value, list) else value) for name, value in values.items())
 
 
 def _pruner(space: Space) -> optuna.pruners.BasePruner:

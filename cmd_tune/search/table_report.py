@@ -93,10 +93,10 @@ def _setup(book: Book, table: Table, where: Conditions) -> str:
         f"{where.dataset}, {where.protocol}, preset {book.preset}, {book.base.epochs} epochs, seeds {seeds}: "
         f"{len(done)} of {len(wanted)} trials finished. Test set: {clips} clips; one is {100 / clips:.2f} points."
     ]
-    failed = [entry for entry in book.entries.values() if entry.state is State.FAILED]
     if tally := read_tally(book.folder / UNTRAINED_TALLY):
         lines.append(f"Intervals of baselines, and of cells with one seed, are {tally.describe()}.")
-    lines += [f"{entry.name} failed ({label(entry.values)}): {entry.reason}" for entry in failed]
+    without = [entry for entry in book.entries.values() if entry.state in (State.FAILED, State.STOPPED)]
+    lines += [f"{entry.name} {entry.state} ({label(entry.values)}): {entry.reason}" for entry in without]
     return "\n\n".join(lines)
 
 

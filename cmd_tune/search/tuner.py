@@ -11,6 +11,7 @@ from cmd_tune.errors import CmdTuneError, Interrupted
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.search.cluster import ray_session
 from cmd_tune.search.conductor import Conductor
+from cmd_tune.search.display import with_reason
 from cmd_tune.search.folders import hold, print_left, print_line, resume_line, tell_outage
 from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
 from cmd_tune.search.plan import Plan, record_layout
@@ -73,8 +74,8 @@ def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console
     conductor.show_search("FINISHED" if ranked else "FAILED", report.metrics, report.files)
     print_closing(console, book, report, plan.tracking_uri)
     if not ranked:
-        reasons = {entry.reason for entry in book.entries.values() if entry.reason}
-        raise CmdTuneError(f"{plan.folder}: no trial has a result; {next(iter(reasons), 'the time was too short')}")
+        reasons = (f"{entry.name} {with_reason(entry)}" for entry in book.entries.values() if entry.reason)
+        raise CmdTuneError(f"{plan.folder}: no trial has a result; {next(reasons, book.shortfall)}")
 
 
 def _report(plan: Plan, book: Book, raw: Scores, untrained: Scores) -> Report:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cmd_tune.config import Settings
 from cmd_tune.errors import UsageError
+from cmd_tune.search.bounds import can_hold
 from cmd_tune.search.constraints import parse_constraint
 
 VALUES: dict[str, Any] = {
@@ -243,3 +244,59 @@ def test_any_text_is_a_constraint_or_one_line(text: str) -> None:
     except UsageError as error:
         message = str(error)
     assert len(message.splitlines()) <= 1
+
+
+def inside(low: float, high: float, part: float) -> float:
+    return min(max(low + part * (high - low), low), high)
+
+
+@given(
+    expressions.filter(lambda piece: len(piece[0]) <= 500),
+    *(st.lists(st.integers(1, 300), min_size=2, max_size=2).map(sorted) for _ in range(2)),
+    *(st.lists(st.floats(0.01, 1), min_size=2, max_size=2).map(sorted) for _ in range(2)),
+    st.lists(st.floats(0, 1), min_size=4, max_size=4),
+)
+def test_a_constraint_that_holds_somewhere_in_a_range_can_hold_there(
+    piece: Piece, topk: Any, queue_size: Any, teacher: Any, student: Any, parts: list[float]
+) -> None:
+    ranges = dict(zip(NUMBERS, map(tuple, (topk, queue_size, teacher, student)), strict=True))
+    constraint = parse_constraint("c", piece[0])
+    values = {name: inside(*span, part) for (name, span), part in zip(ranges.items(), parts, strict=True)}
+    values |= {name: round(values[name]) for name in ("topk", "queue_size")}
+    assert can_hold(constraint, ranges) >= constraint.holds(values)
+
+
+@pytest.mark.parametrize(
+    ("text", "possible"),
+    [
+        ("topk <= queue_size", True),
+        ("topk > queue_size", False),
+        ("topk == queue_size", False),
+        ("topk != queue_size", True),
+        ("not topk < queue_size", False),
+        ("topk * 2 + 1 > queue_size", False),
+        ("queue_size / topk >= 20.1", False),
+        ("topk ** 2 <= 99", True),
+        ("topk ** 2 > 100", False),
+        ("abs(topk - queue_size) < 40", False),
+        ("max(topk, 7) < 7", False),
+        ("-topk > -5", False),
+        ("topk > 10 or queue_size < 50", False),
+        ("topk > 9 and queue_size < 60", True),
+        ("5 <= topk < 5", False),
+        ("queue_size % topk == 0", True),
+        ("topk / (queue_size - 60) > 1e9", True),  # what has no bound may be anything
+        ("optimizer == 'sgd'", False),
+        ("objective == 'cmd'", True),
+        ("objective != 'cmd' and objective != 'base'", True),
+        ("(topk < 20) == (queue_size < 20)", False),
+    ],
+)
+def test_whether_a_constraint_can_hold_in_a_range(text: str, possible: bool) -> None:
+    bounds: dict[str, Any] = {
+        "topk": (5, 10),
+        "queue_size": (50, 100),
+        "optimizer": frozenset(["adamw"]),
+        "objective": frozenset(["base", "cmd"]),
+    }
+    assert can_hold(parse_constraint("c", text), bounds) is possible

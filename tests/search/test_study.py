@@ -1,11 +1,14 @@
 """The book of a search: what comes next, what is entered, what another process finds."""
 
+import re
 import time
 
 import pytest
 from optuna.trial import TrialState
 
 from cmd_tune.errors import CmdTuneError
+from cmd_tune.search import region
+from cmd_tune.search.space import find_space, load_space
 from cmd_tune.search.study import State
 
 
@@ -85,14 +88,92 @@ def test_no_suggestion_breaks_a_constraint(make_space, open_book):
     assert sorted(pairs) == [(t, q) for t in (16, 32, 64, 128) for q in (16, 32, 64, 128) if t <= q]
 
 
-def test_a_space_that_cannot_meet_its_constraints_says_so(make_space, open_book):
+def run_all(book, score):
+    """Runs every trial that the book has; each one's last epoch has the score of its values. Returns those values."""
+    run = []
+    while (entry := book.next()) is not None:
+        book.record(entry, record(book.epochs_of(entry), score(entry.values)))
+        book.end(entry)
+        run.append(entry.values)
+    return run
+
+
+NINE = {"key_momentum": {"values": [0.9, 0.97, 0.99]}, "layers": {"values": [1, 2, 3]}}
+
+
+@pytest.mark.parametrize("method", ["tpe", "random"])
+def test_a_finite_space_is_run_whole_and_then_said_to_be(make_space, open_book, method):
+    space = make_space(method=method, parameters=NINE, points_to_evaluate=[{"key_momentum": 0.97, "layers": 3}])
+    book = open_book(space, trials=9)
+    run = run_all(book, lambda values: values["key_momentum"])
+    pairs = {(values["key_momentum"], values["layers"]) for values in run}
+    assert len(run) == len(pairs) == 9
+    assert run[0] == {"key_momentum": 0.97, "layers": 3}
+    assert book.shortfall == ""
+    more = open_book(space, trials=12)
+    assert more.next() is None
+    assert more.shortfall == "all 9 configurations that the space allows have been run"
+
+
+def test_a_finite_space_is_run_whole_over_sittings_beside_what_waits_in_optuna(make_space, open_book):
+    space = make_space(parameters=NINE, constraints=["layers < 3 or key_momentum > 0.9"], points_to_evaluate=None)
+    book = open_book(space, trials=20)
+    for point in ({"key_momentum": 0.9, "layers": 3}, {"key_momentum": 0.9, "layers": 1}, {"layers": 2}):
+        book._study.enqueue_trial(point)  # as optuna-dashboard and scripts do: not allowed; whole; a part
+    first = book.next()
+    assert first.values == {"key_momentum": 0.9, "layers": 1}
+    for _ in range(3):
+        book.next()
+    again = open_book(space, trials=20)
+    run = run_all(again, lambda values: values["layers"])
+    assert sorted((values["layers"], values["key_momentum"]) for values in run) == [
+        (1, 0.9), (1, 0.97), (1, 0.99), (2, 0.9), (2, 0.97), (2, 0.99), (3, 0.97), (3, 0.99),
+    ]  # fmt: skip
+    assert again.shortfall == "all 8 configurations that the space allows have been run"
+
+
+def test_a_search_whose_best_lies_at_a_constraint_runs_to_its_budget(make_space, open_book):
+    """Of the shipped space: small topk is bad, so that TPE is drawn to where topk exceeds queue_size."""
+    shipped = load_space(find_space("queue_momentum"))
+    book = open_book(shipped, trials=24, seed=1)
+    run = run_all(book, lambda values: values["topk"] - values["queue_size"] / 100)
+    assert len(run) == 24
+    assert all(values["topk"] <= values["queue_size"] for values in run)
+    told = [trial for trial in book._study.trials if trial.constraints]
+    assert 0 < len(told) <= 24
+    assert {trial.state for trial in told} == {TrialState.PRUNED}
+    assert all(trial.params["topk"] * 16 > trial.params["queue_size"] * 64 for trial in told)
+    assert book._study.best_trial.user_attrs["index"] == book.ranked()[0].index
+
+
+@pytest.mark.parametrize("method", ["tpe", "random"])
+def test_a_narrow_region_is_searched_to_the_budget(make_space, open_book, method):
     space = make_space(
-        parameters={"learning_rate": {"min": 0.001, "max": 0.01}, "weight_decay": {"min": 0.0001, "max": 0.001}},
-        constraints=["weight_decay > 10 * learning_rate"],
+        method=method,
+        parameters={
+            "learning_rate": {"distribution": "uniform", "min": 1e-4, "max": 1.0},
+            "weight_decay": {"distribution": "uniform", "min": 0, "max": 1},
+            "layers": {"values": [1, 2, 3]},
+        },
+        constraints=["learning_rate < 0.01", "weight_decay < 0.01", "layers == 2"],  # 1 in 30,000
         points_to_evaluate=None,
     )
-    with pytest.raises(CmdTuneError, match=r"constraints: 200 suggestions in a row broke them"):
-        open_book(space).next()
+    book = open_book(space, trials=3)
+    assert len(run_all(book, lambda values: values["learning_rate"])) == 3
+
+
+def test_where_no_draw_is_new_the_search_ends_and_says_so(make_space, open_book, monkeypatch):
+    space = make_space(
+        parameters={
+            "teacher_temperature": {"distribution": "uniform", "min": 0.01, "max": 1},
+            "student_temperature": {"distribution": "uniform", "min": 0.01, "max": 1},
+        },
+        constraints=["student_temperature == 2 * teacher_temperature"],
+    )
+    monkeypatch.setattr(region, "MOST_DRAWS", 300)
+    book = open_book(space)
+    assert len(run_all(book, lambda values: 50.0)) == 1  # the start point
+    assert re.fullmatch(r"of \d+ configurations drawn, none that the space allows is new", book.shortfall)
 
 
 def test_a_grid_is_run_whole_and_in_order(make_space, open_book):
@@ -106,6 +187,17 @@ def test_a_grid_is_run_whole_and_in_order(make_space, open_book):
     cells = [tuple(book.next().values.values()) for _ in range(6)]
     assert cells == [(t, m) for t in (0.01, 0.05) for m in (0.9, 0.99, 0.999)]
     assert book.next() is None
+    assert book.shortfall == "every cell has been run"
+
+
+def test_a_grid_goes_on_where_it_was_and_a_budget_cuts_it(make_space, open_book):
+    space = make_space(method="grid", parameters=NINE, points_to_evaluate=None, budget=None)
+    first = [tuple(open_book(space, trials=9).next().values.values())]
+    book = open_book(space, trials=5)
+    assert first + [tuple(values.values()) for values in run_all(book, lambda values: 1.0)[1:]] == [
+        (0.9, 1), (0.9, 2), (0.9, 3), (0.97, 1), (0.97, 2),
+    ]  # fmt: skip
+    assert book.shortfall == ""
 
 
 def test_ends_are_told_to_optuna_as_what_they_are(make_space, open_book):
@@ -120,8 +212,34 @@ def test_ends_are_told_to_optuna_as_what_they_are(make_space, open_book):
     assert [entry.state for entry in (finished, stopped, failed)] == [State.FINISHED, State.STOPPED, State.FAILED]
     assert states(book) == {0: TrialState.COMPLETE, 1: TrialState.PRUNED, 2: TrialState.FAIL}
     assert book._study.best_value == 30
-    assert [entry.index for entry in book.ranked()] == [0, 1]  # a failed trial has no rank, whatever it once had
-    assert [entry.index for entry in book.finalists(3)] == [0]  # only a last epoch is a result
+    assert [entry.reason for entry in (finished, stopped)] == ["", "after epoch 1 of 3"]
+    assert [entry.index for entry in book.finalists(3)] == [0]
+
+
+def test_only_a_last_epoch_is_ranked(make_space, open_book):
+    """The best values of all are an early-stopped trial's, a failed one's, and one's that still runs."""
+    book = open_book(make_space())
+    finished, stopped, failed, running = (book.next() for _ in range(4))
+    play(book, finished, [90, 20, 30])
+    book.end(finished)
+    for entry in (stopped, failed, running):
+        play(book, entry, [99])
+    book.end(stopped)
+    book.end(failed, failure="out of memory")
+    assert [entry.index for entry in book.ranked()] == [0]
+    assert [entry.index for entry in book.finalists(3)] == [0]
+    assert [entry.index for entry in book.stopped()] == [1]
+    again = open_book(make_space())
+    assert [entry.index for entry in again.ranked()] == [0]
+    assert again.entries[1].reason == "after epoch 1 of 3"
+
+
+def test_an_earlier_score_is_not_the_last_epochs(make_space, open_book):
+    book = open_book(make_space())
+    entry = book.next()
+    play(book, entry, [99, 99, None])
+    book.end(entry)
+    assert (entry.state, entry.reason) == (State.FAILED, "it never reported val/knn/fused at its last epoch")
 
 
 def test_minimising_ranks_the_other_way_round(make_space, open_book):
@@ -237,6 +355,7 @@ def test_time_ends_running_trials_and_starts_no_more(make_space, open_book):
     book.deadline = time.monotonic()  # the hour is over
     assert book.should_stop(entry)
     assert book.next() is None
+    assert book.shortfall == "the time is up"
     book.record(entry, record(2, 10))
     book.record(entry, record(3, 10))
     assert not book.should_stop(entry)  # it is at its last epoch: finished, not stopped
