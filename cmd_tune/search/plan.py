@@ -1,6 +1,6 @@
 """A search before it runs: space, settings, data and place, resolved, and written down to be resumed by name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,14 @@ from cmd_tune.errors import UsageError, nearest
 from cmd_tune.files import home_path, write_text
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.search import uris
+from cmd_tune.search.display import shown
 from cmd_tune.search.environment import describe_environment
 from cmd_tune.search.folders import earlier_run, new_folder, open_data
 from cmd_tune.search.run import DataSource
 from cmd_tune.search.space import DEFAULT_TRIALS, LEARNING, LISTED, Space, find_space, load_space
 
 SPACE, PLAN = "space.yaml", "search.yaml"  # in a search's folder
+_TELLING = ("objective", "stages", "stage_switch", "modalities")  # settings that tell which metrics a trial reports
 
 
 @dataclass(frozen=True)
@@ -166,16 +168,49 @@ def _first_point(space: Space) -> dict[str, Any]:
 
 
 def _check_metrics(space: Space, settings: Settings) -> None:
-    """Raise UsageError for a metric that no trial reports."""
-    kinds = [f"{kind}/{stream}" for kind in ("knn", "linear") for stream in (*settings.modalities, "fused")]
-    shown = [*(f"val/{kind}" for kind in kinds), "loss/total"]
-    if settings.objective != "base" and "objective" not in space.parameters:
-        shown.append(f"loss/{settings.objective}")  # of every trial
-    scored = [f"{place}/{kind}" for place in ("val", "test") for kind in kinds]
-    of_table = space.table.metrics() if space.table else ()
-    for key, name, known in (("metric.name", space.metric, shown), *(("cells, claims", m, scored) for m in of_table)):
-        if name not in known:
-            raise UsageError(f"{space.path}: {key}: '{name}' is never reported, {nearest(name, known)}")
+    """Raise UsageError for a metric that no trial reports, or not every one that is judged by it."""
+    base = settings.model_dump()
+    _check_metric(space, "metric.name", space.metric, space.variants(base, _TELLING), base, _judging)
+    if table := space.table:
+        for metric in table.metrics():
+            cells = [cell.values for cell in table.cells_of(metric)]
+            _check_metric(space, "cells, claims", metric, cells, base, _comparing)
+
+
+def _check_metric(
+    space: Space,
+    key: str,
+    metric: str,
+    variants: Sequence[Mapping[str, Any]],
+    base: Mapping[str, Any],
+    reported: Callable[[Mapping[str, Any]], list[str]],
+) -> None:
+    """variants: what is judged by the metric, as values over the base. reported: the metrics of such settings."""
+    known = [reported({**base, **values}) for values in variants]
+    lacking = next((values for values, names in zip(variants, known, strict=True) if metric not in names), None)
+    if lacking is None:
+        return
+    told = ", ".join(f"{name} {shown(lacking[name])}" for name in _TELLING if name in lacking)
+    whose = f" by trials of {told}" if any(metric in names for names in known) else ""
+    common = set(known[0]).intersection(*known)
+    raise UsageError(f"{space.path}: {key}: '{metric}' is never reported{whose}, {nearest(metric, common)}")
+
+
+def _judging(settings: Mapping[str, Any]) -> list[str]:
+    """What a search may be judged by: metrics of the last epoch."""
+    objective = settings["objective"]
+    if settings["stages"] == "two" and settings["stage_switch"] >= 1:
+        objective = "base"  # to the end
+    return ["loss/total", *([] if objective == "base" else [f"loss/{objective}"]), *_accuracies("val", settings)]
+
+
+def _comparing(settings: Mapping[str, Any]) -> list[str]:
+    """What cells may be compared by."""
+    return [*_accuracies("val", settings), *_accuracies("test", settings)]
+
+
+def _accuracies(place: str, settings: Mapping[str, Any]) -> list[str]:
+    return [f"{place}/{kind}/{stream}" for kind in ("knn", "linear") for stream in (*settings["modalities"], "fused")]
 
 
 def _trials(space: Space, asked: int | None, settings: Settings) -> int:

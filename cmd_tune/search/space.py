@@ -92,6 +92,20 @@ class Space:
         whole = {**settings, **self.fixed}
         return Region(self.parameters, self.constraints, whole, lambda values: self.allows(values, whole), seed)
 
+    def variants(self, settings: Mapping[str, Any], names: Collection[str]) -> list[dict[str, Any]]:
+        """The values that these settings take together in some trial, as far as they are choices of the space."""
+        if self.table:
+            return [{name: cell.values[name] for name in names if name in cell.values} for cell in self.table.cells]
+        chosen = {name: p.choices for name, p in self.parameters.items() if name in names and p.choices}
+        rest = {name: parameter for name, parameter in self.parameters.items() if name not in chosen}
+        variants = [dict(zip(chosen, values, strict=True)) for values in product(*chosen.values())]
+
+        def possible(variant: Mapping[str, Any]) -> bool:
+            whole = {**settings, **self.fixed, **variant}
+            return Region(rest, self.constraints, whole, lambda v: self.allows(v, whole), "check").draw() is not None
+
+        return [variant for variant in variants if possible(variant)] if chosen else [{}]
+
     def check(self, settings: Mapping[str, Any]) -> None:
         """Raise UsageError for a start point or a table's cell that is not allowed under these settings, or no cell.
 

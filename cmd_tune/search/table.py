@@ -80,6 +80,11 @@ class Table:
         claimed = [name for claim in self.claims for name in claim.metrics]
         return tuple(dict.fromkeys(reported + claimed))
 
+    def cells_of(self, metric: str) -> list[Cell]:
+        """The cells that have this metric reported, or of which a claim is made by it."""
+        claimed = {index for claim in self.claims if metric in claim.metrics for pair in claim.pairs for index in pair}
+        return [cell for index, cell in enumerate(self.cells) if metric in cell.reported or index in claimed]
+
 
 def read_table(top: Place, content: Mapping[str, Any], settings: Mapping[str, Any]) -> Table:
     """The table of a space file. settings: the file's own, which no cell may name again. Raises UsageError."""

@@ -83,3 +83,66 @@ def test_the_plan_says_how_trials_were_laid_out(plan: Callable[..., Plan]) -> No
     kept = yaml.safe_load((made.folder / "search.yaml").read_text())
     assert kept["layout"] == "2 trials at once"
     assert kept["trials"] == 4
+
+
+MODALITIES = {"modalities": {"values": [["joint", "motion"], ["joint", "bone"]]}, "layers": {"values": [1, 2]}}
+ONE_OR_TWO = {"objective": {"values": ["base", "cmd"]}, "modalities": {"values": [["joint"], ["joint", "bone"]]}}
+
+
+@pytest.mark.parametrize(
+    ("metric", "lacking", "changes"),
+    [
+        ("val/knn/motion", "modalities joint,bone", {"parameters": MODALITIES}),
+        ("val/linear/bone", "objective base, modalities joint", {"parameters": ONE_OR_TWO}),
+        ("loss/cmd", "objective base, modalities joint", {"parameters": ONE_OR_TWO}),
+        (
+            "loss/crossclr",
+            "objective mcl",
+            {"parameters": {"objective": {"values": ["crossclr", "mcl"]}, "layers": {"values": [1, 2]}}},
+        ),
+    ],
+)
+def test_what_some_trials_do_not_report_is_named_with_those_trials(
+    plan: Callable[..., Plan], metric: str, lacking: str, changes: dict[str, object]
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        plan(metric, points_to_evaluate=None, **changes)
+    said = str(caught.value)
+    assert f"space.yaml: metric.name: '{metric}' is never reported by trials of {lacking}, " in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("metric", "changes"),
+    [
+        ("val/knn/joint", {"parameters": MODALITIES}),
+        ("val/knn/fused", {"parameters": ONE_OR_TWO}),
+        ("loss/cmd", {"parameters": ONE_OR_TWO, "constraints": ["objective == 'cmd'"]}),
+        # cmd is between modalities: the constraint leaves none but both.
+        ("val/knn/bone", {"parameters": ONE_OR_TWO, "constraints": ["objective != 'base'"]}),
+    ],
+)
+def test_what_every_trial_reports_is_a_metric(
+    plan: Callable[..., Plan], metric: str, changes: dict[str, object]
+) -> None:
+    assert plan(metric, points_to_evaluate=None, **changes).space.metric == metric
+
+
+def test_two_stages_that_are_both_the_first_have_no_cross_modal_loss(plan: Callable[..., Plan]) -> None:
+    with pytest.raises(UsageError, match="'loss/cmd' is never reported, "):
+        plan("loss/cmd", settings={"stages": "two", "stage_switch": 1.0})
+    assert plan("loss/cmd", settings={"stages": "two", "stage_switch": 0.9})
+
+
+def test_a_cell_is_compared_by_what_it_reports(plan: Callable[..., Plan]) -> None:
+    def table(*claims: object, motion: float | None = None) -> Plan:
+        cells = [
+            {"modalities": ["joint", "bone"], "reported": {"test/knn/bone": 60.0}},
+            {"modalities": ["joint", "motion"], "reported": {"test/knn/motion": motion} if motion else {}},
+        ]
+        changes = {"parameters": None, "points_to_evaluate": None, "budget": None}
+        return plan("val/knn/joint", method="cells", cells=cells, claims=list(claims), **changes)
+
+    assert table(motion=55.0).trials == 2
+    with pytest.raises(UsageError, match="'test/knn/bone' is never reported by trials of modalities joint,motion, "):
+        table({"says": "bone is best", "best": {"modalities": ["joint", "bone"]}})
