@@ -183,9 +183,7 @@ class Tracker:
         with self.artifacts.with_name("mlflow.lock").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             beside = self.uri.startswith("sqlite")
-            if (
-                beside
-            ):  # where a new database's own first experiment goes; MLflow breaks on a ' in the working directory
+            if beside:  # where a new database's first experiment goes: else the working directory, which may have a '
                 os.environ.setdefault("_MLFLOW_SERVER_ARTIFACT_ROOT", self.artifacts.absolute().as_uri())
             self._client = MlflowClient(tracking_uri=self.uri)
             experiment = self._client.get_experiment_by_name(self.experiment)
