@@ -15,6 +15,7 @@ from cmd_tune.commands.data import ingest, inspect
 from cmd_tune.commands.options import from_home
 from cmd_tune.commands.runs import evaluate, pretrain, search
 from cmd_tune.errors import CmdTuneError, Interrupted
+from cmd_tune.home import ensure_home
 from cmd_tune.screen import outlive_screen
 
 _EXAMPLES = """Examples:
@@ -125,6 +126,7 @@ def _run(commands: typer.Typer) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     outlive_screen()
     try:
+        ensure_home()
         commands()
     except CmdTuneError as error:
         word = "" if isinstance(error, Interrupted) else "error: "
