@@ -4,7 +4,6 @@ import errno
 import os
 import sys
 from collections.abc import Callable
-from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -16,6 +15,8 @@ from cmd_tune.commands.data import ingest, inspect
 from cmd_tune.commands.options import from_home
 from cmd_tune.commands.runs import evaluate, pretrain, search
 from cmd_tune.errors import CmdTuneError, Interrupted
+from cmd_tune.home import ensure_home
+from cmd_tune.screen import outlive_screen
 
 _EXAMPLES = """Examples:
 
@@ -123,10 +124,9 @@ def _run(commands: typer.Typer) -> None:
     # Threads that wait for each other by spinning take the cores from whoever they wait for: on a busy machine a step
     # of the small encoder then takes a hundred times as long. Read when torch is loaded, here and in Ray's processes.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # τ on a terminal that has none
+    outlive_screen()
     try:
+        ensure_home()
         commands()
     except CmdTuneError as error:
         word = "" if isinstance(error, Interrupted) else "error: "

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import whole_file
+from cmd_tune.home import cache_folder
 
 _HERE = Path(__file__).parent
 SOURCES = tuple(_HERE / name for name in ("data/augment.cpp", "model/gates.cpp", "model/objectives/compiled.cpp"))
@@ -37,7 +38,7 @@ def library() -> ctypes.CDLL | None:
     key = hashlib.blake2b(digest_size=8)
     for part in (*(file.read_bytes() for file in _FILES), " ".join((compiler, *_FLAGS)).encode(), _processor()):
         key.update(part)
-    path = _cache_folder() / f"native-{key.hexdigest()}.so"
+    path = cache_folder() / f"native-{key.hexdigest()}.so"
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -75,10 +76,6 @@ def bind(
         native(ctypes.c_void_p(address), *map(ctypes.c_int64, arguments))
 
     return call
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cmd_tune"
 
 
 def _processor() -> bytes:

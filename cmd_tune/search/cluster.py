@@ -2,11 +2,15 @@
 
 import logging
 import os
+import re
+import shlex
 import signal
 import socket
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.search.machine import Node
@@ -26,7 +30,7 @@ _ENVIRONMENT = {
     "RAY_TRAIN_COLLECTIVE_TIMEOUT_S": str(PATIENCE_S),  # of a worker that reports before the others
     "TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S": "5",  # of workers that wait for one that has failed
 }
-_TOKEN = Path.home() / ".ray" / "auth_token"
+_SOON_S, _LATE_S = 25, 120  # for a first process of Ray's to answer
 _OBJECT_STORE = 256 * 1024**2  # bytes; data goes by memory map, not through Ray
 
 
@@ -46,25 +50,101 @@ def ray_session(address: str | None, log: Path, *, nested: bool) -> Iterator[lis
     on_sigterm = signal.getsignal(signal.SIGTERM)
 
     local = {} if address else {"include_dashboard": nested, "object_store_memory": _OBJECT_STORE}
+    where = f"--address {address}" if address else "Ray"
     try:
         ray.init(
             address=address or "local",
             log_to_driver=False,
             configure_logging=False,
-            runtime_env={"env_vars": {**_ENVIRONMENT, "OMP_WAIT_POLICY": "passive"}} if nested or address else None,
+            runtime_env=_runtime_env(address),
             **local,
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = f"--address {address}" if address else "Ray"
-        raise CmdTuneError(f"{where}: cannot be reached or started: {str(error).splitlines()[0]}; see {log}") from error
+    except Exception as error:  # Ray has no kind of its own for what keeps it from starting
+        reason, file = ("", log) if address else _complaint(_ray_logs())
+        why = f"{_first_line(error)} {f'({reason})' if reason else ''}".strip()
+        raise CmdTuneError(f"{where}: cannot be reached or started: {why}; see {file or log}") from error
     try:
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray takes it for itself as it starts
-        if _TOKEN.exists():
-            _TOKEN.chmod(0o600)  # Ray leaves the key to its doors readable to all
+        _await_process(where)
+        _close_token()
         alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         yield [Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0)) for resources in alive]
     finally:
         ray.shutdown()
+
+
+def _runtime_env(address: str | None) -> dict[str, Any]:
+    """What Ray's processes get of us. All of them have it, so that all start in the same way."""
+    variables = {**_ENVIRONMENT, "OMP_WAIT_POLICY": "passive"}
+    environment: dict[str, Any] = {"env_vars": {name: os.environ.get(name, variables[name]) for name in variables}}
+    if not address and shlex.quote(sys.executable) != sys.executable:
+        environment["py_executable"] = shlex.quote(sys.executable)  # Ray hands it to a shell as it is
+    return environment
+
+
+def _await_process(where: str) -> None:
+    """Raise CmdTuneError, with what Ray's log says of it, where no process of Ray's comes up: Ray tries for ever."""
+    import ray
+
+    answer = ray.remote(num_cpus=0)(_answer).remote()
+    if not ray.wait([answer], timeout=_SOON_S)[0]:
+        reason, file = _complaint(_ray_logs())
+        if file and _died(file):
+            raise CmdTuneError(f"{where}: its processes die as they start: {reason}; see {file}")
+        see = f"; see {file}" if file else ""
+        print(f"{where}: no process has started yet{see}", file=sys.stderr, flush=True)
+        if not ray.wait([answer], timeout=_LATE_S - _SOON_S)[0]:
+            raise CmdTuneError(f"{where}: no process has started in {_LATE_S} s: {reason}{see}")
+    try:
+        ray.get(answer)
+    except ray.exceptions.RayError as error:
+        raise CmdTuneError(f"{where}: its processes do not start: {_first_line(error)}") from error
+
+
+def _answer() -> None:
+    """What the first process is asked: whether it is there, and has this package."""
+
+
+def _ray_logs() -> Path | None:
+    """The folder of the logs of the Ray that this process has started last; None where it has started none."""
+    from ray._common.utils import get_default_ray_temp_dir
+
+    sessions = Path(get_default_ray_temp_dir()).glob(f"session_*_{os.getpid()}/logs")
+    return max(sessions, default=None)  # their names begin with the time
+
+
+def _complaint(logs: Path | None) -> tuple[str, Path | None]:
+    """(the last error that Ray's node or its head wrote down, its file). Without any: what is known, the node's log."""
+    for name in ("raylet.err", "raylet.out", "gcs_server.err", "gcs_server.out"):
+        lines = _lines(logs / name) if logs else []
+        errors = [line for line in lines if line and (name.endswith(".err") or re.search(r" [EC] \d+ \d+\] ", line))]
+        if errors and logs:
+            return re.sub(r"^\[.*?\] (\(.*?\) )?(\S+:\d+: )?", "", errors[-1]), logs / name
+    return "Ray does not say why", logs and logs / "raylet.out"
+
+
+def _died(log: Path) -> bool:
+    """Whether a process that the node started, by its log, is no more."""
+    text = "\n".join(_lines(log.with_name("raylet.out")))
+    started = re.findall(r"Started worker process with pid (\d+)", text)
+    return Path("/proc/self").exists() and any(not Path("/proc", pid).exists() for pid in started)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _close_token() -> None:
+    """Let nobody else read the key to Ray's doors, which Ray leaves readable to all."""
+    with suppress(RuntimeError, OSError):  # where there is no home folder, there is no key in it
+        (Path.home() / ".ray" / "auth_token").chmod(0o600)
 
 
 def _knock(address: str) -> None:

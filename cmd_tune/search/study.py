@@ -264,7 +264,8 @@ class Book:
         entry.folder.mkdir(parents=True, exist_ok=True)
         trial.set_user_attr(VALUES, values)
         trial.set_user_attr(INDEX, index)
-        self.entries[index], self._live[index] = entry, trial
+        self.entries = {**self.entries, index: entry}  # another thread may be going through the old one
+        self._live[index] = trial
         self._tried.add(_key(values))
         return entry
 

@@ -367,3 +367,13 @@ def test_values_that_make_no_settings_are_named(make_space, open_book):
     entry.values["topk"] = 21  # the tiny bank has 20 rows
     with pytest.raises(CmdTuneError, match=r"trial-000: topk 21 exceeds queue_size 20"):
         book.settings_of(entry)
+
+
+def test_the_display_goes_through_trials_while_one_is_entered(make_space, open_book):
+    """It renders in a thread of its own."""
+    book = open_book(make_space())
+    first = book.next()
+    seen = iter(book.entries.items())
+    book.next()
+    assert list(seen) == [(0, first)]
+    assert len(book.entries) == 2

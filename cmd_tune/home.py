@@ -1,0 +1,34 @@
+"""The home folder, and what stands in for it where there is none: for a user without a passwd entry, in a container."""
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+
+def ensure_home() -> None:
+    """Give this process and those it starts a HOME and a user's name where they have none: libraries ask for them."""
+    os.environ.setdefault("LOGNAME", os.environ.get("USER", str(os.getuid())))
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path("/")
+    if home == Path("/") or not home.is_dir():  # "/" is a container's for users it does not know
+        os.environ["HOME"] = str(_stand_in())
+
+
+def cache_folder() -> Path:
+    """Where this package keeps what can be made again: the user's own folder."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cmd_tune"
+    except RuntimeError:
+        return _stand_in() / ".cache" / "cmd_tune"
+
+
+def _stand_in() -> Path:
+    """A folder of this user's alone, the same one each time where nobody else has taken its name."""
+    folder = Path(tempfile.gettempdir()) / f"cmd_tune-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
+    return folder if ours else Path(tempfile.mkdtemp(prefix="cmd_tune-"))
