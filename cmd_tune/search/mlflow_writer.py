@@ -17,11 +17,12 @@ from cmd_tune.errors import CmdTuneError
 from cmd_tune.search.page import Page
 
 SEARCH, TRIAL = "cmd_tune.search", "cmd_tune.trial"  # tags by which runs are found again; a search's own has no trial
-DESCRIBED, REACHED = "cmd_tune.described", "cmd_tune.epoch"
+DESCRIBED, REACHED, REASON = "cmd_tune.described", "cmd_tune.epoch", "cmd_tune.reason"
 NOTE = "mlflow.note.content"  # shown as the description
 TABLE = "trials.json"
 _STEPPED = ("loss/", "val/")  # metrics of an epoch that MLflow gets; the run's folder has all of them
 _TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens on runs, not on prompts and traces
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _BATCH, _PARAMS, _TEXT = 1000, 100, 6000  # MLflow's limits: metrics and parameters a call, characters of a value
 
 
@@ -75,7 +76,7 @@ class Writer:
         """Find or make the experiment; of all runs that start in a storage at once, one makes its database first."""
         if self.experiment_id:
             return
-        if not self.uri.startswith("http"):
+        if self.uri.startswith(_DATABASES):
             _knock(self.uri)
         from mlflow import MlflowClient
 
@@ -84,7 +85,7 @@ class Writer:
             self._client = MlflowClient(tracking_uri=self.uri)
             found = self._client.get_experiment_by_name(self.experiment)
             if found is None:
-                place = self.artifacts.absolute().as_uri() if self.uri.startswith("sqlite:") else None
+                place = self.artifacts.absolute().as_uri() if self.uri.startswith("sqlite") else None
                 tags = {**_TRAINING, NOTE: _EXPERIMENT_NOTE}
                 made = self._client.create_experiment(self.experiment, artifact_location=place, tags=tags)
                 self.experiment_id = str(made)
@@ -121,6 +122,9 @@ class Writer:
             self._client.log_dict(there.run_id, {"columns": list(run.table), "data": rows}, TABLE)
             there.table = dict(run.table)
         self._write_tags(there, self._tags(run))
+        if not run.reason and REASON in there.tags:
+            self._client.delete_tag(there.run_id, REASON)
+            del there.tags[REASON]
         if run.page is not None:
             key, view = run.page.tag(self.search, there.run_id)
             self._client.set_experiment_tag(self.experiment_id, key, view)
@@ -204,7 +208,7 @@ class Writer:
     def _tags(self, run: Run) -> dict[str, str]:
         tags = dict(run.tags)
         if run.reason:
-            tags["cmd_tune.reason"] = run.reason[:_TEXT]
+            tags[REASON] = run.reason[:_TEXT]
         if run.table:
             tags["mlflow.loggedArtifacts"] = json.dumps([{"path": TABLE, "type": "table"}])
         if run.key is not None and self._parent_id:
@@ -244,7 +248,7 @@ def _knock(uri: str) -> None:
     from sqlalchemy.engine import make_url
 
     url = make_url(uri)
-    if url.get_backend_name() == "sqlite" and url.database:
+    if url.get_backend_name() == "sqlite" and url.database and not url.database.startswith((":", "file:")):
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url)
     engine.connect().close()

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,22 +118,27 @@ def _yaml(content: Any) -> str:
 
 
 def baseline_metrics(raw: Scores, untrained: Scores) -> dict[str, float]:
-    """The baselines as metrics of the parent run, each under its own prefix."""
+    """The baselines as metrics of the parent run, fused, each under its own prefix; baselines.yaml has the others."""
     named = {"raw": raw, "untrained": untrained}
-    return {f"baseline/{kind}/{name}": value for kind, scores in named.items() for name, value in scores.items()}
+    return {f"baseline/{kind}/{name}": scores[name] for kind, scores in named.items() for name in _fused(scores)}
+
+
+def _fused(names: Iterable[str]) -> list[str]:
+    """Scores of all modalities together."""
+    return [name for name in names if name.startswith(("val/", "test/")) and name.endswith("/fused")]
 
 
 def _best_metrics(book: Book) -> dict[str, float]:
     metrics: dict[str, float] = {}
     for entry in book.ranked()[:1]:
-        names = [name for name in trials_columns(book) if name.startswith(("val/", "test/", "loss/"))]
+        names = dict.fromkeys((book.space.metric, *_fused(trials_columns(book))))
         best = {f"best/{name}": _score(entry, name) for name in names}
         metrics = {name: value for name, value in best.items() if value is not None}
         metrics["best/trial"] = float(entry.index)
     return metrics
 
 
-def print_closing(console: Console, book: Book, report: Report, tracking_uri: str) -> None:
+def print_closing(console: Console, book: Book, report: Report, tracking_uri: str, page: str) -> None:
     """The table, then where things are and what to type next."""
     console.print()
     console.print(report.closing)
@@ -140,4 +146,4 @@ def print_closing(console: Console, book: Book, report: Report, tracking_uri: st
     for entry in failed:
         console.print(f"{entry.name} failed: {entry.reason}", soft_wrap=True, highlight=False, markup=False)
     names = ", ".join(("search.yaml", *(path.name for path in report.files), "trials/"))
-    print_places(console, book.folder, names, tracking_uri)
+    print_places(console, book.folder, names, tracking_uri, page)

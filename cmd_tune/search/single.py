@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -15,9 +16,10 @@ from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import write_text
 from cmd_tune.search.environment import describe_environment, source_tags
 from cmd_tune.search.folders import earlier_run, new_folder, open_data, print_places, tell_outage
-from cmd_tune.search.mlflow_writer import Run
+from cmd_tune.search.mlflow_writer import NOTE, Run
+from cmd_tune.search.recorded import cost, run_note, scores_page
 from cmd_tune.search.report import percent
-from cmd_tune.search.run import DataSource, baseline_scores, run, test_scores
+from cmd_tune.search.run import DataSource, baseline_scores, device_here, run, test_scores
 from cmd_tune.search.sitting import sitting
 from cmd_tune.search.tracking import Tracker, default_uri
 from cmd_tune.train.loop import Record
@@ -104,7 +106,7 @@ def run_single(single: Single, *, test: bool, console: Console) -> None:
         if test:
             scores = test_scores(single.settings, single.source, single.folder)
     console.print(_closing(single.settings, history[-1] | scores, raw, untrained))
-    print_places(console, single.folder, "", single.tracking_uri)
+    print_places(console, single.folder, "", single.tracking_uri, tracker.page())
 
 
 def _experiment(single: Single) -> str:
@@ -113,15 +115,17 @@ def _experiment(single: Single) -> str:
 
 def _mlflow_run(single: Single, history: Sequence[Record], scores: Scores, status: str) -> Run:
     settings = single.settings.model_dump(mode="json")
+    costs = cost(history, cpus=torch.get_num_threads(), gpus=float(device_here().type == "cuda"))
     return Run(
         key=0,
         name=single.folder.name,
         params=settings,
         documents={"settings.yaml": settings, "environment.yaml": describe_environment()},
-        tags=source_tags(),
+        tags=source_tags() | {NOTE: run_note("One configuration.", single.folder, "checkpoint.pt", "pretrain")},
         epochs=list(history),
-        scores=scores,
+        scores=scores | ({} if status == "RUNNING" else costs),
         status=status,
+        page=scores_page(),
     )
 
 
