@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from rich.text import Text
 
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import write_text
-from cmd_tune.search.display import add_parameter_columns, parameter_cells
+from cmd_tune.search.columns import Fitted, by_difference
+from cmd_tune.search.display import shown, values_line
 from cmd_tune.search.folders import print_places
 from cmd_tune.search.study import Book, Entry, State
 
@@ -42,21 +43,29 @@ def search_report(book: Book, raw: Scores, untrained: Scores) -> Report:
 
 def _closing_table(book: Book, raw: Scores, untrained: Scores) -> RenderableType:
     """Best trials and baselines, in percent. Only finalists have test scores."""
-    metric = book.space.metric
+    metric, parameters = book.space.metric, book.space.parameters
     columns = [*([] if metric in _COLUMNS else [metric]), *_COLUMNS]
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("", no_wrap=True)
-    add_parameter_columns(table, book)
-    for name in columns:
-        table.add_column(name.replace("/", "\n"), justify="right", no_wrap=True)
     best = book.ranked()[:BEST]
-    for entry in best:
-        table.add_row(entry.name, *parameter_cells(book, entry), *(percent(_score(entry, name)) for name in columns))
-    for title, baseline in (("untrained", untrained), ("raw 1-NN", raw)):
-        blank = parameter_cells(book, None)
-        table.add_row(title, *blank, *(percent(baseline.get(name)) for name in columns), style="dim")
+
+    def build(headings: Mapping[str, str]) -> Table:
+        names = [name for name in parameters if name in headings]
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        table.add_column("", no_wrap=True)
+        for heading in (*(headings[name] for name in names), *(name.replace("/", "\n") for name in columns)):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for entry in best:
+            values = (shown(entry.values[name]) for name in names)
+            table.add_row(entry.name, *values, *(percent(_score(entry, name)) for name in columns))
+        for title, baseline in (("untrained", untrained), ("raw 1-NN", raw)):
+            blank = [""] * len(names)
+            table.add_row(title, *blank, *(percent(baseline.get(name)) for name in columns), style="dim")
+        return table
+
+    telling = by_difference(parameters, [entry.values for entry in best])
+    table = Fitted(telling, build, "Shown are the parameters that differ most; trials.csv has {} more.")
     note = "Percent right. untrained: the encoder as it starts; raw 1-NN: bare skeletons."
-    return Group(table, Text(note, style="dim"))
+    whole = [Text(f"Best: {entry.name}, {values_line(entry, parameters)}") for entry in best[:1]]
+    return Group(table, Text(note, style="dim"), *whole)
 
 
 def write_trials(book: Book, raw: Scores, untrained: Scores) -> list[Path]:
