@@ -131,11 +131,18 @@ def test_mlflow_has_a_parent_and_a_child_a_trial(unbroken):
         run = runs[row["trial"]]
         assert run.data.tags["mlflow.parentRunId"] == runs["it"].info.run_id
         assert run.data.params == {"teacher_temperature": row["teacher_temperature"]}
-        for metric in ("loss/total", "learning_rate", "accuracy/joint", "val/knn/fused", "val/linear/joint"):
+        for metric in ("loss/total", "loss/cmd", "val/knn/fused", "val/linear/joint"):
             points = client.get_metric_history(run.info.run_id, metric)
             assert [point.step for point in points] == [1, 2, 3, 4]
             assert points[-1].value == pytest.approx(float(row[metric]))
         assert run.data.metrics["test/knn/fused"] == pytest.approx(float(row["test/knn/fused"]))
+        assert run.data.metrics["cost/epochs"] == 4
+        assert run.data.metrics["cost/cpu_hours"] >= 0
+        assert {name.partition("/")[0] for name in run.data.metrics} == {"loss", "val", "test", "cost"}
+        assert run.data.tags["cmd_tune.state"] == "finished"
+        assert str(cwd / "runs" / "it" / "trials" / row["trial"][-3:]) in run.data.tags["mlflow.note.content"]
+        assert all(run.data.tags.values())
+    assert len(runs["it"].data.metrics) < 20
     best = max(rows[:3], key=lambda row: float(row["val/knn/fused"]))
     names = {name: {file.path for file in client.list_artifacts(run.info.run_id)} for name, run in runs.items()}
     assert {name for name, files in names.items() if "checkpoint.pt" in files} == {best["trial"]}
@@ -154,6 +161,13 @@ def test_mlflow_has_a_parent_and_a_child_a_trial(unbroken):
 def test_the_printed_command_opens_the_ui(unbroken):
     cwd, output = unbroken
     words = shlex.split(re.search(r"^MLflow: (.*)$", output, re.MULTILINE)[1])
+    page = re.search(r"^  then: http://127.0.0.1:5000/#/experiments/(\d+)/runs\?(.*)$", output, re.MULTILINE)
+    client, runs = mlflow_runs(cwd)
+    key = re.fullmatch("workflowType=machine_learning&viewStateShareKey=(.*)", page[2])[1]
+    view = json.loads(client.get_experiment(page[1]).tags[f"mlflow.sharedViewState.{key}"])
+    assert view["runsExpanded"] == {runs["it"].info.run_id: True}
+    assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`val/knn/fused`", False)
+    assert "params.`teacher_temperature`" in view["selectedColumns"]
     assert words[words.index("--host") + 1] == "127.0.0.1"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -14,6 +14,7 @@ from cmd_tune.search.environment import describe_environment, source_tags
 from cmd_tune.search.machine import Machine
 from cmd_tune.search.mlflow_writer import Run
 from cmd_tune.search.plan import Plan
+from cmd_tune.search.recorded import cost, search_page, search_tags, trial_tags
 from cmd_tune.search.report import trials_columns
 from cmd_tune.search.study import Book, Entry, State
 from cmd_tune.search.tracking import Tracker
@@ -115,12 +116,13 @@ class Conductor:
                     "workers": plan.workers,
                 },
                 documents=self._documents(plan.settings),
-                tags=source_tags(),
-                scores=scores or {},
+                tags=source_tags() | search_tags(plan, self.machine),
+                scores={} if scores is None else scores | self._cost(*self.book.entries.values()),
                 files=files or [],
                 table={} if scores is None else trials_columns(self.book),
                 status=status,
                 reason=self.book.shortfall,
+                page=search_page(plan),
             )
         )
 
@@ -141,14 +143,19 @@ class Conductor:
                 name=entry.name,
                 params=entry.values,
                 documents=self._documents(settings),
-                tags=source_tags(),
+                tags=source_tags() | trial_tags(entry),
                 epochs=list(entry.history),
-                scores=dict(entry.test_scores),
+                scores=entry.test_scores | ({} if entry.state is State.RUNNING else self._cost(entry)),
                 files=files or [],
                 status="KILLED" if stopped else _STATUS[entry.state],
                 reason=entry.reason,
             )
         )
+
+    def _cost(self, *entries: Entry) -> Scores:
+        machine = self.machine
+        history = [record for entry in entries for record in entry.history]
+        return cost(history, workers=machine.workers, cpus=machine.cpus, gpus=machine.gpus)
 
     @staticmethod
     def _documents(settings: Settings) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """What a person sees while a search runs: one live table on a terminal, plain lines elsewhere."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from math import ceil
 from time import monotonic
 from typing import Any
 
@@ -9,11 +10,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from cmd_tune.search.columns import Fitted
 from cmd_tune.search.study import Book, Entry, State
 
 _STYLES = {State.RUNNING: "cyan", State.FINISHED: "green", State.STOPPED: "yellow", State.FAILED: "red"}
 _ROWS = 16  # trials shown at once: the running ones, then the best, then those that did not finish
-MOST_COLUMNS = 3  # parameters with a column of their own
+_HEADINGS, _NOTES = 4, 3  # lines above the trials, with one to spare, and of what is left out and what failed last
 
 
 def duration(seconds: float) -> str:
@@ -62,7 +64,7 @@ class Display:
 
     def started(self, entry: Entry) -> None:
         how = f"resumes after epoch {entry.epoch}" if entry.epoch else "starts"
-        self._line(f"{entry.name} {how}: {_values(entry, self.book.space.parameters)}")
+        self._line(f"{entry.name} {how}: {values_line(entry, self.book.space.parameters)}")
 
     def reported(self, entry: Entry) -> None:
         """One line a validation; the epochs between are for the live table."""
@@ -117,55 +119,47 @@ class Display:
         running = [entry for entry in self.book.entries.values() if entry.state is State.RUNNING]
         best = self.book.ranked()
         ended = [entry for entry in self.book.entries.values() if entry.state in (State.STOPPED, State.FAILED)]
-        others = best + ended
-        rows = running + others[: max(0, _ROWS - len(running))]
+        summary = self.summary()
+        width, height = self.console.size
+        failed = [entry for entry in ended if entry.state is State.FAILED]
+        room = height - _HEADINGS - _NOTES - ceil(len(summary) / width)
+        rows = (running + best + ended)[: max(1, min(_ROWS, room))]
         hidden = len(self.book.entries) - len(rows)
         lines: list[RenderableType] = [trials_table(self.book, rows, best[:1])]
         if hidden:
-            lines.append(Text(f"… and {hidden} more", style="dim"))
-        lines.append(Text(self.summary(), style="bold"))
+            lines.append(Text(f"… and {hidden} more trials", style="dim"))
+        if failed:
+            reason = f"{failed[-1].name} failed: {failed[-1].reason}"
+            lines.append(Text(reason, style=_STYLES[State.FAILED], no_wrap=True, overflow="ellipsis"))
+        lines.append(Text(summary, style="bold"))
         return Group(*lines)
 
 
-def trials_table(book: Book, entries: Sequence[Entry], best: Sequence[Entry] = ()) -> Table:
-    """Trial, parameters, epoch, loss, validation KNN, state."""
+def trials_table(book: Book, entries: Sequence[Entry], best: Sequence[Entry] = ()) -> RenderableType:
+    """Trial, the first parameters of the space, epoch, loss, validation KNN, state: a line a trial."""
     metric = book.space.metric
     scores = ["loss/total", metric, *(name for name in ("val/knn/joint", "val/knn/fused") if name != metric)]
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("trial", vertical="bottom")
-    add_parameter_columns(table, book)
-    for name in ("epoch", *scores):
-        table.add_column(name.replace("/", "\n"), justify="right", no_wrap=True)
-    table.add_column("state")
-    for entry in entries:
-        numbers = (entry.last(name) for name in scores)
-        table.add_row(
-            f"{entry.index:03d}",
-            *parameter_cells(book, entry),
-            f"{entry.epoch}/{book.epochs_of(entry)}",
-            *("–" if number is None else f"{number:.2f}" for number in numbers),
-            Text(str(entry.state) if entry.state is State.STOPPED else with_reason(entry), style=_STYLES[entry.state]),
-            style="bold" if entry in best else None,
-        )
-    return table
+
+    def build(parameters: Mapping[str, str]) -> Table:
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        table.add_column("trial", vertical="bottom")
+        for heading in (*parameters.values(), *(name.replace("/", "\n") for name in ("epoch", *scores))):
+            table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column("state", no_wrap=True)
+        for entry in entries:
+            numbers = (entry.last(name) for name in scores)
+            table.add_row(
+                f"{entry.index:03d}",
+                *(shown(entry.values[name]) for name in parameters),
+                f"{entry.epoch}/{book.epochs_of(entry)}",
+                *("–" if number is None else f"{number:.2f}" for number in numbers),
+                Text(str(entry.state), style=_STYLES[entry.state]),
+                style="bold" if entry in best else None,
+            )
+        return table
+
+    return Fitted(tuple(book.space.parameters), build, "… and {} more parameters")
 
 
-def add_parameter_columns(table: Table, book: Book) -> None:
-    """A column a parameter where they are few, else one for all."""
-    if len(book.space.parameters) > MOST_COLUMNS:
-        table.add_column("parameters", overflow="fold")
-        return
-    for name in book.space.parameters:
-        table.add_column(name.replace("_", "\n"), justify="right", no_wrap=True)
-
-
-def parameter_cells(book: Book, entry: Entry | None) -> list[str]:
-    """What stands in those columns for a trial; blanks for None."""
-    names = list(book.space.parameters)
-    if entry is None:
-        return [""] if len(names) > MOST_COLUMNS else [""] * len(names)
-    return [_values(entry, names)] if len(names) > MOST_COLUMNS else [shown(entry.values[name]) for name in names]
-
-
-def _values(entry: Entry, names: Iterable[str]) -> str:
+def values_line(entry: Entry, names: Iterable[str]) -> str:
     return ", ".join(f"{name} {shown(entry.values[name])}" for name in names)

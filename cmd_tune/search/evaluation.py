@@ -27,7 +27,8 @@ from cmd_tune.search.display import duration
 from cmd_tune.search.environment import describe_environment, source_tags
 from cmd_tune.search.evaluation_report import Lines, describe_test, draw_figures, metrics, results, table
 from cmd_tune.search.folders import earlier_run, new_folder, open_data, print_places, tell_outage
-from cmd_tune.search.mlflow_writer import Run
+from cmd_tune.search.mlflow_writer import NOTE, Run
+from cmd_tune.search.recorded import run_note, scores_page
 from cmd_tune.search.run import DataSource, device_here
 from cmd_tune.search.sitting import sitting
 from cmd_tune.search.tracking import Tracker
@@ -168,7 +169,7 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> None:
     console.print(table(lines, data, evaluation.source.protocol))
     if other and evaluation.transfer:
         console.print(f"transferred: to {describe_test(other, evaluation.transfer.protocol)}", style="dim")
-    print_places(console, folder, "results.json, figures/", evaluation.tracking_uri)
+    print_places(console, folder, "results.json, figures/", evaluation.tracking_uri, tracker.page())
 
 
 def _labelled(saved: Saved, source: DataSource) -> Labelled:
@@ -247,13 +248,15 @@ def _mlflow_run(
         "evaluation_seed": evaluation.seed,
     }
     settings = saved.settings.model_dump(mode="json")
+    note = f"The test set's scores of `{evaluation.checkpoint}`."
     return Run(
         key=0,
         name=evaluation.folder.name,
         params={**settings, **params},
         documents={"settings.yaml": settings, "environment.yaml": describe_environment()},
-        tags=source_tags(),
-        scores=dict(scores),
+        tags=source_tags() | {NOTE: run_note(note, evaluation.folder, "results.json, figures/", "evaluate")},
+        scores={name: value for name, value in scores.items() if name.endswith("/fused") or "baseline/" not in name},
         files=list(files),
         status=status,
+        page=scores_page(),
     )

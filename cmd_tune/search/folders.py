@@ -76,7 +76,7 @@ def tell_outage(console: Console, command: str, folder: Path) -> Callable[[str],
     def tell(trouble: str) -> None:
         text = "MLflow answers again; what it missed is written now"
         if trouble:
-            kept = f"the run goes on, its records are kept in {folder} and written there when it answers"
+            kept = f"the run goes on, its records are kept in {folder} and go to MLflow when it answers"
             text = f"{trouble}; {kept}, or afterwards by: {resume_line(command, folder)}"
         print_line(console, text)
 
@@ -105,10 +105,15 @@ def print_line(console: Console, text: str) -> None:
     console.print(text, style="yellow", soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
-def print_places(console: Console, folder: Path, contents: str, tracking_uri: str) -> None:
-    """Where a run's files are, and how to see it in MLflow; as they are, so that they can be pasted."""
+def print_places(console: Console, folder: Path, contents: str, tracking_uri: str, page: str) -> None:
+    """Where a run's files are, and how to see it in MLflow; as they are, so that they can be pasted.
+
+    page: its address in the UI, where that is known.
+    """
     what = f" ({contents})" if contents else ""
-    for line in (f"\nFolder: {folder}{what}", f"MLflow: {ui_line(tracking_uri)}"):
+    then = [f"  then: {page}"] if page and not tracking_uri.startswith("http") else []
+    mlflow = page if page and not then else ui_line(tracking_uri)
+    for line in (f"\nFolder: {folder}{what}", f"MLflow: {mlflow}", *then):
         console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 

@@ -24,6 +24,7 @@ NOTE = "mlflow.note.content"  # shown as the description
 TABLE = "trials.json"
 _STEPPED = ("loss/", "val/")  # metrics of an epoch that MLflow gets; the run's folder has all of them
 _TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens on runs, not on prompts and traces
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _BATCH, _PARAMS, _TEXT = 1000, 100, 6000  # MLflow's limits: metrics and parameters a call, characters of a value
 
 
@@ -77,7 +78,7 @@ class Writer:
         """Find or make the experiment; of all runs that start in a storage at once, one makes its database first."""
         if self.experiment_id:
             return
-        if not self.uri.startswith("http"):
+        if self.uri.startswith(_DATABASES):
             _knock(self.uri)
         from mlflow import MlflowClient
 
@@ -125,8 +126,9 @@ class Writer:
             self._client.log_dict(there.run_id, {"columns": list(run.table), "data": rows}, TABLE)
             there.table = dict(run.table)
         self._write_tags(there, self._tags(run))
-        if not run.reason and there.tags.pop(REASON, ""):
+        if not run.reason and REASON in there.tags:
             self._client.delete_tag(there.run_id, REASON)
+            del there.tags[REASON]
         if run.page is not None:
             key, view = run.page.tag(self.search, there.run_id)
             self._client.set_experiment_tag(self.experiment_id, key, view)
@@ -250,7 +252,7 @@ def _knock(uri: str) -> None:
     from sqlalchemy.engine import make_url
 
     url = make_url(uri)
-    if url.get_backend_name() == "sqlite" and url.database and not url.database.startswith("file:"):
+    if url.get_backend_name() == "sqlite" and url.database and not url.database.startswith((":", "file:")):
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url)
     engine.connect().close()

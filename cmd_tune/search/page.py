@@ -6,6 +6,7 @@ from hashlib import blake2b
 from typing import Any
 
 _VIEW = "mlflow.sharedViewState."  # tag of an experiment: a view that an address can name
+_FIXED = {"attributes.`Run Name`": 130, "runDateAndNestInfo": 135}  # columns that are always there, in pixels
 
 
 @dataclass(frozen=True)
@@ -19,13 +20,12 @@ class Page:
 
     def tag(self, search: str, run_id: str) -> tuple[str, str]:
         """The experiment's tag that holds the view: (key, JSON). run_id: of the search, whose trials are unfolded."""
+        columns = [*(f"metrics.`{name}`" for name in self.metrics), *(f"params.`{name}`" for name in self.params)]
         view: dict[str, Any] = {
             "searchFilter": f"tags.`cmd_tune.search` = '{search}'",
-            "selectedColumns": [
-                "attributes.`Duration`",
-                *(f"metrics.`{name}`" for name in self.metrics),
-                *(f"params.`{name}`" for name in self.params),
-            ],
+            "selectedColumns": columns,
+            "columnOrder": [*_FIXED, *columns],  # without it they stand in the order of the alphabet
+            "columnWidths": _FIXED,
             "runsExpanded": {run_id: True},
         }
         if self.order:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from cmd_tune.evaluate.scores import Scores
 from cmd_tune.evaluate.tally import read_tally
 from cmd_tune.files import write_text
 from cmd_tune.plain_yaml import dump_yaml
-from cmd_tune.search.display import add_parameter_columns, parameter_cells
+from cmd_tune.search.columns import Fitted, by_difference
+from cmd_tune.search.display import shown, values_line
 from cmd_tune.search.folders import print_places
 from cmd_tune.search.run import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY
 from cmd_tune.search.study import Book, Entry, State
@@ -44,23 +46,31 @@ def search_report(book: Book, raw: Scores, untrained: Scores) -> Report:
 
 def _closing_table(book: Book, raw: Scores, untrained: Scores) -> RenderableType:
     """Best trials and baselines, in percent; apart from them, what has no rank. Only finalists have test scores."""
-    metric = book.space.metric
+    metric, parameters = book.space.metric, book.space.parameters
     columns = [*([] if metric in _COLUMNS else [metric]), *_COLUMNS]
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("", no_wrap=True)
-    add_parameter_columns(table, book)
-    for name in columns:
-        table.add_column(name.replace("/", "\n"), justify="right", no_wrap=True)
     best = book.ranked()[:BEST]
-    for entry in best:
-        table.add_row(entry.name, *parameter_cells(book, entry), *(percent(_score(entry, name)) for name in columns))
-    for title, baseline in (("untrained", untrained), ("raw 1-NN", raw)):
-        blank = parameter_cells(book, None)
-        table.add_row(title, *blank, *(percent(baseline.get(name)) for name in columns), style="dim")
+
+    def build(headings: Mapping[str, str]) -> Table:
+        names = [name for name in parameters if name in headings]
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        table.add_column("", no_wrap=True)
+        for heading in (*(headings[name] for name in names), *(name.replace("/", "\n") for name in columns)):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for entry in best:
+            values = (shown(entry.values[name]) for name in names)
+            table.add_row(entry.name, *values, *(percent(_score(entry, name)) for name in columns))
+        for title, baseline in (("untrained", untrained), ("raw 1-NN", raw)):
+            blank = [""] * len(names)
+            table.add_row(title, *blank, *(percent(baseline.get(name)) for name in columns), style="dim")
+        return table
+
+    telling = by_difference(parameters, [entry.values for entry in best])
+    table = Fitted(telling, build, "Shown are the parameters that differ most; trials.csv has {} more.")
     notes = [*_unranked(book), "Percent right. untrained: the encoder as it starts; raw 1-NN: bare skeletons."]
     tested = [entry for entry in best if entry.test_scores][:1]
     notes += [against_baselines(entry.name, _tested_metric(metric), entry.folder, book.folder) for entry in tested]
-    return Group(table, *(Text(note, style="dim") for note in notes if note))
+    whole = [Text(f"Best: {entry.name}, {values_line(entry, parameters)}") for entry in best[:1]]
+    return Group(table, *(Text(note, style="dim") for note in notes if note), *whole)
 
 
 def _tested_metric(metric: str) -> str:
@@ -96,9 +106,9 @@ def _unranked(book: Book) -> list[str]:
     if not stopped:
         return []
     last = {entry.name: entry.last(book.space.metric) for entry in stopped}
-    shown = [f"{e.name} {e.reason} ({percent(last[e.name])})" for e in stopped[:BEST]]
+    first = [f"{e.name} {e.reason} ({percent(last[e.name])})" for e in stopped[:BEST]]
     more = f" and {len(stopped) - BEST} more" if len(stopped) > BEST else ""
-    return [f"Stopped early, without a rank ({book.space.metric} then): {'; '.join(shown)}{more}."]
+    return [f"Stopped early, without a rank ({book.space.metric} then): {'; '.join(first)}{more}."]
 
 
 def write_trials(book: Book, raw: Scores, untrained: Scores) -> list[Path]:
@@ -162,22 +172,27 @@ def csv_text(columns: dict[str, list[Any]]) -> str:
 
 
 def baseline_metrics(raw: Scores, untrained: Scores) -> dict[str, float]:
-    """The baselines as metrics of the parent run, each under its own prefix."""
+    """The baselines as metrics of the parent run, fused, each under its own prefix; baselines.yaml has the others."""
     named = {"raw": raw, "untrained": untrained}
-    return {f"baseline/{kind}/{name}": value for kind, scores in named.items() for name, value in scores.items()}
+    return {f"baseline/{kind}/{name}": scores[name] for kind, scores in named.items() for name in _fused(scores)}
+
+
+def _fused(names: Iterable[str]) -> list[str]:
+    """Scores of all modalities together."""
+    return [name for name in names if name.startswith(("val/", "test/")) and name.endswith("/fused")]
 
 
 def _best_metrics(book: Book) -> dict[str, float]:
     metrics: dict[str, float] = {}
     for entry in book.ranked()[:1]:
-        names = [name for name in trials_columns(book) if name.startswith(("val/", "test/", "loss/"))]
+        names = dict.fromkeys((book.space.metric, *_fused(trials_columns(book))))
         best = {f"best/{name}": _score(entry, name) for name in names}
         metrics = {name: value for name, value in best.items() if value is not None}
         metrics["best/trial"] = float(entry.index)
     return metrics
 
 
-def print_closing(console: Console, book: Book, report: Report, tracking_uri: str) -> None:
+def print_closing(console: Console, book: Book, report: Report, tracking_uri: str, page: str) -> None:
     """The table, then where things are and what to type next."""
     console.print()
     console.print(report.closing)
@@ -188,4 +203,4 @@ def print_closing(console: Console, book: Book, report: Report, tracking_uri: st
         so_far = f"{len(book.entries)} of {book.budget} trials"
         console.print(f"{so_far}: {book.shortfall}", soft_wrap=True, highlight=False, markup=False)
     names = ", ".join(("search.yaml", *(path.name for path in report.files), "trials/"))
-    print_places(console, book.folder, names, tracking_uri)
+    print_places(console, book.folder, names, tracking_uri, page)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -16,9 +17,10 @@ from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.search import uris
 from cmd_tune.search.environment import describe_environment, source_tags
 from cmd_tune.search.folders import earlier_run, new_folder, open_data, print_places, tell_outage
-from cmd_tune.search.mlflow_writer import Run
+from cmd_tune.search.mlflow_writer import NOTE, Run
+from cmd_tune.search.recorded import cost, run_note, scores_page
 from cmd_tune.search.report import against_baselines, percent
-from cmd_tune.search.run import DataSource, baseline_scores, run, test_scores
+from cmd_tune.search.run import DataSource, baseline_scores, device_here, run, test_scores
 from cmd_tune.search.sitting import sitting
 from cmd_tune.search.tracking import Tracker
 from cmd_tune.train.loop import Record
@@ -107,7 +109,7 @@ def run_single(single: Single, *, test: bool, console: Console) -> None:
     console.print(_closing(single.settings, history[-1] | scores, raw, untrained))
     if scores:
         console.print(against_baselines("this run", "test/knn/fused", single.folder, single.folder), style="dim")
-    print_places(console, single.folder, "", single.tracking_uri)
+    print_places(console, single.folder, "", single.tracking_uri, tracker.page())
 
 
 def _experiment(single: Single) -> str:
@@ -116,15 +118,17 @@ def _experiment(single: Single) -> str:
 
 def _mlflow_run(single: Single, history: Sequence[Record], scores: Scores, status: str) -> Run:
     settings = single.settings.model_dump(mode="json")
+    costs = cost(history, cpus=torch.get_num_threads(), gpus=float(device_here().type == "cuda"))
     return Run(
         key=0,
         name=single.folder.name,
         params=settings,
         documents={"settings.yaml": settings, "environment.yaml": describe_environment()},
-        tags=source_tags(),
+        tags=source_tags() | {NOTE: run_note("One configuration.", single.folder, "checkpoint.pt", "pretrain")},
         epochs=list(history),
-        scores=scores,
+        scores=scores | ({} if status == "RUNNING" else costs),
         status=status,
+        page=scores_page(),
     )
 
 

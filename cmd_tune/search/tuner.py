@@ -72,7 +72,7 @@ def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console
     if ranked and not plan.space.table:
         conductor.show_winner(ranked[0])
     conductor.show_search("FINISHED" if ranked else "FAILED", report.metrics, report.files)
-    print_closing(console, book, report, plan.tracking_uri)
+    print_closing(console, book, report, plan.tracking_uri, tracker.page())
     if not ranked:
         reasons = (f"{entry.name} {with_reason(entry)}" for entry in book.entries.values() if entry.reason)
         raise CmdTuneError(f"{plan.folder}: no trial has a result; {next(reasons, book.shortfall)}")
