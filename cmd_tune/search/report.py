@@ -57,7 +57,10 @@ def _closing_table(book: Book, raw: Scores, untrained: Scores) -> RenderableType
     for title, baseline in (("untrained", untrained), ("raw 1-NN", raw)):
         blank = parameter_cells(book, None)
         table.add_row(title, *blank, *(percent(baseline.get(name)) for name in columns), style="dim")
-    notes = ["Percent right. untrained: the encoder as it starts; raw 1-NN: bare skeletons."]
+    notes = [
+        "Percent right. untrained: the encoder as it starts; raw 1-NN: bare skeletons. "
+        "The score that chose the best trial flatters it; its test scores do not."
+    ]
     tested = [entry for entry in best if entry.test_scores][:1]
     notes += [against_baselines(entry.name, _tested_metric(metric), entry.folder, book.folder) for entry in tested]
     return Group(table, *(Text(note, style="dim") for note in notes if note))
@@ -83,7 +86,8 @@ def against_baselines(name: str, metric: str, place: Path, folder: Path) -> str:
             least, most = bounds
             gain = f"{ours.percent(metric) - other.percent(metric):+.1f} ({least:+.1f} to {most:+.1f}) against it"
             parts.append(f"{title} {_with_interval(other.percent(metric), other.interval(metric))}, {gain}")
-    return f"{metric}: {'; '.join(parts)}. 95 % intervals {ours.describe()}; of other seeds they know nothing."
+    over = f"95 % intervals {ours.describe()}; they do not cover what other seeds would change"
+    return f"{metric}: {'; '.join(parts)}. {over}."
 
 
 def _with_interval(value: float, bounds: Interval | None) -> str:
