@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 
+from rich.console import RenderableType
+from rich.padding import Padding
 from rich.text import Text
 
 from cmd_tune.search.display import shown
@@ -43,11 +45,11 @@ class JudgedClaim:
         judgement = self.judgement
         if judgement.verdict is not Verdict.CANNOT_TELL or not judgement.tested:
             return ""
-        cases = [(words, self._seeds(distances)) for words, distances in self._supposed()]
-        numbers = ", ".join(f"{seeds} where {words}" for words, seeds in cases)
+        supposed = self._supposed()
+        numbers = ", ".join(f"{self._seeds(distances)} if {words}" for words, distances in supposed)
         return (
-            f"Differences vary by {judgement.spread:.1f} points from seed to seed. "
-            f"That the claim is found to hold with a chance of {100 * CHANCE:.0f} % takes {numbers}."
+            f"Differences vary by {judgement.spread:.1f} points from seed to seed. With that, a chance of "
+            f"{100 * CHANCE:.0f} % to find that the claim holds takes {numbers}."
         )
 
     def _seeds(self, distances: Sequence[float]) -> str:
@@ -95,14 +97,14 @@ def in_markdown(claims: Sequence[JudgedClaim], looks: Looks) -> list[str]:
     return parts
 
 
-def on_screen(claims: Sequence[JudgedClaim], looks: Looks) -> list[Text]:
-    lines = []
+def on_screen(claims: Sequence[JudgedClaim], looks: Looks) -> list[RenderableType]:
+    lines: list[RenderableType] = []
     for judged in claims:
         verdict = judged.judgement.verdict
         said = Text(f"{verdict:<12}", style=_STYLES[verdict])
         lines.append(said.append(f"{judged.claim.says} ({judged.why})", style="default"))
         if judged.power:
-            lines.append(Text(f"{'':12}{judged.power}", style="dim"))
+            lines.append(Padding(Text(judged.power, style="dim"), (0, 0, 0, 12)))
     return [*lines, Text(looks_line(looks), style="dim")] if claims else []
 
 

@@ -66,7 +66,11 @@ def _closing_table(book: Book, raw: Scores, untrained: Scores) -> RenderableType
 
     telling = by_difference(parameters, [entry.values for entry in best])
     table = Fitted(telling, build, "Shown are the parameters that differ most; trials.csv has {} more.")
-    notes = [*_unranked(book), "Percent right. untrained: the encoder as it starts; raw 1-NN: bare skeletons."]
+    notes = [
+        *_unranked(book),
+        "Percent right. untrained: the encoder as it starts; raw 1-NN: bare skeletons. "
+        "The score that chose the best trial flatters it; its test scores do not.",
+    ]
     tested = [entry for entry in best if entry.test_scores][:1]
     notes += [against_baselines(entry.name, _tested_metric(metric), entry.folder, book.folder) for entry in tested]
     whole = [Text(f"Best: {entry.name}, {values_line(entry, parameters)}") for entry in best[:1]]
@@ -93,7 +97,8 @@ def against_baselines(name: str, metric: str, place: Path, folder: Path) -> str:
             least, most = bounds
             gain = f"{ours.percent(metric) - other.percent(metric):+.1f} ({least:+.1f} to {most:+.1f}) against it"
             parts.append(f"{title} {_with_interval(other.percent(metric), other.interval(metric))}, {gain}")
-    return f"{metric}: {'; '.join(parts)}. 95 % intervals {ours.describe()}; of other seeds they know nothing."
+    over = f"95 % intervals {ours.describe()}; they do not cover what other seeds would change"
+    return f"{metric}: {'; '.join(parts)}. {over}."
 
 
 def _with_interval(value: float, bounds: Interval | None) -> str:

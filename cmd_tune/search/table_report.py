@@ -42,9 +42,9 @@ speaks for it at the level of the look (an intersection-union test: no correctio
 {FEWEST} seeds, one *cannot tell*. With a margin: *flat* is two one-sided tests (TOST) that each difference is smaller
 than the margin, and against it a two-sided test that it is larger; *no worse* is a one-sided test that the difference
 is above minus the margin, and against it one that it is below. The first look at the scores is tested at 2.5 %, each
-further one at half the level of the one before: all looks together err in 5 % at most, for a claim and against it.
-Seeds that would tell are of the noncentral t distribution, at the level of the next look, with the spread over seeds
-that was found, which few seeds do not tell well."""
+further one at half the level of the one before: for each claim all looks together err in 5 % at most, and against it in
+5 % at most. How many seeds would tell is computed by the noncentral t distribution, at the level of the next look, from
+the spread over seeds that was found; a few seeds show that spread only roughly."""
 
 
 def table_report(book: Book, table: Table, raw: Scores, untrained: Scores, where: Conditions) -> Report:
@@ -185,7 +185,7 @@ def _on_screen(
     baselines: Mapping[str, Scores],
     bounds: Mapping[str, Mapping[str, Interval]],
     notes: Sequence[str],
-    claims: Sequence[Text],
+    claims: Sequence[RenderableType],
 ) -> RenderableType:
     screen = Screen(box=None, header_style="bold", pad_edge=False)
     compared = _compared(measured)

@@ -38,7 +38,8 @@ def test_the_best_trial_stands_beside_the_baselines_with_intervals(make_space, o
     assert f", +36.5 ({least:+.1f} to {most:+.1f}) against it; raw 1-NN 81.0 (" in words
     assert "+5.5 (" in words
     assert (
-        "95 % intervals over 200 clips, those of each of 4 subjects taken together; of other seeds they know" in words
+        "95 % intervals over 200 clips, those of each of 4 subjects taken together; they do not cover what other"
+        in words
     )
 
 
@@ -48,7 +49,7 @@ def test_without_subjects_it_is_said_that_clips_are_taken_as_independent(tmp_pat
     low, high = wilson_interval(75, 4)
     assert against_baselines("this run", METRIC, tmp_path, tmp_path) == (
         f"{METRIC}: this run 75.0 ({low:.1f}–{high:.1f}). 95 % intervals over 4 clips as if independent: "
-        "subjects are not known, so that they may be too narrow; of other seeds they know nothing."
+        "subjects are not known, so that they may be too narrow; they do not cover what other seeds would change."
     )
 
 
