@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -29,9 +30,17 @@ _FLAGS = ("-std=c++17", "-O3", *_TARGET, "-fopenmp-simd", "-shared", "-fPIC")
 _PATIENCE = 120  # seconds for a compiler
 
 
-@cache
+_compiling = Lock()  # threads that ask at once wait for one compiler
+
+
 def library() -> ctypes.CDLL | None:
     """The compiled functions; None where there is no compiler or it does not manage."""
+    with _compiling:
+        return _library()
+
+
+@cache
+def _library() -> ctypes.CDLL | None:
     compiler = shutil.which(os.environ.get("CXX", "c++"))
     if compiler is None:
         return None

@@ -1,23 +1,75 @@
-"""Work shared out to threads in large pieces, so that they meet at its end rather than in every operation."""
+"""Work shared out to threads in large pieces, so that they meet at its end rather than in every operation.
+
+How an operation sums depends on how many threads it has, and so do its last digits: what must not depend on them is
+computed within `steady`.
+"""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import cache
+from contextlib import contextmanager
+from functools import cache, wraps
 from itertools import pairwise
-from threading import Barrier
+from threading import Barrier, local
+from typing import ParamSpec, TypeVar
 
 import torch
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_STEADY_PIECES = 8  # of a range, whatever threads there are
+
+
+class _Here(local):
+    """Of a thread: within `steady`, how many threads its tasks may take; else None."""
+
+    threads: int | None = None
+
+
+_here = _Here()
+
+
+@contextmanager
+def steady() -> Iterator[None]:
+    """Within it, results on a CPU do not depend on the number of threads.
+
+    Every operation runs on one thread; only the tasks of `run_shared` are spread over those that PyTorch has here, and
+    `shares` makes as many pieces whatever their number.
+    """
+    if _here.threads is not None:
+        yield
+        return
+    threads = _here.threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _here.threads = None
+
+
+def steadily(function: Callable[P, T]) -> Callable[P, T]:
+    """A function whose calls run within `steady`."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        with steady():
+            return function(*args, **kwargs)
+
+    return call
 
 
 def run_shared(tasks: Sequence[Callable[[], None]]) -> None:
     """Run the tasks on as many threads as PyTorch has here, this one among them; each takes the next that is left.
 
-    A task splits its own operations over the threads that remain for it. Tasks must not meet in what they write; grad
-    mode is a thread's own. Raises what a task raises, when all have ended.
+    A task splits its own operations over the threads that remain for it; within `steady`, it has one. Tasks must not
+    meet in what they write; grad mode is a thread's own. Raises what a task raises, when all have ended.
     """
-    threads = torch.get_num_threads()
-    workers = min(threads, len(tasks))
+    before, spread = torch.get_num_threads(), _here.threads
+    threads = spread or before
+    workers = max(1, min(threads, len(tasks)))
+    each = 1 if spread else threads // workers
     remaining = deque(tasks)
 
     def work() -> None:
@@ -28,20 +80,22 @@ def run_shared(tasks: Sequence[Callable[[], None]]) -> None:
                 return
             task()
 
-    others = [_pool(workers - 1, threads // workers).submit(work) for _ in range(workers - 1)]
-    torch.set_num_threads(threads // workers)
+    others = [_pool(workers - 1, each).submit(work) for _ in range(workers - 1)]
+    torch.set_num_threads(each)
+    _here.threads = None
     try:
         work()
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
+        _here.threads = spread
         wait(others)
     for other in others:
         other.result()
 
 
 def shares(count: int) -> list[tuple[int, int]]:
-    """The range 0 … count − 1 in as many like pieces as there are threads, as (first, last + 1)."""
-    pieces = min(torch.get_num_threads(), count)
+    """The range 0 … count − 1 in as many like pieces as there are threads, or as `steady` has: as (first, last + 1)."""
+    pieces = min(_STEADY_PIECES if _here.threads else torch.get_num_threads(), count)
     bounds = [count * i // pieces for i in range(pieces + 1)]
     return list(pairwise(bounds))
 

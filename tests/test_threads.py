@@ -8,7 +8,7 @@ from time import sleep
 import pytest
 import torch
 
-from cmd_tune.threads import _pool, run_shared, shares
+from cmd_tune.threads import _pool, run_shared, shares, steady
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -69,3 +69,27 @@ def test_a_thread_keeps_its_share_whatever_others_have_set_since(threads):
     _pool.cache_clear()
     assert _pool(2, 1).submit(torch.get_num_threads).result() == 1
     assert torch.get_num_threads() == threads
+
+
+def test_steady_work_is_the_same_pieces_each_on_one_thread(threads):
+    seen, inner, pieces = set(), set(), []
+
+    def task():
+        seen.add(get_ident())
+        inner.add((torch.get_num_threads(), len(shares(100))))
+        sleep(0.01)
+
+    with steady():
+        pieces.append(len(shares(100)))
+        assert torch.get_num_threads() == 1
+        with steady():
+            run_shared([task] * 6)
+        pieces.append(len(shares(100)))
+    assert (pieces, inner) == ([8, 8], {(1, 1)})
+    assert len(seen) == threads
+    assert torch.get_num_threads() == threads
+    assert len(shares(100)) == threads
+
+
+def test_no_tasks_are_none():
+    run_shared([])

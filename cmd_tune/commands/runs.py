@@ -86,7 +86,8 @@ def pretrain(
     preset: Preset = None,
     overrides: Overrides = None,
     config: Annotated[
-        Path | None, typer.Option(help="Settings from a YAML file, such as a search's best.yaml.")
+        Path | None,
+        typer.Option(help="Settings from a YAML file, such as a search's best.yaml, whose data are then the default."),
     ] = None,
     test: Annotated[bool, typer.Option("--test", help="Score the test set at the end.")] = False,
     name: Name = None,
@@ -133,8 +134,12 @@ def evaluate(
     checkpoint: Annotated[
         Path | None, typer.Argument(help="A checkpoint, or the folder of a run or of a trial that has one.")
     ] = None,
-    data: Data = None,
-    protocol: Protocol = None,
+    data: Annotated[
+        Path | None, typer.Option(help="A store made by 'ingest'. [default: what the checkpoint was trained on]")
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="Protocol, e.g. xview. [default: the checkpoint's, or the data set's first]")
+    ] = None,
     tasks: Annotated[
         str | None,
         typer.Option(

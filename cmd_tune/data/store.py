@@ -5,6 +5,7 @@ set, layout, source format, normalisation. It is not compressed, since compresse
 F stored frame (all clips end to end), N clip, T frame of one clip, X = V·C·P (joint, coordinate, body).
 """
 
+import hashlib
 import json
 import os
 import warnings
@@ -28,6 +29,7 @@ from cmd_tune.files import whole_file
 SCHEMA_VERSION = "2"
 Precision = Literal["float32", "float16"]
 _NUMBERS = ("label", "subject", "camera", "setup")
+_FINGERPRINT_ROWS = 4096  # of the frames, which may be gigabytes
 _PART = "part:"  # begins the name of a protocol's column
 
 
@@ -135,6 +137,32 @@ class Store(Description):
     @cached_property
     def classes(self) -> int:
         return int(self.label_N.max()) + 1
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of what the store holds, wherever it lies: all of it but the coordinates, of which some frames are taken."""
+        digest = hashlib.blake2b(digest_size=16)
+        described = [self.dataset, layout_content(self.layout), self.bodies, self.normalization, self.names]
+        digest.update(json.dumps([*described, str(self.rows_FX.dtype), len(self.rows_FX)]).encode())
+        for key in _NUMBERS:
+            digest.update(getattr(self, f"{key}_N").tobytes())
+        for name, part_N in sorted(self.part_N.items()):
+            digest.update(name.encode() + part_N.tobytes())
+        digest.update(self.length_N.numpy().tobytes())
+        taken_F = torch.linspace(0, len(self.rows_FX) - 1, _FINGERPRINT_ROWS, dtype=torch.float64).long().unique()
+        digest.update(self.rows_FX[taken_F.to(self.rows_FX.device)].cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def record(self, protocol: str | None) -> dict[str, Any]:
+        """What a checkpoint keeps of the data it saw, as plain values: where they lay and what they are."""
+        return {
+            "path": str(self.path),
+            "dataset": self.dataset,
+            "protocol": protocol,
+            "layout": layout_content(self.layout),
+            "normalization": self.normalization,
+            "fingerprint": self.fingerprint,
+        }
 
     def near(self, device: torch.device) -> "Store":
         """This store with its frames on a GPU where they take at most half of what is free there; else as it is.

@@ -21,6 +21,7 @@ from cmd_tune.data.transfer import onto
 from cmd_tune.errors import Diverged
 from cmd_tune.evaluate.features import extract_features
 from cmd_tune.model.encoder import Encoders
+from cmd_tune.threads import steadily
 from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
 
 _CHECKPOINT_EVERY = 5  # epochs
@@ -93,6 +94,7 @@ class Labelled:
         return torch.from_numpy(self.store.label_N[clips_N]).long().to(device)
 
 
+@steadily
 def train_classifier(
     classifier: Classifier,
     data: Labelled,
@@ -147,6 +149,7 @@ def train_classifier(
     return history
 
 
+@steadily
 @torch.no_grad()
 def classify(classifier: Classifier, data: Labelled) -> Tensor:
     """Labels of the queries' centre crops: (M + 1, Q), the last by the mean of the modalities' probabilities.

@@ -1,9 +1,11 @@
 """Features of clips: the 2H vector before the head, in eval mode, of the centre crop.
 
+They depend on clip and encoders alone, to the last digit: not on threads or workers, nor on the order of the clips.
 M modality, N clip, B sample, T frame, X input channel, F feature.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,7 +17,10 @@ from cmd_tune.data.modalities import stack_modalities
 from cmd_tune.data.store import Store
 from cmd_tune.data.transfer import onto
 from cmd_tune.model.encoder import Encoders
+from cmd_tune.threads import run_shared, steady
 from cmd_tune.train.distributed import sum_over_workers, world
+
+_BATCH, _GPU_BATCH = 64, 256  # a thread of a CPU has a batch of its own
 
 Views = Callable[[Tensor], Tensor]  # places in a list of clips (B) → what the encoders see of them, (B, T, V, C, P)
 
@@ -27,7 +32,6 @@ def centre_views(store: Store, clips_B: Tensor, frames: int, device: torch.devic
     return onto(x_BTX, device).unflatten(2, store.frame_shape())
 
 
-@torch.no_grad()
 def extract_features(
     encoders: Encoders,
     store: Store,
@@ -35,25 +39,38 @@ def extract_features(
     *,
     modalities: Sequence[str],
     frames: int,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     views: Views | None = None,
 ) -> Tensor:
     """Features of the clips, (M, N, 2H) on the encoders' device; the workers share the work and all get the result.
 
     views: of some of the clips, by their places in clips_N; the centre crop where it is None.
     """
+    # Batches are of the clips in the store's order, each as large as the others: products of other shapes, or a row's
+    # place in them, may round otherwise.
     encoders.eval()
     device = encoders.input_norm.weight.device
+    on_cpu = device.type == "cpu"
+    size = batch_size or (_BATCH if on_cpu else _GPU_BATCH)
     rank, workers = world()
-    features_MNF: Tensor | None = None
-    for start in range(rank * batch_size, len(clips_N), workers * batch_size):
-        place_B = torch.arange(start, min(start + batch_size, len(clips_N)))
-        clips_B = torch.from_numpy(clips_N)[place_B]
-        x_BTVCP = views(place_B) if views else centre_views(store, clips_B, frames, device)
+    clip_N = torch.from_numpy(clips_N)
+    order_N = torch.from_numpy(np.argsort(clips_N, kind="stable"))
+    kind = torch.promote_types(encoders.compute_dtype, torch.float32)
+    features_MNF = torch.zeros(len(modalities), len(clips_N), encoders.feature_size, dtype=kind, device=device)
+
+    @torch.no_grad()
+    def extract(start: int) -> None:
+        place_B = order_N[start : start + size]
+        whole_B = torch.cat((place_B, place_B[-1:].expand(size - len(place_B))))
+        x_BTVCP = views(whole_B) if views else centre_views(store, clip_N[whole_B], frames, device)
         features_MBF = encoders.features(stack_modalities(x_BTVCP, modalities, store.layout))
-        if features_MNF is None:
-            features_MNF = features_MBF.new_zeros(len(modalities), len(clips_N), features_MBF.shape[2])
-        features_MNF[:, start : start + len(clips_B)] = features_MBF
-    if features_MNF is None:
-        features_MNF = torch.zeros(len(modalities), len(clips_N), encoders.feature_size, device=device)
+        features_MNF[:, onto(place_B, device)] = features_MBF[:, : len(place_B)]
+
+    batches = [partial(extract, start) for start in range(rank * size, len(clips_N), workers * size)]
+    if on_cpu:
+        with steady():
+            run_shared(batches)
+    else:
+        for batch in batches:
+            batch()
     return sum_over_workers(features_MNF)

@@ -3,10 +3,16 @@
 S stream (see similarity.py), M modality, G gallery (its training clip), Q query, F feature, L label.
 """
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cmd_tune.threads import run_shared, steadily
+
+_ROWS = 1024  # of the gallery, that a thread of a CPU takes at a time
 _HISTORY = 10  # steps that L-BFGS remembers; a hundred cost twice the time and gain as much as ten iterations do
 
 
@@ -23,17 +29,19 @@ def linear_stream_predictions(gallery_MGF: Tensor, query_MQF: Tensor, label_G: T
     return torch.cat((linear_predictions(gallery_MGF, query_MQF, label_G), concatenated_1QL.argmax(2)))
 
 
+@steadily
 def linear_probabilities(
     gallery_MGF: Tensor, query_MQF: Tensor, label_G: Tensor, *, penalty: float = 1e-3, iterations: int = 100
 ) -> Tensor:
     """Class probabilities of each query, (M, Q, L), by one probe a modality.
 
     Minimises mean cross entropy + penalty/2·‖W‖² over features standardised by the gallery, by L-BFGS from 0. The
-    problem is convex, so there is nothing to seed; the M probes share no parameter, so solving all solves each.
+    problem is convex, so there is nothing to seed; the M probes share no parameter, so solving all solves each. Where
+    it stops depends on how sums are rounded, so that they are taken in the same pieces whatever threads there are.
     """
-    mean_M1F, std_M1F = gallery_MGF.mean(1, keepdim=True), gallery_MGF.std(1, keepdim=True).clamp(min=1e-6)
-    gallery_MGF, query_MQF = (gallery_MGF - mean_M1F) / std_M1F, (query_MQF - mean_M1F) / std_M1F
     modalities, gallery, width = gallery_MGF.shape
+    mean_M1F, std_M1F = _moments(gallery_MGF)
+    gallery_MGF, query_MQF = (gallery_MGF - mean_M1F) / std_M1F, (query_MQF - mean_M1F) / std_M1F
     target_GL = F.one_hot(label_G).to(gallery_MGF.dtype)
     weight_MFL = gallery_MGF.new_zeros(modalities, width, target_GL.shape[1])
     bias_M1L = gallery_MGF.new_zeros(modalities, 1, target_GL.shape[1])
@@ -41,14 +49,43 @@ def linear_probabilities(
         [weight_MFL, bias_M1L], max_iter=iterations, history_size=_HISTORY, line_search_fn="strong_wolfe"
     )
 
+    def of_rows(rows: slice) -> Sequence[Tensor]:
+        """Summed log probability of the labels, and what the rows add to the gradients."""
+        x_MRF, target_RL = gallery_MGF[:, rows], target_GL[rows]
+        log_p_MRL = torch.baddbmm(bias_M1L, x_MRF, weight_MFL).log_softmax(2)
+        likelihood = (log_p_MRL * target_RL).sum()
+        grad_MRL = log_p_MRL.exp_().sub_(target_RL).div_(gallery)
+        return likelihood, torch.bmm(x_MRF.transpose(1, 2), grad_MRL), grad_MRL.sum(1, keepdim=True)
+
     @torch.no_grad()
     def objective() -> Tensor:
-        log_p_MGL = torch.baddbmm(bias_M1L, gallery_MGF, weight_MFL).log_softmax(2)
-        loss: Tensor = penalty / 2 * weight_MFL.square().sum() - (log_p_MGL * target_GL).sum() / gallery
-        grad_MGL = log_p_MGL.exp_().sub_(target_GL).div_(gallery)
-        weight_MFL.grad = torch.baddbmm(weight_MFL, gallery_MGF.transpose(1, 2), grad_MGL, beta=penalty)
-        bias_M1L.grad = grad_MGL.sum(1, keepdim=True)
+        likelihood, grad_MFL, bias_M1L.grad = _sum_over_rows(of_rows, gallery_MGF)
+        weight_MFL.grad = grad_MFL.add_(weight_MFL, alpha=penalty)
+        loss: Tensor = penalty / 2 * weight_MFL.square().sum() - likelihood / gallery
         return loss
 
     solver.step(objective)
     return torch.baddbmm(bias_M1L, query_MQF, weight_MFL).softmax(2)
+
+
+def _moments(x_MGF: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation over the gallery, (M, 1, F) each."""
+    count = x_MGF.shape[1]
+    (total_M1F,) = _sum_over_rows(lambda rows: [x_MGF[:, rows].sum(1, keepdim=True)], x_MGF)
+    mean_M1F = total_M1F / count
+    (squares_M1F,) = _sum_over_rows(lambda rows: [(x_MGF[:, rows] - mean_M1F).square().sum(1, keepdim=True)], x_MGF)
+    return mean_M1F, (squares_M1F / (count - 1)).sqrt().clamp(min=1e-6)
+
+
+def _sum_over_rows(part: Callable[[slice], Sequence[Tensor]], x_MGF: Tensor) -> list[Tensor]:
+    """The sums over G of the tensors that `part` has of some rows; on a CPU, in pieces that threads share."""
+    step = len(x_MGF[0]) if x_MGF.is_cuda else _ROWS
+    pieces = [slice(first, first + step) for first in range(0, len(x_MGF[0]), step)]
+    found: list[Sequence[Tensor]] = [()] * len(pieces)
+
+    @torch.no_grad()
+    def find(index: int) -> None:
+        found[index] = part(pieces[index])
+
+    run_shared([partial(find, index) for index in range(len(pieces))])
+    return [torch.stack(parts).sum(0) for parts in zip(*found, strict=True)]

@@ -6,6 +6,7 @@ S stream (see similarity.py), M modality, N clip, B query of a block, Q query, G
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,9 +16,10 @@ from cmd_tune.data.splits import Retrieval
 from cmd_tune.data.store import Store
 from cmd_tune.evaluate.features import centre_views
 from cmd_tune.evaluate.similarity import similarity_blocks
+from cmd_tune.threads import run_shared, steadily
 
 RAW_FRAMES = 64  # raw skeletons are compared at the paper's length, whatever the encoder sees
-_BLOCK = 2048  # clips
+_BLOCK, _PART = 2048, 256  # clips: compared at once; made at once by a thread
 
 
 @torch.no_grad()
@@ -39,7 +41,15 @@ def raw_predictions(store: Store, part: Retrieval, modalities: Sequence[str], bl
     return torch.from_numpy(store.label_N).long()[torch.cat(nearest, dim=1)]
 
 
+@steadily
 def _features(store: Store, clips_N: Tensor, modalities: Sequence[str]) -> Tensor:
     """(M, N, F) of whole clips, resized."""
-    x_NTVCP = centre_views(store, clips_N, RAW_FRAMES, torch.device("cpu"), share=1.0)
-    return stack_modalities(x_NTVCP, modalities, store.layout).flatten(2)
+    parts = clips_N.split(_PART)
+    made = [torch.empty(0)] * len(parts)
+
+    def make(index: int) -> None:
+        x_BTVCP = centre_views(store, parts[index], RAW_FRAMES, torch.device("cpu"), share=1.0)
+        made[index] = stack_modalities(x_BTVCP, modalities, store.layout).flatten(2)
+
+    run_shared([partial(make, index) for index in range(len(parts))])
+    return torch.cat(made, dim=1)

@@ -6,12 +6,16 @@ S stream = M modalities + fused + concatenated, B query of a block, Q query, G g
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from cmd_tune.threads import run_shared, steady
+
 FUSED, CONCATENATED = "fused", "concatenated"
 
+_COLUMNS = 512  # of the gallery, that a thread of a CPU takes at a time
 _SMALLEST = 1e-12  # a norm below which a feature counts as 0
 
 
@@ -27,27 +31,38 @@ def similarity_blocks(
 
     fused: the mean of the modalities' cosines; concatenated: the cosine of all modalities' features end to end, in
     which a modality of longer features has more of a say. Both are taken from the modalities' own products, and no
-    copy of the gallery is made.
+    copy of the gallery is made. Cosines do not depend on the number of threads.
     """
     modalities, queries, _ = query_MQF.shape
     gallery = gallery_MGF.shape[1]
     gallery_MFG = gallery_MGF.transpose(1, 2)
-    norm_MG, norm_MQ = (torch.linalg.vector_norm(x, dim=2).clamp_(min=_SMALLEST) for x in (gallery_MGF, query_MQF))
-    share_MG, share_MQ = (norm / torch.linalg.vector_norm(norm, dim=0) for norm in (norm_MG, norm_MQ))
-    inverse_M1G = norm_MG.reciprocal()[:, None]
+    with steady():
+        norm_MG, norm_MQ = (torch.linalg.vector_norm(x, dim=2).clamp_(min=_SMALLEST) for x in (gallery_MGF, query_MQF))
+        share_MG, share_MQ = (norm / torch.linalg.vector_norm(norm, dim=0) for norm in (norm_MG, norm_MQ))
+        inverse_M1G = norm_MG.reciprocal()[:, None]
+    width = gallery if query_MQF.is_cuda else _COLUMNS
     streams = modalities + 1 + concatenated
     whole_SBG = query_MQF.new_empty(streams, min(block, queries), gallery)
-    for start in range(0, queries, block):
-        query_MBF = query_MQF[:, start : start + block] / norm_MQ[:, start : start + block, None]
-        similarity_SBG = whole_SBG[:, : query_MBF.shape[1]]
-        cosine_MBG = similarity_SBG[:modalities]
+
+    @torch.no_grad()
+    def fill(similarity_SBG: Tensor, query_MBF: Tensor, share_MB1: Tensor, first: int) -> None:
+        """The columns of the gallery from `first` on, as many as a thread takes."""
+        G = slice(first, min(first + width, gallery))
+        cosine_MBG, fused_BG = similarity_SBG[:modalities, :, G], similarity_SBG[modalities, :, G]
         for m in range(modalities):
-            torch.mm(query_MBF[m], gallery_MFG[m], out=cosine_MBG[m])
-        cosine_MBG.mul_(inverse_M1G)
-        torch.mean(cosine_MBG, dim=0, out=similarity_SBG[modalities])
+            torch.mm(query_MBF[m], gallery_MFG[m, :, G], out=cosine_MBG[m])
+        cosine_MBG.mul_(inverse_M1G[..., G])
+        torch.mean(cosine_MBG, dim=0, out=fused_BG)
         if concatenated:
-            joined_BG = similarity_SBG[modalities + 1].zero_()
+            joined_BG = similarity_SBG[modalities + 1, :, G].zero_()
             for m in range(modalities):
-                weight_BG = share_MQ[m, start : start + block, None] * share_MG[m]
-                joined_BG.addcmul_(cosine_MBG[m], weight_BG)
+                joined_BG.addcmul_(cosine_MBG[m], share_MB1[m] * share_MG[m, G])
+
+    for start in range(0, queries, block):
+        part = slice(start, min(start + block, queries))
+        similarity_SBG = whole_SBG[:, : part.stop - part.start]
+        with steady():
+            query_MBF = query_MQF[:, part] / norm_MQ[:, part, None]
+            given = similarity_SBG, query_MBF, share_MQ[:, part, None]
+            run_shared([partial(fill, *given, first) for first in range(0, gallery, width)])
         yield similarity_SBG

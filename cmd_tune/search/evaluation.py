@@ -7,12 +7,14 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from cmd_tune.allocator import keep_freed_memory
 from cmd_tune.config import read_settings
-from cmd_tune.data.splits import Retrieval
-from cmd_tune.data.store import Store
+from cmd_tune.data.layouts import layout_content
+from cmd_tune.data.splits import Indices, Retrieval, split_store
+from cmd_tune.data.store import Store, open_store
 from cmd_tune.errors import DataError, UsageError, nearest
 from cmd_tune.evaluate.classifier import Labelled
 from cmd_tune.evaluate.raw import RAW_FRAMES, raw_predictions
@@ -26,7 +28,15 @@ from cmd_tune.search import uris
 from cmd_tune.search.display import duration
 from cmd_tune.search.environment import describe_environment, source_tags
 from cmd_tune.search.evaluation_report import Lines, describe_test, draw_figures, metrics, results, table
-from cmd_tune.search.folders import earlier_run, new_folder, open_data, print_places, tell_outage
+from cmd_tune.search.folders import (
+    SYNTHETIC,
+    check_same_data,
+    earlier_run,
+    new_folder,
+    open_data,
+    print_places,
+    tell_outage,
+)
 from cmd_tune.search.mlflow_writer import NOTE, Run
 from cmd_tune.search.recorded import run_note, scores_page
 from cmd_tune.search.run import DataSource, device_here
@@ -80,7 +90,7 @@ def new_evaluation(
     if ("transfer" in chosen) != (transfer_data is not None):
         raise UsageError("--with transfer and --transfer-data STORE go together; give both or neither")
     saved = open_saved(checkpoint)
-    source, store = open_data(storage, data, protocol)
+    source, store = _data_of(saved, storage, data, protocol)
     check_fit(saved, store)
     transfer = None
     if transfer_data is not None:
@@ -99,11 +109,14 @@ def new_evaluation(
     )
     content = {
         "checkpoint": str(evaluation.checkpoint),
+        "weights": saved.fingerprint,
         "data": str(source.path),
+        "fingerprint": store.fingerprint,
         "protocol": source.protocol,
         "dataset": store.dataset,
         "tasks": list(chosen),
         "transfer_data": str(transfer.path) if transfer else None,
+        "transfer_fingerprint": open_store(transfer.path).fingerprint if transfer else None,
         "transfer_protocol": transfer.protocol if transfer else None,
         "official_best_of_test": best_of_test,
         "seed": seed,
@@ -118,7 +131,13 @@ def resumed_evaluation(name: str, *, kept_options: Mapping[str, Any], storage: P
     """The evaluation of an earlier sitting, as it was. kept_options: what may not change, as typed now."""
     path = earlier_run(storage, name, PLAN, kept=kept_options)
     kept = read_settings(path)
+    check_same_data(path, kept)
+    saved = open_saved(home_path(kept["checkpoint"]))
+    if kept.get("weights", saved.fingerprint) != saved.fingerprint:
+        raise UsageError(f"{path}: checkpoint: {saved.path} has changed since; start a new evaluation")
     other = kept["transfer_data"]
+    if other:
+        check_same_data(path, {"data": other, "fingerprint": kept.get("transfer_fingerprint")})
     return Evaluation(
         folder=path.parent,
         checkpoint=home_path(kept["checkpoint"]),
@@ -132,13 +151,60 @@ def resumed_evaluation(name: str, *, kept_options: Mapping[str, Any], storage: P
     )
 
 
+def _data_of(saved: Saved, storage: Path, data: Path | None, protocol: str | None) -> tuple[DataSource, Store]:
+    """What to score a checkpoint on: as asked; where nothing is, what it was trained on, under its protocol.
+
+    Raises UsageError where that is not known, not there or no longer the same.
+    """
+    kept = saved.data
+    if data is not None:
+        same = kept and open_store(data).dataset == kept["dataset"]
+        return open_data(storage, data, protocol or (kept["protocol"] if same else None))
+    ask = "name the store to score it on"
+    if not kept:
+        raise UsageError(f"--data: {saved.path} does not say what it was trained on; {ask}")
+    path, protocol = Path(kept["path"]), protocol or kept["protocol"]
+    made_up = not path.is_file() and kept["dataset"] == SYNTHETIC
+    if not (path.is_file() or made_up):
+        raise UsageError(f"--data: {saved.path} was trained on {path}, which is not there; {ask}")
+    source, store = open_data(storage, None if made_up else path, protocol)
+    if store.fingerprint != kept["fingerprint"]:
+        raise UsageError(f"--data: {saved.path} was trained on {path}, which has changed since; {ask}")
+    return source, store
+
+
+def remark(saved: Saved, store: Store, protocol: str, query_N: Indices) -> str:
+    """What a reader of the scores must know of the data that the checkpoint was trained on; mostly nothing."""
+    kept = saved.data
+    if kept and kept["fingerprint"] != store.fingerprint:
+        return f"not the data that the checkpoint was trained on: {kept['dataset']} {kept['protocol']}, {kept['path']}"
+    if kept and kept["protocol"] not in (protocol, None):
+        seen = np.isin(query_N, split_store(store, kept["protocol"])[1].pretrain_N).sum()
+        return f"the checkpoint was pretrained on {seen} of these test clips, under {kept['protocol']}" if seen else ""
+    return ""
+
+
 def check_fit(saved: Saved, store: Store) -> None:
-    """Raise DataError where a store's skeletons are not what the encoders take."""
+    """Raise DataError where a store's skeletons, or their normalisation, are not what the encoders take."""
     if saved.channels != store.width:
         joints, coordinates, bodies = store.frame_shape()
         raise DataError(
             f"{store.path}: {joints} joints × {coordinates} × {bodies} bodies are {store.width} channels, the encoders "
             f"of {saved.path} take {saved.channels}; evaluate them on the kind of skeletons they were trained on"
+        )
+    if not saved.data:
+        return
+    kept = saved.data["layout"], saved.data["normalization"]
+    ours = layout_content(store.layout), store.normalization
+    if {**kept[0], "name": ""} != {**ours[0], "name": ""}:
+        raise DataError(
+            f"{store.path}: its skeletons are {ours[0]['name']}, those that {saved.path} was trained on "
+            f"{kept[0]['name']}; evaluate it on the kind of skeletons it was trained on"
+        )
+    if kept[1] != ours[1]:
+        raise DataError(
+            f"{store.path}: normalised as {ours[1]}, what {saved.path} was trained on as {kept[1]}; evaluate it on "
+            "skeletons of the same normalisation"
         )
 
 
@@ -167,6 +233,8 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> None:
         files = [folder / RESULTS, *draw_figures(lines[TRAINED], data, folder / "figures")]
         scores = metrics(lines)
     console.print(table(lines, data, evaluation.source.protocol))
+    if said := remark(saved, data.store, evaluation.source.protocol, data.query_N):
+        console.print(said, style="yellow", highlight=False, markup=False, soft_wrap=True)
     if other and evaluation.transfer:
         console.print(f"transferred: to {describe_test(other, evaluation.transfer.protocol)}", style="dim")
     print_places(console, folder, "results.json, figures/", evaluation.tracking_uri, tracker.page())
@@ -229,6 +297,7 @@ def _about(evaluation: Evaluation, saved: Saved, store: Store) -> dict[str, Any]
         "dataset": store.dataset,
         "protocol": evaluation.source.protocol,
         "normalization": store.normalization,
+        "trained_on": dict(saved.data),
         "transfer_data": str(evaluation.transfer.path) if evaluation.transfer else None,
         "transfer_protocol": evaluation.transfer.protocol if evaluation.transfer else None,
         "seed": evaluation.seed,

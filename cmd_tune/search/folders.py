@@ -25,7 +25,8 @@ from cmd_tune.search.run import DataSource
 from cmd_tune.search.tracking import ui_line
 
 LOCK = "lock"
-_SYNTHETIC = f"synthetic-{SCHEMA_VERSION}.arrow"
+SYNTHETIC = "synthetic"  # the made-up data set
+_SYNTHETIC = f"{SYNTHETIC}-{SCHEMA_VERSION}.arrow"
 
 
 def new_folder(storage: Path, name: str | None, kind: str) -> Path:
@@ -62,6 +63,15 @@ def earlier_run(storage: Path, name: str, plan: str, *, kept: Mapping[str, Any])
         hint = nearest(name, known) if known else "there are none"
         raise UsageError(f"--resume {name}: {storage} has no such run; {hint}")
     return path
+
+
+def check_same_data(plan: Path, kept: Mapping[str, Any]) -> None:
+    """Raise UsageError where the store that an earlier run's plan names holds something else by now."""
+    store = open_store(Path(kept["data"]))
+    if (kept.get("fingerprint") or store.fingerprint) != store.fingerprint:
+        raise UsageError(
+            f"{plan}: data: {store.path} is no longer what this run began with; put it back, or start a new run"
+        )
 
 
 def resume_line(command: str, folder: Path) -> str:
@@ -124,7 +134,7 @@ def open_data(storage: Path, data: Path | None, protocol: str | None) -> tuple[D
     else:
         path = storage.absolute() / "data" / _SYNTHETIC
         if not path.exists():
-            store_clips(synthesize(), path, dataset="synthetic", layout=LAYOUTS["ntu-25"], source="synthetic")
+            store_clips(synthesize(), path, dataset=SYNTHETIC, layout=LAYOUTS["ntu-25"], source="synthetic")
         store = open_store(path)
     name, _ = split_store(store, protocol)
     return DataSource(store.path, name), store

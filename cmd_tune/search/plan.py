@@ -13,7 +13,7 @@ from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.search import uris
 from cmd_tune.search.display import shown
 from cmd_tune.search.environment import describe_environment
-from cmd_tune.search.folders import earlier_run, new_folder, open_data
+from cmd_tune.search.folders import check_same_data, earlier_run, new_folder, open_data
 from cmd_tune.search.run import DataSource
 from cmd_tune.search.space import DEFAULT_TRIALS, LEARNING, LISTED, Space, find_space, load_space
 
@@ -120,6 +120,7 @@ def resumed_plan(
     """
     path = earlier_run(storage, name, PLAN, kept=kept_options)
     folder, kept = path.parent, read_settings(path)
+    check_same_data(path, kept)
     space = load_space(folder / SPACE)
     settings = make_settings(kept["preset"], (f"{folder / PLAN}: settings", kept["settings"]))
     if space_name is not None:
@@ -138,7 +139,6 @@ def resumed_plan(
         gpus_per_worker=kept["gpus_per_worker"] if gpus_per_worker is None else gpus_per_worker,
         tracking_uri=uris.tracking_uri(tracking_uri or kept["tracking_uri"], storage),
     )
-    open_store(plan.source.path)
     _write_plan(plan)
     return plan
 
@@ -233,6 +233,7 @@ def _write_plan(plan: Plan, layout: str | None = None) -> None:
         "method": plan.space.method,
         "dataset": plan.dataset,
         "data": str(plan.source.path),
+        "fingerprint": open_store(plan.source.path).fingerprint,
         "protocol": plan.source.protocol,
         "preset": plan.preset,
         "settings": plan.settings.model_dump(mode="json"),

@@ -51,7 +51,16 @@ def run(settings: Settings, source: DataSource, folder: Path, report: Report) ->
     def validate(online: Encoders) -> Scores:
         return encoder_scores(online, store, split.validation, settings, prefix="val")
 
-    pretrain(settings, store, split.pretrain_N, folder=folder, evaluate=validate, report=report, device=device)
+    pretrain(
+        settings,
+        store,
+        split.pretrain_N,
+        protocol=source.protocol,
+        folder=folder,
+        evaluate=validate,
+        report=report,
+        device=device,
+    )
 
 
 def baseline_scores(settings: Settings, source: DataSource, folder: Path) -> tuple[Scores, Scores]:

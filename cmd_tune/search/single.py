@@ -11,13 +11,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from cmd_tune.config import Settings, make_settings, parse_overrides, read_settings
+from cmd_tune.errors import UsageError
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import home_path, write_text
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.search import uris
 from cmd_tune.search.environment import describe_environment, source_tags
-from cmd_tune.search.folders import earlier_run, new_folder, open_data, print_places, tell_outage
+from cmd_tune.search.folders import check_same_data, earlier_run, new_folder, open_data, print_places, tell_outage
 from cmd_tune.search.mlflow_writer import NOTE, Run
+from cmd_tune.search.plan import PLAN as SEARCH_PLAN
 from cmd_tune.search.recorded import cost, run_note, scores_page
 from cmd_tune.search.report import against_baselines, percent
 from cmd_tune.search.run import DataSource, baseline_scores, device_here, run, test_scores
@@ -51,12 +53,13 @@ def new_single(
     """Resolve a run and write it into a new folder of the storage."""
     layers = [(str(config), read_settings(config))] if config else []
     settings = make_settings(preset or "quick", *layers, ("--set", parse_overrides(overrides)))
-    source, store = open_data(storage, data, protocol)
+    source, store = open_data(storage, *_data_of(config, data, protocol))
     folder = new_folder(storage, name, "pretrain")
     single = Single(folder, settings, source, store.dataset, uris.tracking_uri(tracking_uri, storage))
     content = {
         "settings": settings.model_dump(mode="json"),
         "data": str(source.path),
+        "fingerprint": store.fingerprint,
         "protocol": source.protocol,
         "dataset": store.dataset,
         "tracking_uri": single.tracking_uri,
@@ -66,10 +69,27 @@ def new_single(
     return single
 
 
+def _data_of(config: Path | None, data: Path | None, protocol: str | None) -> tuple[Path | None, str | None]:
+    """Data and protocol of a run: as asked; where none are, those of the search whose best.yaml it takes.
+
+    Raises UsageError where these are gone or have changed.
+    """
+    plan = config.parent / SEARCH_PLAN if config else None
+    if data is not None or plan is None or not plan.is_file():
+        return data, protocol
+    kept = read_settings(plan)
+    theirs = Path(kept["data"])
+    if not theirs.is_file():
+        raise UsageError(f"--data: {config} is of a search on {theirs}, which is not there; name the store to train on")
+    check_same_data(plan, kept)
+    return theirs, protocol or kept["protocol"]
+
+
 def resumed_single(name: str, *, kept_options: Mapping[str, Any], storage: Path) -> Single:
     """The run of an earlier sitting, as it was. kept_options: what may not change, as typed now."""
     path = earlier_run(storage, name, PLAN, kept=kept_options)
     kept = read_settings(path)
+    check_same_data(path, kept)
     return Single(
         path.parent,
         make_settings("quick", (f"{path}: settings", kept["settings"])),
@@ -90,6 +110,8 @@ def run_single(single: Single, *, test: bool, console: Console) -> None:
     def show(status: str) -> None:
         tracker.show(_mlflow_run(single, history, scores, status))
 
+    where = f"{single.dataset} {single.source.protocol}, {single.source.path}"
+    console.print(f"{name}: pretraining on {where}", highlight=False, markup=False, soft_wrap=True)
     with sitting("pretrain", single.folder, tracker, console, show):
         raw, untrained = baseline_scores(single.settings, single.source, single.folder)
         show("RUNNING")

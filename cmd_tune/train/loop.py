@@ -3,10 +3,11 @@
 M modality, B sample, T frame, X input channel.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import cos, floor, isfinite, pi
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import torch
 
@@ -119,6 +120,7 @@ def pretrain(
     store: Store,
     clips_N: Indices,
     *,
+    protocol: str | None = None,
     folder: Path,
     evaluate: Evaluate,
     report: Report,
@@ -126,9 +128,10 @@ def pretrain(
 ) -> Pretrainer:
     """Train on `clips_N` to the last epoch, from the checkpoint in `folder` where there is one.
 
-    evaluate: scores of the online encoders; every worker calls it at once. report: told each epoch's metrics once, in
-    order; after a resume, those of the checkpoint's history first, so that whoever listens has them all.
-    Raises Diverged where a loss is not finite, UsageError where settings and data do not fit.
+    protocol: whose clips they are, for the checkpoint to keep. evaluate: scores of the online encoders; every worker
+    calls it at once. report: told each epoch's metrics once, in order; after a resume, those of the checkpoint's
+    history first, so that whoever listens has them all.
+    Raises Diverged where a loss is not finite, UsageError where settings, data and checkpoint do not fit.
     """
     round_products(settings)
     pretrainer = build_pretrainer(settings, store.width).to(device)
@@ -137,7 +140,8 @@ def pretrain(
     path = folder / CHECKPOINT
     if world()[0] == 0:
         remove_leftovers(path)
-    history = _resume(path, settings, pretrainer, optimizer, device)
+    data = store.record(protocol)
+    history = _resume(path, settings, data, pretrainer, optimizer, device)
     for record in history:
         report(record)
 
@@ -167,6 +171,7 @@ def pretrain(
                 path,
                 {
                     "settings": settings.model_dump(mode="json"),
+                    "data": data,
                     "pretrainer": pretrainer.state_dict(),
                     "optimizer": take.optimizer_state(),
                     "history": history,
@@ -177,7 +182,12 @@ def pretrain(
 
 
 def _resume(
-    path: Path, settings: Settings, pretrainer: Pretrainer, optimizer: torch.optim.Optimizer, device: torch.device
+    path: Path,
+    settings: Settings,
+    data: Mapping[str, Any],
+    pretrainer: Pretrainer,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
 ) -> list[Record]:
     """Load the checkpoint, if there is one, and return its history."""
     if not path.exists():
@@ -188,6 +198,11 @@ def _resume(
     differing = [key for key, value in settings.model_dump(mode="json").items() if kept[key] != value]
     if differing:
         raise UsageError(f"{path}: was made with another {', '.join(differing)}; resume with the same settings")
+    seen = state.get("data", data)  # an earlier release did not keep them
+    if other := next((key for key in ("fingerprint", "protocol") if seen[key] != data[key]), None):
+        what = f"{seen['dataset']} {seen['protocol']}, {seen['path']}"
+        now = data["protocol"] if other == "protocol" else f"{data['path']}, which holds something else"
+        raise UsageError(f"{path}: was trained on {what}, not {now}; resume on the same, or start a new run")
     if "optimizer" not in state:
         raise UsageError(f"{path}: has no optimiser's state, since it was imported; evaluate it, or train anew")
     pretrainer.load_state_dict(state["pretrainer"])

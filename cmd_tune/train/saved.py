@@ -1,7 +1,8 @@
 """Checkpoints as others use them: encoders to be evaluated, and the authors' files in and out."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,29 @@ _NORM = "online.input_norm.weight"
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint: where it lies, what it was trained with, for how many epochs, and its tensors."""
+    """A checkpoint: where it lies, what it was trained with, for how many epochs, and its tensors.
+
+    data: what it was trained on, as `Store.record` has it; empty where that is not known (an imported checkpoint).
+    """
 
     path: Path
     settings: Settings
     epoch: int
     state: dict[str, Tensor]
+    data: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def channels(self) -> int:
         """Input channels that its encoders take: joints × coordinates × bodies."""
         return self.state[_NORM].shape[1]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of its tensors."""
+        digest = hashlib.blake2b(digest_size=16)
+        for name, tensor in sorted(self.state.items()):
+            digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def encoders(self) -> Encoders:
         """Its online encoders. Raises DataError where tensors and settings do not belong together."""
@@ -56,7 +69,8 @@ def open_saved(path: Path) -> Saved:
     except (UsageError, KeyError, AttributeError) as error:
         raise DataError(f"{path}: its settings are not of this release ({error})") from error
     history = state.get("history") or []
-    return Saved(path, settings, int(history[-1]["epoch"] if history else state.get("epoch", 0)), state["pretrainer"])
+    epoch = int(history[-1]["epoch"] if history else state.get("epoch", 0))
+    return Saved(path, settings, epoch, state["pretrainer"], state.get("data") or {})
 
 
 def import_official(path: Path, out: Path, changes: Mapping[str, Any]) -> Saved:

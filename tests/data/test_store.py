@@ -327,3 +327,15 @@ def test_half_precision_is_half_the_file_and_read_as_it_is(tmp_path):
     assert ((half.float() - exact).abs() <= exact.abs() * 2**-11 + 1e-7).all()
     sizes = [stores[dtype].path.stat().st_size for dtype in ("float16", "float32")]
     assert sizes[0] == pytest.approx(sizes[1] / 2, rel=0.02)
+
+
+def test_a_fingerprint_is_of_what_a_store_holds(make_store, tmp_path):
+    store = make_store()
+    moved = store.path.rename(tmp_path / "moved.arrow")
+    assert open_store(moved).fingerprint == store.fingerprint
+    rows_FX = store.rows_FX.clone()
+    rows_FX[0, 0] += 1
+    others = [{"label_N": store.label_N[::-1].copy()}, {"names": store.names[::-1]}, {"rows_FX": rows_FX}]
+    others += [{"normalization": "2s-agcn"}, {"part_N": {"mine": np.ones(len(store), np.int8)}}]
+    found = {replace(store, **changes).fingerprint for changes in others}
+    assert len(found | {store.fingerprint}) == len(others) + 1

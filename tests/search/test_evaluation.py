@@ -7,17 +7,23 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from cmd_tune.data.layouts import LAYOUTS
+from cmd_tune.data.splits import split_store
+from cmd_tune.data.store import open_store
 from cmd_tune.errors import DataError, UsageError
-from cmd_tune.search.evaluation import new_evaluation
+from cmd_tune.search.evaluation import check_fit, new_evaluation, remark, resumed_evaluation
 from cmd_tune.search.evaluation_report import confusion
-from cmd_tune.train.checkpoint import save_checkpoint
+from cmd_tune.search.run import DataSource, run
+from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
 from cmd_tune.train.loop import build_pretrainer
+from cmd_tune.train.saved import open_saved
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -125,9 +131,10 @@ def test_an_interrupted_evaluation_goes_on(run_folder, tiny_store, tmp_path):
 
 
 def asked(checkpoint, store, storage, **changes):
-    """An evaluation as the command asks for it."""
+    """An evaluation as the command asks for it; store None: without --data."""
+    data = store and store.path
     options = {"protocol": None, "tasks": None, "transfer_data": None, "best_of_test": False, "seed": 0, "name": None}
-    return new_evaluation(checkpoint, data=store.path, storage=storage, tracking_uri=None, **{**options, **changes})
+    return new_evaluation(checkpoint, data=data, storage=storage, tracking_uri=None, **{**options, **changes})
 
 
 @pytest.mark.parametrize(
@@ -149,6 +156,92 @@ def test_other_skeletons_are_refused(run_folder, make_store, tmp_path):
     store = make_store(layout="ntu-25", bodies=2)
     with pytest.raises(DataError, match=r"25 joints × 3 × 2 bodies are 150 channels, the encoders of .* take 60"):
         asked(run_folder, store, tmp_path / "runs")
+
+
+@pytest.fixture
+def trained(tiny, make_store, tmp_path):
+    """A run's folder and the store it was trained on, under the store's second protocol."""
+    store, folder = make_store(), tmp_path / "runs" / "p"
+    run(tiny(epochs=1), DataSource(store.path, "xsub"), folder, lambda record: None)
+    return folder, store
+
+
+def test_without_data_a_checkpoint_is_scored_on_what_it_was_trained_on(trained, tmp_path):
+    folder, store = trained
+    evaluation = asked(folder, None, tmp_path / "runs")
+    assert (evaluation.source, evaluation.dataset) == (DataSource(store.path, "xsub"), "synthetic")
+    assert asked(folder, store, tmp_path / "runs", name="again").source.protocol == "xsub"
+    assert asked(folder, None, tmp_path / "runs", name="other", protocol="xview").source.protocol == "xview"
+
+
+def test_without_data_a_checkpoint_that_knows_none_asks(run_folder, tmp_path):
+    _, errors = finish(command(tmp_path, "evaluate", run_folder), 2)
+    path = run_folder / "checkpoint.pt"
+    said = f"error: --data: {path} does not say what it was trained on; name the store to score it on\n"
+    assert errors == said
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["p"]
+
+
+@pytest.mark.parametrize("then", ["gone", "changed"])
+def test_data_that_are_no_longer_there_are_asked_for(trained, make_store, tmp_path, then):
+    folder, store = trained
+    store.path.rename(tmp_path / "elsewhere.arrow")
+    if then == "changed":
+        make_store(seed=1)
+    else:
+        content = load_checkpoint(folder / "checkpoint.pt")
+        content.pop("format")
+        save_checkpoint(folder / "checkpoint.pt", {**content, "data": {**content["data"], "dataset": "mine"}})
+    with pytest.raises(UsageError, match=f"{store.path}, which .* name the store") as caught:
+        asked(folder, None, tmp_path / "runs")
+    assert caught.value.exit_code == 2
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+    moved = open_store(tmp_path / "elsewhere.arrow")
+    assert remark(open_saved(folder), moved, "xsub", np.arange(3)) == ""
+    if then == "changed":
+        said = remark(open_saved(folder), open_store(store.path), "xsub", np.arange(3))
+        assert said.startswith("not the data that the checkpoint was trained on: synthetic xsub")
+
+
+def test_test_clips_that_were_pretrained_on_are_said(trained):
+    folder, store = trained
+    seen = split_store(store, "xsub")[1].pretrain_N
+    query_N = split_store(store, "xview")[1].test[0].query_N
+    both = len(set(seen) & set(query_N))
+    assert both > 0
+    said = remark(open_saved(folder), store, "xview", query_N)
+    assert said == f"the checkpoint was pretrained on {both} of these test clips, under xsub"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"normalization": "2s-agcn"}, "normalised as 2s-agcn, what .* was trained on as none"),
+        ({"layout": replace(LAYOUTS["kinect-20"], base=3)}, "its skeletons are kinect-20, those that .* was trained"),
+    ],
+)
+def test_other_normalisations_and_joints_are_refused(trained, changes, message):
+    folder, store = trained
+    with pytest.raises(DataError, match=message):
+        check_fit(open_saved(folder), replace(store, **changes))
+
+
+def test_an_evaluation_goes_on_with_what_it_began_with(trained, make_store, tiny, tmp_path):
+    folder, store = trained
+    asked(folder, store, tmp_path / "runs", name="e")
+
+    def resumed():
+        return resumed_evaluation("e", kept_options={}, storage=tmp_path / "runs")
+
+    assert resumed().source == DataSource(store.path, "xsub")
+    make_store(seed=1)
+    with pytest.raises(UsageError, match=r"evaluate.yaml: data: .*tiny.arrow is no longer what this run began with"):
+        resumed()
+    make_store()
+    (folder / "checkpoint.pt").unlink()
+    run(tiny(epochs=2), DataSource(store.path, "xsub"), folder, lambda record: None)
+    with pytest.raises(UsageError, match=r"checkpoint: .*checkpoint.pt has changed since; start a new evaluation"):
+        resumed()
 
 
 def test_a_checkpoint_must_be_named(tiny_store, tmp_path):

@@ -292,3 +292,13 @@ def test_a_full_disk_is_named_and_the_checkpoint_before_it_stays(stopped):
     assert "\n" not in str(caught.value)
     assert [entry.name for entry in stopped.iterdir()] == [CHECKPOINT]
     assert (stopped / CHECKPOINT).read_bytes() == before
+
+
+def test_other_data_in_the_same_place_are_refused(tiny, make_store, worker, tmp_path):
+    settings = tiny(epochs=2)
+    with pytest.raises(Stopped):
+        worker.train(settings, make_store(), tmp_path, stop_after(1))
+    other = make_store(seed=1)
+    with pytest.raises(UsageError, match=r"was trained on synthetic .*tiny.arrow, not .*tiny.arrow, which holds"):
+        worker.train(settings, other, tmp_path)
+    worker.train(settings, make_store(), tmp_path)
