@@ -5,6 +5,7 @@ Whoever opens the book again finds finished trials finished, and is handed the u
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -24,8 +25,10 @@ from cmd_tune.files import write_text
 from cmd_tune.search.space import Space
 from cmd_tune.search.table import Table
 
+STUDY = "study.db"  # in a search's folder
 HISTORY, TEST_SCORES = "history.jsonl", "test.json"  # in a trial's folder
 INDEX, VALUES, REJECTED, REASON = "index", "values", "rejected", "reason"  # user attributes of a trial
+AGAIN = "again"  # of a trial that failed for no reason of its values: a later sitting tries it once more
 ATTEMPTS = 200  # suggestions in a row that may break a constraint or repeat a trial
 
 
@@ -68,13 +71,14 @@ class Entry:
 class Book:
     """All trials of one search. Only the driver process holds it."""
 
-    def __init__(self, folder: Path, space: Space, base: Settings, preset: str, trials: int) -> None:
-        """base: settings that every trial starts from. trials: how many the search may start in all."""
+    def __init__(self, folder: Path, space: Space, base: Settings, preset: str, trials: int | None) -> None:
+        """base: settings that every trial starts from. trials: how many the search may start in all; None: any."""
         self.folder, self.space, self.base, self.preset, self.budget = folder, space, base, preset, trials
         self.deadline = monotonic() + space.seconds if space.seconds is not None else None
         self._study = _open_study(folder, space, base, trials)
         self._live: dict[int, Trial] = {}
         self.entries: dict[int, Entry] = {}
+        self._reopen_failed()
         for frozen in self._study.get_trials(deepcopy=False):
             if INDEX in frozen.user_attrs:
                 self._recall(frozen)
@@ -97,7 +101,7 @@ class Book:
             return None
         if self.space.table:
             return self._next_of(self.space.table)
-        if len(self.entries) >= self.budget:
+        if self.budget is not None and len(self.entries) >= self.budget:
             return None
         repeats = 0
         for _ in range(ATTEMPTS):
@@ -119,9 +123,13 @@ class Book:
         """Enter one epoch's metrics; False where the book has that epoch already (a resumed trial tells them again)."""
         if record["epoch"] <= entry.epoch:
             return False
+        path = entry.folder / HISTORY
+        try:
+            with path.open("a") as file:
+                file.write(json.dumps(dict(record)) + "\n")
+        except OSError as error:
+            raise CmdTuneError(f"{path}: cannot be written: {error.strerror}") from error
         entry.history.append(dict(record))
-        with (entry.folder / HISTORY).open("a") as file:
-            file.write(json.dumps(entry.history[-1]) + "\n")
         value = record.get(self.space.metric)
         if value is not None and isfinite(value):
             self._live[entry.index].report(value, int(record["epoch"]))
@@ -136,8 +144,11 @@ class Book:
         validated = bool(entry.history) and self.space.metric in entry.history[-1]
         return validated and self._live[entry.index].should_prune()
 
-    def end(self, entry: Entry, *, failure: str = "") -> None:
-        """Close a trial: failed with a reason; else finished or stopped early, by the epochs it has."""
+    def end(self, entry: Entry, *, failure: str = "", again: bool = False) -> None:
+        """Close a trial: failed with a reason; else finished or stopped early, by the epochs it has.
+
+        again: whether a later sitting tries it once more, since its values are not to blame.
+        """
         value = entry.last(self.space.metric)
         complete = not failure and entry.epoch >= self.epochs_of(entry)
         if complete and value is None:
@@ -146,6 +157,8 @@ class Book:
         entry.reason = failure
         trial = self._live.pop(entry.index)
         trial.set_user_attr(REASON, failure)
+        if again:
+            trial.set_user_attr(AGAIN, True)
         self._study.tell(trial, value if complete else None, state=_ENDS[entry.state])
 
     @property
@@ -191,6 +204,25 @@ class Book:
         self.entries[index], self._live[index] = entry, trial
         return entry
 
+    def _reopen_failed(self) -> None:
+        """Put trials that failed for no reason of their values back among the unfinished, each once.
+
+        For Optuna, whose trials end once, it is another trial; the later of two with one index is the one that counts.
+        """
+        trials = [frozen for frozen in self._study.get_trials(deepcopy=False) if INDEX in frozen.user_attrs]
+        tries = Counter(frozen.user_attrs[INDEX] for frozen in trials)
+        for frozen in trials:
+            index = frozen.user_attrs[INDEX]
+            if frozen.state is TrialState.FAIL and frozen.user_attrs.get(AGAIN) and tries[index] == 1:
+                self._study.add_trial(
+                    optuna.trial.create_trial(
+                        state=TrialState.RUNNING,
+                        params=frozen.params,
+                        distributions=frozen.distributions,
+                        user_attrs={VALUES: frozen.user_attrs[VALUES], INDEX: index},
+                    )
+                )
+
     def _recall(self, frozen: optuna.trial.FrozenTrial) -> None:
         index = frozen.user_attrs[INDEX]
         entry = Entry(
@@ -218,10 +250,10 @@ class Book:
             self._study.enqueue_trial(given)
 
 
-def _open_study(folder: Path, space: Space, base: Settings, trials: int) -> optuna.Study:
+def _open_study(folder: Path, space: Space, base: Settings, trials: int | None) -> optuna.Study:
     """The study of a search; a new one has its start points or grid cells queued."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{folder / 'study.db'}")
+    storage = optuna.storages.RDBStorage(f"sqlite:///{folder / STUDY}")
     study = optuna.create_study(
         study_name="search",
         storage=storage,
@@ -233,7 +265,7 @@ def _open_study(folder: Path, space: Space, base: Settings, trials: int) -> optu
     # A sampler that starts again from its seed would repeat its first draws: after a resume it gets another stream.
     stream = int.from_bytes(blake2b(f"{base.seed}/{before}".encode(), digest_size=4).digest())
     if space.method == "tpe":
-        study.sampler = optuna.samplers.TPESampler(seed=stream, n_startup_trials=min(10, max(3, trials // 4)))
+        study.sampler = optuna.samplers.TPESampler(seed=stream, n_startup_trials=min(10, max(3, (trials or 40) // 4)))
     else:
         study.sampler = optuna.samplers.RandomSampler(seed=stream)
     if before == 0:

@@ -5,6 +5,7 @@ No cell is picked out by its test score: the table stands in the order of its fi
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isnan
+from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.table import Table as Screen
@@ -14,8 +15,9 @@ from cmd_tune.evaluate.scores import Scores
 from cmd_tune.figures import save_figure
 from cmd_tune.files import write_text
 from cmd_tune.search.display import shown
+from cmd_tune.search.ending import Attempt, outright
 from cmd_tune.search.measured import Measured, cells_columns, judged, measure
-from cmd_tune.search.report import Report, baseline_metrics, csv_text, percent, write_trials
+from cmd_tune.search.report import Report, baseline_metrics, csv_text, percent, write_trials, written
 from cmd_tune.search.study import Book, State
 from cmd_tune.search.table import Claim, Table
 from cmd_tune.search.table_figures import table_figure
@@ -38,36 +40,49 @@ worse* is a one-sided test that the difference is above minus the margin, and ag
 
 
 def table_report(
-    book: Book, table: Table, raw: Scores, untrained: Scores, *, where: str, queries: Mapping[str, int]
+    book: Book,
+    table: Table,
+    raw: Scores,
+    untrained: Scores,
+    *,
+    where: str,
+    queries: Mapping[str, int],
+    attempt: Attempt = outright,
 ) -> Report:
     """Write trials.csv, baselines.yaml, cells.csv, table.png and report.md into the search's folder.
 
-    where: data set and protocol, in words. queries: clips behind an accuracy of "val" and "test".
+    where: data set and protocol, in words. queries: clips behind an accuracy of "val" and "test". `attempt` takes each
+    step.
     """
+    files = write_trials(book, raw, untrained, attempt)
     measured = measure(book, table, queries)
     judgements = [judged(table, claim, measured) for claim in table.claims]
     # Bare skeletons have no linear probe; their nearest neighbours are the floor under either kind of accuracy.
     floor = {name.replace("/knn/", kind): value for name, value in raw.items() for kind in ("/knn/", "/linear/")}
     baselines = {"untrained": untrained, "raw 1-NN": floor}
     head = f"{table.title or book.space.path.stem}\nmeasured on {where}"
-    files = write_trials(book, raw, untrained)
-    files += [
-        book.folder / CELLS,
-        save_figure(table_figure(table.cells, measured, baselines, head), book.folder / FIGURE),
-    ]
-    write_text(book.folder / CELLS, csv_text(cells_columns(table, measured)))
-    paragraphs = [
-        f"# {table.title or book.folder.name}",
-        _setup(book, table, where, queries),
-        _markdown(table, measured, baselines),
-        f"![The table as a figure]({files[-1].name})",
-        *(["## Claims", *_claims(table, measured, judgements)] if table.claims else []),
-        "## How it was measured and tested",
-        _METHOD,
-    ]
-    files.append(book.folder / REPORT)
-    write_text(files[-1], "\n\n".join(paragraphs) + "\n")
-    return Report(files, baseline_metrics(raw, untrained), _on_screen(table, measured, judgements, baselines))
+
+    def draw(path: Path) -> None:
+        save_figure(table_figure(table.cells, measured, baselines, head), path)
+
+    def describe(path: Path) -> None:
+        paragraphs = [
+            f"# {table.title or book.folder.name}",
+            _setup(book, table, where, queries),
+            _markdown(table, measured, baselines),
+            f"![The table as a figure]({FIGURE})",
+            *(["## Claims", *_claims(table, measured, judgements)] if table.claims else []),
+            "## How it was measured and tested",
+            _METHOD,
+        ]
+        write_text(path, "\n\n".join(paragraphs) + "\n")
+
+    cells = csv_text(cells_columns(table, measured))
+    files += written(attempt, book.folder / CELLS, lambda path: write_text(path, cells))
+    files += written(attempt, book.folder / FIGURE, draw)
+    files += written(attempt, book.folder / REPORT, describe)
+    on_screen = attempt("closing table", lambda: _on_screen(table, measured, judgements, baselines))
+    return Report(files, baseline_metrics(raw, untrained), on_screen or "")
 
 
 def _setup(book: Book, table: Table, where: str, queries: Mapping[str, int]) -> str:
@@ -76,7 +91,8 @@ def _setup(book: Book, table: Table, where: str, queries: Mapping[str, int]) -> 
     seeds = ", ".join(str(seed) for seed in table.seeds)
     lines = [
         f"{where}, preset {book.preset}, {book.base.epochs} epochs, seeds {seeds}: {len(done)} of {len(wanted)} trials "
-        f"finished. Test set: {queries['test']} clips; one is {100 / queries['test']:.2f} points."
+        "finished."
+        + (f" Test set: {queries['test']} clips; one is {100 / queries['test']:.2f} points." if queries else "")
     ]
     failed = [entry for entry in book.entries.values() if entry.state is State.FAILED]
     lines += [f"{entry.name} failed ({_label(entry.values)}): {entry.reason}" for entry in failed]
