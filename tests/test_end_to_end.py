@@ -294,6 +294,8 @@ BAD = {
     "--space temps.yaml --set epochs=0": "--set: epochs = 0: should be greater than or equal to 1",
     "--space temps.yaml --set topk=600": "topk 600 exceeds queue_size 192",
     "--space temps.yaml --set student_temperature=1": "--set student_temperature: is a parameter of",
+    "--space temps.yaml --set batch_size=8 --workers 5": "--workers 5: batch_size 8 is not a multiple of it; take",
+    "--space temps.yaml --set batch_size=64": "batch_size 64: there are only 36 clips to pretrain on; make it smaller",
     "--space temps.yaml --name a/b": "--name a/b: use letters, digits",
     "--resume it --set epochs=3": "--set: a resumed run keeps its own; leave it out, or start a new one",
     "--resume nothing": "--resume nothing: runs has no such run; there are none",
@@ -304,6 +306,7 @@ BAD = {
 def test_a_cluster_that_is_not_there_is_named_at_once(tiny_store, tmp_path):
     output = finish(search(tmp_path, tiny_store, GRID, "--address", "127.0.0.1:9"), 1)
     assert output.splitlines()[-1].startswith("error: --address 127.0.0.1:9: nobody answers there")
+    assert os.listdir(tmp_path / "runs") == []
 
 
 @pytest.mark.parametrize("words", BAD, ids=list(BAD))
@@ -313,6 +316,7 @@ def test_a_mistake_ends_in_one_line_and_exit_code_2(words, tiny_store, tmp_path)
     output = finish(process, 1 if "gone.arrow" in words else 2)
     assert output.count("\n") == 1
     assert BAD[words] in output
+    assert not (tmp_path / "runs").exists() or not os.listdir(tmp_path / "runs")
 
 
 TABLE = {

@@ -25,7 +25,7 @@ from cmd_tune.progress import progress_bar
 from cmd_tune.search.display import duration
 from cmd_tune.search.environment import describe_environment, source_tags
 from cmd_tune.search.evaluation_report import Lines, describe_test, draw_figures, metrics, results, table
-from cmd_tune.search.folders import earlier_run, new_folder, open_data, print_places
+from cmd_tune.search.folders import earlier_run, new_folder, open_data, print_places, removed_on_failure
 from cmd_tune.search.run import DataSource, device_here
 from cmd_tune.search.sitting import sitting
 from cmd_tune.search.tracking import Run, Tracker, default_uri
@@ -107,7 +107,8 @@ def new_evaluation(
         "tracking_uri": evaluation.tracking_uri,
         "environment": describe_environment(),
     }
-    write_text(evaluation.folder / PLAN, yaml.safe_dump(content, sort_keys=False))
+    with removed_on_failure(evaluation.folder):
+        write_text(evaluation.folder / PLAN, yaml.safe_dump(content, sort_keys=False))
     return evaluation
 
 

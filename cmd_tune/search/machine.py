@@ -7,6 +7,7 @@ from math import ceil, floor
 from cmd_tune.errors import UsageError
 
 DRIVER_CPU = 0.01  # of a trial that only starts workers; Ray Tune refuses 0
+MOST_PER_CPU = 20  # processes; more would start and wait for each other's turns for minutes
 TRIALS_PER_SLOT = 4  # a sampler learns little when most of its trials run at once
 
 
@@ -28,14 +29,14 @@ class Machine:
 
 
 def plan_machine(
-    nodes: Sequence[Node], *, workers: int, gpus: float | None, trials: int, concurrent: int | None
+    nodes: Sequence[Node], *, workers: int, gpus: float | None, trials: int | None, concurrent: int | None
 ) -> Machine:
     """Lay out trials of `workers` workers with `gpus` GPUs each (shares allowed) over the nodes.
 
     gpus: None gives each worker one where there are enough for a trial, or an equal share of those there are.
     concurrent: trials at once; None takes as many as fit with a CPU a worker, but leaves the sampler
     a few rounds to learn from. Every CPU is then used. Raises UsageError where not even one trial fits,
-    or fewer than asked for: such a trial would wait for ever.
+    or fewer than asked for: such a trial would wait for ever. trials: of the whole search; None where time ends it.
     """
     if gpus is None:
         whole = sum(int(node.gpus) for node in nodes)
@@ -47,8 +48,16 @@ def plan_machine(
         raise UsageError(
             f"--gpus-per-worker {gpus:g}: {what} do not fit on {have:g} GPUs; lower it, or --workers or --concurrent"
         )
+    cpus = sum(node.cpus for node in nodes)
+    most = floor(MOST_PER_CPU * cpus) // workers
+    if most < (concurrent or 1):
+        asked = f"--workers {workers}" + (f" --concurrent {concurrent}" if concurrent else "")
+        raise UsageError(
+            f"{asked}: {workers * (concurrent or 1)} processes for {cpus:g} CPUs; at most {MOST_PER_CPU} a CPU"
+        )
     if concurrent is None:
-        concurrent = max(1, min(slots // workers, trials // TRIALS_PER_SLOT))
+        fit = min(slots // workers, most)
+        concurrent = max(1, fit if trials is None else min(fit, trials // TRIALS_PER_SLOT))
     share = _largest_share([node.cpus for node in nodes], workers * concurrent)
     if workers > 1:
         share = share - DRIVER_CPU

@@ -12,7 +12,7 @@ from cmd_tune.data.store import open_store
 from cmd_tune.errors import UsageError, nearest
 from cmd_tune.files import write_text
 from cmd_tune.search.environment import describe_environment
-from cmd_tune.search.folders import earlier_run, new_folder, open_data
+from cmd_tune.search.folders import earlier_run, new_folder, open_data, removed_on_failure
 from cmd_tune.search.run import DataSource
 from cmd_tune.search.space import DEFAULT_TRIALS, LISTED, Space, find_space, load_space
 from cmd_tune.search.tracking import default_uri
@@ -30,11 +30,12 @@ class Plan:
     settings: Settings
     source: DataSource
     dataset: str
-    trials: int
+    trials: int | None  # None: as many as the time allows
     concurrent: int | None
     workers: int
     gpus_per_worker: float | None
     tracking_uri: str
+    new: bool = False
 
     @property
     def name(self) -> str:
@@ -78,6 +79,7 @@ def new_plan(
     _check_metrics(space, settings)
     source, store = open_data(storage, data, protocol)
 
+    count = _trials(space, trials, settings)
     plan = Plan(
         folder=new_folder(storage, name, space.path.stem),
         space=space,
@@ -85,14 +87,16 @@ def new_plan(
         settings=settings,
         source=source,
         dataset=store.dataset,
-        trials=_trials(space, trials, settings),
+        trials=count,
         concurrent=concurrent,
         workers=workers,
         gpus_per_worker=gpus_per_worker,
         tracking_uri=tracking_uri or default_uri(storage),
+        new=True,
     )
-    write_text(plan.folder / SPACE, space.path.read_text())
-    _write_plan(plan)
+    with removed_on_failure(plan.folder):
+        write_text(plan.folder / SPACE, space.path.read_text())
+        _write_plan(plan)
     return plan
 
 
@@ -174,12 +178,12 @@ def _check_metrics(space: Space, settings: Settings) -> None:
             raise UsageError(f"{space.path}: {key}: '{name}' is never reported, {nearest(name, known)}")
 
 
-def _trials(space: Space, asked: int | None, settings: Settings) -> int:
+def _trials(space: Space, asked: int | None, settings: Settings) -> int | None:
     if space.method in LISTED:
         listed = space.table.trials() if space.table else space.cells(settings.model_dump())
         count = len(list(listed))
         return min(asked or space.trials or count, count)
-    return asked or space.trials or DEFAULT_TRIALS
+    return asked or space.trials or (DEFAULT_TRIALS if space.seconds is None else None)
 
 
 def _write_plan(plan: Plan) -> None:

@@ -13,8 +13,9 @@ from rich.table import Table
 from cmd_tune.config import Settings, make_settings, parse_overrides, read_settings
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import write_text
+from cmd_tune.search.checks import check_batch, check_disk, checkpoint_bytes
 from cmd_tune.search.environment import describe_environment, source_tags
-from cmd_tune.search.folders import earlier_run, new_folder, open_data, print_places
+from cmd_tune.search.folders import earlier_run, new_folder, open_data, print_places, removed_on_failure
 from cmd_tune.search.report import percent
 from cmd_tune.search.run import DataSource, baseline_scores, run, test_scores
 from cmd_tune.search.sitting import sitting
@@ -48,6 +49,7 @@ def new_single(
     layers = [(str(config), read_settings(config))] if config else []
     settings = make_settings(preset or "quick", *layers, ("--set", parse_overrides(overrides)))
     source, store = open_data(storage, data, protocol)
+    _check_start(settings, source, storage)
     folder = new_folder(storage, name, "pretrain")
     single = Single(folder, settings, source, store.dataset, tracking_uri or default_uri(storage))
     content = {
@@ -58,7 +60,8 @@ def new_single(
         "tracking_uri": single.tracking_uri,
         "environment": describe_environment(),
     }
-    write_text(folder / PLAN, yaml.safe_dump(content, sort_keys=False))
+    with removed_on_failure(folder):
+        write_text(folder / PLAN, yaml.safe_dump(content, sort_keys=False))
     return single
 
 
@@ -66,13 +69,23 @@ def resumed_single(name: str, *, kept_options: Mapping[str, Any], storage: Path)
     """The run of an earlier sitting, as it was. kept_options: what may not change, as typed now."""
     path = earlier_run(storage, name, PLAN, kept=kept_options)
     kept = read_settings(path)
+    settings = make_settings("quick", (f"{path}: settings", kept["settings"]))
+    source = DataSource(Path(kept["data"]), kept["protocol"])
+    _check_start(settings, source, path.parent)
     return Single(
         path.parent,
-        make_settings("quick", (f"{path}: settings", kept["settings"])),
-        DataSource(Path(kept["data"]), kept["protocol"]),
+        settings,
+        source,
         kept["dataset"],
         kept["tracking_uri"],
     )
+
+
+def _check_start(settings: Settings, source: DataSource, place: Path) -> None:
+    """Raise for what would fail once the run has started."""
+    store, split = source.open()
+    check_batch(settings.batch_size, len(split.pretrain_N))
+    check_disk(place.absolute(), checkpoint_bytes(settings, store.width), 1)
 
 
 def run_single(single: Single, *, test: bool, console: Console) -> None:

@@ -1,5 +1,6 @@
 """A search from its plan to its report: start Ray, run the trials, score the finalists, say what came out."""
 
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError, Interrupted
 from cmd_tune.evaluate.scores import Scores
+from cmd_tune.search.checks import check_start
 from cmd_tune.search.cluster import ray_session
 from cmd_tune.search.conductor import Conductor
 from cmd_tune.search.ending import Ending
@@ -18,7 +20,7 @@ from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.report import Report, print_closing, search_report
 from cmd_tune.search.run import baseline_scores, query_counts, test_scores
-from cmd_tune.search.study import Book, Entry
+from cmd_tune.search.study import STUDY, Book, Entry
 from cmd_tune.search.table_report import table_report
 from cmd_tune.search.tracking import Tracker
 from cmd_tune.search.trial import MAX_RESTARTS, run_trial
@@ -32,7 +34,7 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
     Raises Interrupted on Ctrl-C or SIGTERM; CmdTuneError where no trial has a result, where the search could not go on,
     or where a step of its end failed: the others are done.
     """
-    with hold(plan.folder), termination_as_interrupt():
+    with _removed_unless_started(plan), hold(plan.folder), termination_as_interrupt():
         tracker = Tracker(plan.tracking_uri, plan.experiment, plan.name, plan.folder.parent / "mlartifacts")
         try:
             _conduct(plan, tracker, address, console)
@@ -44,7 +46,23 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
                 )
 
 
+@contextmanager
+def _removed_unless_started(plan: Plan) -> Iterator[None]:
+    """Take a new search's folder away where it ends before its book is opened, unless it was stopped, or the error
+    names a file in it.
+    """
+    try:
+        yield
+    except CmdTuneError as error:
+        started = (plan.folder / STUDY).exists() or isinstance(error, Interrupted)
+        if plan.new and not started and f"{plan.folder}/" not in str(error):
+            shutil.rmtree(plan.folder, ignore_errors=True)
+        raise
+
+
 def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console) -> None:
+    for remark in check_start(plan):
+        console.print(remark, style="yellow", soft_wrap=True, highlight=False, markup=False)
     console.print(f"search {plan.name}: {f'joining Ray at {address}' if address else 'starting Ray'}", highlight=False)
     resume = resume_line("search", plan.folder)
     conductor = None
