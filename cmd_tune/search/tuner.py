@@ -17,7 +17,8 @@ from cmd_tune.search.conductor import Conductor
 from cmd_tune.search.ending import Ending
 from cmd_tune.search.folders import hold, resume_line
 from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
-from cmd_tune.search.plan import Plan
+from cmd_tune.search.nodes import check_nodes
+from cmd_tune.search.plan import PLAN, Plan
 from cmd_tune.search.report import Report, print_closing, search_report
 from cmd_tune.search.run import baseline_scores, query_counts, test_scores
 from cmd_tune.search.study import STUDY, Book, Entry
@@ -69,6 +70,8 @@ def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console
     try:
         ending = Ending(plan.folder)
         with ray_session(address, plan.folder / "ray.log", nested=plan.workers > 1) as nodes:
+            if address:
+                check_nodes(plan.source.path, plan.folder, PLAN)
             machine = plan_machine(
                 nodes, workers=plan.workers, gpus=plan.gpus_per_worker, trials=plan.trials, concurrent=plan.concurrent
             )
