@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import sqlite3
@@ -16,6 +17,7 @@ from collections import Counter
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -306,6 +308,8 @@ BAD = {
     "--space temps.yaml --set epochs=0": "--set: epochs = 0: should be greater than or equal to 1",
     "--space temps.yaml --set topk=600": "topk 600 exceeds queue_size 192",
     "--space temps.yaml --set student_temperature=1": "--set student_temperature: is a parameter of",
+    "--space temps.yaml --set batch_size=8 --workers 5": "--workers 5: batch_size 8 is not a multiple of it; take",
+    "--space temps.yaml --set batch_size=64": "batch_size 64: there are only 36 clips to pretrain on; make it smaller",
     "--space temps.yaml --name a/b": "--name a/b: use letters, digits",
     "--resume it --set epochs=3": "--set: a resumed run keeps its own; leave it out, or start a new one",
     "--resume nothing": "--resume nothing: runs has no such run; there are none",
@@ -316,6 +320,7 @@ BAD = {
 def test_a_cluster_that_is_not_there_is_named_at_once(tiny_store, tmp_path):
     output = finish(search(tmp_path, tiny_store, GRID, "--address", "127.0.0.1:9"), 1)
     assert output.splitlines()[-1].startswith("error: --address 127.0.0.1:9: nobody answers there")
+    assert os.listdir(tmp_path / "runs") == []
 
 
 @pytest.mark.parametrize("words", BAD, ids=list(BAD))
@@ -325,6 +330,7 @@ def test_a_mistake_ends_in_one_line_and_exit_code_2(words, tiny_store, tmp_path)
     output = finish(process, 1 if "gone.arrow" in words else 2)
     assert output.count("\n") == 1
     assert BAD[words] in output
+    assert not (tmp_path / "runs").exists() or not os.listdir(tmp_path / "runs")
 
 
 TABLE = {
@@ -404,3 +410,59 @@ def test_a_worker_that_cannot_go_on_ends_its_group_and_is_named(tiny_store, tmp_
     failure = rf"worker 0 on \S+: {re.escape(str(checkpoint))}: cannot be written: Is a directory"
     assert re.search(rf"^trial-000 failed: {failure}$", output, re.MULTILINE)
     assert re.search(rf"^error: .*{failure}", output, re.MULTILINE)
+
+
+def test_what_fails_at_the_end_is_named_and_the_rest_is_done(tiny_store, tmp_path):
+    """A finalist without a checkpoint, a file that cannot be written."""
+    process = search(tmp_path, tiny_store, GRID, "--concurrent", "1")
+    wait_for(lambda: epochs_done(tmp_path, 1) >= 1, process)
+    folder = tmp_path / "runs" / "it"
+    (folder / "trials" / "000" / "checkpoint.pt").unlink()
+    (folder / "best.yaml").mkdir()
+    output = finish(process, 1)
+    lines = output.splitlines()
+    assert f"test of trial-000: {folder / 'trials' / '000' / 'checkpoint.pt'}: no such checkpoint" in lines
+    assert f"best.yaml: {folder / 'best.yaml'}: cannot be written: Is a directory" in lines
+    assert lines[-1].startswith("error: test of trial-000, best.yaml: failed, the rest is done")
+    assert [bool(row["test/knn/fused"]) for row in trials(tmp_path)] == [False, True, True]
+    assert (folder / "baselines.yaml").is_file()
+    assert any(line.startswith("untrained ") for line in lines)
+    _, runs = mlflow_runs(tmp_path)
+    assert {name: run.info.status for name, run in runs.items()} == {
+        "it": "FAILED", "trial-000": "FINISHED", "trial-001": "FINISHED", "trial-002": "FINISHED",
+    }  # fmt: skip
+
+
+def test_a_search_that_cannot_go_on_ends_in_order_and_is_resumed(tiny_store, tmp_path):
+    space = {**GRID, "parameters": {"teacher_temperature": {"values": [0.01, 0.02, 0.05, 0.1, 0.2, 0.3]}}}
+    data, away = tmp_path / "data.arrow", tmp_path / "away.arrow"
+    shutil.copy(tiny_store.path, data)
+    process = search(tmp_path, SimpleNamespace(path=data), space, "--concurrent", "1")
+    wait_for(lambda: epochs_done(tmp_path, 0) >= 1, process)
+    data.rename(away)
+    lines = finish(process, 1).splitlines()
+    assert lines[-1].startswith(
+        f"error: 3 trials in a row failed alike, the last since {data}: no such file; make one with"
+    )
+    assert [row["state"] for row in trials(tmp_path)] == ["finished", "failed", "failed", "failed"]
+    resume = shlex.split(lines[-1].partition("go on with: ")[2])
+
+    away.rename(data)  # a resume tries the three again, before the last two
+    process = start(*resume[1:], cwd=tmp_path)
+    wait_for(lambda: epochs_done(tmp_path, 3) >= 1, process)
+    history = tmp_path / "runs" / "it" / "trials" / "005" / "history.jsonl"
+    history.mkdir(parents=True)
+    output = finish(process, 1)
+    assert output.splitlines()[-1].startswith(f"error: {history}: cannot be written: Is a directory; mend that, and go")
+    assert "Traceback" not in output
+    assert [row["state"] for row in trials(tmp_path)] == ["finished"] * 5 + ["running"]
+    _, runs = mlflow_runs(tmp_path)
+    assert {name for name, run in runs.items() if run.info.status != "FINISHED"} == {"it", "trial-005"}
+    assert (runs["it"].info.status, runs["trial-005"].info.status) == ("FAILED", "KILLED")
+
+    history.rmdir()
+    output = finish(start(*resume[1:], cwd=tmp_path))
+    assert re.findall(r"^trial-\d+ (?:starts|resumes)", output, re.MULTILINE) == ["trial-005 starts"]
+    assert [(row["state"], row["epoch"]) for row in trials(tmp_path)] == [("finished", "4")] * 6
+    _, runs = mlflow_runs(tmp_path)
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}

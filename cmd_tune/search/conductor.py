@@ -7,9 +7,10 @@ from typing import Any
 from rich.console import Console
 
 from cmd_tune.config import Settings
-from cmd_tune.errors import CmdTuneError
+from cmd_tune.errors import CmdTuneError, one_line
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.search.display import Display
+from cmd_tune.search.ending import keep_traceback
 from cmd_tune.search.environment import describe_environment, source_tags
 from cmd_tune.search.machine import Machine
 from cmd_tune.search.mlflow_writer import Run
@@ -21,6 +22,7 @@ from cmd_tune.search.tracking import Tracker
 from cmd_tune.search.trial import trial_config
 from cmd_tune.train.loop import CHECKPOINT
 
+MOST_ALIKE = 3  # trials in a row that may fail for one reason that is not their values'
 _METRICS = ("loss/", "accuracy/", "val/")  # of the loop, among the many keys of a Tune result
 _NUMBERS = ("epoch", "learning_rate", "seconds")
 _STATUS = {State.RUNNING: "RUNNING", State.FINISHED: "FINISHED", State.STOPPED: "KILLED", State.FAILED: "FAILED"}
@@ -35,13 +37,15 @@ class Conductor:
         self.display = Display(self.book, console)
         self._running: dict[str, Entry] = {}
         self._exhausted = False
+        self._alike, self._kind = 0, ""  # trials in a row that failed for reasons of one kind
+        self.trouble = ""  # why the search cannot go on
         self.show_search("RUNNING")
         for entry in self.book.entries.values():
             self._show(entry)
 
     def suggest(self, trial: str) -> dict[str, Any] | None:
         """The next trial's configuration, or None: for now, or for good where `exhausted`."""
-        while not self._exhausted and self._has_room():
+        while not self.exhausted() and self._has_room():
             entry = self.book.next()
             if entry is None:
                 self._exhausted = True
@@ -61,7 +65,12 @@ class Conductor:
         return running < machine.learning or (running < machine.concurrent and not self.book.learns())
 
     def exhausted(self) -> bool:
-        return self._exhausted
+        return self._exhausted or bool(self.trouble)
+
+    def failed(self, error: Exception) -> None:
+        """End the search in order, since something that it stands on failed. What runs is left to be resumed."""
+        keep_traceback(self.plan.folder, error)
+        self._give_up(one_line(error))
 
     def started(self, trial: str) -> None:
         entry = self._running[trial]
@@ -71,18 +80,24 @@ class Conductor:
     def reported(self, trial: str, result: dict[str, Any]) -> bool:
         """Enter an epoch; True where the trial is to be stopped."""
         entry = self._running.get(trial)
-        if entry is None or "epoch" not in result:
-            return False
+        if self.trouble or entry is None or "epoch" not in result:
+            return bool(self.trouble)
         ours = {name: float(value) for name, value in result.items() if name in _NUMBERS or name.startswith(_METRICS)}
         if self.book.record(entry, {name: value for name, value in ours.items() if isfinite(value)}):
             self.display.reported(entry)
             self._show(entry)
         return self.book.should_stop(entry)
 
-    def ended(self, trial: str, failure: str) -> None:
+    def ended(self, trial: str, failure: str, kind: str) -> None:
+        """kind: of a failure that is not of the trial's values; three of one kind in a row end the search."""
         entry = self._running.pop(trial, None)
-        if entry is not None:
-            self._end(entry, failure)
+        if entry is None or self.trouble:
+            return
+        self._end(entry, failure, kind)
+        self._alike = self._alike + 1 if kind and kind == self._kind else int(bool(kind))
+        self._kind = kind
+        if self._alike == MOST_ALIKE:
+            self._give_up(f"{MOST_ALIKE} trials in a row failed alike, the last since {failure}")
 
     def tested(self, entry: Entry, scores: Scores) -> None:
         """Enter a finalist's test scores."""
@@ -94,7 +109,6 @@ class Conductor:
         """Say in MLflow that what runs has been stopped, until it is resumed."""
         for entry in self.book.entries.values():
             self._show(entry, interrupted=True)
-        self.show_search("KILLED")
 
     def show_winner(self, entry: Entry) -> None:
         self._show(entry, files=[entry.folder / CHECKPOINT])
@@ -109,7 +123,7 @@ class Conductor:
                 params={
                     "method": plan.space.method,
                     "metric": plan.space.metric,
-                    "trials": plan.trials,
+                    "trials": plan.trials or "as many as the time allows",
                     "preset": plan.preset,
                     "dataset": plan.dataset,
                     "protocol": plan.source.protocol,
@@ -126,8 +140,11 @@ class Conductor:
             )
         )
 
-    def _end(self, entry: Entry, failure: str) -> None:
-        self.book.end(entry, failure=failure)
+    def _give_up(self, why: str) -> None:
+        self.trouble = self.trouble or why
+
+    def _end(self, entry: Entry, failure: str, kind: str = "") -> None:
+        self.book.end(entry, failure=failure, again=bool(kind))
         self.display.ended(entry)
         self._show(entry)
 

@@ -89,7 +89,8 @@ class Display:
         if not self.book.space.table:
             best = self.book.ranked()[:1]
             parts = [f"best {best[0].last(self.book.space.metric):.2f} ({best[0].name})" if best else "best –"]
-        parts.append(f"{self._ended()}/{self.book.budget} trials")
+        of = "" if self.book.budget is None else f"/{self.book.budget}"
+        parts.append(f"{self._ended()}{of} trials")
         parts.append(f"elapsed {duration(monotonic() - self._started)}")
         remaining = self._remaining()
         parts.append(f"about {duration(remaining)} left" if remaining is not None else "time left: not known yet")
@@ -110,10 +111,10 @@ class Display:
         here = sum(entry.epoch for entry in self.book.entries.values()) - self._epochs_before
         if here <= 0:
             return None
-        seconds = elapsed / here * max(0, per_trial * self.book.budget - done)
+        left = [] if self.book.budget is None else [elapsed / here * max(0, per_trial * self.book.budget - done)]
         if self.book.deadline is not None:
-            seconds = min(seconds, max(0.0, self.book.deadline - monotonic()))
-        return seconds
+            left.append(max(0.0, self.book.deadline - monotonic()))
+        return min(left)
 
     def _render(self) -> RenderableType:
         running = [entry for entry in self.book.entries.values() if entry.state is State.RUNNING]

@@ -35,6 +35,7 @@ from cmd_tune.search.folders import (
     new_folder,
     open_data,
     print_places,
+    removed_on_failure,
     tell_outage,
 )
 from cmd_tune.search.mlflow_writer import NOTE, Run
@@ -123,7 +124,8 @@ def new_evaluation(
         "tracking_uri": evaluation.tracking_uri,
         "environment": describe_environment(),
     }
-    write_text(evaluation.folder / PLAN, dump_yaml(content))
+    with removed_on_failure(evaluation.folder):
+        write_text(evaluation.folder / PLAN, dump_yaml(content))
     return evaluation
 
 

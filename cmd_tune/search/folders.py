@@ -4,6 +4,7 @@ import fcntl
 import os
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -46,6 +47,16 @@ def new_folder(storage: Path, name: str | None, kind: str) -> Path:
         except OSError as error:
             raise CmdTuneError(f"--storage {storage}: cannot be written: {error.strerror}") from error
     raise UsageError(f"--name {name}: {folder} exists; take another name, or go on with --resume {name}")
+
+
+@contextmanager
+def removed_on_failure(folder: Path) -> Iterator[None]:
+    """Take a new run's folder away where the run cannot be written down or started."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def earlier_run(storage: Path, name: str, plan: str, *, kept: Mapping[str, Any]) -> Path:

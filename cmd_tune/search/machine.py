@@ -7,6 +7,7 @@ from math import ceil, floor
 from cmd_tune.errors import UsageError
 
 DRIVER_CPU = 0.01  # of a trial that only starts workers; Ray Tune refuses 0
+MOST_PER_CPU = 20  # processes; more would start and wait for each other's turns for minutes
 TRIALS_PER_SLOT = 4  # a sampler learns little when most of its trials run at once
 
 
@@ -42,7 +43,13 @@ class Machine:
 
 
 def plan_machine(
-    nodes: Sequence[Node], *, workers: int, gpus: float | None, trials: int, given: int, concurrent: int | None
+    nodes: Sequence[Node],
+    *,
+    workers: int,
+    gpus: float | None,
+    trials: int | None,
+    given: int,
+    concurrent: int | None,
 ) -> Machine:
     """Lay out trials of `workers` workers with `gpus` GPUs each (shares allowed) over the nodes.
 
@@ -50,7 +57,7 @@ def plan_machine(
     given: how many of the trials no sampler chooses by what it has learnt: all of a grid's, the queued points of TPE.
     concurrent: trials at once; None takes as many as fit with a CPU a worker, but leaves a sampler that learns
     a few rounds to learn from. Every CPU is then used. Raises UsageError where not even one trial fits,
-    or fewer than asked for: such a trial would wait for ever.
+    or fewer than asked for: such a trial would wait for ever. trials: of the whole search; None where time ends it.
     """
     if gpus is None:
         whole = sum(int(node.gpus) for node in nodes)
@@ -62,8 +69,15 @@ def plan_machine(
         raise UsageError(
             f"--gpus-per-worker {gpus:g}: {what} do not fit on {have:g} GPUs; lower it, or --workers or --concurrent"
         )
-    fit = max(1, slots // workers)
-    rounds = trials if given >= trials else max(1, trials // TRIALS_PER_SLOT)
+    cpus = sum(node.cpus for node in nodes)
+    most = floor(MOST_PER_CPU * cpus) // workers
+    if most < (concurrent or 1):
+        asked = f"--workers {workers}" + (f" --concurrent {concurrent}" if concurrent else "")
+        raise UsageError(
+            f"{asked}: {workers * (concurrent or 1)} processes for {cpus:g} CPUs; at most {MOST_PER_CPU} a CPU"
+        )
+    fit = max(1, min(slots // workers, most))
+    rounds = fit if trials is None else trials if given >= trials else max(1, trials // TRIALS_PER_SLOT)
     learning, concurrent = concurrent or min(fit, rounds), concurrent or min(fit, max(given, rounds))
     share = _largest_share([node.cpus for node in nodes], workers * concurrent)
     if workers > 1:

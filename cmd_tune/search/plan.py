@@ -13,7 +13,7 @@ from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.search import uris
 from cmd_tune.search.display import shown
 from cmd_tune.search.environment import describe_environment
-from cmd_tune.search.folders import check_same_data, earlier_run, new_folder, open_data
+from cmd_tune.search.folders import check_same_data, earlier_run, new_folder, open_data, removed_on_failure
 from cmd_tune.search.run import DataSource
 from cmd_tune.search.space import DEFAULT_TRIALS, LEARNING, LISTED, Space, find_space, load_space
 
@@ -31,11 +31,12 @@ class Plan:
     settings: Settings
     source: DataSource
     dataset: str
-    trials: int
+    trials: int | None  # None: as many as the time allows
     concurrent: int | None
     workers: int
     gpus_per_worker: float | None
     tracking_uri: str
+    new: bool = False
 
     @property
     def name(self) -> str:
@@ -47,8 +48,11 @@ class Plan:
 
     @property
     def given(self) -> int:
-        """Trials whose values do not depend on the results of others."""
-        return min(self.trials, len(self.space.start_points)) if self.space.method in LEARNING else self.trials
+        """Trials whose values do not depend on the results of others; of a search that time ends, those listed."""
+        points = len(self.space.start_points)
+        if self.trials is None:
+            return points
+        return min(self.trials, points) if self.space.method in LEARNING else self.trials
 
 
 def new_plan(
@@ -84,6 +88,7 @@ def new_plan(
     _check_metrics(space, settings)
     source, store = open_data(storage, data, protocol)
 
+    count = _trials(space, trials, settings)
     plan = Plan(
         folder=new_folder(storage, name, space.path.stem),
         space=space,
@@ -91,14 +96,16 @@ def new_plan(
         settings=settings,
         source=source,
         dataset=store.dataset,
-        trials=_trials(space, trials, settings),
+        trials=count,
         concurrent=concurrent,
         workers=workers,
         gpus_per_worker=gpus_per_worker,
         tracking_uri=uris.tracking_uri(tracking_uri, storage),
+        new=True,
     )
-    write_text(plan.folder / SPACE, space.path.read_text(encoding="utf-8-sig"))
-    _write_plan(plan)
+    with removed_on_failure(plan.folder):
+        write_text(plan.folder / SPACE, space.path.read_text(encoding="utf-8-sig"))
+        _write_plan(plan)
     return plan
 
 
@@ -213,12 +220,12 @@ def _accuracies(place: str, settings: Mapping[str, Any]) -> list[str]:
     return [f"{place}/{kind}/{stream}" for kind in ("knn", "linear") for stream in (*settings["modalities"], "fused")]
 
 
-def _trials(space: Space, asked: int | None, settings: Settings) -> int:
+def _trials(space: Space, asked: int | None, settings: Settings) -> int | None:
     if space.method in LISTED:
         listed = space.table.trials() if space.table else space.cells(settings.model_dump())
         count = len(list(listed))
         return min(asked or space.trials or count, count)
-    return asked or space.trials or DEFAULT_TRIALS
+    return asked or space.trials or (DEFAULT_TRIALS if space.seconds is None else None)
 
 
 def record_layout(plan: Plan, layout: str) -> None:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,13 @@ from cmd_tune.files import write_text
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.search.columns import Fitted, by_difference
 from cmd_tune.search.display import shown, values_line
+from cmd_tune.search.ending import Attempt, outright
 from cmd_tune.search.folders import print_places
 from cmd_tune.search.run import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY
 from cmd_tune.search.study import Book, Entry, State
 
 BEST = 5  # trials in the closing table
+BEST_FILE = "best.yaml"
 _COLUMNS = (
     "val/knn/joint", "val/knn/fused", "val/linear/fused", "test/knn/joint", "test/knn/fused", "test/linear/fused",
 )  # fmt: skip
@@ -37,11 +39,24 @@ class Report:
     closing: RenderableType
 
 
-def search_report(book: Book, raw: Scores, untrained: Scores) -> Report:
-    """Write trials.csv, baselines.yaml and best.yaml into the search's folder."""
-    files = [*write_trials(book, raw, untrained), *_write_best(book)]
-    metrics = baseline_metrics(raw, untrained) | _best_metrics(book)
-    return Report(files, metrics, _closing_table(book, raw, untrained))
+def search_report(book: Book, raw: Scores, untrained: Scores, *, attempt: Attempt = outright) -> Report:
+    """Write trials.csv, baselines.yaml and best.yaml into the search's folder; `attempt` takes each step."""
+    files = write_trials(book, raw, untrained, attempt)
+    if ranked := book.ranked():
+        files += written(attempt, book.folder / BEST_FILE, lambda path: _write_best(path, book, ranked[0]))
+    metrics = baseline_metrics(raw, untrained) | (attempt("best metrics", lambda: _best_metrics(book)) or {})
+    return Report(files, metrics, attempt("closing table", lambda: _closing_table(book, raw, untrained)) or "")
+
+
+def written(attempt: Attempt, path: Path, write: Callable[[Path], None]) -> list[Path]:
+    """The file that `write` makes, or none where that failed."""
+
+    def step() -> Path:
+        write(path)
+        return path
+
+    done = attempt(path.name, step)
+    return [done] if done else []
 
 
 def _closing_table(book: Book, raw: Scores, untrained: Scores) -> RenderableType:
@@ -116,22 +131,18 @@ def _unranked(book: Book) -> list[str]:
     return [f"Stopped early, without a rank ({book.space.metric} then): {'; '.join(first)}{more}."]
 
 
-def write_trials(book: Book, raw: Scores, untrained: Scores) -> list[Path]:
-    """trials.csv and baselines.yaml in the search's folder; returns their paths."""
-    paths = [book.folder / "trials.csv", book.folder / "baselines.yaml"]
-    write_text(paths[0], csv_text(trials_columns(book)))
-    write_text(paths[1], dump_yaml({"raw_skeletons": raw, "untrained_encoder": untrained}))
-    return paths
+def write_trials(book: Book, raw: Scores, untrained: Scores, attempt: Attempt = outright) -> list[Path]:
+    """trials.csv, and baselines.yaml where there are baselines, in the search's folder; returns their paths."""
+    baselines = dump_yaml({"raw_skeletons": raw, "untrained_encoder": untrained})
+    files = written(attempt, book.folder / "trials.csv", lambda path: write_text(path, csv_text(trials_columns(book))))
+    if raw or untrained:
+        files += written(attempt, book.folder / "baselines.yaml", lambda path: write_text(path, baselines))
+    return files
 
 
-def _write_best(book: Book) -> list[Path]:
-    best = book.ranked()[:1]
-    if not best:
-        return []
-    path = book.folder / "best.yaml"
-    head = f"# {best[0].name} of {book.folder.name}: {book.space.metric} {best[0].last(book.space.metric):.2f}\n"
-    write_text(path, head + dump_yaml(book.settings_of(best[0]).model_dump(mode="json")))
-    return [path]
+def _write_best(path: Path, book: Book, best: Entry) -> None:
+    head = f"# {best.name} of {book.folder.name}: {book.space.metric} {best.last(book.space.metric):.2f}\n"
+    write_text(path, head + dump_yaml(book.settings_of(best).model_dump(mode="json")))
 
 
 def trials_columns(book: Book) -> dict[str, list[Any]]:
@@ -205,7 +216,7 @@ def print_closing(console: Console, book: Book, report: Report, tracking_uri: st
     for entry in failed:
         console.print(f"{entry.name} failed: {entry.reason}", soft_wrap=True, highlight=False, markup=False)
     if book.shortfall:
-        so_far = f"{len(book.entries)} of {book.budget} trials"
+        so_far = f"{len(book.entries)}{'' if book.budget is None else f' of {book.budget}'} trials"
         console.print(f"{so_far}: {book.shortfall}", soft_wrap=True, highlight=False, markup=False)
     names = ", ".join(("search.yaml", *(path.name for path in report.files), "trials/"))
     print_places(console, book.folder, names, tracking_uri, page)

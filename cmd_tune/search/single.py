@@ -16,8 +16,17 @@ from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import home_path, write_text
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.search import uris
+from cmd_tune.search.checks import check_batch, check_disk, checkpoint_bytes
 from cmd_tune.search.environment import describe_environment, source_tags
-from cmd_tune.search.folders import check_same_data, earlier_run, new_folder, open_data, print_places, tell_outage
+from cmd_tune.search.folders import (
+    check_same_data,
+    earlier_run,
+    new_folder,
+    open_data,
+    print_places,
+    removed_on_failure,
+    tell_outage,
+)
 from cmd_tune.search.mlflow_writer import NOTE, Run
 from cmd_tune.search.plan import PLAN as SEARCH_PLAN
 from cmd_tune.search.recorded import cost, run_note, scores_page
@@ -54,6 +63,7 @@ def new_single(
     layers = [(str(config), read_settings(config))] if config else []
     settings = make_settings(preset or "quick", *layers, ("--set", parse_overrides(overrides)))
     source, store = open_data(storage, *_data_of(config, data, protocol))
+    _check_start(settings, source, storage)
     folder = new_folder(storage, name, "pretrain")
     single = Single(folder, settings, source, store.dataset, uris.tracking_uri(tracking_uri, storage))
     content = {
@@ -65,7 +75,8 @@ def new_single(
         "tracking_uri": single.tracking_uri,
         "environment": describe_environment(),
     }
-    write_text(folder / PLAN, dump_yaml(content))
+    with removed_on_failure(folder):
+        write_text(folder / PLAN, dump_yaml(content))
     return single
 
 
@@ -90,13 +101,23 @@ def resumed_single(name: str, *, kept_options: Mapping[str, Any], storage: Path)
     path = earlier_run(storage, name, PLAN, kept=kept_options)
     kept = read_settings(path)
     check_same_data(path, kept)
+    settings = make_settings("quick", (f"{path}: settings", kept["settings"]))
+    source = DataSource(home_path(kept["data"]), kept["protocol"])
+    _check_start(settings, source, path.parent)
     return Single(
         path.parent,
-        make_settings("quick", (f"{path}: settings", kept["settings"])),
-        DataSource(home_path(kept["data"]), kept["protocol"]),
+        settings,
+        source,
         kept["dataset"],
         kept["tracking_uri"],
     )
+
+
+def _check_start(settings: Settings, source: DataSource, place: Path) -> None:
+    """Raise for what would fail once the run has started."""
+    store, split = source.open()
+    check_batch(settings.batch_size, len(split.pretrain_N))
+    check_disk(place.absolute(), checkpoint_bytes(settings, store.width), 1)
 
 
 def run_single(single: Single, *, test: bool, console: Console) -> None:

@@ -266,10 +266,10 @@ def _early_terminate(at: Place, value: Any) -> EarlyTerminate:
 
 
 def _budget(at: Place, value: Any, method: str) -> tuple[int | None, float | None]:
-    """(trials, seconds). A grid's or a table's trials are its cells unless told otherwise."""
-    spec = at.mapping(
-        value, ("trials", "time"), "{trials: 20, time: 1h30m}", needed=() if method in LISTED else ("trials",)
-    )
+    """(trials, seconds). Either may be None; a grid's or a table's trials are its cells unless told otherwise."""
+    spec = at.mapping(value, ("trials", "time"), "{trials: 20, time: 1h30m}")
+    if not spec and method not in LISTED:
+        raise at.error("is empty; write trials, time or both, such as {trials: 20, time: 1h30m}")
     trials = at["trials"].count(spec["trials"], 1) if "trials" in spec else None
     return trials, _seconds(at["time"], spec["time"]) if "time" in spec else None
 

@@ -5,6 +5,7 @@ Whoever opens the book again finds finished trials finished, and is handed the u
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,14 +19,18 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from cmd_tune.config import Settings, make_settings
+from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import write_text
 from cmd_tune.search.region import MOST_DRAWS
 from cmd_tune.search.space import LEARNING, LISTED, Space
 from cmd_tune.search.uris import sqlite_url
 
+STUDY = "study.db"  # in a search's folder
+MANY = 40  # trials that a search is taken to have which is ended by its time
 HISTORY, TEST_SCORES = "history.jsonl", "test.json"  # in a trial's folder
 INDEX, VALUES, REJECTED, REASON = "index", "values", "rejected", "reason"  # user attributes of a trial
 ATTEMPTS = 8  # suggestions in a row that may break a constraint or repeat a trial, before a draw takes their place
+AGAIN = "again"  # of a trial that failed for no reason of its values: a later sitting tries it once more
 
 
 class State(StrEnum):
@@ -67,12 +72,12 @@ class Entry:
 class Book:
     """All trials of one search. Only the driver process holds it."""
 
-    def __init__(self, folder: Path, space: Space, base: Settings, preset: str, trials: int) -> None:
-        """base: settings that every trial starts from. trials: how many the search may start in all."""
+    def __init__(self, folder: Path, space: Space, base: Settings, preset: str, trials: int | None) -> None:
+        """base: settings that every trial starts from. trials: how many the search may start in all; None: any."""
         self.folder, self.space, self.base, self.preset, self.budget = folder, space, base, preset, trials
         self.deadline = monotonic() + space.seconds if space.seconds is not None else None
         self.shortfall = ""  # why there are no more trials to start, where the budget is not the reason
-        self._startup = min(10, max(3, trials // 4))  # trials with a score before TPE learns from them
+        self._startup = min(10, max(3, (trials or MANY) // 4))  # trials with a score before TPE learns from them
         self._study = self._open_study()
         self._live: dict[int, Trial] = {}
         self.entries: dict[int, Entry] = {}
@@ -81,6 +86,7 @@ class Book:
         self._listed = self._list()
         self._given = iter(self._listed[:trials])
         self._region = space.region(base.model_dump(), self._stream)
+        self._reopen_failed()
         for frozen in self._study.get_trials(deepcopy=False):
             if INDEX in frozen.user_attrs:
                 self._recall(frozen)
@@ -102,11 +108,13 @@ class Book:
         if self._unfinished:
             return self._unfinished.pop(0)
         listed = self.space.method in LISTED
-        if not listed and len(self.entries) >= self.budget:
+        if not listed and self.budget is not None and len(self.entries) >= self.budget:
             return None
         given = next((values for values in self._given if not self._has(values)), None)
         if listed and given is None:
-            self.shortfall = "every cell has been run" if self.budget >= len(self._listed) else ""
+            self.shortfall = (
+                "every cell has been run" if self.budget is None or self.budget >= len(self._listed) else ""
+            )
             return None
         if self.timed_out:
             self.shortfall = "the time is up"
@@ -136,9 +144,13 @@ class Book:
         """Enter one epoch's metrics; False where the book has that epoch already (a resumed trial tells them again)."""
         if record["epoch"] <= entry.epoch:
             return False
+        path = entry.folder / HISTORY
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(dict(record)) + "\n")
+        except OSError as error:
+            raise CmdTuneError(f"{path}: cannot be written: {error.strerror}") from error
         entry.history.append(dict(record))
-        with (entry.folder / HISTORY).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry.history[-1]) + "\n")
         value = record.get(self.space.metric)
         if value is not None and isfinite(value):
             self._live[entry.index].report(value, int(record["epoch"]))
@@ -153,8 +165,11 @@ class Book:
         validated = bool(entry.history) and self.space.metric in entry.history[-1]
         return validated and self._live[entry.index].should_prune()
 
-    def end(self, entry: Entry, *, failure: str = "") -> None:
-        """Close a trial: failed with a reason; else finished or stopped early, by the epochs it has."""
+    def end(self, entry: Entry, *, failure: str = "", again: bool = False) -> None:
+        """Close a trial: failed with a reason; else finished or stopped early, by the epochs it has.
+
+        again: whether a later sitting tries it once more, since its values are not to blame.
+        """
         value = entry.history[-1].get(self.space.metric) if entry.history else None
         complete = not failure and entry.epoch >= self.epochs_of(entry)
         if complete and value is None:
@@ -165,6 +180,8 @@ class Book:
         entry.reason = stop if entry.state is State.STOPPED else failure
         trial = self._live.pop(entry.index)
         trial.set_user_attr(REASON, entry.reason)
+        if again:
+            trial.set_user_attr(AGAIN, True)
         self._study.tell(trial, value if complete else None, state=_ENDS[entry.state])
 
     @property
@@ -199,7 +216,7 @@ class Book:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = optuna.create_study(
             study_name="search",
-            storage=optuna.storages.RDBStorage(sqlite_url(self.folder / "study.db")),
+            storage=optuna.storages.RDBStorage(sqlite_url(self.folder / STUDY)),
             load_if_exists=True,
             direction="maximize" if self.space.maximize else "minimize",
             pruner=_pruner(self.space),
@@ -268,6 +285,25 @@ class Book:
         self._live[index] = trial
         self._tried.add(_key(values))
         return entry
+
+    def _reopen_failed(self) -> None:
+        """Put trials that failed for no reason of their values back among the unfinished, each once.
+
+        For Optuna, whose trials end once, it is another trial; the later of two with one index is the one that counts.
+        """
+        trials = [frozen for frozen in self._study.get_trials(deepcopy=False) if INDEX in frozen.user_attrs]
+        tries = Counter(frozen.user_attrs[INDEX] for frozen in trials)
+        for frozen in trials:
+            index = frozen.user_attrs[INDEX]
+            if frozen.state is TrialState.FAIL and frozen.user_attrs.get(AGAIN) and tries[index] == 1:
+                self._study.add_trial(
+                    optuna.trial.create_trial(
+                        state=TrialState.RUNNING,
+                        params=frozen.params,
+                        distributions=frozen.distributions,
+                        user_attrs={VALUES: frozen.user_attrs[VALUES], INDEX: index},
+                    )
+                )
 
     def _recall(self, frozen: optuna.trial.FrozenTrial) -> None:
         index = frozen.user_attrs[INDEX]

@@ -4,6 +4,7 @@ No cell is picked out by its test score: the table stands in the order of its fi
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from rich.console import Group, RenderableType
 from rich.table import Table as Screen
@@ -16,9 +17,10 @@ from cmd_tune.figures import save_figure
 from cmd_tune.files import write_text
 from cmd_tune.search.claims_report import in_markdown, judged_claims, label, line, on_screen
 from cmd_tune.search.display import shown
+from cmd_tune.search.ending import Attempt, outright
 from cmd_tune.search.looks import Looks
 from cmd_tune.search.measured import Measured, cells_columns, judged, measure
-from cmd_tune.search.report import Report, baseline_metrics, csv_text, percent, write_trials
+from cmd_tune.search.report import Report, baseline_metrics, csv_text, percent, write_trials, written
 from cmd_tune.search.reported import Conditions, left_out
 from cmd_tune.search.run import RAW_TALLY, UNTRAINED_TALLY
 from cmd_tune.search.study import Book, State
@@ -47,8 +49,14 @@ further one at half the level of the one before: for each claim all looks togeth
 the spread over seeds that was found; a few seeds show that spread only roughly."""
 
 
-def table_report(book: Book, table: Table, raw: Scores, untrained: Scores, where: Conditions) -> Report:
-    """Write trials.csv, baselines.yaml, cells.csv, table.png, report.md and looks.json into the search's folder."""
+def table_report(
+    book: Book, table: Table, raw: Scores, untrained: Scores, where: Conditions, *, attempt: Attempt = outright
+) -> Report:
+    """Write trials.csv, baselines.yaml, cells.csv, table.png, report.md and looks.json into the search's folder.
+
+    `attempt` takes each step.
+    """
+    files = write_trials(book, raw, untrained, attempt)
     reported = dict.fromkeys(name for cell in table.cells for name in cell.reported)
     apart = left_out(table.origin, reported, where)
     measured = measure(book, table, where.queries, reported.keys() - apart.keys())
@@ -61,37 +69,43 @@ def table_report(book: Book, table: Table, raw: Scores, untrained: Scores, where
     baselines = {"untrained": untrained, "raw 1-NN": floor}
     bounds = _baseline_bounds(book)
     head = f"{table.title or book.space.path.stem}\nmeasured on {where.dataset}, {where.protocol}"
-    files = write_trials(book, raw, untrained)
-    files += [
-        book.folder / CELLS,
-        save_figure(table_figure(table.cells, measured, baselines, head), book.folder / FIGURE),
-    ]
-    write_text(book.folder / CELLS, csv_text(cells_columns(table, measured)))
     notes = _notes(table, apart)
-    paragraphs = [
-        f"# {table.title or book.folder.name}",
-        _setup(book, table, where),
-        *notes,
-        _markdown(table, measured, baselines, bounds),
-        f"![The table as a figure]({files[-1].name})",
-        *(["## Claims", *in_markdown(claims, looks)] if claims else []),
-        "## How it was measured and tested",
-        _METHOD,
-    ]
-    files.append(book.folder / REPORT)
-    write_text(files[-1], "\n\n".join(paragraphs) + "\n")
-    closing = _on_screen(table, measured, baselines, bounds, notes, on_screen(claims, looks))
-    return Report(files + record, baseline_metrics(raw, untrained), closing)
+
+    def draw(path: Path) -> None:
+        save_figure(table_figure(table.cells, measured, baselines, head), path)
+
+    def describe(path: Path) -> None:
+        paragraphs = [
+            f"# {table.title or book.folder.name}",
+            _setup(book, table, where),
+            *notes,
+            _markdown(table, measured, baselines, bounds),
+            f"![The table as a figure]({FIGURE})",
+            *(["## Claims", *in_markdown(claims, looks)] if claims else []),
+            "## How it was measured and tested",
+            _METHOD,
+        ]
+        write_text(path, "\n\n".join(paragraphs) + "\n")
+
+    cells = csv_text(cells_columns(table, measured))
+    files += written(attempt, book.folder / CELLS, lambda path: write_text(path, cells))
+    files += written(attempt, book.folder / FIGURE, draw)
+    files += written(attempt, book.folder / REPORT, describe)
+    closing = attempt(
+        "closing table", lambda: _on_screen(table, measured, baselines, bounds, notes, on_screen(claims, looks))
+    )
+    return Report(files + record, baseline_metrics(raw, untrained), closing or "")
 
 
 def _setup(book: Book, table: Table, where: Conditions) -> str:
     wanted = list(table.trials())
     done = [entry for entry in book.entries.values() if entry.values in wanted and entry.state is State.FINISHED]
     seeds = ", ".join(str(seed) for seed in table.seeds)
-    clips = where.queries["test"]
+    clips = where.queries.get("test", 0)
     lines = [
         f"{where.dataset}, {where.protocol}, preset {book.preset}, {book.base.epochs} epochs, seeds {seeds}: "
-        f"{len(done)} of {len(wanted)} trials finished. Test set: {clips} clips; one is {100 / clips:.2f} points."
+        f"{len(done)} of {len(wanted)} trials finished."
+        + (f" Test set: {clips} clips; one is {100 / clips:.2f} points." if clips else "")
     ]
     if tally := read_tally(book.folder / UNTRAINED_TALLY):
         lines.append(f"Intervals of baselines, and of cells with one seed, are {tally.describe()}.")

@@ -1,23 +1,29 @@
 """A search from its plan to its report: start Ray, run the trials, score the finalists, say what came out."""
 
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError, Interrupted
 from cmd_tune.evaluate.scores import Scores
+from cmd_tune.search.checks import check_start
 from cmd_tune.search.cluster import ray_session
 from cmd_tune.search.conductor import Conductor
 from cmd_tune.search.display import with_reason
+from cmd_tune.search.ending import Ending
 from cmd_tune.search.folders import hold, print_left, print_line, resume_line, tell_outage
 from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
-from cmd_tune.search.plan import Plan, record_layout
+from cmd_tune.search.nodes import check_nodes
+from cmd_tune.search.plan import PLAN, Plan, record_layout
 from cmd_tune.search.report import Report, print_closing, search_report
+from cmd_tune.search.reported import Conditions
 from cmd_tune.search.run import baseline_scores, conditions, test_scores
-from cmd_tune.search.study import Book
+from cmd_tune.search.study import STUDY, Book, Entry
 from cmd_tune.search.table_report import table_report
 from cmd_tune.search.tracking import Tracker
 from cmd_tune.search.trial import MAX_RESTARTS, run_trial
@@ -29,9 +35,10 @@ FINALISTS = 3  # trials that the test set is opened for
 def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
     """Run a new or resumed search to its end and print the report.
 
-    Raises Interrupted on Ctrl-C or SIGTERM, CmdTuneError where no trial has a result.
+    Raises Interrupted on Ctrl-C or SIGTERM; CmdTuneError where no trial has a result, where the search could not go on,
+    or where a step of its end failed: the others are done.
     """
-    with hold(plan.folder), termination_as_interrupt():
+    with _removed_unless_started(plan), hold(plan.folder), termination_as_interrupt():
         say = tell_outage(console, "search", plan.folder)
         tracker = Tracker(plan.tracking_uri, plan.experiment, plan.name, plan.folder.parent / "mlartifacts", say)
         for line in variables_not_taken(plan.tracking_uri, plan.experiment):
@@ -43,12 +50,32 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
                 print_left(console, trouble, "search", plan.folder)
 
 
+@contextmanager
+def _removed_unless_started(plan: Plan) -> Iterator[None]:
+    """Take a new search's folder away where it ends before its book is opened, unless it was stopped, or the error
+    names a file in it.
+    """
+    try:
+        yield
+    except CmdTuneError as error:
+        started = (plan.folder / STUDY).exists() or isinstance(error, Interrupted)
+        if plan.new and not started and f"{plan.folder}/" not in str(error):
+            shutil.rmtree(plan.folder, ignore_errors=True)
+        raise
+
+
 def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console) -> None:
+    for remark in check_start(plan):
+        console.print(remark, style="yellow", soft_wrap=True, highlight=False, markup=False)
     console.print(f"search {plan.name}: {f'joining Ray at {address}' if address else 'starting Ray'}", highlight=False)
+    resume = resume_line("search", plan.folder)
     conductor = None
     try:
+        ending = Ending(plan.folder)
         with ray_session(address, plan.folder / "ray.log", nested=plan.workers > 1) as nodes:
             tracker.check()
+            if address:
+                check_nodes(plan.source.path, plan.folder, PLAN)
             machine = plan_machine(
                 nodes,
                 workers=plan.workers,
@@ -60,57 +87,86 @@ def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console
             console.print(f"layout: {machine}", highlight=False, soft_wrap=True)
             record_layout(plan, str(machine))
             conductor = Conductor(plan, machine, tracker, console)
-            raw, untrained = _run(plan, machine, conductor)
+            raw, untrained = _run(plan, machine, conductor, ending)
+        _end(plan, conductor, raw, untrained, ending, console)
     except KeyboardInterrupt:
         if conductor:
             conductor.interrupted()
-        raise Interrupted(f"interrupted; go on with: {resume_line('search', plan.folder)}") from None
+            conductor.show_search("KILLED")
+        raise Interrupted(f"interrupted; go on with: {resume}") from None
 
+    ending.show(console)
+    if conductor.trouble:
+        raise CmdTuneError(f"{conductor.trouble}; mend that, and go on with: {resume}")
+    ending.check(resume)
     book = conductor.book
-    report = _report(plan, book, raw, untrained)
-    ranked = book.ranked()
-    if ranked and not plan.space.table:
-        conductor.show_winner(ranked[0])
-    conductor.show_search("FINISHED" if ranked else "FAILED", report.metrics, report.files)
-    print_closing(console, book, report, plan.tracking_uri, tracker.page())
-    if not ranked:
+    if not book.ranked():
         reasons = (f"{entry.name} {with_reason(entry)}" for entry in book.entries.values() if entry.reason)
         raise CmdTuneError(f"{plan.folder}: no trial has a result; {next(reasons, book.shortfall)}")
 
 
-def _report(plan: Plan, book: Book, raw: Scores, untrained: Scores) -> Report:
+def _end(plan: Plan, conductor: Conductor, raw: Scores, untrained: Scores, ending: Ending, console: Console) -> None:
+    """Files, MLflow and screen, each as far as it goes."""
+    book = conductor.book
+    report = ending.attempt("report", lambda: _report(plan, book, raw, untrained, ending)) or Report([], {}, "")
+    ranked = book.ranked()
+    if conductor.trouble:
+        conductor.interrupted()
+    if ranked and not plan.space.table:
+        conductor.show_winner(ranked[0])
+    failed = not ranked or conductor.trouble or ending.troubles
+    conductor.show_search("FAILED" if failed else "FINISHED", report.metrics, report.files)
+    ending.attempt(
+        "closing table", lambda: print_closing(console, book, report, plan.tracking_uri, conductor.tracker.page())
+    )
+
+
+def _report(plan: Plan, book: Book, raw: Scores, untrained: Scores, ending: Ending) -> Report:
     table = plan.space.table
     if table is None:
-        return search_report(book, raw, untrained)
-    return table_report(book, table, raw, untrained, conditions(plan.source))
+        return search_report(book, raw, untrained, attempt=ending.attempt)
+    where = ending.attempt("data set", lambda: conditions(plan.source))
+    where = where or Conditions(plan.dataset, plan.source.protocol, {}, "")
+    return table_report(book, table, raw, untrained, where, attempt=ending.attempt)
 
 
-def _run(plan: Plan, machine: Machine, conductor: Conductor) -> tuple[Scores, Scores]:
-    """Baselines beside the trials, then the finalists' test scores."""
+def _run(plan: Plan, machine: Machine, conductor: Conductor, ending: Ending) -> tuple[Scores, Scores]:
+    """Baselines beside the trials, then the finalists' test scores, where the search came to its end."""
     import ray
 
     beside = {"num_cpus": 0, "num_gpus": machine.gpus}
     baselines = ray.remote(baseline_scores).options(**beside).remote(plan.settings, plan.source, plan.folder)
-    conductor.display.open()
     try:
-        _tune(plan, machine, conductor)
-    finally:
-        conductor.display.close()
-    raw, untrained = ray.get(baselines)
+        conductor.display.open()
+        try:
+            _tune(plan, machine, conductor)
+        finally:
+            conductor.display.close()
+    except Exception as error:  # whatever Tune, Ray or the terminal may raise
+        conductor.failed(error)
+    raw, untrained = ending.attempt("baselines", lambda: ray.get(baselines)) or ({}, {})
+    if conductor.trouble:
+        return raw, untrained
     # A finalist takes a worker's place, now that no trial does: as many are tested at once as there is room for.
     task = ray.remote(test_scores).options(num_cpus=machine.cpus, num_gpus=machine.gpus)
-    finalists = [entry for entry in conductor.book.finalists(FINALISTS) if not entry.test_scores]
-    settings = [conductor.book.settings_of(entry) for entry in finalists]
-    tested = [task.remote(s, plan.source, entry.folder) for s, entry in zip(settings, finalists, strict=True)]
+    book = conductor.book
+    finalists = [entry for entry in book.finalists(FINALISTS) if not entry.test_scores]
+    tested = [task.remote(book.settings_of(entry), plan.source, entry.folder) for entry in finalists]
     for entry, scores in zip(finalists, tested, strict=True):
-        conductor.tested(entry, ray.get(scores))
+        ending.attempt(f"test of {entry.name}", partial(_enter_test, conductor, entry, scores))
     return raw, untrained
+
+
+def _enter_test(conductor: Conductor, entry: Entry, scores: Any) -> None:
+    import ray
+
+    conductor.tested(entry, ray.get(scores))
 
 
 def _tune(plan: Plan, machine: Machine, conductor: Conductor) -> None:
     from ray import tune
 
-    from cmd_tune.search.sampler import BookCallback, BookScheduler, BookSearcher
+    from cmd_tune.search.sampler import BookCallback, BookScheduler, BookSearcher, BookStopper
 
     alone = {"CPU": machine.cpus, "GPU": machine.gpus}
     tune.Tuner(
@@ -127,6 +183,7 @@ def _tune(plan: Plan, machine: Machine, conductor: Conductor) -> None:
             storage_path=str(plan.folder),
             verbose=0,
             callbacks=[BookCallback(conductor)],
+            stop=BookStopper(conductor),
             failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
         ),
     ).fit()

@@ -77,3 +77,19 @@ def test_every_layout_fits_its_nodes():
 )
 def test_a_layout_in_words(machine, words):
     assert str(machine) == words
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"workers": 64}, "--workers 64: 64 processes for 2 CPUs; at most 20 a CPU"),
+        ({"workers": 4, "concurrent": 11}, "--workers 4 --concurrent 11: 44 processes for 2 CPUs"),
+    ],
+)
+def test_more_processes_than_could_start_are_refused(options, what):
+    with pytest.raises(UsageError, match=what):
+        plan((2, 0), **options)
+
+
+def test_as_many_trials_as_the_time_allows_take_all_slots():
+    assert plan((16, 0), trials=None) == Machine(1, 1.0, 0.0, 1, 16, 16)

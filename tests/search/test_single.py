@@ -10,7 +10,7 @@ from cmd_tune.search.single import new_single, resumed_single
 
 def single(storage, **changes):
     names = ("data", "protocol", "preset", "config", "name", "tracking_uri")
-    return new_single(**{**dict.fromkeys(names), "overrides": [], "storage": storage, **changes})
+    return new_single(**{**dict.fromkeys(names), "overrides": ["batch_size=8"], "storage": storage, **changes})
 
 
 @pytest.fixture

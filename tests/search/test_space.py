@@ -428,7 +428,7 @@ BAD: list[tuple[dict[str, str | None], str, str]] = [
         "2 or more; found 1",
     ),
     ({"budget": "20"}, "budget", "should be a mapping"),
-    ({"budget": "{time: 5m}"}, "budget.trials", "is missing"),
+    ({"budget": "{}"}, "budget", "is empty; write trials, time or both"),
     ({"budget": "{trails: 5}"}, "budget.trails", "did you mean 'trials'?"),
     ({"budget": "{trials: 0}"}, "budget.trials", "whole number of 1 or more; found 0"),
     ({"budget": "{trials: true}"}, "budget.trials", "whole number of 1 or more; found True"),

@@ -361,6 +361,13 @@ def test_time_ends_running_trials_and_starts_no_more(make_space, open_book):
     assert not book.should_stop(entry)  # it is at its last epoch: finished, not stopped
 
 
+def test_time_alone_ends_a_search_that_counts_no_trials(make_space, open_book):
+    book = open_book(make_space(budget={"time": 3600}), trials=None)
+    assert [book.next().index for _ in range(6)] == list(range(6))
+    book.deadline = time.monotonic()
+    assert book.next() is None
+
+
 def test_values_that_make_no_settings_are_named(make_space, open_book):
     book = open_book(make_space())
     entry = book.next()

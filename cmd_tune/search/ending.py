@@ -1,0 +1,59 @@
+"""The last steps of a run, each tried by itself: what fails is named in one line, and the rest is done."""
+
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from rich.console import Console
+
+from cmd_tune.errors import CmdTuneError, one_line
+
+ERRORS = "errors.log"  # in a run's folder: what one line cannot tell
+T = TypeVar("T")
+
+
+class Attempt(Protocol):
+    """Takes one step; `what` names it. None where it failed."""
+
+    def __call__(self, what: str, step: Callable[[], T]) -> T | None: ...
+
+
+def outright(what: str, step: Callable[[], T]) -> T | None:
+    """An attempt that raises what the step raises."""
+    return step()
+
+
+class Ending:
+    """The steps of one run's end. `troubles` name those that failed, each in one line."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.troubles: list[str] = []
+
+    def attempt(self, what: str, step: Callable[[], T]) -> T | None:
+        """What the step returns, or None where it raised; KeyboardInterrupt passes."""
+        try:
+            return step()
+        except Exception as error:  # the other steps do not depend on it
+            self.troubles.append(f"{what}: {one_line(error)}")
+            keep_traceback(self.folder, error)
+            return None
+
+    def show(self, console: Console) -> None:
+        """Print a line a failed step."""
+        for trouble in self.troubles:
+            console.print(trouble, style="red", soft_wrap=True, highlight=False, markup=False)
+
+    def check(self, resume: str) -> None:
+        """Raise CmdTuneError where a step failed; `resume` is what tries again."""
+        if self.troubles:
+            failed = ", ".join(trouble.partition(":")[0] for trouble in self.troubles)
+            raise CmdTuneError(f"{failed}: failed, the rest is done; see {self.folder / ERRORS}; go on with: {resume}")
+
+
+def keep_traceback(folder: Path, error: BaseException) -> None:
+    """Append what an exception came from to the folder's errors.log, where that can be written."""
+    with suppress(OSError), (folder / ERRORS).open("a", encoding="utf-8") as file:
+        file.write("".join(traceback.format_exception(error)) + "\n")

@@ -1,0 +1,99 @@
+"""What every node of a cluster needs, looked at there before the first trial."""
+
+import os
+import platform
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+
+import torch
+
+import cmd_tune
+from cmd_tune.data.store import fingerprint
+from cmd_tune.errors import CmdTuneError, one_line
+
+PATIENCE_S = 60  # for a node's first worker process, which imports all that a trial does
+_CURES = {
+    "cmd_tune": "install the same on every node",
+    "Python": "install the same on every node",
+    "PyTorch": "install the same on every node",
+    "data": "the file must lie under the same path, and be the same, on every node",
+    "storage": "--storage must be a folder that every node shares and may write to",
+}
+
+
+def look_around(data: Path, folder: Path, witness: str) -> dict[str, str]:
+    """What a process finds where it runs; what must be equal everywhere. witness: a file in the run's folder."""
+    found = {
+        "cmd_tune": f"{cmd_tune.__version__} (code {_code()})",
+        "Python": ".".join(platform.python_version_tuple()[:2]),
+        "PyTorch": torch.__version__.partition("+")[0],  # builds for another GPU, or for none, may stand side by side
+    }
+    looks: dict[str, Callable[[], str]] = {
+        "data": lambda: fingerprint(data),
+        "storage": lambda: _storage(folder, witness),
+    }
+    for name, look in looks.items():
+        try:
+            found[name] = look()
+        except (OSError, CmdTuneError) as error:
+            found[name] = one_line(error)
+    return found
+
+
+def _code() -> str:
+    """A fingerprint of the package's own source files."""
+    root = Path(cmd_tune.__file__).parent
+    digest = blake2b(digest_size=4)
+    for path in sorted(root.rglob("*.py")):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _storage(folder: Path, witness: str) -> str:
+    """What the witness says, of a folder that can be written to."""
+    content = blake2b((folder / witness).read_bytes(), digest_size=8).hexdigest()
+    mine = folder / f".{platform.node()}-{os.getpid()}.part"
+    try:
+        mine.write_text("")
+    finally:
+        with suppress(OSError):
+            mine.unlink(missing_ok=True)
+    return content
+
+
+def check_nodes(data: Path, folder: Path, witness: str) -> None:
+    """Raise CmdTuneError for the first node of the Ray cluster that does not find what this process finds."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = look_around(data, folder, witness)
+    asked = {}
+    for node in ray.nodes():
+        if node["Alive"] and node["Resources"].get("CPU"):
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            task = ray.remote(look_around).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+            name = f"node {node['NodeManagerAddress']} ({node['NodeManagerHostname']})"
+            asked[task.remote(data, folder, witness)] = name
+    answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=PATIENCE_S)
+    for answer in answered:
+        try:
+            found = ray.get(answer)
+        except Exception as error:  # whatever keeps a task from running there
+            raise CmdTuneError(
+                f"{asked[answer]}: cannot run this cmd_tune: {one_line(error)}; install it there as it is here"
+            ) from error
+        if problem := difference(here, found):
+            raise CmdTuneError(f"{asked[answer]}: {problem}")
+    if silent:
+        raise CmdTuneError(f"{asked[silent[0]]}: has started no process within {PATIENCE_S} s; see Ray's logs there")
+
+
+def difference(here: Mapping[str, str], there: Mapping[str, str]) -> str:
+    """The first thing that two places do not find alike, and what to do; empty where there is none."""
+    for name, ours in here.items():
+        theirs = there.get(name, "absent")
+        if theirs != ours:
+            return f"{name}: {theirs}, where the search was started {ours}; {_CURES[name]}"
+    return ""

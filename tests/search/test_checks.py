@@ -1,0 +1,125 @@
+"""What is said of a run before it starts."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from cmd_tune.config import Settings
+from cmd_tune.data.store import Store
+from cmd_tune.errors import CmdTuneError, UsageError
+from cmd_tune.search.checks import check_disk, check_start, checkpoint_bytes
+from cmd_tune.search.plan import Plan, new_plan, resumed_plan
+from cmd_tune.search.run import DataSource, run
+from cmd_tune.search.single import new_single
+from cmd_tune.search.space import Space
+from cmd_tune.search.tuner import run_search
+
+BATCHES = {"points_to_evaluate": None, "constraints": ["batch_size != 9"]}
+STEPS = {"distribution": "int_uniform", "min": 4, "max": 36}
+
+CELLS = {
+    "method": "cells", "parameters": None, "points_to_evaluate": None, "budget": None,
+    "cells": [{"batch_size": 9}], "seeds": [1, 2],
+}  # fmt: skip
+
+
+@pytest.fixture
+def plan(make_space: Callable[..., Space], tiny_store: Store, tmp_path: Path) -> Callable[..., Plan]:
+    """Plans a search of 36 clips, in tmp_path / "runs"."""
+
+    def make(workers: int = 1, overrides: tuple[str, ...] = ("batch_size=8",), **changes: object) -> Plan:
+        return new_plan(
+            str(make_space(**changes).path),
+            storage=tmp_path / "runs",
+            name="it",
+            data=tiny_store.path,
+            protocol="xview",
+            preset=None,
+            overrides=overrides,
+            trials=None,
+            concurrent=None,
+            workers=workers,
+            gpus_per_worker=None,
+            tracking_uri=None,
+        )
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("workers", "overrides", "changes", "said"),
+    [
+        (5, ["batch_size=32"], {}, "--workers 5: batch_size 32 is not a multiple of it"),
+        (64, ["batch_size=32"], {}, "--workers 64: batch_size 32 is not a multiple of it"),
+        (1, [], {}, "batch_size 64: there are only 36 clips"),
+        (3, [], {**BATCHES, "parameters": {"batch_size": {"values": [9, 12, 16]}}}, "--workers 3: batch_size 16 is"),
+        (
+            2,
+            [],
+            {**BATCHES, "parameters": {"batch_size": {**STEPS, "distribution": "q_uniform", "q": 3}}},
+            "--workers 2: batch_size 15 is",
+        ),
+        (1, [], {**BATCHES, "parameters": {"batch_size": {**STEPS, "max": 40}}}, "batch_size 37: there are only 36"),
+        (2, [], CELLS, "--workers 2: batch_size 9 is"),
+    ],
+)
+def test_a_batch_that_does_not_fit_is_refused_before_ray_starts(plan, tmp_path, workers, overrides, changes, said):
+    with pytest.raises(UsageError) as caught:
+        run_search(plan(workers, overrides, **changes), address=None, console=Console(quiet=True))
+    assert said in str(caught.value)
+    assert not (tmp_path / "runs" / "it").exists()
+
+
+def test_a_batch_size_that_the_constraints_leave_fitting_is_searched(plan):
+    space = {"parameters": {"batch_size": STEPS}, "constraints": ["batch_size % 4 == 0"], "points_to_evaluate": None}
+    assert check_start(plan(4, (), **space)) == []
+
+
+def test_a_resumed_search_is_checked_too_and_stays(plan, tmp_path):
+    plan()
+    options = dict.fromkeys(("space_name", "trials", "concurrent", "gpus_per_worker", "tracking_uri"))
+    resumed = resumed_plan("it", kept_options={}, storage=tmp_path / "runs", workers=5, **options)
+    with pytest.raises(UsageError, match="--workers 5: batch_size 8 is not a multiple of it"):
+        run_search(resumed, address=None, console=Console(quiet=True))
+    assert (tmp_path / "runs" / "it" / "search.yaml").exists()
+
+
+def test_one_configuration_is_checked_too(tiny_store, tmp_path):
+    with pytest.raises(UsageError, match="batch_size 64: there are only 36 clips"):
+        new_single(
+            data=tiny_store.path, protocol=None, preset=None, overrides=[], config=None, name="it", storage=tmp_path,
+            tracking_uri=None,
+        )  # fmt: skip
+    assert not (tmp_path / "it").exists()
+
+
+def test_time_alone_may_end_a_search(plan):
+    made = plan(budget={"time": "5m"})
+    assert (made.trials, made.space.seconds) == (None, 300)
+
+
+@pytest.mark.parametrize(("epochs", "said"), [(20, 1), (21, 0)])
+def test_early_stopping_that_stops_nothing_is_said(plan, epochs, said):
+    early = {"type": "asha", "grace_period": 20}
+    remarks = check_start(plan(overrides=("batch_size=8", f"epochs={epochs}"), early_terminate=early))
+    assert len(remarks) == said
+    assert all("grace_period 20 is not below a trial's 20 epochs" in remark for remark in remarks)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_the_size_of_a_checkpoint(tiny: Callable[..., Settings], tiny_store, tmp_path, optimizer):
+    settings = tiny(optimizer=optimizer, hidden_size=64, queue_size=5000, epochs=1)
+    run(settings, DataSource(tiny_store.path, "xview"), tmp_path, lambda record: None)
+    size = (tmp_path / "checkpoint.pt").stat().st_size
+    assert size == pytest.approx(checkpoint_bytes(settings, tiny_store.width), rel=0.1)
+
+
+def test_a_disk_without_room_is_named(tmp_path):
+    folder = tmp_path / "not" / "yet"
+    assert check_disk(folder, 1000, 10) == ""
+    assert "the checkpoints of 1000000000000 trials take 1000000000.0 GB" in check_disk(folder, 1_000_000, 10**12)
+    assert check_disk(folder, 1000, None) == ""
+    with pytest.raises(CmdTuneError, match=f"^{folder}: .* are free on its disk, .* are needed; make room there"):
+        check_disk(folder, 10**18, 1)
