@@ -277,21 +277,32 @@ def test_two_workers_give_what_one_gives_and_survive_the_death_of_one(unbroken, 
             assert abs(float(ours[name]) - float(alone[name])) <= 100 / 12 + 0.01, name
 
 
-def test_asha_stops_trials_early_and_mlflow_says_killed(tiny_store, tmp_path):
+def test_trials_that_are_stopped_early_have_no_rank_and_a_finite_space_is_run_whole(tiny_store, tmp_path):
     space = {
         **GRID,
         "method": "tpe",
-        "parameters": {"learning_rate": {"distribution": "log_uniform_values", "min": 1e-6, "max": 1e-2}},
+        "parameters": {"weight_decay": {"values": [0.0, 1e-4, 1e-3, 1e-2, 1e-1]}},
+        "constraints": ["weight_decay < 0.1"],
         "early_terminate": {"type": "asha", "grace_period": 1, "reduction_factor": 2},
         "metric": {"name": "loss/total", "goal": "minimize"},
-        "budget": {"trials": 5},
+        "budget": {"trials": 7},
     }
-    finish(search(tmp_path, tiny_store, space, "--concurrent", "1"))
+    output = finish(search(tmp_path, tiny_store, space, "--concurrent", "1"))
+    assert "\n4 of 7 trials: all 4 configurations that the space allows have been run\n" in output
     rows = trials(tmp_path)
     stopped = [row for row in rows if row["state"] == "stopped early"]
     assert stopped
     assert all(int(row["epoch"]) < 4 for row in stopped)
-    _, runs = mlflow_runs(tmp_path)
+    ranked = sorted((row for row in rows if row not in stopped), key=lambda row: float(row["loss/total"]))
+    assert [row["rank"] for row in ranked] == [str(rank) for rank in range(1, len(ranked) + 1)]
+    assert {row["rank"] for row in stopped} == {""}
+    head = (tmp_path / "runs" / "it" / "best.yaml").read_text().splitlines()[0]
+    assert head.startswith(f"# {ranked[0]['trial']} of it: loss/total ")
+    client, runs = mlflow_runs(tmp_path)
+    assert runs["it"].info.status == "FINISHED"
+    assert runs["it"].data.tags["cmd_tune.reason"] == "all 4 configurations that the space allows have been run"
+    kept = {name for name in runs if "checkpoint.pt" in {f.path for f in client.list_artifacts(runs[name].info.run_id)}}
+    assert kept == {ranked[0]["trial"]}
     states = {"finished": "FINISHED", "stopped early": "KILLED"}
     assert {row["trial"]: runs[row["trial"]].info.status for row in rows} == {
         row["trial"]: states[row["state"]] for row in rows

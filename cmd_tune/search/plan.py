@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cmd_tune.config import Settings, make_settings, parse_overrides, read_settings
+from cmd_tune.config import PRESETS, Settings, check_setting, make_settings, parse_overrides, read_settings
 from cmd_tune.data.store import open_store
 from cmd_tune.errors import UsageError, nearest
 from cmd_tune.files import home_path, write_text
@@ -14,6 +14,7 @@ from cmd_tune.search import uris
 from cmd_tune.search.display import shown
 from cmd_tune.search.environment import describe_environment
 from cmd_tune.search.folders import check_same_data, earlier_run, new_folder, open_data, removed_on_failure
+from cmd_tune.search.region import RULED
 from cmd_tune.search.run import DataSource
 from cmd_tune.search.space import DEFAULT_TRIALS, LEARNING, LISTED, Space, find_space, load_space
 
@@ -78,13 +79,9 @@ def new_plan(
     if searched := [key for key in changed if key in space.parameters or key in space.fixed]:
         raise UsageError(f"--set {searched[0]}: is a parameter of {space.path}; change it there")
     preset = preset or space.preset or "quick"
-    settings = make_settings(
-        preset,
-        (f"{space.path}: settings", space.settings),
-        (f"{space.path}: parameters", {**space.fixed, **_first_point(space)}),
-        ("--set", changed),
-    )
+    settings = _base_settings(space, preset, changed)
     space.check(settings.model_dump())
+    space.check_possible(settings.model_dump())
     _check_metrics(space, settings)
     source, store = open_data(storage, data, protocol)
 
@@ -166,6 +163,29 @@ def _changed_table(folder: Path, kept: Space, name: str, settings: Settings) -> 
     _check_metrics(space, settings)
     write_text(folder / SPACE, space.path.read_text(encoding="utf-8-sig"))
     return space
+
+
+def _base_settings(space: Space, preset: str, changed: Mapping[str, Any]) -> Settings:
+    """What every trial starts from; of what is searched, the first point's values, or the preset's where those fit."""
+
+    def laid_over(point: Mapping[str, Any]) -> Settings:
+        parameters = {**space.fixed, **point}
+        layers = ((f"{space.path}: settings", space.settings), (f"{space.path}: parameters", parameters))
+        return make_settings(preset, *layers, ("--set", changed))
+
+    try:
+        return laid_over(_first_point(space))
+    except UsageError as error:
+        if space.table or space.start_points:
+            raise
+        try:
+            single = {key: check_setting("--set", key, value) for key, value in changed.items() if key in RULED}
+        except UsageError:
+            raise error from None
+        whole = {**Settings().model_dump(), **PRESETS.get(preset, {}), **space.settings, **space.fixed, **single}
+        if (point := space.region(whole, "base").draw()) is None:
+            raise error from None
+        return laid_over({name: value for name, value in point.items() if name in RULED})
 
 
 def _first_point(space: Space) -> dict[str, Any]:

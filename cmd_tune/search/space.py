@@ -109,7 +109,6 @@ class Space:
     def check(self, settings: Mapping[str, Any]) -> None:
         """Raise UsageError for a start point or a table's cell that is not allowed under these settings, or no cell.
 
-        So also where no configuration at all is allowed, or none is found.
         Settings may be partial: what speaks of an absent one is left out.
         """
         for index, point in enumerate(self.start_points):
@@ -119,12 +118,13 @@ class Space:
         for index, cell in enumerate(self.table.cells if self.table else ()):
             if rule := self._broken({**settings, **cell.values}):
                 raise usage_error(f"{self.path}: cells[{index}]", f"breaks {rule}; change the cell or the settings")
-        if not (self.table or self.start_points):
-            self._check_possible(settings)
+        if self.method == "grid":
+            self.check_possible(settings)
 
-    def _check_possible(self, settings: Mapping[str, Any]) -> None:
+    def check_possible(self, settings: Mapping[str, Any]) -> None:
+        """Raise UsageError where no configuration at all is allowed under these settings, or none is found."""
         region = self.region(settings, "check")
-        if region.draw():
+        if self.table or self.start_points or region.draw():
             return
         first = {name: parameter.first for name, parameter in self.parameters.items()}
         rule = self._broken({**settings, **self.fixed, **first})
@@ -221,6 +221,7 @@ def load_space(path: Path) -> Space:
     # Without a preset, what a trial starts from is known only to the command line.
     preset = {**Settings().model_dump(), **PRESETS[space.preset]} if space.preset else {}
     space.check({**preset, **space.settings})
+    space.check_possible({})  # whatever the settings will be
     return space
 
 

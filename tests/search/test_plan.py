@@ -1,6 +1,7 @@
 """A search before it runs: which metrics it may be judged by."""
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -14,18 +15,19 @@ from cmd_tune.search.space import Space
 
 @pytest.fixture
 def plan(make_space: Callable[..., Space], tiny_store: Store, tmp_path: Path) -> Callable[..., Plan]:
-    """Plans a search of a space file with these keys changed, judged by this metric."""
+    """Plans a search of a space file with these keys changed, judged by this metric; `more` is typed after --set."""
+    numbers = count()
 
-    def make(metric: str, **changes: object) -> Plan:
+    def make(metric: str, *more: str, **changes: object) -> Plan:
         space = make_space(metric={"name": metric, "goal": "minimize"}, **changes)
         return new_plan(
             str(space.path),
             storage=tmp_path / "runs",
-            name=None,
+            name=f"it-{next(numbers)}",
             data=tiny_store.path,
             protocol="xview",
             preset=None,
-            overrides=["batch_size=8"],
+            overrides=["batch_size=8", *more],
             trials=None,
             concurrent=None,
             workers=1,
@@ -146,3 +148,27 @@ def test_a_cell_is_compared_by_what_it_reports(plan: Callable[..., Plan]) -> Non
     assert table(motion=55.0).trials == 2
     with pytest.raises(UsageError, match="'test/knn/bone' is never reported by trials of modalities joint,motion, "):
         table({"says": "bone is best", "best": {"modalities": ["joint", "bone"]}})
+
+
+TOPK = {"topk": {"min": 200, "max": 400}, "layers": {"values": [1, 2]}}
+
+
+def test_an_impossible_space_is_refused_before_it_has_a_folder(plan: Callable[..., Plan], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"space.yaml: parameters: no configuration is allowed; one breaks ") as caught:
+        plan("loss/total", parameters=TOPK, points_to_evaluate=None)  # the preset's queue has 192
+    assert "topk 200 exceeds queue_size 192" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UsageError, match=r"constraints: no configuration meets them; one breaks 'epochs < 3'"):
+        plan("loss/total", parameters=TOPK, constraints=["epochs < 3"], points_to_evaluate=None)
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_what_the_command_line_makes_possible_is_not_refused(plan: Callable[..., Plan]) -> None:
+    """Also where the preset's value of what is searched does not fit it."""
+    assert plan("loss/total", "queue_size=512", parameters=TOPK, points_to_evaluate=None, preset="quick")
+    small = {**TOPK, "topk": {"min": 1, "max": 8}}
+    for changes in ({"settings": {"queue_size": 8}}, {"parameters": {**small, "queue_size": {"value": 8}}}):
+        made = plan("loss/total", **{"parameters": small, "points_to_evaluate": None, **changes})
+        assert made.settings.topk <= made.settings.queue_size == 8
+    with pytest.raises(UsageError, match=r"--set: queue_size = 'x': "):
+        plan("loss/total", "queue_size=x", parameters=small, points_to_evaluate=None)

@@ -137,7 +137,7 @@ def test_what_is_narrow_is_found(region, parameters, constraints):
 )
 def test_an_impossible_space_is_refused_when_it_is_checked(make_space, parameters, constraints):
     def check():
-        make_space(parameters=parameters, constraints=constraints, points_to_evaluate=None).check(QUICK)
+        make_space(parameters=parameters, constraints=constraints, points_to_evaluate=None).check_possible(QUICK)
 
     with pytest.raises(
         UsageError, match=r"space.yaml: (constraints|parameters): no configuration (meets|is)"
