@@ -16,7 +16,7 @@ from cmd_tune.search.plan import Plan
 from cmd_tune.search.report import trials_columns
 from cmd_tune.search.study import Book, Entry, State
 from cmd_tune.search.tracking import Run, Tracker
-from cmd_tune.search.trial import trial_config
+from cmd_tune.search.trial import RECORDS, SLOWER, trial_config
 from cmd_tune.train.loop import CHECKPOINT
 
 _METRICS = ("loss/", "accuracy/", "val/")  # of the loop, among the many keys of a Tune result
@@ -62,13 +62,19 @@ class Conductor:
         self._show(entry)
 
     def reported(self, trial: str, result: dict[str, Any]) -> bool:
-        """Enter an epoch; True where the trial is to be stopped."""
+        """Enter an epoch, or a resumed trial's history; True where the trial is to be stopped."""
         entry = self._running.get(trial)
         if entry is None or "epoch" not in result:
             return False
-        ours = {name: float(value) for name, value in result.items() if name in _NUMBERS or name.startswith(_METRICS)}
-        if self.book.record(entry, {name: value for name, value in ours.items() if isfinite(value)}):
-            self.display.reported(entry)
+        if slower := result.get(SLOWER):
+            self.display.note(slower)
+        new = False
+        for record in result.get(RECORDS, [result]):
+            ours = {name: float(x) for name, x in record.items() if name in _NUMBERS or name.startswith(_METRICS)}
+            if self.book.record(entry, {name: value for name, value in ours.items() if isfinite(value)}):
+                self.display.reported(entry)
+                new = True
+        if new:
             self._show(entry)
         return self.book.should_stop(entry)
 

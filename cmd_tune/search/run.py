@@ -13,7 +13,7 @@ from cmd_tune.data.store import Store, open_store
 from cmd_tune.evaluate.scores import Scores, encoder_scores, raw_knn_scores
 from cmd_tune.model.encoder import Encoders
 from cmd_tune.train.checkpoint import load_checkpoint
-from cmd_tune.train.loop import CHECKPOINT, Report, build_pretrainer, pretrain, round_products
+from cmd_tune.train.loop import CHECKPOINT, Recall, Report, build_pretrainer, pretrain, round_products
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ def device_here() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def run(settings: Settings, source: DataSource, folder: Path, report: Report) -> None:
-    """Pretrain, resumable in `folder`, with validation scores in the reports."""
+def run(settings: Settings, source: DataSource, folder: Path, report: Report, recall: Recall | None = None) -> None:
+    """Pretrain, resumable in `folder`, with validation scores in the reports. recall: as of the loop."""
     keep_freed_memory()
     device = device_here()
     if device.type == "cuda":  # what the run before this one left on the card would count as taken
@@ -46,7 +46,16 @@ def run(settings: Settings, source: DataSource, folder: Path, report: Report) ->
     def validate(online: Encoders) -> Scores:
         return encoder_scores(online, store, split.validation, settings, prefix="val")
 
-    pretrain(settings, store, split.pretrain_N, folder=folder, evaluate=validate, report=report, device=device)
+    pretrain(
+        settings,
+        store,
+        split.pretrain_N,
+        folder=folder,
+        evaluate=validate,
+        report=report,
+        device=device,
+        recall=recall,
+    )
 
 
 def baseline_scores(settings: Settings, source: DataSource) -> tuple[Scores, Scores]:

@@ -15,8 +15,9 @@ from cmd_tune.config import Settings
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.search.machine import Machine
 from cmd_tune.search.run import DataSource, run
+from cmd_tune.slower import heard
 
-FAILURE = "failure"
+FAILURE, RECORDS, SLOWER = "failure", "records", "slower"  # of a report, beside an epoch's metrics
 MAX_RESTARTS = 2  # of a trial whose process died
 
 
@@ -42,11 +43,27 @@ def run_trial(config: dict[str, Any]) -> None:
 
 
 def run_worker(config: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> None:
-    """The run of one process of a trial; what ends it for good is its last report."""
+    """The run of one process of a trial; what ends it for good is its last report.
+
+    A resumed run's history is one report: Train takes a fifth of a second for each. What falls back to something slower
+    says so in the next one.
+    """
     torch.set_num_threads(config["machine"]["threads"])
     source = DataSource(Path(config["source"]["path"]), config["source"]["protocol"])
+
+    def tell(record: dict[str, Any], **more: Any) -> None:
+        slower, said[:] = "; ".join(said), []
+        report({**record, **more, **({SLOWER: slower} if slower else {})})
+
     try:
-        run(Settings(**config["settings"]), source, Path(config["folder"]), report)
+        with heard() as said:
+            run(
+                Settings(**config["settings"]),
+                source,
+                Path(config["folder"]),
+                tell,
+                recall=lambda records: tell(records[-1], **{RECORDS: records}),
+            )
     except CmdTuneError as error:
         report({FAILURE: str(error)})
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:

@@ -28,6 +28,7 @@ from cmd_tune.train.step import TrainingStep
 Record = dict[str, float]  # one epoch's metrics; "epoch" counts from 1
 Evaluate = Callable[[Encoders], Record]
 Report = Callable[[Record], None]
+Recall = Callable[[list[Record]], None]
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -123,11 +124,13 @@ def pretrain(
     evaluate: Evaluate,
     report: Report,
     device: torch.device,
+    recall: Recall | None = None,
 ) -> Pretrainer:
     """Train on `clips_N` to the last epoch, from the checkpoint in `folder` where there is one.
 
     evaluate: scores of the online encoders; every worker calls it at once. report: told each epoch's metrics once, in
-    order; after a resume, those of the checkpoint's history first, so that whoever listens has them all.
+    order. recall: told, after a resume, those of the checkpoint's history at once, so that whoever listens has them
+    all; without it, `report` is told them.
     Raises Diverged where a loss is not finite, UsageError where settings and data do not fit.
     """
     round_products(settings)
@@ -138,8 +141,11 @@ def pretrain(
     if world()[0] == 0:
         remove_leftovers(path)
     history = _resume(path, settings, pretrainer, optimizer, device)
-    for record in history:
-        report(record)
+    if recall is None:
+        for record in history:
+            report(record)
+    elif history:
+        recall(history)
 
     take = TrainingStep(pretrainer, optimizer, batches.views, device)
     pretrainer.train()
