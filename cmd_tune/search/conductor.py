@@ -6,11 +6,10 @@ from typing import Any
 
 from rich.console import Console
 
-from cmd_tune.config import Settings
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.search.display import Display
-from cmd_tune.search.environment import describe_environment, source_tags
+from cmd_tune.search.environment import ENVIRONMENT, describe_software, source_tags
 from cmd_tune.search.machine import Machine
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.report import trials_columns
@@ -32,6 +31,7 @@ class Conductor:
         self.book = Book(plan.folder, plan.space, plan.settings, plan.preset, plan.trials)
         self.display = Display(self.book, console)
         self._running: dict[str, Entry] = {}
+        self._heard: set[int] = set()  # trials that have reported in this sitting, and so written down where they are
         self._exhausted = False
         self.show_search("RUNNING")
         for entry in self.book.entries.values():
@@ -68,6 +68,7 @@ class Conductor:
             return False
         if slower := result.get(SLOWER):
             self.display.note(slower)
+        self._heard.add(entry.index)
         new = False
         for record in result.get(RECORDS, [result]):
             ours = {name: float(x) for name, x in record.items() if name in _NUMBERS or name.startswith(_METRICS)}
@@ -114,7 +115,7 @@ class Conductor:
                     "protocol": plan.source.protocol,
                     "workers": plan.workers,
                 },
-                documents=self._documents(plan.settings),
+                documents={"settings.yaml": plan.settings.model_dump(mode="json"), ENVIRONMENT: describe_software()},
                 tags=source_tags(),
                 scores=scores or {},
                 files=files or [],
@@ -139,16 +140,12 @@ class Conductor:
                 key=entry.index,
                 name=entry.name,
                 params=entry.values,
-                documents=self._documents(settings),
+                documents={"settings.yaml": settings.model_dump(mode="json")},
                 tags=source_tags(),
                 epochs=list(entry.history),
                 scores=dict(entry.test_scores),
-                files=files or [],
+                files=[*([entry.folder / ENVIRONMENT] if entry.index in self._heard else []), *(files or [])],
                 status="KILLED" if stopped else _STATUS[entry.state],
                 reason=entry.reason,
             )
         )
-
-    @staticmethod
-    def _documents(settings: Settings) -> dict[str, dict[str, Any]]:
-        return {"settings.yaml": settings.model_dump(mode="json"), "environment.yaml": describe_environment()}

@@ -11,7 +11,7 @@ from cmd_tune.errors import UsageError, nearest
 from cmd_tune.files import home_path, write_text
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.search import uris
-from cmd_tune.search.environment import describe_environment
+from cmd_tune.search.environment import describe_software
 from cmd_tune.search.folders import earlier_run, new_folder, open_data
 from cmd_tune.search.run import DataSource
 from cmd_tune.search.space import DEFAULT_TRIALS, LISTED, Space, find_space, load_space
@@ -91,7 +91,7 @@ def new_plan(
         tracking_uri=uris.tracking_uri(tracking_uri, storage),
     )
     write_text(plan.folder / SPACE, space.path.read_text(encoding="utf-8-sig"))
-    _write_plan(plan)
+    _write_plan(plan, describe_software())
     return plan
 
 
@@ -132,7 +132,7 @@ def resumed_plan(
         tracking_uri=uris.tracking_uri(tracking_uri or kept["tracking_uri"], storage),
     )
     open_store(plan.source.path)
-    _write_plan(plan)
+    _write_plan(plan, kept.get("environment", {}))
     return plan
 
 
@@ -181,7 +181,8 @@ def _trials(space: Space, asked: int | None, settings: Settings) -> int:
     return asked or space.trials or DEFAULT_TRIALS
 
 
-def _write_plan(plan: Plan) -> None:
+def _write_plan(plan: Plan, environment: Mapping[str, Any]) -> None:
+    """environment: of the first sitting; those after it have entries of their own in environment.yaml."""
     content = {
         "name": plan.name,
         "space": str(plan.space.path),
@@ -196,6 +197,6 @@ def _write_plan(plan: Plan) -> None:
         "workers": plan.workers,
         "gpus_per_worker": plan.gpus_per_worker,
         "tracking_uri": plan.tracking_uri,
-        "environment": describe_environment(),
+        "environment": environment,
     }
     write_text(plan.folder / PLAN, dump_yaml(content))

@@ -13,9 +13,11 @@ import torch
 
 from cmd_tune.config import Settings
 from cmd_tune.errors import CmdTuneError
+from cmd_tune.search.environment import describe_environment, record_sitting
 from cmd_tune.search.machine import Machine
 from cmd_tune.search.run import DataSource, run
 from cmd_tune.slower import heard
+from cmd_tune.train.distributed import world
 
 FAILURE, RECORDS, SLOWER = "failure", "records", "slower"  # of a report, beside an epoch's metrics
 MAX_RESTARTS = 2  # of a trial whose process died
@@ -56,6 +58,8 @@ def run_worker(config: dict[str, Any], report: Callable[[dict[str, Any]], None])
         report({**record, **more, **({SLOWER: slower} if slower else {})})
 
     try:
+        if world()[0] == 0:
+            record_sitting(Path(config["folder"]), describe_environment())
         with heard() as said:
             run(
                 Settings(**config["settings"]),

@@ -11,6 +11,7 @@ from cmd_tune.errors import CmdTuneError, Interrupted
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.search.cluster import ray_session
 from cmd_tune.search.conductor import Conductor
+from cmd_tune.search.environment import describe_software, record_sitting
 from cmd_tune.search.folders import hold, print_line, resume_line
 from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
 from cmd_tune.search.plan import Plan
@@ -32,6 +33,7 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
     """
     with hold(plan.folder), termination_as_interrupt():
         tracker = Tracker(plan.tracking_uri, plan.experiment, plan.name, plan.folder.parent / "mlartifacts")
+        record_sitting(plan.folder, describe_software())
         for line in variables_not_taken(plan.tracking_uri, plan.experiment):
             print_line(console, line)
         try:

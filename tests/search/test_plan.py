@@ -7,7 +7,8 @@ import pytest
 
 from cmd_tune.data.store import Store
 from cmd_tune.errors import UsageError
-from cmd_tune.search.plan import Plan, new_plan
+from cmd_tune.plain_yaml import dump_yaml, read_yaml
+from cmd_tune.search.plan import PLAN, Plan, new_plan, resumed_plan
 from cmd_tune.search.space import Space
 
 
@@ -57,3 +58,17 @@ def test_what_not_every_trial_reports_is_no_metric(plan: Callable[..., Plan], ch
         plan("loss/cmd", **changes)
     assert "\n" not in str(caught.value)
     assert plan("loss/total", **changes).space.metric == "loss/total"
+
+
+def test_a_resume_leaves_the_environment_that_was_recorded(plan: Callable[..., Plan]) -> None:
+    """It may go on with another release, on another machine."""
+    folder = plan("loss/total").folder
+    kept = read_yaml(folder / PLAN)
+    assert kept["environment"].keys().isdisjoint({"gpu", "cpu_threads"})  # trials may run elsewhere
+    kept["environment"]["python"] = "3.99"
+    (folder / PLAN).write_text(dump_yaml(kept))
+    resumed_plan(
+        folder.name, space_name=None, kept_options={}, storage=folder.parent,
+        trials=7, concurrent=None, workers=None, gpus_per_worker=None, tracking_uri=None,
+    )  # fmt: skip
+    assert read_yaml(folder / PLAN) == {**kept, "trials": 7, "space": str(folder / "space.yaml")}

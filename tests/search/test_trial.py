@@ -3,6 +3,7 @@
 import pytest
 
 from cmd_tune.native import library
+from cmd_tune.plain_yaml import read_yaml
 from cmd_tune.search.machine import Machine
 from cmd_tune.search.run import DataSource
 from cmd_tune.search.trial import FAILURE, RECORDS, SLOWER, _out_of_memory, run_worker, trial_config
@@ -70,6 +71,15 @@ def test_a_defect_is_no_outcome_of_a_trial(reports):
     """It must reach Ray, which starts the trial again, and not pass for a bad configuration."""
     with pytest.raises(ValueError, match="no_such_setting"):
         reports({"no_such_setting": 1})
+
+
+def test_where_each_sitting_took_place_is_written_down_by_who_computes(reports, tmp_path):
+    for _ in range(2):
+        reports({"epochs": 1})
+    first, second = read_yaml(tmp_path / "environment.yaml")
+    assert first["cpu_threads"] == second["cpu_threads"] == ALONE.threads
+    assert first.keys() == second.keys() >= {"started", "gpu", "git_commit", "packages"}
+    assert first["started"] <= second["started"]
 
 
 @pytest.mark.parametrize(
