@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from cmd_tune.commands.runs import evaluate, pretrain, search
 from cmd_tune.errors import CmdTuneError, Interrupted
 from cmd_tune.home import ensure_home
 from cmd_tune.screen import outlive_screen
+from cmd_tune.slower import format_warning
 
 _EXAMPLES = """Examples:
 
@@ -127,6 +129,7 @@ def _run(commands: typer.Typer) -> None:
     outlive_screen()
     try:
         ensure_home()
+        warnings.formatwarning = format_warning
         commands()
     except CmdTuneError as error:
         word = "" if isinstance(error, Interrupted) else "error: "

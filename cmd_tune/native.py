@@ -7,6 +7,7 @@ import ctypes
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from torch import Tensor
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import whole_file
 from cmd_tune.home import cache_folder
+from cmd_tune.slower import warn_slower
 
 _HERE = Path(__file__).parent
 SOURCES = tuple(_HERE / name for name in ("data/augment.cpp", "model/gates.cpp", "model/objectives/compiled.cpp"))
@@ -34,29 +36,47 @@ _compiling = Lock()  # threads that ask at once wait for one compiler
 
 
 def library() -> ctypes.CDLL | None:
-    """The compiled functions; None where there is no compiler or it does not manage."""
+    """The compiled functions; None, with one line said, where there is no compiler or it does not manage."""
     with _compiling:
         return _library()
 
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    compiler = shutil.which(os.environ.get("CXX", "c++"))
-    if compiler is None:
-        return None
+    try:
+        return ctypes.CDLL(str(_compiled()))
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.decode(errors="replace").strip().splitlines()
+        reason = f"{shlex.join(error.cmd[:1])} ends with {said[0] if said else f'exit code {error.returncode}'}"
+    except (OSError, ValueError, CmdTuneError, subprocess.SubprocessError) as error:
+        reason = str(error)
+    warn_slower(f"a CPU computes at half its speed, since the C++ is not compiled: {reason}")
+    return None
+
+
+def _compiled() -> Path:
+    """The library's file, compiled if need be."""
+    command = [*_compiler(), *_FLAGS]
     key = hashlib.blake2b(digest_size=8)
-    for part in (*(file.read_bytes() for file in _FILES), " ".join((compiler, *_FLAGS)).encode(), _processor()):
+    for part in (*(file.read_bytes() for file in _FILES), " ".join(command).encode(), _processor()):
         key.update(part)
     path = cache_folder() / f"native-{key.hexdigest()}.so"
-    try:
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with whole_file(path) as temporary:
-                command = [compiler, *_FLAGS, *map(str, SOURCES), "-o", str(temporary)]
-                subprocess.run(command, check=True, capture_output=True, timeout=_PATIENCE)  # noqa: S603
-        return ctypes.CDLL(str(path))
-    except (OSError, CmdTuneError, subprocess.SubprocessError):
-        return None
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with whole_file(path) as temporary:
+            command += [*map(str, SOURCES), "-o", str(temporary)]
+            subprocess.run(command, check=True, capture_output=True, timeout=_PATIENCE)  # noqa: S603
+    return path
+
+
+def _compiler() -> list[str]:
+    """The compiler that CXX names, with options where it has any. Raises FileNotFoundError where there is none."""
+    named = os.environ.get("CXX", "")
+    compiler, *options = [named] if shutil.which(named) else shlex.split(named) or ["c++"]
+    found = shutil.which(compiler)
+    if found is None:
+        raise FileNotFoundError(f"there is no compiler '{compiler}'; install one, or name one in CXX")
+    return [found, *options]
 
 
 def bind(

@@ -1,9 +1,14 @@
 """Compiling on the machine at hand: kept, shared, and done without where it cannot be done."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from cmd_tune.native import _compiler
 
 CODE = """
 from cmd_tune import native
@@ -14,12 +19,14 @@ print(native.library() is not None, GRUPairs.apply(*x, True).sum().item())
 """
 
 
-def run(**environment: str) -> tuple[str, float]:
+def run(said: str = "", **environment: str) -> tuple[str, float]:
+    """Whether there is a library, and what comes out; on stderr there is one warning with these words, or nothing."""
     command = [sys.executable, "-c", CODE]
     done = subprocess.run(
         command, env=os.environ | environment, capture_output=True, text=True, timeout=300, check=True
     )
-    assert done.stderr == ""
+    assert done.stderr.count("Slower: ") == bool(said), done.stderr
+    assert said in done.stderr
     compiled, value = done.stdout.split()
     return compiled, float(value)
 
@@ -42,12 +49,13 @@ def test_without_a_compiler_or_a_place_pytorch_does_it(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     compiled, value = run(XDG_CACHE_HOME=str(tmp_path / "cache"))
     assert compiled == "True"
-    for environment in (
-        {"CXX": "no-such-compiler", "XDG_CACHE_HOME": str(tmp_path / "a")},
-        {"CXX": str(broken), "XDG_CACHE_HOME": str(tmp_path / "b")},
-        {"XDG_CACHE_HOME": str(tmp_path / "file")},
-    ):
-        without, other = run(**environment)
+    for said, environment in {
+        "there is no compiler 'no-such-compiler'": {"CXX": "no-such-compiler", "XDG_CACHE_HOME": str(tmp_path / "a")},
+        "broken-compiler ends with exit code 1": {"CXX": f"{broken} -O3", "XDG_CACHE_HOME": str(tmp_path / "b")},
+        "No closing quotation": {"CXX": "c++ '", "XDG_CACHE_HOME": str(tmp_path / "c")},
+        f"{tmp_path / 'file'}": {"XDG_CACHE_HOME": str(tmp_path / "file")},
+    }.items():
+        without, other = run(said, **environment)
         assert without == "False"
         assert abs(other - value) < 1e-5
     assert not list((tmp_path / "b" / "cmd_tune").iterdir())
@@ -56,4 +64,24 @@ def test_without_a_compiler_or_a_place_pytorch_does_it(tmp_path: Path) -> None:
 def test_a_spoilt_file_in_the_cache_is_done_without(tmp_path: Path) -> None:
     run(XDG_CACHE_HOME=str(tmp_path))
     next((tmp_path / "cmd_tune").iterdir()).write_bytes(b"no library")
-    assert run(XDG_CACHE_HOME=str(tmp_path))[0] == "False"
+    assert run("since the C++ is not compiled", XDG_CACHE_HOME=str(tmp_path))[0] == "False"
+
+
+def test_the_compiler_may_have_options_and_a_space_in_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As build systems write CXX; an empty one is none."""
+    found = shutil.which("c++")
+    assert found is not None
+    spaced = tmp_path / "my tools"
+    spaced.mkdir()
+    (spaced / "c++").symlink_to(found)
+    path = str(spaced / "c++")
+    for named, command in {
+        "": [found],
+        " ": [found],
+        "c++ -std=c++17": [found, "-std=c++17"],
+        f"'{path}' -g0": [path, "-g0"],
+        path: [path],
+    }.items():
+        monkeypatch.setenv("CXX", named)
+        assert _compiler() == command
+    assert run(CXX=f"'{path}' -g0", XDG_CACHE_HOME=str(tmp_path / "cache"))[0] == "True"

@@ -6,7 +6,6 @@ M modality, T frame, B sample, X input channel, H hidden.
 """
 
 import gc
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from time import perf_counter
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from cmd_tune.model.gru import Pairs, gru_pairs, pairs_by_torch
+from cmd_tune.slower import warn_slower
 
 Run = Callable[[Tensor], Tensor]  # (M, T, B, X) inputs → (M, B, 2H) of the last frame, by the way chosen
 
@@ -81,7 +81,7 @@ def choose(calls: Run, make_graph: Callable[[], Run], inputs: Sequence[Tensor], 
         if seconds["graph"] < seconds["calls"]:
             return "graph", graph
     else:
-        warnings.warn(f"the recurrences go by cuDNN{complaint}", stacklevel=2)
+        warn_slower(f"the recurrences go by cuDNN{complaint}")
     del graph
     gc.collect()  # what a graph that is not taken holds on the card
     return "calls", calls

@@ -6,12 +6,11 @@ from typing import Any
 
 from rich.console import Console
 
-from cmd_tune.config import Settings
 from cmd_tune.errors import CmdTuneError, one_line
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.search.display import Display
 from cmd_tune.search.ending import keep_traceback
-from cmd_tune.search.environment import describe_environment, source_tags
+from cmd_tune.search.environment import ENVIRONMENT, describe_software, source_tags
 from cmd_tune.search.machine import Machine
 from cmd_tune.search.mlflow_writer import Run
 from cmd_tune.search.plan import Plan
@@ -19,7 +18,7 @@ from cmd_tune.search.recorded import cost, search_page, search_tags, trial_tags
 from cmd_tune.search.report import trials_columns
 from cmd_tune.search.study import Book, Entry, State
 from cmd_tune.search.tracking import Tracker
-from cmd_tune.search.trial import trial_config
+from cmd_tune.search.trial import RECORDS, SLOWER, trial_config
 from cmd_tune.train.loop import CHECKPOINT
 
 MOST_ALIKE = 3  # trials in a row that may fail for one reason that is not their values'
@@ -36,6 +35,7 @@ class Conductor:
         self.book = Book(plan.folder, plan.space, plan.settings, plan.preset, plan.trials)
         self.display = Display(self.book, console)
         self._running: dict[str, Entry] = {}
+        self._heard: set[int] = set()  # trials that have reported in this sitting, and so written down where they are
         self._exhausted = False
         self._alike, self._kind = 0, ""  # trials in a row that failed for reasons of one kind
         self.trouble = ""  # why the search cannot go on
@@ -78,13 +78,20 @@ class Conductor:
         self._show(entry)
 
     def reported(self, trial: str, result: dict[str, Any]) -> bool:
-        """Enter an epoch; True where the trial is to be stopped."""
+        """Enter an epoch, or a resumed trial's history; True where the trial is to be stopped."""
         entry = self._running.get(trial)
         if self.trouble or entry is None or "epoch" not in result:
             return bool(self.trouble)
-        ours = {name: float(value) for name, value in result.items() if name in _NUMBERS or name.startswith(_METRICS)}
-        if self.book.record(entry, {name: value for name, value in ours.items() if isfinite(value)}):
-            self.display.reported(entry)
+        if slower := result.get(SLOWER):
+            self.display.note(slower)
+        self._heard.add(entry.index)
+        new = False
+        for record in result.get(RECORDS, [result]):
+            ours = {name: float(x) for name, x in record.items() if name in _NUMBERS or name.startswith(_METRICS)}
+            if self.book.record(entry, {name: value for name, value in ours.items() if isfinite(value)}):
+                self.display.reported(entry)
+                new = True
+        if new:
             self._show(entry)
         return self.book.should_stop(entry)
 
@@ -129,7 +136,7 @@ class Conductor:
                     "protocol": plan.source.protocol,
                     "workers": plan.workers,
                 },
-                documents=self._documents(plan.settings),
+                documents={"settings.yaml": plan.settings.model_dump(mode="json"), ENVIRONMENT: describe_software()},
                 tags=source_tags() | search_tags(plan, self.machine),
                 scores={} if scores is None else scores | self._cost(*self.book.entries.values()),
                 files=files or [],
@@ -159,11 +166,11 @@ class Conductor:
                 key=entry.index,
                 name=entry.name,
                 params=entry.values,
-                documents=self._documents(settings),
+                documents={"settings.yaml": settings.model_dump(mode="json")},
                 tags=source_tags() | trial_tags(entry),
                 epochs=list(entry.history),
                 scores=entry.test_scores | ({} if entry.state is State.RUNNING else self._cost(entry)),
-                files=files or [],
+                files=[*([entry.folder / ENVIRONMENT] if entry.index in self._heard else []), *(files or [])],
                 status="KILLED" if stopped else _STATUS[entry.state],
                 reason=entry.reason,
             )
@@ -173,7 +180,3 @@ class Conductor:
         machine = self.machine
         history = [record for entry in entries for record in entry.history]
         return cost(history, workers=machine.workers, cpus=machine.cpus, gpus=machine.gpus)
-
-    @staticmethod
-    def _documents(settings: Settings) -> dict[str, dict[str, Any]]:
-        return {"settings.yaml": settings.model_dump(mode="json"), "environment.yaml": describe_environment()}

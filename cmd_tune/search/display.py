@@ -49,6 +49,7 @@ class Display:
     def __init__(self, book: Book, console: Console) -> None:
         self.book, self.console = book, console
         self._started = monotonic()
+        self._notes: set[str] = set()
         self._epochs_before = sum(entry.epoch for entry in book.entries.values())
         self._live = (
             Live(get_renderable=self._render, console=console, refresh_per_second=2) if console.is_terminal else None
@@ -78,6 +79,12 @@ class Display:
 
     def ended(self, entry: Entry) -> None:
         self._line(f"{entry.name} {with_reason(entry)}")
+
+    def note(self, text: str) -> None:
+        """A line about the search, above the live table; each once, however many trials say it."""
+        if text not in self._notes:
+            self._notes.add(text)
+            self.console.print(text, style="yellow", soft_wrap=True, highlight=False, markup=False, emoji=False)
 
     def tested(self, entry: Entry) -> None:
         """One line a trial of the last part of a search, when the live table is closed."""

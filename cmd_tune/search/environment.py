@@ -2,6 +2,8 @@
 
 import platform
 import subprocess
+from collections.abc import Mapping
+from datetime import datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -10,13 +12,18 @@ from typing import Any
 import torch
 
 import cmd_tune
+from cmd_tune.files import write_text
+from cmd_tune.plain_yaml import dump_yaml, read_yaml
 
 _PACKAGES = ("torch", "ray", "optuna", "mlflow", "numpy", "pyarrow")
 
 
+ENVIRONMENT = "environment.yaml"  # in the folder of a run and of each trial: one entry a sitting
+
+
 @cache
-def describe_environment() -> dict[str, Any]:
-    """Plain values, for YAML."""
+def describe_software() -> dict[str, Any]:
+    """Plain values, for YAML, of a process that need not be where the trials compute."""
     versions = {}
     for name in _PACKAGES:
         try:
@@ -28,10 +35,25 @@ def describe_environment() -> dict[str, Any]:
         "git_commit": git_commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu_threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "packages": versions,
     }
+
+
+def describe_environment() -> dict[str, Any]:
+    """The same of a process that computes, and what it computes on."""
+    return {
+        **describe_software(),
+        "cpu_threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def record_sitting(folder: Path, environment: Mapping[str, Any]) -> None:
+    """Add where a sitting of a run takes place to the list in its folder: it may be resumed elsewhere."""
+    path = folder / ENVIRONMENT
+    earlier = read_yaml(path) if path.exists() else []
+    started = datetime.now().astimezone().isoformat(timespec="seconds")
+    write_text(path, dump_yaml([*earlier, {"started": started, **environment}]))
 
 
 def source_tags() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """A search before it runs: space, settings, data and place, resolved, and written down to be resumed by name."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from cmd_tune.files import home_path, write_text
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.search import uris
 from cmd_tune.search.display import shown
-from cmd_tune.search.environment import describe_environment
+from cmd_tune.search.environment import describe_software
 from cmd_tune.search.folders import check_same_data, earlier_run, new_folder, open_data, removed_on_failure
 from cmd_tune.search.region import RULED
 from cmd_tune.search.run import DataSource
@@ -37,6 +37,7 @@ class Plan:
     workers: int
     gpus_per_worker: float | None
     tracking_uri: str
+    environment: Mapping[str, Any] = field(default_factory=describe_software)  # of the first sitting
     new: bool = False
 
     @property
@@ -142,6 +143,7 @@ def resumed_plan(
         workers=workers or kept["workers"],
         gpus_per_worker=kept["gpus_per_worker"] if gpus_per_worker is None else gpus_per_worker,
         tracking_uri=uris.tracking_uri(tracking_uri or kept["tracking_uri"], storage),
+        environment=kept.get("environment", {}),
     )
     _write_plan(plan)
     return plan
@@ -270,6 +272,6 @@ def _write_plan(plan: Plan, layout: str | None = None) -> None:
         "gpus_per_worker": plan.gpus_per_worker,
         "layout": layout,
         "tracking_uri": plan.tracking_uri,
-        "environment": describe_environment(),
+        "environment": plan.environment,
     }
     write_text(plan.folder / PLAN, dump_yaml(content))

@@ -15,7 +15,7 @@ from cmd_tune.evaluate.tally import write_tally
 from cmd_tune.model.encoder import Encoders
 from cmd_tune.search.reported import Conditions
 from cmd_tune.train.checkpoint import load_checkpoint
-from cmd_tune.train.loop import CHECKPOINT, Report, build_pretrainer, pretrain, round_products
+from cmd_tune.train.loop import CHECKPOINT, Recall, Report, build_pretrainer, pretrain, round_products
 
 # Right answers on the test set by subject: a finalist's in its folder, the baselines' in the run's.
 TEST_TALLY, RAW_TALLY, UNTRAINED_TALLY = "test_by_subject.json", "raw_by_subject.json", "untrained_by_subject.json"
@@ -38,8 +38,8 @@ def device_here() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def run(settings: Settings, source: DataSource, folder: Path, report: Report) -> None:
-    """Pretrain, resumable in `folder`, with validation scores in the reports."""
+def run(settings: Settings, source: DataSource, folder: Path, report: Report, recall: Recall | None = None) -> None:
+    """Pretrain, resumable in `folder`, with validation scores in the reports. recall: as of the loop."""
     keep_freed_memory()
     device = device_here()
     if device.type == "cuda":  # what the run before this one left on the card would count as taken
@@ -60,6 +60,7 @@ def run(settings: Settings, source: DataSource, folder: Path, report: Report) ->
         evaluate=validate,
         report=report,
         device=device,
+        recall=recall,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from cmd_tune.errors import Interrupted
+from cmd_tune.search.environment import describe_environment, record_sitting
 from cmd_tune.search.folders import hold, print_left, print_line, resume_line
 from cmd_tune.search.tracking import Tracker
 from cmd_tune.search.tuner import termination_as_interrupt
@@ -25,6 +26,7 @@ def sitting(
     for line in variables_not_taken(tracker.uri, tracker.experiment):
         print_line(console, line)
     with hold(folder), termination_as_interrupt():
+        record_sitting(folder, describe_environment())
         try:
             tracker.check()
             yield

@@ -15,11 +15,14 @@ import torch
 
 from cmd_tune.config import Settings
 from cmd_tune.errors import CmdTuneError, Diverged, OutOfMemory, UsageError
+from cmd_tune.search.environment import describe_environment, record_sitting
 from cmd_tune.search.machine import Machine
 from cmd_tune.search.run import DataSource, run
+from cmd_tune.slower import heard
+from cmd_tune.train.distributed import world
 
-FAILURE = "failure"
-KIND = "failure_kind"  # beside it, where the failure says nothing of the trial's values
+FAILURE, RECORDS, SLOWER = "failure", "records", "slower"  # of a report, beside an epoch's metrics
+KIND = "failure_kind"  # beside a failure, where it says nothing of the trial's values
 MAX_RESTARTS = 2  # of a trial whose process died
 PATIENCE_S = 300  # of a worker that waits for the others; what they do alone in between takes seconds
 _OF_ITS_VALUES = (Diverged, OutOfMemory, UsageError)
@@ -64,11 +67,29 @@ def failure_report(error: CmdTuneError) -> dict[str, Any]:
 
 
 def _train(config: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> None:
-    """One process's part. Raises CmdTuneError where the trial cannot go on; any other exception is a defect."""
+    """One process's part. Raises CmdTuneError where the trial cannot go on; any other exception is a defect.
+
+    A resumed run's history is one report: Train takes a fifth of a second for each. What falls back to something slower
+    says so in the next one.
+    """
     torch.set_num_threads(config["machine"]["threads"])
     source = DataSource(Path(config["source"]["path"]), config["source"]["protocol"])
+
+    def tell(record: dict[str, Any], **more: Any) -> None:
+        slower, said[:] = "; ".join(said), []
+        report({**record, **more, **({SLOWER: slower} if slower else {})})
+
     try:
-        run(Settings(**config["settings"]), source, Path(config["folder"]), report)
+        if world()[0] == 0:
+            record_sitting(Path(config["folder"]), describe_environment())
+        with heard() as said:
+            run(
+                Settings(**config["settings"]),
+                source,
+                Path(config["folder"]),
+                tell,
+                recall=lambda records: tell(records[-1], **{RECORDS: records}),
+            )
     except OSError as error:
         if not error.filename:
             raise

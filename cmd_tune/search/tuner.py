@@ -16,6 +16,7 @@ from cmd_tune.search.cluster import ray_session
 from cmd_tune.search.conductor import Conductor
 from cmd_tune.search.display import with_reason
 from cmd_tune.search.ending import Ending
+from cmd_tune.search.environment import describe_software, record_sitting
 from cmd_tune.search.folders import hold, print_left, print_line, resume_line, tell_outage
 from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
 from cmd_tune.search.nodes import check_nodes
@@ -39,6 +40,7 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
     or where a step of its end failed: the others are done.
     """
     with _removed_unless_started(plan), hold(plan.folder), termination_as_interrupt():
+        record_sitting(plan.folder, describe_software())
         say = tell_outage(console, "search", plan.folder)
         tracker = Tracker(plan.tracking_uri, plan.experiment, plan.name, plan.folder.parent / "mlartifacts", say)
         for line in variables_not_taken(plan.tracking_uri, plan.experiment):

@@ -29,6 +29,7 @@ from cmd_tune.train.step import TrainingStep
 Record = dict[str, float]  # one epoch's metrics; "epoch" counts from 1
 Evaluate = Callable[[Encoders], Record]
 Report = Callable[[Record], None]
+Recall = Callable[[list[Record]], None]
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -125,12 +126,13 @@ def pretrain(
     evaluate: Evaluate,
     report: Report,
     device: torch.device,
+    recall: Recall | None = None,
 ) -> Pretrainer:
     """Train on `clips_N` to the last epoch, from the checkpoint in `folder` where there is one.
 
     protocol: whose clips they are, for the checkpoint to keep. evaluate: scores of the online encoders; every worker
-    calls it at once. report: told each epoch's metrics once, in order; after a resume, those of the checkpoint's
-    history first, so that whoever listens has them all.
+    calls it at once. report: told each epoch's metrics once, in order. recall: told, after a resume, those of the
+    checkpoint's history at once, so that whoever listens has them all; without it, `report` is told them.
     Raises Diverged where a loss is not finite, UsageError where settings, data and checkpoint do not fit.
     """
     round_products(settings)
@@ -142,8 +144,11 @@ def pretrain(
         remove_leftovers(path)
     data = store.record(protocol)
     history = _resume(path, settings, data, pretrainer, optimizer, device)
-    for record in history:
-        report(record)
+    if recall is None:
+        for record in history:
+            report(record)
+    elif history:
+        recall(history)
 
     take = TrainingStep(pretrainer, optimizer, batches.views, device)
     pretrainer.train()

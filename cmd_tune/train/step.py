@@ -9,13 +9,13 @@ M modality, B sample, T frame, X input channel.
 """
 
 import gc
-import warnings
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from cmd_tune.model.pretrainer import Losses, Pretrainer
+from cmd_tune.slower import warn_slower
 from cmd_tune.train.distributed import average_gradients, gather_batch, sum_over_workers, world
 
 Views = Callable[..., tuple[Tensor, Tensor]]
@@ -108,9 +108,7 @@ class TrainingStep:
             self._graphs[key] = _Graph(self, prepared)
         except Exception as error:  # whatever a driver or a full GPU says of it: there is another way
             reason = (str(error) or type(error).__name__).splitlines()[0]
-            warnings.warn(
-                f"training goes operation by operation, since a step cannot be captured: {reason}", stacklevel=3
-            )
+            warn_slower(f"training goes operation by operation, since a step cannot be captured: {reason}")
             self._graphs.clear()
             self.captures = False
             self._share_recurrences(False)
