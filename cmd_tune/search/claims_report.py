@@ -21,13 +21,17 @@ _DIFFERENCES = (1.0, 3.0)  # points, of which it is said how many seeds would sh
 
 @dataclass(frozen=True)
 class JudgedClaim:
-    """pairs: what its comparisons compare. look: the one being taken. first: the one that tested the claim first."""
+    """pairs: what its comparisons compare. look: the one being taken. before: verdicts of earlier looks.
+
+    first: the look that tested the claim first.
+    """
 
     claim: Claim
     judgement: Judgement
     pairs: tuple[tuple[Measured, Measured], ...]
     look: int
     first: int
+    before: tuple[tuple[int, str], ...]
 
     @property
     def why(self) -> str:
@@ -37,6 +41,10 @@ class JudgedClaim:
             parts.append(f"margin {_points(self.claim.margin)}")
         if self.first > 1:
             parts.append(f"stated at look {self.first}, when scores had been seen")
+        others = [
+            (look, told) for look, told in self.before if told not in (Verdict.CANNOT_TELL, self.judgement.verdict)
+        ]
+        parts += [f"look {look} gave '{told}'" for look, told in others]
         return "; ".join(parts)
 
     @property
@@ -75,7 +83,14 @@ def judged_claims(
     table: Table, measured: list[Measured], judgements: Sequence[Judgement], looks: Looks
 ) -> list[JudgedClaim]:
     return [
-        JudgedClaim(claim, judgement, tuple(claimed_pairs(table, claim, measured)), looks.number, looks.first(index))
+        JudgedClaim(
+            claim,
+            judgement,
+            tuple(claimed_pairs(table, claim, measured)),
+            look=looks.number,
+            first=looks.first(index),
+            before=tuple(looks.before(index)),
+        )
         for index, (claim, judgement) in enumerate(zip(table.claims, judgements, strict=True))
     ]
 

@@ -37,6 +37,15 @@ class Looks:
         stated = (n for n, look in enumerate(self._earlier, 1) if self._claims[claim] in _claims(look))
         return next(stated, self.number)
 
+    def before(self, claim: int) -> list[tuple[int, str]]:
+        """The verdicts that earlier looks gave on a claim of the table, with their numbers."""
+        told = []
+        for number, look in enumerate(self._earlier[: self.number - 1], 1):
+            for stated, content in zip(look["claims"], _claims(look), strict=True):
+                if content == self._claims[claim]:
+                    told.append((number, stated["verdict"]))
+        return told
+
     def seeds(self) -> list[str]:
         """How many seeds a cell had at each look up to this one: "3", or "2 to 3"."""
         looks = [look["seeds"] for look in self._earlier[: self.number]]
@@ -72,7 +81,10 @@ def _read(path: Path) -> list[dict[str, Any]]:
         if not isinstance(looks, list):
             raise TypeError
         for look in looks:
-            _ = [cell["cell"] and cell["seeds"] for cell in look["seeds"]], _claims(look)
+            _ = (
+                [cell["cell"] and cell["seeds"] for cell in look["seeds"]],
+                [claim["verdict"] for claim in look["claims"]],
+            )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         cure = "restore it, or start the table anew: verdicts depend on how often its scores were looked at"
         raise CmdTuneError(f"{path}: is no record of looks; {cure}") from None

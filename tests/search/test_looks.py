@@ -59,6 +59,15 @@ def test_a_later_look_asks_for_more(look):
     assert look(measured_with(4)) == (2, [Verdict.CANNOT_TELL])
 
 
+def test_what_earlier_looks_gave_is_known(look, tmp_path):
+    look(measured_with(4))
+    look(measured_with(3))
+    looks = Looks(tmp_path, Table("", CELLS, (0,), (BEST, FLAT)), measured_with(5))
+    assert (looks.before(0), looks.before(1), looks.seeds()) == (
+        [(1, "holds"), (2, "cannot tell")], [], ["4", "3", "5"],
+    )  # fmt: skip
+
+
 def test_seeds_of_cells_that_no_claim_names_are_no_look(look):
     assert [look(measured_with(3, others))[0] for others in (0, 3, 9)] == [1, 1, 1]
 
