@@ -307,18 +307,19 @@ def test_more_seeds_are_a_second_look_and_the_report_says_so(table_space, played
     claims = [CLAIMS[0], {**CLAIMS[2], "margin": 5.0}]
     knn = {(4, s): 60.0 for s in range(4)} | {(8, s): 60.0 + gain for s, gain in enumerate((1, 2, 3, 1))}
     _, text, printed = report_of(played(table_space([0, 1, 2], claims=claims), knn))
-    assert "First look at these claims, 3 seeds a cell: every comparison is tested at 2.5 %, one-sided." in text
-    assert "### no matter: holds\n" in text
+    first = "Of 1 comparison, 0 for it and 0 against it; first look, 3 seeds a cell, tested at 2.5 %."
+    assert f"### eight is better: cannot tell\n\n{first}\n" in text
+    assert "Each further look at a claim, with more seeds, is tested at half the level" in " ".join(printed.split())
+    second = "look 2, 4 seeds a cell, tested at 1.25 %, look 1 with 3 gave 'cannot tell'"
     for _ in range(2):  # the same scores again are no third look
         _, text, printed = report_of(played(table_space([0, 1, 2, 3], claims=claims), knn))
-        for place in (text, " ".join(printed.split())):
-            assert "Look 2 at these claims, 4 seeds a cell (before: 3): every comparison is tested at 1.25 %" in place
-        assert "### eight is better: cannot tell\n" in text
+        assert f"### eight is better: cannot tell\n\nOf 1 comparison, 0 for it and 0 against it; {second}.\n" in text
+        assert f"eight is better (of 1 comparison, 0 for it and 0 against it; {second})" in " ".join(printed.split())
     more = [*claims, {**CLAIMS[2], "says": "hardly", "margin": 3.0}]
     _, text, _ = report_of(played(table_space([0, 1, 2, 3], claims=more), knn))
-    assert "Look 3 at these claims, 4 seeds a cell (before: 3, 4): every comparison is tested at 0.625 %" in text
-    assert "margin 3 points; stated at look 3, when scores had been seen.\n" in text
-    assert "### no matter: holds\n" in text
+    late = "look 3, 4 seeds a cell, tested at 0.625 %, first stated after look 2, when scores had been seen"
+    assert f"; margin 3 points; {late}.\n" in text
+    assert f"; {second}.\n" in text  # what stands there already is not looked at again
 
 
 def test_a_verdict_that_more_seeds_undo_is_not_forgotten(table_space, played):
@@ -327,4 +328,5 @@ def test_a_verdict_that_more_seeds_undo_is_not_forgotten(table_space, played):
     report_of(played(table_space([0, 1, 2, 3], claims=CLAIMS[:1]), knn))
     _, text, _ = report_of(played(table_space([0, 1, 2, 3, 4], claims=CLAIMS[:1]), knn))
     assert "### eight is better: cannot tell\n" in text
-    assert "\nOf 1 comparison, 0 for it and 0 against it; look 1 gave 'holds'.\n" in text
+    now = "look 2, 5 seeds a cell, tested at 1.25 %"
+    assert f"\nOf 1 comparison, 0 for it and 0 against it; {now}, look 1 with 4 gave 'holds'.\n" in text
