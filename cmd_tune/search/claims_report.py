@@ -9,25 +9,30 @@ from rich.padding import Padding
 from rich.text import Text
 
 from cmd_tune.search.display import shown
-from cmd_tune.search.looks import LOOKS, Looks
+from cmd_tune.search.looks import LOOKS, Look, Looks
 from cmd_tune.search.measured import Measured, claimed_pairs
 from cmd_tune.search.power import CHANCE, MOST_SEEDS, seeds_needed
 from cmd_tune.search.table import Claim, Table
-from cmd_tune.search.verdicts import ALPHA, FEWEST, Comparison, Judgement, Relation, Verdict, level_of
+from cmd_tune.search.verdicts import ALPHA, Comparison, Judgement, Relation, Verdict, level_of
 
 _STYLES = {Verdict.HOLDS: "green", Verdict.DOES_NOT: "red", Verdict.CANNOT_TELL: "yellow"}
+LOOKS_RULE = (
+    "Each further look at a claim, with more seeds, is tested at half the level of the one before, so that all looks "
+    f"together err in {100 * ALPHA:.0f} % at most"
+)
 _DIFFERENCES = (1.0, 3.0)  # points, of which it is said how many seeds would show them
 
 
 @dataclass(frozen=True)
 class JudgedClaim:
-    """pairs: what its comparisons compare. look: the one being taken. first: the one that tested the claim first."""
+    """pairs: what its comparisons compare. look, seeds: the look being taken, and a cell's seeds at it."""
 
     claim: Claim
     judgement: Judgement
     pairs: tuple[tuple[Measured, Measured], ...]
     look: int
-    first: int
+    seeds: str
+    before: tuple[Look, ...]
 
     @property
     def why(self) -> str:
@@ -35,9 +40,18 @@ class JudgedClaim:
         parts = [self.judgement.why]
         if self.claim.relation is not Relation.ABOVE:
             parts.append(f"margin {_points(self.claim.margin)}")
-        if self.first > 1:
-            parts.append(f"stated at look {self.first}, when scores had been seen")
+        if self.judgement.tested:
+            parts.append(self._tested_at())
         return "; ".join(parts)
+
+    def _tested_at(self) -> str:
+        level = f"tested at {100 * level_of(self.look):.3g} %"
+        if self.look == 1:
+            return f"first look, {self.seeds} seeds a cell, {level}"
+        first = self.before[0].number if self.before else self.look
+        late = f", first stated after look {first - 1}, when scores had been seen" if first > 1 else ""
+        earlier = "".join(f", look {look.number} with {look.seeds} gave '{look.verdict}'" for look in self.before)
+        return f"look {self.look}, {self.seeds} seeds a cell, {level}{late}{earlier}"
 
     @property
     def power(self) -> str:
@@ -75,14 +89,21 @@ def judged_claims(
     table: Table, measured: list[Measured], judgements: Sequence[Judgement], looks: Looks
 ) -> list[JudgedClaim]:
     return [
-        JudgedClaim(claim, judgement, tuple(claimed_pairs(table, claim, measured)), looks.number, looks.first(index))
+        JudgedClaim(
+            claim,
+            judgement,
+            tuple(claimed_pairs(table, claim, measured)),
+            looks.number(index),
+            looks.seeds(index),
+            tuple(looks.before(index)),
+        )
         for index, (claim, judgement) in enumerate(zip(table.claims, judgements, strict=True))
     ]
 
 
-def in_markdown(claims: Sequence[JudgedClaim], looks: Looks) -> list[str]:
-    """A paragraph on the looks; then a heading, a sentence, the seeds that would tell and the comparisons of each."""
-    parts = [looks_line(looks) + (f" The record is {LOOKS}." if looks.tested else "")]
+def in_markdown(claims: Sequence[JudgedClaim]) -> list[str]:
+    """Of each claim a heading, a sentence, the seeds that would tell and the comparisons."""
+    parts = []
     for judged in claims:
         why = judged.why
         rows = [
@@ -97,7 +118,7 @@ def in_markdown(claims: Sequence[JudgedClaim], looks: Looks) -> list[str]:
     return parts
 
 
-def on_screen(claims: Sequence[JudgedClaim], looks: Looks) -> list[RenderableType]:
+def on_screen(claims: Sequence[JudgedClaim]) -> list[RenderableType]:
     lines: list[RenderableType] = []
     for judged in claims:
         verdict = judged.judgement.verdict
@@ -105,25 +126,9 @@ def on_screen(claims: Sequence[JudgedClaim], looks: Looks) -> list[RenderableTyp
         lines.append(said.append(f"{judged.claim.says} ({judged.why})", style="default"))
         if judged.power:
             lines.append(Padding(Text(judged.power, style="dim"), (0, 0, 0, 12)))
-    return [*lines, Text(looks_line(looks), style="dim")] if claims else []
-
-
-def looks_line(looks: Looks) -> str:
-    """Which look this is, and what every comparison is tested at."""
-    level = f"{100 * level_of(looks.number):.3g} %, one-sided"
-    *earlier, now = looks.seeds()
-    if not looks.tested:
-        return f"No look has tested these claims yet; each of their cells needs {FEWEST} seeds."
-    if not earlier:
-        return (
-            f"First look at these claims, {now} seeds a cell: every comparison is tested at {level}. "
-            "Each further look, with other seeds or claims, is tested at half the level of the one before."
-        )
-    before = ", ".join(earlier)
-    return (
-        f"Look {looks.number} at these claims, {now} seeds a cell (before: {before}): every comparison is tested at "
-        f"{level}, half the level of the look before, so that all looks together err in {100 * ALPHA:.0f} % at most."
-    )
+    if any(judged.judgement.tested for judged in claims):
+        lines.append(Text(f"{LOOKS_RULE} ({LOOKS}).", style="dim"))
+    return lines
 
 
 def label(values: Mapping[str, object]) -> str:

@@ -1,11 +1,12 @@
-"""The looks at a table's scores that have tested its claims, kept in the search's folder: each is stricter.
+"""The looks that have tested a table's claims, kept in the search's folder: each look at a claim is stricter.
 
-A look is new where a claimed cell has other seeds than at every look before, or a claim is another. The same scores
-reported again are the same look.
+A look is new where a cell of the claim has other seeds than at every look before. The same scores reported again are
+the same look. A claim that is stated, or changed, after others were tested goes on from the last look at those.
 """
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,86 +14,98 @@ from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import write_text
 from cmd_tune.search.measured import Measured
 from cmd_tune.search.table import Claim, Table
-from cmd_tune.search.verdicts import Judgement, level_of
+from cmd_tune.search.verdicts import Judgement, Verdict, level_of
 
 LOOKS = "looks.json"
+_STATEMENT = ("relation", "margin", "metrics", "pairs")  # of a test: which claim it is of, however it is worded
+_SEEDS = "seeds"
+
+
+@dataclass(frozen=True)
+class Look:
+    """A look at one claim; looks count from 1. seeds: how many its cells had, "3" or "2 to 3"."""
+
+    number: int
+    seeds: str
+    verdict: Verdict
 
 
 class Looks:
-    """The look that is being taken, after the earlier ones; `number` counts from 1."""
+    """The look that is being taken at each claim of a table, after the earlier ones."""
 
     def __init__(self, folder: Path, table: Table, measured: Sequence[Measured]) -> None:
         """Raises CmdTuneError where the folder's record cannot be read: without it no level is known."""
         self.path = folder / LOOKS
-        self._earlier = _read(self.path)
-        claimed = sorted({index for claim in table.claims for pair in claim.pairs for index in pair})
-        seeds = [(table.cells[i].values, sorted(_seeds(table.cells[i].values, measured))) for i in claimed]
-        self._seeds = _plain([{"cell": values, "seeds": numbers} for values, numbers in seeds if numbers])
-        self._claims = [_plain(_content(table, claim)) for claim in table.claims]
-        same = (number for number, look in enumerate(self._earlier, 1) if self._is(look))
-        self.number = next(same, len(self._earlier) + 1)
+        self._kept = _read(self.path)
+        self._now = [_test(table, claim, measured) for claim in table.claims]
 
-    def first(self, claim: int) -> int:
-        """The look that tested a claim of the table first."""
-        stated = (n for n, look in enumerate(self._earlier, 1) if self._claims[claim] in _claims(look))
-        return next(stated, self.number)
+    def number(self, claim: int) -> int:
+        """Which look is being taken at a claim of the table."""
+        own = self._own(claim)
+        same = next((test["look"] for test in own if test[_SEEDS] == self._now[claim][_SEEDS]), None)
+        return int(same or max((test["look"] for test in own or self._kept), default=0) + 1)
 
-    def seeds(self) -> list[str]:
-        """How many seeds a cell had at each look up to this one: "3", or "2 to 3"."""
-        looks = [look["seeds"] for look in self._earlier[: self.number]]
-        if len(looks) < self.number:
-            looks.append(self._seeds)
-        counts = [sorted({len(cell["seeds"]) for cell in look}) or [0] for look in looks]
-        return [" to ".join(str(n) for n in dict.fromkeys((c[0], c[-1]))) for c in counts]
+    def before(self, claim: int) -> list[Look]:
+        """Earlier looks at a claim of the table."""
+        tests = [test for test in self._own(claim) if test["look"] < self.number(claim)]
+        return [Look(test["look"], _counts(test), Verdict(test["verdict"])) for test in tests]
 
-    @property
-    def tested(self) -> bool:
-        """Whether a look, this one or an earlier one, has tested anything; known once this one is kept."""
-        return self.path.exists()
+    def seeds(self, claim: int) -> str:
+        """How many seeds the cells of a claim have now."""
+        return _counts(self._now[claim])
 
     def keep(self, judgements: Sequence[Judgement]) -> list[Path]:
-        """Write a new look down, if it could test anything; returns the record, if there is one."""
-        if self.number > len(self._earlier) and any(judgement.tested for judgement in judgements):
-            verdicts = [str(judgement.verdict) for judgement in judgements]
-            claims = [{**claim, "verdict": verdict} for claim, verdict in zip(self._claims, verdicts, strict=True)]
-            look = {"level": level_of(self.number), "seeds": self._seeds, "claims": claims}
-            write_text(self.path, json.dumps([*self._earlier, look], indent=1) + "\n")
-        return [self.path] if self.tested else []
+        """Write new looks down, of claims that could be tested; returns the record, if there is one."""
+        new = [
+            {
+                "look": self.number(index),
+                "level": level_of(self.number(index)),
+                **now,
+                "verdict": str(judgement.verdict),
+            }
+            for index, (now, judgement) in enumerate(zip(self._now, judgements, strict=True))
+            if judgement.tested and all(test[_SEEDS] != now[_SEEDS] for test in self._own(index))
+        ]
+        if new:
+            write_text(self.path, json.dumps([*self._kept, *new], indent=1) + "\n")
+        return [self.path] if self.path.exists() else []
 
-    def _is(self, look: dict[str, Any]) -> bool:
-        cells = all(cell in look["seeds"] for cell in self._seeds) and len(self._seeds) <= len(look["seeds"])
-        return cells and all(claim in _claims(look) for claim in self._claims)
+    def _own(self, claim: int) -> list[dict[str, Any]]:
+        """Earlier tests of a claim of the table."""
+        return [test for test in self._kept if all(test[key] == self._now[claim][key] for key in _STATEMENT)]
+
+
+def _test(table: Table, claim: Claim, measured: Sequence[Measured]) -> dict[str, Any]:
+    """What a look at a claim is of, as it is when it is read again: tuples are lists."""
+    pairs = [[table.cells[index].values for index in pair] for pair in claim.pairs]
+    cells = [table.cells[index].values for index in sorted({index for pair in claim.pairs for index in pair})]
+    seeds = [{"cell": values, "seeds": _seeds(values, claim, measured)} for values in cells]
+    statement = {"relation": str(claim.relation), "margin": claim.margin, "metrics": claim.metrics, "pairs": pairs}
+    test: dict[str, Any] = json.loads(json.dumps({"says": claim.says, **statement, _SEEDS: seeds}))
+    return test
+
+
+def _seeds(values: dict[str, Any], claim: Claim, measured: Sequence[Measured]) -> list[int]:
+    return sorted(
+        {seed for m in measured if m.cell.values == values and m.metric in claim.metrics for seed in m.scores}
+    )
+
+
+def _counts(test: dict[str, Any]) -> str:
+    counts = [len(cell["seeds"]) for cell in test[_SEEDS]]
+    return " to ".join(str(count) for count in dict.fromkeys((min(counts), max(counts))))
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        looks: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(looks, list):
+        tests: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        for test in tests:
+            _ = int(test["look"]), [test[key] for key in _STATEMENT], _counts(test), Verdict(test["verdict"])
+        if not isinstance(tests, list):
             raise TypeError
-        for look in looks:
-            _ = [cell["cell"] and cell["seeds"] for cell in look["seeds"]], _claims(look)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         cure = "restore it, or start the table anew: verdicts depend on how often its scores were looked at"
         raise CmdTuneError(f"{path}: is no record of looks; {cure}") from None
-    return looks
-
-
-def _claims(look: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in claim.items() if key != "verdict"} for claim in look["claims"]]
-
-
-def _seeds(values: dict[str, Any], measured: Sequence[Measured]) -> set[int]:
-    return {seed for m in measured if m.cell.values == values for seed in m.scores}
-
-
-def _content(table: Table, claim: Claim) -> dict[str, Any]:
-    pairs = [[table.cells[index].values for index in pair] for pair in claim.pairs]
-    relation = str(claim.relation)
-    return {"says": claim.says, "relation": relation, "margin": claim.margin, "metrics": claim.metrics, "pairs": pairs}
-
-
-def _plain(content: Any) -> Any:
-    """As it is when it is read again: tuples are lists."""
-    return json.loads(json.dumps(content))
+    return tests

@@ -18,7 +18,7 @@ from cmd_tune.files import write_text
 from cmd_tune.search.claims_report import in_markdown, judged_claims, label, line, on_screen
 from cmd_tune.search.display import shown
 from cmd_tune.search.ending import Attempt, outright
-from cmd_tune.search.looks import Looks
+from cmd_tune.search.looks import LOOKS, Looks
 from cmd_tune.search.measured import Measured, cells_columns, judged, measure
 from cmd_tune.search.report import Report, baseline_metrics, csv_text, percent, write_trials, written
 from cmd_tune.search.reported import Conditions, left_out
@@ -43,10 +43,13 @@ speaks for it at the level of the look (an intersection-union test: no correctio
 *does not* where any speaks against it after Holm's correction over all comparisons; otherwise, or with fewer than
 {FEWEST} seeds, one *cannot tell*. With a margin: *flat* is two one-sided tests (TOST) that each difference is smaller
 than the margin, and against it a two-sided test that it is larger; *no worse* is a one-sided test that the difference
-is above minus the margin, and against it one that it is below. The first look at the scores is tested at 2.5 %, each
-further one at half the level of the one before: for each claim all looks together err in 5 % at most, and against it in
-5 % at most. How many seeds would tell is computed by the noncentral t distribution, at the level of the next look, from
-the spread over seeds that was found; a few seeds show that spread only roughly."""
+is above minus the margin, and against it one that it is below.
+
+The first look at a claim is tested at 2.5 %, each further one, with more seeds, at half the level of the one before:
+all looks at a claim together err in 5 % at most for it, and in 5 % at most against it. A claim that is stated later
+goes on from the last look at the others. The record is {LOOKS}. How many seeds would tell is computed by the noncentral
+t distribution, at the level of the next look, from the spread over seeds that was found; a few seeds show that spread
+only roughly."""
 
 
 def table_report(
@@ -61,7 +64,7 @@ def table_report(
     apart = left_out(table.origin, reported, where)
     measured = measure(book, table, where.queries, reported.keys() - apart.keys())
     looks = Looks(book.folder, table, measured)
-    judgements = [judged(table, claim, measured, looks.number) for claim in table.claims]
+    judgements = [judged(table, claim, measured, looks.number(index)) for index, claim in enumerate(table.claims)]
     record = looks.keep(judgements)  # before anybody sees the verdicts
     claims = judged_claims(table, measured, judgements, looks)
     # Bare skeletons have no linear probe; their nearest neighbours are the floor under either kind of accuracy.
@@ -81,7 +84,7 @@ def table_report(
             *notes,
             _markdown(table, measured, baselines, bounds),
             f"![The table as a figure]({FIGURE})",
-            *(["## Claims", *in_markdown(claims, looks)] if claims else []),
+            *(["## Claims", *in_markdown(claims)] if claims else []),
             "## How it was measured and tested",
             _METHOD,
         ]
@@ -91,9 +94,7 @@ def table_report(
     files += written(attempt, book.folder / CELLS, lambda path: write_text(path, cells))
     files += written(attempt, book.folder / FIGURE, draw)
     files += written(attempt, book.folder / REPORT, describe)
-    closing = attempt(
-        "closing table", lambda: _on_screen(table, measured, baselines, bounds, notes, on_screen(claims, looks))
-    )
+    closing = attempt("closing table", lambda: _on_screen(table, measured, baselines, bounds, notes, on_screen(claims)))
     return Report(files + record, baseline_metrics(raw, untrained), closing or "")
 
 

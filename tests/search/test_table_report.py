@@ -300,3 +300,33 @@ def test_where_it_cannot_be_told_the_seeds_that_would_are_named(table_space, pla
         f"about {n} seeds a cell if the difference is {words}" for n, words in ((one, "1 point"), (three, "3 points"))
     ]
     assert f"{first} {', '.join(told)}.\n" in text
+
+
+def test_more_seeds_are_a_second_look_and_the_report_says_so(table_space, played):
+    """Eight is above four by 1, 2, 3 (p = 0.037), and by 1, 2, 3, 1 (0.018): enough for a first look alone."""
+    claims = [CLAIMS[0], {**CLAIMS[2], "margin": 5.0}]
+    knn = {(4, s): 60.0 for s in range(4)} | {(8, s): 60.0 + gain for s, gain in enumerate((1, 2, 3, 1))}
+    _, text, printed = report_of(played(table_space([0, 1, 2], claims=claims), knn))
+    first = "Of 1 comparison, 0 for it and 0 against it; first look, 3 seeds a cell, tested at 2.5 %."
+    assert f"### eight is better: cannot tell\n\n{first}\n" in text
+    assert "Each further look at a claim, with more seeds, is tested at half the level" in " ".join(printed.split())
+    second = "look 2, 4 seeds a cell, tested at 1.25 %, look 1 with 3 gave 'cannot tell'"
+    for _ in range(2):  # the same scores again are no third look
+        _, text, printed = report_of(played(table_space([0, 1, 2, 3], claims=claims), knn))
+        assert f"### eight is better: cannot tell\n\nOf 1 comparison, 0 for it and 0 against it; {second}.\n" in text
+        assert f"eight is better (of 1 comparison, 0 for it and 0 against it; {second})" in " ".join(printed.split())
+    more = [*claims, {**CLAIMS[2], "says": "hardly", "margin": 3.0}]
+    _, text, _ = report_of(played(table_space([0, 1, 2, 3], claims=more), knn))
+    late = "look 3, 4 seeds a cell, tested at 0.625 %, first stated after look 2, when scores had been seen"
+    assert f"; margin 3 points; {late}.\n" in text
+    assert f"; {second}.\n" in text  # what stands there already is not looked at again
+
+
+def test_a_verdict_that_more_seeds_undo_is_not_forgotten(table_space, played):
+    """By 1, 2, 3, 1 (p = 0.018, enough for a first look), and by 0 with a fifth seed (0.026)."""
+    knn = {(4, s): 60.0 for s in range(5)} | {(8, s): 60.0 + gain for s, gain in enumerate((1, 2, 3, 1, 0))}
+    report_of(played(table_space([0, 1, 2, 3], claims=CLAIMS[:1]), knn))
+    _, text, _ = report_of(played(table_space([0, 1, 2, 3, 4], claims=CLAIMS[:1]), knn))
+    assert "### eight is better: cannot tell\n" in text
+    now = "look 2, 5 seeds a cell, tested at 1.25 %"
+    assert f"\nOf 1 comparison, 0 for it and 0 against it; {now}, look 1 with 4 gave 'holds'.\n" in text
