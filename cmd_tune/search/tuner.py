@@ -14,6 +14,7 @@ from cmd_tune.search.conductor import Conductor
 from cmd_tune.search.folders import hold, print_left, resume_line, tell_outage
 from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
 from cmd_tune.search.plan import Plan, record_layout
+from cmd_tune.search.quiet import log_ray_messages, native_errors_to
 from cmd_tune.search.report import Report, print_closing, search_report
 from cmd_tune.search.run import baseline_scores, query_counts, test_scores
 from cmd_tune.search.study import Book
@@ -43,7 +44,9 @@ def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console
     console.print(f"search {plan.name}: {f'joining Ray at {address}' if address else 'starting Ray'}", highlight=False)
     conductor = None
     try:
-        with ray_session(address, plan.folder / "ray.log", nested=plan.workers > 1) as nodes:
+        log = plan.folder / "ray.log"
+        with native_errors_to(log), ray_session(address, log, nested=plan.workers > 1) as nodes:
+            log_ray_messages()
             tracker.check()
             machine = plan_machine(
                 nodes,
@@ -130,7 +133,8 @@ def _tune(plan: Plan, machine: Machine, conductor: Conductor) -> None:
 
 
 def _trial_dirname(trial: Any) -> str:
-    return str(trial.trial_id)
+    """Ray's own folder of a trial has the number that the trial has everywhere."""
+    return f"{trial.config['trial']:03d}"
 
 
 @contextmanager
