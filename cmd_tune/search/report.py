@@ -62,10 +62,11 @@ def _closing_table(book: Book, raw: Scores, untrained: Scores) -> RenderableType
         return table
 
     telling = by_difference(parameters, [entry.values for entry in best])
-    table = Fitted(telling, build, "Shown are the parameters that differ most; trials.csv has {} more.")
+    more = "Shown are the parameters that differ most; trials.csv has {} more."
+    more += "".join(f" All of {entry.name}: {values_line(entry, parameters)}." for entry in best[:1])
+    table = Fitted(telling, build, more)
     note = "Percent right. untrained: the encoder as it starts; raw 1-NN: bare skeletons."
-    whole = [Text(f"Best: {entry.name}, {values_line(entry, parameters)}") for entry in best[:1]]
-    return Group(table, Text(note, style="dim"), *whole)
+    return Group(table, Text(note, style="dim"))
 
 
 def write_trials(book: Book, raw: Scores, untrained: Scores) -> list[Path]:
