@@ -14,7 +14,14 @@ PACKAGE = ROOT / "cmd_tune"
 FLOORS = ("data", "model", "train", "evaluate", "search", "commands", "cli")
 # The libraries of the search floor, and the only files that know them.
 PLACES = {
-    "ray": {"search/cluster.py", "search/nodes.py", "search/sampler.py", "search/trial.py", "search/tuner.py"},
+    "ray": {
+        "search/cluster.py",
+        "search/nodes.py",
+        "search/quiet.py",
+        "search/sampler.py",
+        "search/trial.py",
+        "search/tuner.py",
+    },
     "optuna": {"search/parameter.py", "search/space.py", "search/study.py"},
     "mlflow": {"search/mlflow_writer.py"},
 }

@@ -41,7 +41,7 @@ class Fitted:
                 break
         yield table
         if hidden := len(self.names) - len(names):
-            yield Text(self.more.format(hidden), style="dim")
+            yield Text(self.more.replace("{}", str(hidden)), style="dim")
 
 
 def by_difference(parameters: Mapping[str, Parameter], rows: Sequence[Mapping[str, Any]]) -> list[str]:

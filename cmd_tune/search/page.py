@@ -25,7 +25,7 @@ class Page:
             "searchFilter": f"tags.`cmd_tune.search` = '{search}'",
             "selectedColumns": columns,
             "columnOrder": [*_FIXED, *columns],  # without it they stand in the order of the alphabet
-            "columnWidths": _FIXED,
+            "columnWidths": {**_FIXED, **{column: max(100, 7 * len(column) - 30) for column in columns}},
             "runsExpanded": {run_id: True},
         }
         if self.order:

@@ -80,7 +80,9 @@ def _closing_table(book: Book, raw: Scores, untrained: Scores) -> RenderableType
         return table
 
     telling = by_difference(parameters, [entry.values for entry in best])
-    table = Fitted(telling, build, "Shown are the parameters that differ most; trials.csv has {} more.")
+    more = "Shown are the parameters that differ most; trials.csv has {} more."
+    more += "".join(f" All of {entry.name}: {values_line(entry, parameters)}." for entry in best[:1])
+    table = Fitted(telling, build, more)
     notes = [
         *_unranked(book),
         "Percent right. untrained: the encoder as it starts; raw 1-NN: bare skeletons. "
@@ -88,8 +90,7 @@ def _closing_table(book: Book, raw: Scores, untrained: Scores) -> RenderableType
     ]
     tested = [entry for entry in best if entry.test_scores][:1]
     notes += [against_baselines(entry.name, _tested_metric(metric), entry.folder, book.folder) for entry in tested]
-    whole = [Text(f"Best: {entry.name}, {values_line(entry, parameters)}") for entry in best[:1]]
-    return Group(table, *(Text(note, style="dim") for note in notes if note), *whole)
+    return Group(table, *(Text(note, style="dim") for note in notes if note))
 
 
 def _tested_metric(metric: str) -> str:

@@ -34,8 +34,8 @@ class DataSource:
 
 
 def device_here() -> torch.device:
-    """The GPU this process was given, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU this process was given, by its number, else the CPU."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def run(settings: Settings, source: DataSource, folder: Path, report: Report, recall: Recall | None = None) -> None:

@@ -4,16 +4,23 @@ Tune pickles these objects into its experiment folder; nothing is ever read back
 None of them raises: an exception here would end Tune's loop wherever it stands. The conductor is told of it instead.
 """
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from ray.tune import Callback, Stopper
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from cmd_tune.errors import CmdTuneError
+from cmd_tune.files import write_text
 from cmd_tune.search.trial import FAILURE, KIND
 
 T = TypeVar("T")
+
+ERROR = "error.txt"  # in a trial's folder
+_DEAD = "its worker process has died"  # Ray's words, before a hundred others
 
 
 class Conductor(Protocol):
@@ -100,6 +107,12 @@ class BookStopper(_Unpickled, Stopper):
 
 
 def _last_line(trial: Any) -> str:
-    """Why a trial's process ended, in one line."""
-    lines = str(trial.get_error() or "its process died").strip().splitlines()
-    return lines[-1]
+    """Why a trial's process ended, in one line; all that Ray says of it is in the trial's folder, where that can be."""
+    text = re.sub(r"\x1b\[[\d;]*m", "", str(trial.get_error() or "its process died")).strip()
+    line = "its process died: killed, out of memory or crashed" if _DEAD in text else text.splitlines()[-1]
+    path = Path(trial.config["folder"]) / ERROR
+    try:
+        write_text(path, f"{text}\n")
+    except CmdTuneError:
+        return line
+    return f"{line} (in full: {path})"

@@ -21,6 +21,7 @@ from cmd_tune.search.folders import hold, print_left, print_line, resume_line, t
 from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
 from cmd_tune.search.nodes import check_nodes
 from cmd_tune.search.plan import PLAN, Plan, record_layout
+from cmd_tune.search.quiet import log_ray_messages, native_errors_to
 from cmd_tune.search.report import Report, print_closing, search_report
 from cmd_tune.search.reported import Conditions
 from cmd_tune.search.run import baseline_scores, conditions, test_scores
@@ -74,7 +75,9 @@ def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console
     conductor = None
     try:
         ending = Ending(plan.folder)
-        with ray_session(address, plan.folder / "ray.log", nested=plan.workers > 1) as nodes:
+        log = plan.folder / "ray.log"
+        with native_errors_to(log), ray_session(address, log, nested=plan.workers > 1) as nodes:
+            log_ray_messages()
             tracker.check()
             if address:
                 check_nodes(plan.source.path, plan.folder, PLAN)
@@ -192,7 +195,8 @@ def _tune(plan: Plan, machine: Machine, conductor: Conductor) -> None:
 
 
 def _trial_dirname(trial: Any) -> str:
-    return str(trial.trial_id)
+    """Ray's own folder of a trial has the number that the trial has everywhere."""
+    return f"{trial.config['trial']:03d}"
 
 
 @contextmanager

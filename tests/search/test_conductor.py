@@ -59,8 +59,11 @@ def conduct(make_space, tiny, tiny_store, database, tmp_path):
         assert tracker.close() == ""
 
 
+NO_FOLDER = {"folder": "/nowhere"}  # where the words of an error could be kept
+
+
 def trial(name, **last):
-    return SimpleNamespace(trial_id=name, last_result=last, get_error=lambda: last.get("error"))
+    return SimpleNamespace(trial_id=name, last_result=last, get_error=lambda: last.get("error"), config=NO_FOLDER)
 
 
 def run(tune, name, **last):

@@ -6,7 +6,7 @@ import torch
 
 from cmd_tune.evaluate.tally import read_tally
 from cmd_tune.search import run as searching
-from cmd_tune.search.run import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY, DataSource, baseline_scores, run
+from cmd_tune.search.run import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY, DataSource, baseline_scores, device_here, run
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32"])
@@ -34,3 +34,10 @@ def test_right_answers_are_kept_by_subject(tiny, tiny_store, tmp_path):
         assert {metric: tally.percent(metric) for metric in tally.right} == pytest.approx(
             {metric: score for metric, score in scores.items() if metric.startswith("test/")}
         )
+
+
+def test_a_gpu_has_its_number(monkeypatch):
+    """A device without one is not the device that its tensors say they are on, and some calls refuse it."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    assert device_here() == torch.device("cuda", 1)

@@ -210,12 +210,13 @@ def check(found):
 
 
 @pytest.mark.parametrize("what", ["request", "answer"])
-def test_calls_that_are_lost_once_each_leave_all_recorded_once(server, proxy, tmp_path, what):
+def test_calls_that_are_lost_once_each_leave_all_recorded_once(server, proxy, tmp_path, what, capfd):
     proxy.fate = once_each(what)
     assert sitting(proxy.uri, f"lost-{what}", tmp_path, *all_of_it(tmp_path)) == ""
     paths = {path.partition("?")[0].rpartition("/")[2] for _, path, _ in proxy.calls}
     assert {"create", "log-batch", "update", "search", "best.yaml"} <= paths  # all of these were lost
     check(recorded(server, f"lost-{what}"))
+    assert "🏃" not in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("part", ["runs/create", "runs/log-batch", "runs/update"])
