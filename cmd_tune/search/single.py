@@ -14,12 +14,21 @@ from cmd_tune.config import Settings, make_settings, parse_overrides, read_setti
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import write_text
 from cmd_tune.search.checks import check_batch, check_disk, checkpoint_bytes
+from cmd_tune.search.ending import Ending
 from cmd_tune.search.environment import describe_environment, source_tags
-from cmd_tune.search.folders import earlier_run, new_folder, open_data, print_places, removed_on_failure
+from cmd_tune.search.folders import (
+    earlier_run,
+    new_folder,
+    open_data,
+    print_places,
+    removed_on_failure,
+    resume_line,
+)
 from cmd_tune.search.report import percent
 from cmd_tune.search.run import DataSource, baseline_scores, run, test_scores
 from cmd_tune.search.sitting import sitting
 from cmd_tune.search.tracking import Run, Tracker, default_uri
+from cmd_tune.search.trial import named_failures
 from cmd_tune.train.loop import Record
 
 PLAN = "pretrain.yaml"
@@ -89,7 +98,10 @@ def _check_start(settings: Settings, source: DataSource, place: Path) -> None:
 
 
 def run_single(single: Single, *, test: bool, console: Console) -> None:
-    """Pretrain to the last epoch, or from where the folder's checkpoint stands. Raises Interrupted on Ctrl-C."""
+    """Pretrain to the last epoch, or from where the folder's checkpoint stands.
+
+    Raises Interrupted on Ctrl-C; CmdTuneError where the run cannot go on, or where a baseline or the test failed.
+    """
     name = single.folder.name
     tracker = Tracker(single.tracking_uri, _experiment(single), name, single.folder.parent / "mlartifacts")
     history: list[Record] = []
@@ -98,8 +110,9 @@ def run_single(single: Single, *, test: bool, console: Console) -> None:
     def show(status: str) -> None:
         tracker.show(_mlflow_run(single, history, scores, status))
 
+    ending = Ending(single.folder)
     with sitting("pretrain", single.folder, tracker, console, show):
-        raw, untrained = baseline_scores(single.settings, single.source)
+        baselines = ending.attempt("baselines", lambda: baseline_scores(single.settings, single.source))
         show("RUNNING")
         with _progress(console) as progress:
             bar = progress.add_task(name, total=single.settings.epochs, best="")
@@ -111,11 +124,15 @@ def run_single(single: Single, *, test: bool, console: Console) -> None:
                 if "val/knn/fused" in record:
                     progress.console.print(_line(record), highlight=False)
 
-            run(single.settings, single.source, single.folder, report)
+            with named_failures():
+                run(single.settings, single.source, single.folder, report)
         if test:
-            scores = test_scores(single.settings, single.source, single.folder)
-    console.print(_closing(single.settings, history[-1] | scores, raw, untrained))
-    print_places(console, single.folder, "", single.tracking_uri)
+            tested = ending.attempt("test", lambda: test_scores(single.settings, single.source, single.folder))
+            scores = tested or {}
+        console.print(_closing(single.settings, history[-1] | scores, *(baselines or ({}, {}))))
+        print_places(console, single.folder, "", single.tracking_uri)
+        ending.show(console)
+        ending.check(f"{resume_line('pretrain', single.folder)}{' --test' if test else ''}")
 
 
 def _experiment(single: Single) -> str:

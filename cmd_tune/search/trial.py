@@ -6,7 +6,8 @@ is started again by Tune, and by nobody else, and resumes from its checkpoint.
 """
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,15 @@ def _train(config: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> 
     """One process's part. Raises CmdTuneError where the trial cannot go on; any other exception is a defect."""
     torch.set_num_threads(config["machine"]["threads"])
     source = DataSource(Path(config["source"]["path"]), config["source"]["protocol"])
-    try:
+    with named_failures():
         run(Settings(**config["settings"]), source, Path(config["folder"]), report)
+
+
+@contextmanager
+def named_failures() -> Iterator[None]:
+    """Raise CmdTuneError, in one line, in the place of what a file or too little memory raises in a run."""
+    try:
+        yield
     except OSError as error:
         if not error.filename:
             raise

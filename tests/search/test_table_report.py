@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from cmd_tune.evaluate.intervals import wilson_interval
+from cmd_tune.search.ending import Ending
 from cmd_tune.search.measured import measure
 from cmd_tune.search.report import Report
 from cmd_tune.search.space import Space
@@ -181,3 +182,13 @@ def test_a_smaller_budget_runs_whole_rounds_of_seeds_first(table_space, open_boo
     book = open_book(table_space([0, 1, 2]), trials=3)
     assert [tuple(book.next().values.values()) for _ in range(3)] == [(4, 0), (8, 0), (4, 1)]
     assert book.next() is None
+
+
+def test_a_file_that_cannot_be_written_takes_no_other_with_it(table_space, played):
+    space = table_space([0])
+    book = played(space, {(4, 0): 61, (8, 0): 70})
+    (book.folder / "table.png").mkdir()
+    ending = Ending(book.folder)
+    report = table_report(book, space.table, {}, {}, where="synthetic, xview", queries=QUERIES, attempt=ending.attempt)
+    assert [path.name for path in report.files] == ["trials.csv", "cells.csv", "report.md"]
+    assert ending.troubles == [f"table.png: {book.folder / 'table.png'}: cannot be written: Is a directory"]
