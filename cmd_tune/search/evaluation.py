@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -26,6 +27,7 @@ from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.progress import progress_bar
 from cmd_tune.search import uris
 from cmd_tune.search.display import duration
+from cmd_tune.search.ending import Ending
 from cmd_tune.search.environment import describe_environment, source_tags
 from cmd_tune.search.evaluation_report import Lines, describe_test, draw_figures, metrics, results, table
 from cmd_tune.search.folders import (
@@ -36,10 +38,12 @@ from cmd_tune.search.folders import (
     open_data,
     print_places,
     removed_on_failure,
+    resume_line,
     tell_outage,
 )
 from cmd_tune.search.mlflow_writer import NOTE, Run
 from cmd_tune.search.recorded import run_note, scores_page
+from cmd_tune.search.report import written
 from cmd_tune.search.run import DataSource, device_here
 from cmd_tune.search.sitting import sitting
 from cmd_tune.search.tracking import Tracker
@@ -211,7 +215,10 @@ def check_fit(saved: Saved, store: Store) -> None:
 
 
 def run_evaluation(evaluation: Evaluation, console: Console) -> None:
-    """Ask, show, write. What was done in an earlier sitting is not done again. Raises Interrupted on Ctrl-C."""
+    """Ask, show, write. What was done in an earlier sitting is not done again.
+
+    Raises Interrupted on Ctrl-C; CmdTuneError where a part of it failed: the others are done.
+    """
     keep_freed_memory()
     folder = evaluation.folder
     saved = open_saved(evaluation.checkpoint)
@@ -225,21 +232,24 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> None:
     def show(status: str) -> None:
         tracker.show(_mlflow_run(evaluation, saved, scores, files, status))
 
+    ending = Ending(folder)
     with sitting("evaluate", folder, tracker, console, show):
         show("RUNNING")
         data = _labelled(saved, evaluation.source)
         other = _labelled(saved, evaluation.transfer) if evaluation.transfer else None
-        lines = _ask_all(evaluation, saved, data, other, console)
-        content = results(lines, data, other, _about(evaluation, saved, data.store))
-        write_text(folder / RESULTS, json.dumps(content, indent=1))
-        files = [folder / RESULTS, *draw_figures(lines[TRAINED], data, folder / "figures")]
+        lines = _ask_all(evaluation, saved, data, other, console, ending)
         scores = metrics(lines)
-    console.print(table(lines, data, evaluation.source.protocol))
-    if said := remark(saved, data.store, evaluation.source.protocol, data.query_N):
-        console.print(said, style="yellow", highlight=False, markup=False, soft_wrap=True)
-    if other and evaluation.transfer:
-        console.print(f"transferred: to {describe_test(other, evaluation.transfer.protocol)}", style="dim")
-    print_places(console, folder, "results.json, figures/", evaluation.tracking_uri, tracker.page())
+        content = json.dumps(results(lines, data, other, _about(evaluation, saved, data.store)), indent=1)
+        files = written(ending.attempt, folder / RESULTS, lambda path: write_text(path, content))
+        files += ending.attempt("figures", lambda: draw_figures(lines[TRAINED], data, folder / "figures")) or []
+        console.print(table(lines, data, evaluation.source.protocol))
+        if said := remark(saved, data.store, evaluation.source.protocol, data.query_N):
+            console.print(said, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        if other and evaluation.transfer:
+            console.print(f"transferred: to {describe_test(other, evaluation.transfer.protocol)}", style="dim")
+        print_places(console, folder, "results.json, figures/", evaluation.tracking_uri, tracker.page())
+        ending.show(console)
+        ending.check(resume_line("evaluate", folder))
 
 
 def _labelled(saved: Saved, source: DataSource) -> Labelled:
@@ -250,23 +260,32 @@ def _labelled(saved: Saved, source: DataSource) -> Labelled:
     return Labelled(store.near(device_here()), saved.settings, test.gallery_N, test.query_N)
 
 
-def _ask_all(evaluation: Evaluation, saved: Saved, data: Labelled, other: Labelled | None, console: Console) -> Lines:
+def _ask_all(
+    evaluation: Evaluation, saved: Saved, data: Labelled, other: Labelled | None, console: Console, ending: Ending
+) -> Lines:
+    """What could be asked of the checkpoint and of its baselines; `ending` names the rest."""
     lines: Lines = {}
     untrained = build_pretrainer(saved.settings, saved.channels).online
     for who, encoders in ((TRAINED, saved.encoders()), (UNTRAINED, untrained)):
-        lines[who] = _ask(evaluation, data, other, who, encoders.to(device_here()), console)
-    lines[RAW] = [_raw(data)]
+        lines[who] = _ask(evaluation, data, other, who, encoders.to(device_here()), console, ending)
+    lines[RAW] = ending.attempt(f"knn of the {RAW}", lambda: [_raw(data)]) or []
     return lines
 
 
 def _ask(
-    evaluation: Evaluation, data: Labelled, other: Labelled | None, who: str, encoders: Encoders, console: Console
+    evaluation: Evaluation,
+    data: Labelled,
+    other: Labelled | None,
+    who: str,
+    encoders: Encoders,
+    console: Console,
+    ending: Ending,
 ) -> list[Measure]:
     """All tasks for one encoder; each is written down when it is done."""
     place = evaluation.folder / "work" / who.replace(" ", "-")
     subject = Subject(encoders, data, place, evaluation.seed, evaluation.best_of_test)
-    measures = []
-    for task in evaluation.tasks:
+
+    def measured(task: str) -> list[Measure]:
         done = place / f"{task}-measures.json"
         if not done.exists():
             asked = replace(subject, data=other) if task == "transfer" and other else subject
@@ -275,8 +294,10 @@ def _ask(
                 found = TASKS[task](asked, progress)
             write_text(done, json.dumps([asdict(measure) for measure in found]))
             console.print(f"{who}: {task} took {duration(monotonic() - started)}", highlight=False)
-        measures += [_measure(kept) for kept in json.loads(done.read_text(encoding="utf-8"))]
-    return measures
+        return [_measure(kept) for kept in json.loads(done.read_text(encoding="utf-8"))]
+
+    asked = [ending.attempt(f"{task} of the {who}", partial(measured, task)) for task in evaluation.tasks]
+    return [measure for measures in asked for measure in measures or []]
 
 
 def _measure(kept: dict[str, Any]) -> Measure:

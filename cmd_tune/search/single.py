@@ -17,6 +17,7 @@ from cmd_tune.files import home_path, write_text
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.search import uris
 from cmd_tune.search.checks import check_batch, check_disk, checkpoint_bytes
+from cmd_tune.search.ending import Ending
 from cmd_tune.search.environment import describe_environment, source_tags
 from cmd_tune.search.folders import (
     check_same_data,
@@ -25,6 +26,7 @@ from cmd_tune.search.folders import (
     open_data,
     print_places,
     removed_on_failure,
+    resume_line,
     tell_outage,
 )
 from cmd_tune.search.mlflow_writer import NOTE, Run
@@ -34,6 +36,7 @@ from cmd_tune.search.report import against_baselines, percent
 from cmd_tune.search.run import DataSource, baseline_scores, device_here, run, test_scores
 from cmd_tune.search.sitting import sitting
 from cmd_tune.search.tracking import Tracker
+from cmd_tune.search.trial import named_failures
 from cmd_tune.train.loop import Record
 
 PLAN = "pretrain.yaml"
@@ -121,7 +124,10 @@ def _check_start(settings: Settings, source: DataSource, place: Path) -> None:
 
 
 def run_single(single: Single, *, test: bool, console: Console) -> None:
-    """Pretrain to the last epoch, or from where the folder's checkpoint stands. Raises Interrupted on Ctrl-C."""
+    """Pretrain to the last epoch, or from where the folder's checkpoint stands.
+
+    Raises Interrupted on Ctrl-C; CmdTuneError where the run cannot go on, or where a baseline or the test failed.
+    """
     name = single.folder.name
     say = tell_outage(console, "pretrain", single.folder)
     tracker = Tracker(single.tracking_uri, _experiment(single), name, single.folder.parent / "mlartifacts", say)
@@ -133,8 +139,9 @@ def run_single(single: Single, *, test: bool, console: Console) -> None:
 
     where = f"{single.dataset} {single.source.protocol}, {single.source.path}"
     console.print(f"{name}: pretraining on {where}", highlight=False, markup=False, soft_wrap=True)
+    ending = Ending(single.folder)
     with sitting("pretrain", single.folder, tracker, console, show):
-        raw, untrained = baseline_scores(single.settings, single.source, single.folder)
+        baselines = ending.attempt("baselines", lambda: baseline_scores(single.settings, single.source, single.folder))
         show("RUNNING")
         with _progress(console) as progress:
             bar = progress.add_task(name, total=single.settings.epochs, best="")
@@ -146,13 +153,17 @@ def run_single(single: Single, *, test: bool, console: Console) -> None:
                 if "val/knn/fused" in record:
                     progress.console.print(_line(record), highlight=False)
 
-            run(single.settings, single.source, single.folder, report)
+            with named_failures():
+                run(single.settings, single.source, single.folder, report)
         if test:
-            scores = test_scores(single.settings, single.source, single.folder)
-    console.print(_closing(single.settings, history[-1] | scores, raw, untrained))
-    if scores:
-        console.print(against_baselines("this run", "test/knn/fused", single.folder, single.folder), style="dim")
-    print_places(console, single.folder, "", single.tracking_uri, tracker.page())
+            tested = ending.attempt("test", lambda: test_scores(single.settings, single.source, single.folder))
+            scores = tested or {}
+        console.print(_closing(single.settings, history[-1] | scores, *(baselines or ({}, {}))))
+        if scores:
+            console.print(against_baselines("this run", "test/knn/fused", single.folder, single.folder), style="dim")
+        print_places(console, single.folder, "", single.tracking_uri, tracker.page())
+        ending.show(console)
+        ending.check(f"{resume_line('pretrain', single.folder)}{' --test' if test else ''}")
 
 
 def _experiment(single: Single) -> str:

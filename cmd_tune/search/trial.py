@@ -6,7 +6,8 @@ is started again by Tune, and by nobody else, and resumes from its checkpoint.
 """
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def _train(config: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> 
         slower, said[:] = "; ".join(said), []
         report({**record, **more, **({SLOWER: slower} if slower else {})})
 
-    try:
+    with named_failures():
         if world()[0] == 0:
             record_sitting(Path(config["folder"]), describe_environment())
         with heard() as said:
@@ -90,6 +91,13 @@ def _train(config: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> 
                 tell,
                 recall=lambda records: tell(records[-1], **{RECORDS: records}),
             )
+
+
+@contextmanager
+def named_failures() -> Iterator[None]:
+    """Raise CmdTuneError, in one line, in the place of what a file or too little memory raises in a run."""
+    try:
+        yield
     except OSError as error:
         if not error.filename:
             raise

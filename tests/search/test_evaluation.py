@@ -8,17 +8,19 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from mlflow import MlflowClient
+from rich.console import Console
 
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import open_store
-from cmd_tune.errors import DataError, UsageError
-from cmd_tune.search.evaluation import check_fit, new_evaluation, remark, resumed_evaluation
+from cmd_tune.errors import CmdTuneError, DataError, UsageError
+from cmd_tune.search.evaluation import check_fit, new_evaluation, remark, resumed_evaluation, run_evaluation
 from cmd_tune.search.evaluation_report import confusion
 from cmd_tune.search.run import DataSource, run
 from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
@@ -268,3 +270,33 @@ def test_import_and_export_as_typed(golden, tmp_path):
     assert output == "theirs.pth.tar: encoders of joint, motion, bone, in the authors' layout\n"
     _, errors = finish(command(tmp_path, "export", "theirs.pth.tar", "--out", "x.pth.tar"), 1)
     assert errors.count("\n") == 1
+
+
+def test_what_fails_is_named_and_the_rest_is_done(run_folder, tiny_store, tmp_path):
+    evaluation = new_evaluation(
+        run_folder, data=tiny_store.path, protocol=None, tasks="knn,fast", transfer_data=None, best_of_test=False,
+        seed=0, name="e", storage=tmp_path / "runs", tracking_uri=None,
+    )  # fmt: skip
+    work = evaluation.folder / "work" / "checkpoint" / "fast-measures.json"
+    work.mkdir(parents=True)
+    (evaluation.folder / "figures").write_text("in the way")
+    screen = StringIO()
+    with pytest.raises(
+        CmdTuneError, match=r"^fast of the checkpoint, figures: failed, the rest is done; see .*errors.log"
+    ):
+        run_evaluation(evaluation, Console(file=screen, width=80))
+    assert f"fast of the checkpoint: {work}: Is a directory" in screen.getvalue()
+    assert "MLflow: " in screen.getvalue()
+    scores = json.loads((evaluation.folder / "results.json").read_text())["scores"]
+    assert list(scores["checkpoint"]) == ["knn", "knn5", "knn10", "knn20"]
+    assert set(scores["checkpoint"]) < set(scores["untrained encoder"])
+    client = MlflowClient(evaluation.tracking_uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("synthetic-xview").experiment_id])
+    assert run.info.status == "FAILED"
+    assert "test/knn/fused" in run.data.metrics
+
+    work.rmdir()
+    (evaluation.folder / "figures").unlink()
+    run_evaluation(evaluation, Console(quiet=True))
+    scores = json.loads((evaluation.folder / "results.json").read_text())["scores"]
+    assert set(scores["checkpoint"]) == set(scores["untrained encoder"])

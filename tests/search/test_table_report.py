@@ -12,6 +12,7 @@ from rich.console import Console
 
 from cmd_tune.evaluate.intervals import clustered_interval, wilson_interval
 from cmd_tune.evaluate.tally import Tally, write_tally
+from cmd_tune.search.ending import Ending
 from cmd_tune.search.measured import measure
 from cmd_tune.search.power import seeds_needed
 from cmd_tune.search.report import Report
@@ -330,3 +331,13 @@ def test_a_verdict_that_more_seeds_undo_is_not_forgotten(table_space, played):
     assert "### eight is better: cannot tell\n" in text
     now = "look 2, 5 seeds a cell, tested at 1.25 %"
     assert f"\nOf 1 comparison, 0 for it and 0 against it; {now}, look 1 with 4 gave 'holds'.\n" in text
+
+
+def test_a_file_that_cannot_be_written_takes_no_other_with_it(table_space, played):
+    space = table_space([0])
+    book = played(space, {(4, 0): 61, (8, 0): 70})
+    (book.folder / "table.png").mkdir()
+    ending = Ending(book.folder)
+    report = table_report(book, space.table, {}, {}, HERE, attempt=ending.attempt)
+    assert [path.name for path in report.files] == ["trials.csv", "cells.csv", "report.md", "looks.json"]
+    assert ending.troubles == [f"table.png: {book.folder / 'table.png'}: cannot be written: Is a directory"]

@@ -1,0 +1,35 @@
+"""One configuration without a search: how it ends where a part of it fails."""
+
+from io import StringIO
+
+import pytest
+from mlflow import MlflowClient
+from rich.console import Console
+
+from cmd_tune.errors import CmdTuneError
+from cmd_tune.search import single as singles
+from cmd_tune.search.run import DataSource
+from cmd_tune.search.single import Single, run_single
+
+
+def test_what_fails_beside_the_run_is_named_and_the_rest_is_done(tiny, tiny_store, tmp_path, monkeypatch):
+    def fail(*_):
+        raise CmdTuneError("there is no room for it")
+
+    folder = tmp_path / "runs" / "it"
+    folder.mkdir(parents=True)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    single = Single(folder, tiny(), DataSource(tiny_store.path, "xview"), "synthetic", uri)
+    for part in ("baseline_scores", "test_scores"):
+        monkeypatch.setattr(singles, part, fail)
+    screen = StringIO()
+    with pytest.raises(CmdTuneError, match=r"^baselines, test: failed, the rest is done; .* --resume it .*--test$"):
+        run_single(single, test=True, console=Console(file=screen, width=200))
+    lines = screen.getvalue().splitlines()
+    assert "baselines: there is no room for it" in lines
+    assert "test: there is no room for it" in lines
+    assert any(line.startswith("val/knn/fused ") for line in lines)
+    client = MlflowClient(uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("synthetic-xview").experiment_id])
+    assert run.info.status == "FAILED"
+    assert len(client.get_metric_history(run.info.run_id, "loss/total")) == 3
