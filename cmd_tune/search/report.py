@@ -217,7 +217,9 @@ def print_closing(console: Console, book: Book, report: Report, tracking_uri: st
     for entry in failed:
         console.print(f"{entry.name} failed: {entry.reason}", soft_wrap=True, highlight=False, markup=False)
     if book.shortfall:
-        so_far = f"{len(book.entries)}{'' if book.budget is None else f' of {book.budget}'} trials"
+        trials = len(book.entries)
+        short = book.budget is not None and trials < book.budget
+        so_far = f"{trials} of {book.budget} trials" if short else f"{trials} trials"
         console.print(f"{so_far}: {book.shortfall}", soft_wrap=True, highlight=False, markup=False)
     names = ", ".join(("search.yaml", *(path.name for path in report.files), "trials/"))
     print_places(console, book.folder, names, tracking_uri, page)
