@@ -111,8 +111,8 @@ def against_baselines(name: str, metric: str, place: Path, folder: Path) -> str:
         other = read_tally(folder / file)
         if other and (bounds := ours.above(other, metric)):
             least, most = bounds
-            gain = f"{ours.percent(metric) - other.percent(metric):+.1f} ({least:+.1f} to {most:+.1f}) against it"
-            parts.append(f"{title} {_with_interval(other.percent(metric), other.interval(metric))}, {gain}")
+            gain = f"{ours.percent(metric) - other.percent(metric):+.1f} ({least:+.1f} to {most:+.1f})"
+            parts.append(f"less {title}, {_with_interval(other.percent(metric), other.interval(metric))}: {gain}")
     over = f"95 % intervals {ours.describe()}; they do not cover what other seeds would change"
     return f"{metric}: {'; '.join(parts)}. {over}."
 

@@ -34,8 +34,8 @@ def test_the_best_trial_stands_beside_the_baselines_with_intervals(make_space, o
     Console(file=printed, width=200).print(search_report(book, {METRIC: 81.0}, {METRIC: 50.0}).closing)
     (low, high), (least, most) = clustered_interval(OURS, CLIPS), difference_interval(OURS, UNTRAINED, CLIPS)
     words = " ".join(printed.getvalue().split())
-    assert f"{METRIC}: trial-001 86.5 ({low:.1f}–{high:.1f}); untrained 50.0 (" in words
-    assert f", +36.5 ({least:+.1f} to {most:+.1f}) against it; raw 1-NN 81.0 (" in words
+    assert f"{METRIC}: trial-001 86.5 ({low:.1f}–{high:.1f}); less untrained, 50.0 (" in words
+    assert f"): +36.5 ({least:+.1f} to {most:+.1f}); less raw 1-NN, 81.0 (" in words
     assert "+5.5 (" in words
     assert (
         "95 % intervals over 200 clips, those of each of 4 subjects taken together; they do not cover what other"
