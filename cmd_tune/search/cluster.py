@@ -155,7 +155,7 @@ def _knock(address: str) -> None:
 
 def _log_to(path: Path) -> None:
     """What libraries log and warn goes to a file, not between the lines of the table."""
-    handler = logging.FileHandler(path)
+    handler = logging.FileHandler(path, encoding="utf-8", errors="replace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.captureWarnings(True)
     logging.getLogger().addHandler(handler)
