@@ -84,14 +84,17 @@ def _await_process(where: str) -> None:
     import ray
 
     answer = ray.remote(num_cpus=0)(_answer).remote()
-    if not ray.wait([answer], timeout=_SOON_S)[0]:
+    waited = 0
+    while not ray.wait([answer], timeout=_SOON_S)[0]:
+        waited += _SOON_S
         reason, file = _complaint(_ray_logs())
-        if file and _died(file):
-            raise CmdTuneError(f"{where}: its processes die as they start: {reason}; see {file}")
         see = f"; see {file}" if file else ""
-        print(f"{where}: no process has started yet{see}", file=sys.stderr, flush=True)
-        if not ray.wait([answer], timeout=_LATE_S - _SOON_S)[0]:
-            raise CmdTuneError(f"{where}: no process has started in {_LATE_S} s: {reason}{see}")
+        if file and _died(file):
+            raise CmdTuneError(f"{where}: its processes die as they start: {reason}{see}")
+        if waited >= _LATE_S:
+            raise CmdTuneError(f"{where}: no process has started in {waited} s: {reason}{see}")
+        if waited == _SOON_S:
+            print(f"{where}: no process has started yet{see}", file=sys.stderr, flush=True)
     try:
         ray.get(answer)
     except ray.exceptions.RayError as error:
