@@ -32,7 +32,7 @@ def write_files(folder: Path) -> list[Path]:
                     for x, y, z in x_VC
                 ]
         path = folder / f"S001C001P{number + 1:03}R001A001.skeleton"
-        path.write_text("\n".join(lines))
+        path.write_text("\n".join(lines), encoding="utf-8")
         paths.append(path)
         for copy in range(2, COPIES + 1):
             os.link(path, folder / f"S001C001P{number + 1:03}R001A{copy:03}.skeleton")
@@ -45,7 +45,7 @@ def ingest_rows(folder: Path) -> list[Row]:
 
     def theirs() -> None:
         for path in paths[:THEIRS]:
-            x = authors_ingest.read(path.read_text())
+            x = authors_ingest.read(path.read_text(encoding="utf-8"))
             padded = np.zeros((2, PADDED, 25, 3))
             padded[:, : x.shape[1]] = x
             authors_ingest.normalize(padded)

@@ -57,7 +57,7 @@ def child(code: str, *arguments: str) -> Any:
     """What a process that runs this code prints last, as JSON."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, env=environment)  # noqa: S603
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -1,6 +1,5 @@
 """Files appear whole or not at all."""
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -37,7 +36,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield temporary
         _sync(temporary)  # else a machine that dies may have the new name and none of the content
         os.replace(temporary, path)
-        _sync(path.parent)
+        with suppress(OSError):  # not every file system can
+            _sync(path.parent)
     except OSError as error:
         raise CmdTuneError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
@@ -50,9 +50,6 @@ def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # what a file system says that has no sync of folders
-            raise
     finally:
         os.close(handle)
 

@@ -1,5 +1,6 @@
 """The home folder, and what stands in for it where there is none: for a user without a passwd entry, in a container."""
 
+import getpass
 import os
 import stat
 import tempfile
@@ -8,7 +9,10 @@ from pathlib import Path
 
 def ensure_home() -> None:
     """Give this process and those it starts a HOME and a user's name where they have none: libraries ask for them."""
-    os.environ.setdefault("LOGNAME", os.environ.get("USER", str(os.getuid())))
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["LOGNAME"] = str(os.getuid())
     try:
         home = Path.home()
     except RuntimeError:

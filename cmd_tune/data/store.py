@@ -104,7 +104,7 @@ def write_rows(
     batch = batch.replace_schema_metadata(metadata)
     with (
         whole_file(path) as temporary,
-        pa.OSFile(str(temporary), "wb") as sink,
+        pa.OSFile(os.fsencode(temporary), "wb") as sink,
         pa.ipc.new_file(sink, batch.schema) as writer,
     ):
         writer.write_batch(batch)
@@ -184,7 +184,7 @@ def open_store(path: Path) -> Store:
     if not path.is_file():
         raise DataError(f"{path}: no such file; make one with 'python -m cmd_tune ingest'")
     try:
-        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        reader = pa.ipc.open_file(pa.memory_map(os.fsencode(path)))
         metadata = {key.decode(): value.decode() for key, value in (reader.schema.metadata or {}).items()}
         batch = reader.get_batch(0) if reader.num_record_batches == 1 else None
         if batch is not None:

@@ -87,14 +87,17 @@ def _await_process(where: str) -> None:
     import ray
 
     answer = ray.remote(num_cpus=0)(_answer).remote()
-    if not ray.wait([answer], timeout=_SOON_S)[0]:
+    waited = 0
+    while not ray.wait([answer], timeout=_SOON_S)[0]:
+        waited += _SOON_S
         reason, file = _complaint(_ray_logs())
-        if file and _died(file):
-            raise CmdTuneError(f"{where}: its processes die as they start: {reason}; see {file}")
         see = f"; see {file}" if file else ""
-        print(f"{where}: no process has started yet{see}", file=sys.stderr, flush=True)
-        if not ray.wait([answer], timeout=_LATE_S - _SOON_S)[0]:
-            raise CmdTuneError(f"{where}: no process has started in {_LATE_S} s: {reason}{see}")
+        if file and _died(file):
+            raise CmdTuneError(f"{where}: its processes die as they start: {reason}{see}")
+        if waited >= _LATE_S:
+            raise CmdTuneError(f"{where}: no process has started in {waited} s: {reason}{see}")
+        if waited == _SOON_S:
+            print(f"{where}: no process has started yet{see}", file=sys.stderr, flush=True)
     try:
         ray.get(answer)
     except ray.exceptions.RayError as error:
@@ -158,7 +161,7 @@ def _knock(address: str) -> None:
 
 def _log_to(path: Path) -> None:
     """What libraries log and warn goes to a file, not between the lines of the table."""
-    handler = logging.FileHandler(path)
+    handler = logging.FileHandler(path, encoding="utf-8", errors="replace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.captureWarnings(True)
     logging.getLogger().addHandler(handler)

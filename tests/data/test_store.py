@@ -3,6 +3,8 @@
 import os
 import re
 import resource
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -339,3 +341,21 @@ def test_a_fingerprint_is_of_what_a_store_holds(make_store, tmp_path):
     others += [{"normalization": "2s-agcn"}, {"part_N": {"mine": np.ones(len(store), np.int8)}}]
     found = {replace(store, **changes).fingerprint for changes in others}
     assert len(found | {store.fingerprint}) == len(others) + 1
+
+
+def test_a_folder_whose_letters_the_locale_lacks(tmp_path, tiny_store):
+    """Its name comes as bytes that stand for themselves, which Arrow's own writing of paths refuses."""
+    code = """
+import sys
+from pathlib import Path
+from cmd_tune.data.store import open_store
+store = open_store(Path(sys.argv[1]))
+print(len(store), sys.getfilesystemencoding())
+"""
+    folder = tmp_path / "é τ"
+    folder.mkdir()
+    (folder / "tiny.arrow").symlink_to(tiny_store.path)
+    ascii_locale = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", code, folder / "tiny.arrow"]
+    done = subprocess.run(command, env=ascii_locale, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(len(tiny_store)), "ascii"]

@@ -15,6 +15,7 @@ taken then. Coordinates are as recorded: they are normalised here.
 N clip, F frame of all clips, T frame of one, V joint, C coordinate, P body.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def _npz(path: Path, joints: int) -> tuple[dict[str, NDArray[Any]], int, Next]:
 
 def _parquet(path: Path, joints: int) -> tuple[dict[str, NDArray[Any]], int, Next]:
     try:
-        file = parquet.ParquetFile(path, memory_map=True)
+        file = parquet.ParquetFile(pa.memory_map(os.fsencode(path)))
         keys = file.schema_arrow.names
         _check_keys(path, keys)
         table = file.read([key for key in keys if key != "joints"])
