@@ -144,7 +144,7 @@ def test_mlflow_has_a_parent_and_a_child_a_trial(unbroken):
         assert run.data.tags["cmd_tune.state"] == "finished"
         assert str(cwd / "runs" / "it" / "trials" / row["trial"][-3:]) in run.data.tags["mlflow.note.content"]
         assert all(run.data.tags.values())
-    assert len(runs["it"].data.metrics) < 20
+    assert len(runs["it"].data.metrics) < 30
     best = max(rows[:3], key=lambda row: float(row["val/knn/fused"]))
     names = {name: {file.path for file in client.list_artifacts(run.info.run_id)} for name, run in runs.items()}
     assert {name for name, files in names.items() if "checkpoint.pt" in files} == {best["trial"]}

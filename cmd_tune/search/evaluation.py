@@ -347,7 +347,7 @@ def _mlflow_run(
         params={**settings, **params},
         documents={"settings.yaml": settings, "environment.yaml": describe_environment()},
         tags=source_tags() | {NOTE: run_note(note, evaluation.folder, "results.json, figures/", "evaluate")},
-        scores={name: value for name, value in scores.items() if name.endswith("/fused") or "baseline/" not in name},
+        scores=dict(scores),
         files=list(files),
         status=status,
         page=scores_page(),

@@ -142,7 +142,8 @@ def metrics(lines: Lines) -> dict[str, float]:
         prefix = f"baseline/{who.split()[0]}/test" if index else "test"
         for measure in measures:
             for stream, estimate in measure.estimates.items():
-                scores[f"{prefix}/{measure.key}/{stream}"] = estimate.value
+                if not index or stream in ("joint", "fused"):  # results.json has all
+                    scores[f"{prefix}/{measure.key}/{stream}"] = estimate.value
     return scores
 
 

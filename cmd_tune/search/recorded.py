@@ -27,6 +27,11 @@ def cost(history: Iterable[Mapping[str, float]], *, workers: int = 1, cpus: floa
     return costs | ({"cost/gpu_hours": round(hours * gpus, 4)} if gpus else {})
 
 
+def main_scores(names: Iterable[str]) -> list[str]:
+    """Of accuracies by their names, those that stand for all: of the joints alone and of all modalities fused."""
+    return [name for name in names if name.startswith(("val/", "test/")) and name.endswith(("/joint", "/fused"))]
+
+
 def search_page(plan: Plan) -> Page:
     """The trials of a search, best first; those of a table as they came."""
     space, metric = plan.space, plan.space.metric

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from cmd_tune.search.columns import Fitted, by_difference
 from cmd_tune.search.display import shown, values_line
 from cmd_tune.search.ending import Attempt, outright
 from cmd_tune.search.folders import print_places
+from cmd_tune.search.recorded import main_scores
 from cmd_tune.search.run import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY
 from cmd_tune.search.study import Book, Entry, State
 
@@ -189,20 +190,15 @@ def csv_text(columns: dict[str, list[Any]]) -> str:
 
 
 def baseline_metrics(raw: Scores, untrained: Scores) -> dict[str, float]:
-    """The baselines as metrics of the parent run, fused, each under its own prefix; baselines.yaml has the others."""
+    """The baselines as metrics of the parent run, each under its own prefix; baselines.yaml has them all."""
     named = {"raw": raw, "untrained": untrained}
-    return {f"baseline/{kind}/{name}": scores[name] for kind, scores in named.items() for name in _fused(scores)}
-
-
-def _fused(names: Iterable[str]) -> list[str]:
-    """Scores of all modalities together."""
-    return [name for name in names if name.startswith(("val/", "test/")) and name.endswith("/fused")]
+    return {f"baseline/{kind}/{name}": scores[name] for kind, scores in named.items() for name in main_scores(scores)}
 
 
 def _best_metrics(book: Book) -> dict[str, float]:
     metrics: dict[str, float] = {}
     for entry in book.ranked()[:1]:
-        names = dict.fromkeys((book.space.metric, *_fused(trials_columns(book))))
+        names = dict.fromkeys((book.space.metric, *main_scores(trials_columns(book))))
         best = {f"best/{name}": _score(entry, name) for name in names}
         metrics = {name: value for name, value in best.items() if value is not None}
         metrics["best/trial"] = float(entry.index)

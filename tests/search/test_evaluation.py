@@ -106,8 +106,8 @@ def test_a_whole_evaluation(run_folder, tiny_store, tmp_path):
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED"
     assert run.data.metrics["test/knn/fused"] == pytest.approx(fused["value"])
-    raw = content["scores"]["raw skeletons"]["knn"]["fused"]["value"]
-    assert run.data.metrics["baseline/raw/test/knn/fused"] == pytest.approx(raw)
+    raw = content["scores"]["raw skeletons"]["knn"]["joint"]["value"]
+    assert run.data.metrics["baseline/raw/test/knn/joint"] == pytest.approx(raw)
     assert {item.path for item in client.list_artifacts(run.info.run_id)} >= {"results.json", "knn.png"}
 
 

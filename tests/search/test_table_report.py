@@ -31,7 +31,7 @@ CLAIMS = [
     {"says": "four is better", "best": {"topk": 4}, "metrics": ["test/knn/joint"]},
     {"says": "no matter", "flat": [{"topk": 4}, {"topk": 8}], "margin": 9, "metrics": ["test/knn/joint"]},
 ]
-RAW = {"test/knn/joint": 55.0, "val/knn/joint": 1.0, "test/knn/fused": 57.0}
+RAW = {"test/knn/joint": 55.0, "val/knn/joint": 1.0}
 UNTRAINED = {"test/knn/joint": 44.0, "test/linear/joint": 46.0}
 ORIGIN = {
     "by": "Them, 2020",
@@ -170,7 +170,7 @@ def test_verdicts_baselines_and_figures_stand_in_the_report(table_space, played)
     assert names == ["trials.csv", "baselines.yaml", "cells.csv", "table.png", "report.md", "looks.json"]
     assert all(path.exists() for path in report.files)
     assert "![The table as a figure](table.png)" in text
-    assert report.metrics["baseline/raw/test/knn/fused"] == 57.0
+    assert report.metrics["baseline/raw/test/knn/joint"] == 55.0
 
 
 def test_trials_that_failed_are_named_and_count_nowhere(table_space, played):
