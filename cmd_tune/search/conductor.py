@@ -62,8 +62,9 @@ class Conductor:
 
     def failed(self, error: Exception) -> None:
         """End the search in order, since something that it stands on failed. What runs is left to be resumed."""
-        keep_traceback(self.plan.folder, error)
-        self._give_up(one_line(error))
+        folder, why = self.plan.folder, one_line(error)
+        keep_traceback(folder, error)
+        self._give_up(why if str(folder) in why else f"{folder}: {why}")
 
     def started(self, trial: str) -> None:
         entry = self._running[trial]

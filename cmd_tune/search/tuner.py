@@ -40,7 +40,11 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
         try:
             _conduct(plan, tracker, address, console)
         finally:
-            if trouble := tracker.close():
+            try:
+                trouble = tracker.close()
+            except KeyboardInterrupt:
+                trouble = "interrupted"
+            if trouble:
                 console.print(f"MLflow at {plan.tracking_uri} has not got everything: {trouble}", style="yellow")
                 console.print(
                     f"Write the rest with: {resume_line('search', plan.folder)}", style="yellow", soft_wrap=True
