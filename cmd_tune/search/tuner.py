@@ -9,12 +9,12 @@ from typing import Any
 
 from rich.console import Console
 
-from cmd_tune.errors import CmdTuneError, Interrupted
+from cmd_tune.errors import CmdTuneError, Interrupted, one_line
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.search.checks import check_start
 from cmd_tune.search.cluster import ray_session
 from cmd_tune.search.conductor import Conductor
-from cmd_tune.search.ending import Ending
+from cmd_tune.search.ending import ERRORS, Ending, keep_traceback
 from cmd_tune.search.folders import hold, resume_line
 from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
 from cmd_tune.search.nodes import check_nodes
@@ -87,6 +87,15 @@ def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console
             conductor.interrupted()
             conductor.show_search("KILLED")
         raise Interrupted(f"interrupted; go on with: {resume}") from None
+    except Exception as error:  # what is no step of the ending, such as a study that cannot be opened
+        if conductor:
+            conductor.interrupted()
+            conductor.show_search("FAILED")
+        if isinstance(error, CmdTuneError):
+            raise
+        keep_traceback(plan.folder, error)
+        why = f"{plan.folder}: {one_line(error)}; see {ERRORS} there"
+        raise CmdTuneError(f"{why}, and go on with: {resume}") from error
 
     ending.show(console)
     if conductor.trouble:
