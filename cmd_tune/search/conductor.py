@@ -105,7 +105,8 @@ class Conductor:
             self._show(entry, interrupted=True)
 
     def show_winner(self, entry: Entry) -> None:
-        self._show(entry, files=[entry.folder / CHECKPOINT])
+        checkpoint = entry.folder / CHECKPOINT
+        self._show(entry, files=[checkpoint] if checkpoint.exists() else [])
 
     def show_search(self, status: str, scores: Scores | None = None, files: list[Path] | None = None) -> None:
         """The parent run: best values, the table of trials, the search's files."""
