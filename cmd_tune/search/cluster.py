@@ -159,9 +159,16 @@ def _knock(address: str) -> None:
         raise CmdTuneError(f"--address {address}: nobody answers there ({error}); is the cluster up?") from error
 
 
+class _LogFile(logging.FileHandler):
+    """A log that is left as it is where its disk is full; logging itself would print a traceback a line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's own name)
+        pass
+
+
 def _log_to(path: Path) -> None:
     """What libraries log and warn goes to a file, not between the lines of the table."""
-    handler = logging.FileHandler(path, encoding="utf-8", errors="replace")
+    handler = _LogFile(path, encoding="utf-8", errors="replace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.captureWarnings(True)
     logging.getLogger().addHandler(handler)

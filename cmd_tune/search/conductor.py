@@ -69,8 +69,9 @@ class Conductor:
 
     def failed(self, error: Exception) -> None:
         """End the search in order, since something that it stands on failed. What runs is left to be resumed."""
-        keep_traceback(self.plan.folder, error)
-        self._give_up(one_line(error))
+        folder, why = self.plan.folder, one_line(error)
+        keep_traceback(folder, error)
+        self._give_up(why if str(folder) in why else f"{folder}: {why}")
 
     def started(self, trial: str) -> None:
         entry = self._running[trial]
@@ -118,7 +119,8 @@ class Conductor:
             self._show(entry, interrupted=True)
 
     def show_winner(self, entry: Entry) -> None:
-        self._show(entry, files=[entry.folder / CHECKPOINT])
+        checkpoint = entry.folder / CHECKPOINT
+        self._show(entry, files=[checkpoint] if checkpoint.exists() else [])
 
     def show_search(self, status: str, scores: Scores | None = None, files: list[Path] | None = None) -> None:
         """The parent run: best values, the table of trials, the search's files."""

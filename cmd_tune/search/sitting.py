@@ -36,5 +36,9 @@ def sitting(
             raise Interrupted(f"interrupted; go on with: {resume_line(command, folder)}") from None
         finally:
             show(status)
-            if trouble := tracker.close():
+            try:
+                trouble = tracker.close()
+            except KeyboardInterrupt:
+                trouble = "interrupted"
+            if trouble:
                 print_left(console, trouble, command, folder)

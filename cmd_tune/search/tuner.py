@@ -9,13 +9,13 @@ from typing import Any
 
 from rich.console import Console
 
-from cmd_tune.errors import CmdTuneError, Interrupted
+from cmd_tune.errors import CmdTuneError, Interrupted, one_line
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.search.checks import check_start
 from cmd_tune.search.cluster import ray_session
 from cmd_tune.search.conductor import Conductor
 from cmd_tune.search.display import with_reason
-from cmd_tune.search.ending import Ending
+from cmd_tune.search.ending import ERRORS, Ending, keep_traceback
 from cmd_tune.search.environment import describe_software, record_sitting
 from cmd_tune.search.folders import hold, print_left, print_line, resume_line, tell_outage
 from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
@@ -49,7 +49,11 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
         try:
             _conduct(plan, tracker, address, console)
         finally:
-            if trouble := tracker.close():
+            try:
+                trouble = tracker.close()
+            except KeyboardInterrupt:
+                trouble = "interrupted"
+            if trouble:
                 print_left(console, trouble, "search", plan.folder)
 
 
@@ -99,6 +103,15 @@ def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console
             conductor.interrupted()
             conductor.show_search("KILLED")
         raise Interrupted(f"interrupted; go on with: {resume}") from None
+    except Exception as error:  # what is no step of the ending, such as a study that cannot be opened
+        if conductor:
+            conductor.interrupted()
+            conductor.show_search("FAILED")
+        if isinstance(error, CmdTuneError):
+            raise
+        keep_traceback(plan.folder, error)
+        why = f"{plan.folder}: {one_line(error)}; see {ERRORS} there"
+        raise CmdTuneError(f"{why}, and go on with: {resume}") from error
 
     ending.show(console)
     if conductor.trouble:

@@ -1,6 +1,9 @@
 """All the state of a run in one file: weights, banks, optimiser, history. Draws need none: the epoch is their key."""
 
+import errno
+import os
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ from cmd_tune.errors import DataError
 from cmd_tune.files import whole_file
 
 FORMAT = 1
+_LEAST_FREE = 2**20  # bytes; with less, a failed write is that of a full disk
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -23,7 +27,8 @@ def save_tensors(path: Path, content: dict[str, Any]) -> None:
         try:
             torch.save(content, temporary)
         except RuntimeError as error:  # what PyTorch's writer makes of a full disk
-            raise OSError(str(error).splitlines()[0]) from error
+            full = shutil.disk_usage(temporary.parent).free < _LEAST_FREE
+            raise OSError(os.strerror(errno.ENOSPC) if full else str(error).splitlines()[0]) from error
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

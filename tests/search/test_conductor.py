@@ -100,7 +100,7 @@ def test_what_cannot_be_written_ends_the_search_and_leaves_its_trial_to_be_resum
 def test_a_trial_that_nobody_started_is_no_end_of_tunes_loop(conduct):
     tune = conduct()
     tune.callback.on_trial_start(0, [], trial("unknown"))
-    assert tune.conductor.trouble == "KeyError: 'unknown'"
+    assert tune.conductor.trouble == f"{tune.conductor.plan.folder}: KeyError: 'unknown'"
 
 
 def test_three_failures_of_one_kind_in_a_row_end_the_search_and_are_tried_once_more(conduct):
