@@ -15,7 +15,7 @@ from cmd_tune.search.machine import Machine
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.report import trials_columns
 from cmd_tune.search.study import Book, Entry, State
-from cmd_tune.search.tracking import Run, Tracker
+from cmd_tune.search.tracking import LEFT_AS_IT_IS, Run, Tracker
 from cmd_tune.search.trial import trial_config
 from cmd_tune.train.loop import CHECKPOINT
 
@@ -27,18 +27,28 @@ _STATUS = {State.RUNNING: "RUNNING", State.FINISHED: "FINISHED", State.STOPPED: 
 class Conductor:
     """Everything of a running search that is neither Ray's nor the trials'. `trial` is Tune's name of a trial."""
 
-    def __init__(self, plan: Plan, machine: Machine, tracker: Tracker, console: Console) -> None:
-        self.plan, self.machine, self.tracker = plan, machine, tracker
-        self.book = Book(plan.folder, plan.space, plan.settings, plan.preset, plan.trials)
-        self.display = Display(self.book, console)
+    def __init__(self, plan: Plan, book: Book, machine: Machine | None, tracker: Tracker, console: Console) -> None:
+        """machine: None where all trials have been run, and none is asked for."""
+        self.plan, self.book, self.machine, self.tracker = plan, book, machine, tracker
+        self.display = Display(self.book, console, concurrent=machine.concurrent if machine else 1)
         self._running: dict[str, Entry] = {}
         self._exhausted = False
-        self.show_search("RUNNING")
+        self._status = LEFT_AS_IT_IS  # of a search that may turn out to be finished: its end is not to be moved
+        self.show_search(self._status)
+        if not book.entries:
+            self.goes_on()
         for entry in self.book.entries.values():
             self._show(entry)
 
+    def goes_on(self) -> None:
+        """Say in MLflow that there is something to do."""
+        if self._status != "RUNNING":
+            self._status = "RUNNING"
+            self.show_search(self._status)
+
     def suggest(self, trial: str) -> dict[str, Any] | None:
         """The next trial's configuration, or None: for now, or for good where `exhausted`."""
+        assert self.machine is not None
         while not self._exhausted and len(self._running) < self.machine.concurrent:
             entry = self.book.next()
             if entry is None:
@@ -58,6 +68,7 @@ class Conductor:
 
     def started(self, trial: str) -> None:
         entry = self._running[trial]
+        self.goes_on()
         self.display.started(entry)
         self._show(entry)
 
@@ -87,7 +98,8 @@ class Conductor:
         """Say in MLflow that what runs has been stopped, until it is resumed."""
         for entry in self.book.entries.values():
             self._show(entry, interrupted=True)
-        self.show_search("KILLED")
+        if self._status == "RUNNING":
+            self.show_search("KILLED")
 
     def show_winner(self, entry: Entry) -> None:
         self._show(entry, files=[entry.folder / CHECKPOINT])

@@ -214,8 +214,10 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> None:
     tracker = Tracker(evaluation.tracking_uri, experiment, folder.name, folder.parent / "mlartifacts")
     scores: dict[str, float] = {}
     files: list[Path] = []
+    finished = (folder / RESULTS).exists()  # then nothing is to change, here or in MLflow
 
     def show(status: str) -> None:
+        status = "FINISHED" if finished else status
         tracker.show(_mlflow_run(evaluation, saved, scores, files, status))
 
     with sitting("evaluate", folder, tracker, console, show):
@@ -223,9 +225,12 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> None:
         data = _labelled(saved, evaluation.source)
         other = _labelled(saved, evaluation.transfer) if evaluation.transfer else None
         lines = _ask_all(evaluation, saved, data, other, console)
-        content = results(lines, data, other, _about(evaluation, saved, data.store))
-        write_text(folder / RESULTS, json.dumps(content, indent=1))
-        files = [folder / RESULTS, *draw_figures(lines[TRAINED], data, folder / "figures")]
+        figures = sorted((folder / "figures").glob("*.png"))
+        if not finished:
+            figures = draw_figures(lines[TRAINED], data, folder / "figures")
+            content = results(lines, data, other, _about(evaluation, saved, data.store))
+            write_text(folder / RESULTS, json.dumps(content, indent=1))
+        files = [folder / RESULTS, *figures]
         scores = metrics(lines)
     console.print(table(lines, data, evaluation.source.protocol))
     if said := remark(saved, data.store, evaluation.source.protocol, data.query_N):

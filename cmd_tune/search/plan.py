@@ -133,7 +133,8 @@ def resumed_plan(
         gpus_per_worker=kept["gpus_per_worker"] if gpus_per_worker is None else gpus_per_worker,
         tracking_uri=tracking_uri or kept["tracking_uri"],
     )
-    _write_plan(plan)
+    lasting = ("environment",) if space_name is not None else ("environment", "space")
+    _write_plan(plan, {key: kept[key] for key in lasting if key in kept})
     return plan
 
 
@@ -182,7 +183,8 @@ def _trials(space: Space, asked: int | None, settings: Settings) -> int:
     return asked or space.trials or DEFAULT_TRIALS
 
 
-def _write_plan(plan: Plan) -> None:
+def _write_plan(plan: Plan, kept: Mapping[str, Any] | None = None) -> None:
+    """kept: what stays as an earlier sitting wrote it."""
     content = {
         "name": plan.name,
         "space": str(plan.space.path),
@@ -199,5 +201,6 @@ def _write_plan(plan: Plan) -> None:
         "gpus_per_worker": plan.gpus_per_worker,
         "tracking_uri": plan.tracking_uri,
         "environment": describe_environment(),
+        **(kept or {}),
     }
     write_text(plan.folder / PLAN, yaml.safe_dump(content, sort_keys=False))

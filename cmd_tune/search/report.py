@@ -18,6 +18,7 @@ from cmd_tune.search.folders import print_places
 from cmd_tune.search.study import Book, Entry, State
 
 BEST = 5  # trials in the closing table
+BASELINES = "baselines.yaml"
 _COLUMNS = (
     "val/knn/joint", "val/knn/fused", "val/linear/fused", "test/knn/joint", "test/knn/fused", "test/linear/fused",
 )  # fmt: skip
@@ -60,10 +61,19 @@ def _closing_table(book: Book, raw: Scores, untrained: Scores) -> RenderableType
 
 def write_trials(book: Book, raw: Scores, untrained: Scores) -> list[Path]:
     """trials.csv and baselines.yaml in the search's folder; returns their paths."""
-    paths = [book.folder / "trials.csv", book.folder / "baselines.yaml"]
+    paths = [book.folder / "trials.csv", book.folder / BASELINES]
     write_text(paths[0], csv_text(trials_columns(book)))
     write_text(paths[1], _yaml({"raw_skeletons": raw, "untrained_encoder": untrained}))
     return paths
+
+
+def kept_baselines(folder: Path) -> tuple[Scores, Scores] | None:
+    """(raw, untrained) as an earlier sitting wrote them; None where it did not come to that."""
+    path = folder / BASELINES
+    if not path.exists():
+        return None
+    kept = yaml.safe_load(path.read_text())
+    return kept["raw_skeletons"], kept["untrained_encoder"]
 
 
 def _write_best(book: Book) -> list[Path]:

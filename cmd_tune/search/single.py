@@ -1,5 +1,6 @@
 """One configuration without a search: the loop in this process, progress on the screen, scores in MLflow."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,16 @@ from cmd_tune.config import Settings, make_settings, parse_overrides, read_setti
 from cmd_tune.errors import UsageError
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import write_text
+from cmd_tune.progress import PERIOD_S
 from cmd_tune.search.environment import describe_environment, source_tags
 from cmd_tune.search.folders import check_same_data, earlier_run, new_folder, open_data, print_places
 from cmd_tune.search.plan import PLAN as SEARCH_PLAN
 from cmd_tune.search.report import percent
 from cmd_tune.search.run import DataSource, baseline_scores, run, test_scores
 from cmd_tune.search.sitting import sitting
+from cmd_tune.search.study import TEST_SCORES
 from cmd_tune.search.tracking import Run, Tracker, default_uri
-from cmd_tune.train.loop import Record
+from cmd_tune.train.loop import Record, epochs_done
 
 PLAN = "pretrain.yaml"
 
@@ -100,9 +103,13 @@ def run_single(single: Single, *, test: bool, console: Console) -> None:
     name = single.folder.name
     tracker = Tracker(single.tracking_uri, _experiment(single), name, single.folder.parent / "mlartifacts")
     history: list[Record] = []
-    scores: Scores = {}
+    before = epochs_done(single.folder)
+    tested = single.folder / TEST_SCORES
+    scores: Scores = json.loads(tested.read_text()) if tested.exists() else {}
+    finished = before == single.settings.epochs and not (test and not scores)  # then MLflow's run is not to change
 
     def show(status: str) -> None:
+        status = "FINISHED" if finished else status
         tracker.show(_mlflow_run(single, history, scores, status))
 
     where = f"{single.dataset} {single.source.protocol}, {single.source.path}"
@@ -115,14 +122,18 @@ def run_single(single: Single, *, test: bool, console: Console) -> None:
 
             def report(record: Record) -> None:
                 history.append(record)
+                if len(history) <= before:  # from the checkpoint, at once: they say nothing of the time that is left
+                    progress.reset(bar, completed=len(history))
+                    return
                 show("RUNNING")
                 progress.update(bar, completed=int(record["epoch"]), best=f"loss {record['loss/total']:.3f}")
                 if "val/knn/fused" in record:
                     progress.console.print(_line(record), highlight=False)
 
             run(single.settings, single.source, single.folder, report)
-        if test:
+        if test and not scores:
             scores = test_scores(single.settings, single.source, single.folder)
+            write_text(tested, json.dumps(scores))
     console.print(_closing(single.settings, history[-1] | scores, raw, untrained))
     print_places(console, single.folder, "", single.tracking_uri)
 
@@ -148,7 +159,7 @@ def _mlflow_run(single: Single, history: Sequence[Record], scores: Scores, statu
 def _progress(console: Console) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"))
     times = (TextColumn("{task.fields[best]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    return Progress(*columns, *times, console=console, disable=not console.is_terminal)
+    return Progress(*columns, *times, console=console, disable=not console.is_terminal, speed_estimate_period=PERIOD_S)
 
 
 def _line(record: Record) -> str:

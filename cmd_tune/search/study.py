@@ -26,6 +26,7 @@ from cmd_tune.search.table import Table
 
 HISTORY, TEST_SCORES = "history.jsonl", "test.json"  # in a trial's folder
 INDEX, VALUES, REJECTED, REASON = "index", "values", "rejected", "reason"  # user attributes of a trial
+FINALISTS = 3  # trials that the test set is opened for
 ATTEMPTS = 200  # suggestions in a row that may break a constraint or repeat a trial
 
 
@@ -147,6 +148,15 @@ class Book:
         trial = self._live.pop(entry.index)
         trial.set_user_attr(REASON, failure)
         self._study.tell(trial, value if complete else None, state=_ENDS[entry.state])
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trial that the search may start has been run, in this sitting or an earlier one."""
+        if any(entry.state is State.RUNNING for entry in self.entries.values()):
+            return False
+        if self.space.table:
+            return all(self._has(values) for values in islice(self.space.table.trials(), self.budget))
+        return len(self.entries) >= self.budget
 
     @property
     def timed_out(self) -> bool:

@@ -19,6 +19,7 @@ from typing import Any
 
 SEARCH, TRIAL = "cmd_tune.search", "cmd_tune.trial"  # tags by which runs are found again
 TABLE = "trials.json"
+LEFT_AS_IT_IS = ""  # a status
 EPOCH = "epoch"  # its last step in MLflow says how far a run's metrics go
 _TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens on runs, not on prompts and traces
 _BATCH, _TEXT = 1000, 6000  # MLflow's limits: metrics a call, characters of a value
@@ -152,7 +153,7 @@ class Tracker:
         if run.reason != there.reason:
             self._client.set_tag(there.run_id, "cmd_tune.reason", run.reason[:_TEXT])
             there.reason = run.reason
-        if run.status != there.status:
+        if run.status not in (LEFT_AS_IT_IS, there.status):
             if run.status == "RUNNING":
                 self._client.update_run(there.run_id, status="RUNNING")
             else:

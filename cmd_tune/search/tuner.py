@@ -14,14 +14,12 @@ from cmd_tune.search.conductor import Conductor
 from cmd_tune.search.folders import hold, resume_line
 from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
 from cmd_tune.search.plan import Plan
-from cmd_tune.search.report import Report, print_closing, search_report
+from cmd_tune.search.report import Report, kept_baselines, print_closing, search_report
 from cmd_tune.search.run import baseline_scores, query_counts, test_scores
-from cmd_tune.search.study import Book
+from cmd_tune.search.study import FINALISTS, Book
 from cmd_tune.search.table_report import table_report
 from cmd_tune.search.tracking import Tracker
 from cmd_tune.search.trial import MAX_RESTARTS, run_trial
-
-FINALISTS = 3  # trials that the test set is opened for
 
 
 def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
@@ -42,6 +40,12 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
 
 
 def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console) -> None:
+    book = Book(plan.folder, plan.space, plan.settings, plan.preset, plan.trials)
+    kept = kept_baselines(plan.folder)
+    if kept and book.complete and all(entry.test_scores for entry in book.finalists(FINALISTS)):
+        console.print(f"search {plan.name}: is finished; nothing is left to run", highlight=False)
+        _close(plan, Conductor(plan, book, None, tracker, console), *kept, console)
+        return
     console.print(f"search {plan.name}: {f'joining Ray at {address}' if address else 'starting Ray'}", highlight=False)
     conductor = None
     try:
@@ -49,13 +53,17 @@ def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console
             machine = plan_machine(
                 nodes, workers=plan.workers, gpus=plan.gpus_per_worker, trials=plan.trials, concurrent=plan.concurrent
             )
-            conductor = Conductor(plan, machine, tracker, console)
+            conductor = Conductor(plan, book, machine, tracker, console)
             raw, untrained = _run(plan, machine, conductor)
     except KeyboardInterrupt:
         if conductor:
             conductor.interrupted()
         raise Interrupted(f"interrupted; go on with: {resume_line('search', plan.folder)}") from None
+    _close(plan, conductor, raw, untrained, console)
 
+
+def _close(plan: Plan, conductor: Conductor, raw: Scores, untrained: Scores, console: Console) -> None:
+    """The report, on the screen, as files and in MLflow. Raises CmdTuneError where no trial has a result."""
     book = conductor.book
     report = _report(plan, book, raw, untrained)
     ranked = book.ranked()
@@ -91,6 +99,8 @@ def _run(plan: Plan, machine: Machine, conductor: Conductor) -> tuple[Scores, Sc
     # A finalist takes a worker's place, now that no trial does: as many are tested at once as there is room for.
     task = ray.remote(test_scores).options(num_cpus=machine.cpus, num_gpus=machine.gpus)
     finalists = [entry for entry in conductor.book.finalists(FINALISTS) if not entry.test_scores]
+    if finalists:
+        conductor.goes_on()
     settings = [conductor.book.settings_of(entry) for entry in finalists]
     tested = [task.remote(s, plan.source, entry.folder) for s, entry in zip(settings, finalists, strict=True)]
     for entry, scores in zip(finalists, tested, strict=True):
