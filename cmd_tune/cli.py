@@ -3,8 +3,9 @@
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import TextIOWrapper
+from itertools import pairwise
 from typing import Annotated
 
 import typer
@@ -14,7 +15,7 @@ import cmd_tune
 from cmd_tune.commands.checkpoints import export, import_
 from cmd_tune.commands.data import ingest, inspect
 from cmd_tune.commands.runs import evaluate, pretrain, search
-from cmd_tune.errors import CmdTuneError, Interrupted
+from cmd_tune.errors import CmdTuneError, Interrupted, UsageError
 
 _EXAMPLES = """Examples:
 
@@ -117,6 +118,13 @@ def run_search_main() -> None:
     _run(alone)
 
 
+def _refuse_empty(words: Sequence[str]) -> None:
+    """Raise UsageError for an empty value, such as that of a variable that is not set: it would go for none at all."""
+    for before, word in pairwise(("an argument", *words)):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            raise UsageError(f"{word.removesuffix('=') or before}: is empty; give it a value, or leave it out")
+
+
 def _run(commands: typer.Typer) -> None:
     """Failures a person can act on end in one line and their exit code."""
     # Threads that wait for each other by spinning take the cores from whoever they wait for: on a busy machine a step
@@ -126,6 +134,7 @@ def _run(commands: typer.Typer) -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # τ on a terminal that has none
     try:
+        _refuse_empty(sys.argv[1:])
         commands()
     except CmdTuneError as error:
         word = "" if isinstance(error, Interrupted) else "error: "

@@ -44,6 +44,8 @@ from cmd_tune.train.saved import Saved, open_saved
 PLAN = "evaluate.yaml"
 RESULTS = "results.json"
 DEFAULT_TASKS = ("knn", "fast")
+CURVES = ("linear", "finetune", "transfer")  # tasks that have a test accuracy of each epoch
+DRAWN = (*CURVES, "semi")  # tasks that draw random numbers
 
 TRAINED, UNTRAINED, RAW = "checkpoint", "untrained encoder", "raw skeletons"
 
@@ -85,6 +87,10 @@ def new_evaluation(
             raise UsageError(f"--with {task}: no such task, {nearest(task, TASKS)}")
     if ("transfer" in chosen) != (transfer_data is not None):
         raise UsageError("--with transfer and --transfer-data STORE go together; give both or neither")
+    if best_of_test and not set(chosen) & set(CURVES):
+        raise UsageError(f"--official-best-of-test: is of {', '.join(CURVES)}, of which --with asks none; leave it out")
+    if seed and not set(chosen) & set(DRAWN):
+        raise UsageError(f"--seed {seed}: is of {', '.join(DRAWN)}, of which --with asks none; leave it out")
     saved = open_saved(checkpoint)
     source, store = _data_of(saved, storage, data, protocol)
     check_fit(saved, store)

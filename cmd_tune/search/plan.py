@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from cmd_tune.config import Settings, make_settings, parse_overrides, read_settings
+from cmd_tune.config import Settings, check_applies, make_settings, parse_overrides, read_settings
 from cmd_tune.data.store import open_store
 from cmd_tune.errors import UsageError, nearest
 from cmd_tune.files import write_text
@@ -76,6 +76,7 @@ def new_plan(
     )
     space.check(settings.model_dump())
     _check_metrics(space, settings)
+    _check_uses(space, settings, changed)
     source, store = open_data(storage, data, protocol)
 
     plan = Plan(
@@ -173,6 +174,22 @@ def _check_metrics(space: Space, settings: Settings) -> None:
     for key, name, known in (("metric.name", space.metric, shown), *(("cells, claims", m, scored) for m in of_table)):
         if name not in known:
             raise UsageError(f"{space.path}: {key}: '{name}' is never reported, {nearest(name, known)}")
+
+
+def _check_uses(space: Space, settings: Settings, changed: Mapping[str, Any]) -> None:
+    """Raise UsageError for what a space file or --set says in vain. changed: by --set."""
+    tried = {name: parameter.choices for name, parameter in space.parameters.items() if parameter.choices}
+    if not space.table:  # a cell gives every setting of the table a value
+        check_applies(f"{space.path}: parameters", [*space.parameters, *space.fixed], settings, tried)
+    for where, keys in ((f"{space.path}: settings", space.settings), ("--set", changed)):
+        # topk is bounded by queue_size in any case.
+        check_applies(where, [key for key in keys if key != "topk"], settings, tried)
+    early = space.early_terminate
+    if early and early.grace_period >= settings.epochs and not {"epochs"} & (space.parameters.keys() | changed.keys()):
+        raise UsageError(
+            f"{space.path}: early_terminate.grace_period: {early.grace_period} epochs are all that a trial has "
+            f"({settings.epochs}), so that none would be stopped; lower it, or remove early_terminate"
+        )
 
 
 def _trials(space: Space, asked: int | None, settings: Settings) -> int:

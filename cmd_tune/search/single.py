@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cmd_tune.config import Settings, make_settings, parse_overrides, read_settings
+from cmd_tune.config import Settings, check_applies, make_settings, parse_overrides, read_settings
 from cmd_tune.errors import UsageError
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import write_text
@@ -51,7 +51,11 @@ def new_single(
 ) -> Single:
     """Resolve a run and write it into a new folder of the storage."""
     layers = [(str(config), read_settings(config))] if config else []
-    settings = make_settings(preset or "quick", *layers, ("--set", parse_overrides(overrides)))
+    changed = parse_overrides(overrides)
+    settings = make_settings(preset or "quick", *layers, ("--set", changed))
+    check_applies("--set", [key for key in changed if key != "topk"], settings)  # which queue_size bounds in any case
+    if preset and layers and Settings.model_fields.keys() <= layers[0][1].keys():
+        raise UsageError(f"--preset {preset}: {config} gives every setting a value; leave it out")
     source, store = open_data(storage, *_data_of(config, data, protocol))
     folder = new_folder(storage, name, "pretrain")
     single = Single(folder, settings, source, store.dataset, tracking_uri or default_uri(storage))

@@ -84,3 +84,16 @@ def test_a_resume_of_what_is_finished_changes_nothing(tiny, tiny_store, tmp_path
     assert lasting(storage / "e", uri) == before
     tables = console.file.getvalue().split("Folder:")
     assert tables[1].count("test/knn/fused") == tables[0].count("test/knn/fused") == 1
+
+
+def test_what_would_do_nothing_is_refused(tiny, tiny_store, tmp_path):
+    options = {"data": tiny_store.path, "name": "x"}
+    with pytest.raises(UsageError, match="--set: step_epoch: applies to schedule step alone, and cosine is asked for"):
+        single(tmp_path / "runs", overrides=["step_epoch=3"], **options)
+    whole, part = tmp_path / "whole.yaml", tmp_path / "part.yaml"
+    whole.write_text(yaml.safe_dump(tiny().model_dump(mode="json")))
+    part.write_text("epochs: 3\n")
+    with pytest.raises(UsageError, match=r"--preset paper: .*whole.yaml gives every setting a value; leave it out"):
+        single(tmp_path / "runs", config=whole, preset="paper", **options)
+    assert not (tmp_path / "runs").exists()
+    assert single(tmp_path / "runs", config=part, preset="paper", **options).settings.hidden_size == 1024
