@@ -7,7 +7,7 @@ import pytest
 
 from cmd_tune.data.store import Store
 from cmd_tune.errors import UsageError
-from cmd_tune.search.plan import Plan, new_plan
+from cmd_tune.search.plan import Plan, new_plan, resumed_plan
 from cmd_tune.search.space import Space
 
 OF_ALL = {"parameters": {"contrast_temperature": {"min": 0.05, "max": 0.2}}, "points_to_evaluate": None}  # objectives
@@ -110,3 +110,20 @@ def test_more_points_than_trials_and_a_tables_seed_are_refused(make_space) -> No
     of_table = {"method": "cells", "parameters": None, "points_to_evaluate": None, "budget": None}
     with pytest.raises(UsageError, match=r"settings.seed: does not go with method cells, whose seeds replace it"):
         make_space(**of_table, cells=[{"topk": 4}], settings={"seed": 3})
+
+
+def test_a_search_goes_on_with_the_data_it_began_with(make_space, make_store, tmp_path) -> None:
+    store, storage = make_store(), tmp_path / "runs"
+    sizes = dict.fromkeys(("trials", "concurrent", "workers", "gpus_per_worker", "tracking_uri"))
+    options = {**sizes, "workers": 1, "protocol": "xsub", "preset": None, "overrides": ["batch_size=8"]}
+    new_plan(str(make_space().path), storage=storage, name="it", data=store.path, **options)
+    before = (storage / "it" / "search.yaml").read_bytes()
+
+    def resumed() -> Plan:
+        return resumed_plan("it", space_name=None, kept_options={}, storage=storage, **sizes)
+
+    assert resumed().source.protocol == "xsub"
+    assert (storage / "it" / "search.yaml").read_bytes() == before
+    make_store(seed=1)
+    with pytest.raises(UsageError, match=r"search.yaml: data: .*tiny.arrow is no longer what this run began with"):
+        resumed()
