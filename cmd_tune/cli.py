@@ -4,7 +4,8 @@ import errno
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Annotated
 
 import typer
@@ -15,7 +16,7 @@ from cmd_tune.commands.checkpoints import export, import_
 from cmd_tune.commands.data import ingest, inspect
 from cmd_tune.commands.options import from_home
 from cmd_tune.commands.runs import evaluate, pretrain, search
-from cmd_tune.errors import CmdTuneError, Interrupted
+from cmd_tune.errors import CmdTuneError, Interrupted, UsageError
 from cmd_tune.home import ensure_home
 from cmd_tune.screen import outlive_screen
 from cmd_tune.slower import format_warning
@@ -121,6 +122,13 @@ def run_search_main() -> None:
     _run(alone)
 
 
+def _refuse_empty(words: Sequence[str]) -> None:
+    """Raise UsageError for an empty value, such as that of a variable that is not set: it would go for none at all."""
+    for before, word in pairwise(("an argument", *words)):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            raise UsageError(f"{word.removesuffix('=') or before}: is empty; give it a value, or leave it out")
+
+
 def _run(commands: typer.Typer) -> None:
     """Failures a person can act on end in one line and their exit code."""
     # Threads that wait for each other by spinning take the cores from whoever they wait for: on a busy machine a step
@@ -128,6 +136,7 @@ def _run(commands: typer.Typer) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     outlive_screen()
     try:
+        _refuse_empty(sys.argv[1:])
         ensure_home()
         warnings.formatwarning = format_warning
         commands()

@@ -1,6 +1,6 @@
 """Every number of a pretraining run: typed, frozen, named once. Presets set the scale; an unknown key is an error."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from reprlib import repr as shortened
 from typing import Annotated, Any, Literal, Self
@@ -157,6 +157,37 @@ def make_settings(preset: str, *layers: tuple[str, Mapping[str, Any]]) -> Settin
         message = reason_of(error)
         value = f" = {merged[key]!r}" if key in merged else ""
         raise UsageError(f"{where}: {f'{key}{value}: ' if key else ''}{message}") from None
+
+
+# Settings that do nothing but where another one has one of these values.
+APPLIES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "stage_switch": ("stages", ("two",)),
+    "mcl_form": ("objective", ("mcl",)),
+    **dict.fromkeys(("crossclr_topk", "crossclr_context"), ("objective", ("crossclr",))),
+    **dict.fromkeys(
+        ("distillation", "teacher_temperature", "student_temperature", "distill_weight", "topk"),
+        ("objective", ("cmd",)),
+    ),
+    "sgd_momentum": ("optimizer", ("sgd",)),
+    "step_epoch": ("schedule", ("step",)),
+}
+
+
+def check_applies(
+    where: str, keys: Iterable[str], settings: Settings, tried: Mapping[str, Collection[Any]] | None = None
+) -> None:
+    """Raise UsageError for the first of some settings that would do nothing.
+
+    tried: the values that trials give to a setting, in place of that in `settings`.
+    """
+    for key in keys:
+        if key not in APPLIES:
+            continue
+        other, values = APPLIES[key]
+        there = (tried or {}).get(other, (getattr(settings, other),))
+        if not set(there) & set(values):
+            found = f"{' and '.join(map(str, there))} {'is' if len(there) == 1 else 'are'} asked for"
+            raise usage_error(f"{where}: {key}", f"applies to {other} {values[0]} alone, and {found}; leave it out")
 
 
 def check_setting(where: str, key: str, value: Any) -> Any:

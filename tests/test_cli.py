@@ -68,3 +68,12 @@ def test_letters_that_a_terminal_lacks_are_replaced():
 def test_what_does_not_fit_together_is_laid_to_who_said_something():
     with pytest.raises(UsageError, match=r"^mine\.yaml: topk 300 exceeds queue_size 192"):
         make_settings("quick", ("mine.yaml", {"topk": 300}), ("--set", {}))
+
+
+@pytest.mark.parametrize("words", [["--name", ""], ["--name="], ["--data", "", "--set", "epochs=1"]])
+def test_an_empty_value_is_not_taken_for_none(tmp_path, words):
+    done = cmd_tune("pretrain", "--storage", tmp_path / "runs", *words)
+    assert done.returncode == 2
+    option = words[0].removesuffix("=")
+    said = f"error: {option}: is empty; give it a value, or leave it out"
+    assert done.stderr.decode().splitlines() == [said]

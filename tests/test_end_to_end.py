@@ -211,6 +211,23 @@ def test_the_best_configuration_runs_by_itself_and_scores_the_same(unbroken, tmp
     assert len(client.get_metric_history(run.info.run_id, "loss/total")) == 4
 
 
+def test_a_resume_of_a_finished_search_changes_nothing(unbroken):
+    cwd, _ = unbroken
+
+    def lasting():
+        files = {path: path.read_bytes() for path in (cwd / "runs" / "it").rglob("*") if path.is_file()}
+        _, runs = mlflow_runs(cwd)
+        return files, {name: (run.info.status, run.info.end_time, run.data.metrics) for name, run in runs.items()}
+
+    before = lasting()
+    output = finish(start("-m", "cmd_tune", "search", "--resume", "it", cwd=cwd))
+    assert "search it: is finished; nothing is left to run" in output
+    assert any(line.startswith("untrained ") for line in output.splitlines())
+    files, runs = lasting()
+    assert [path for path in {**files, **before[0]} if files.get(path) != before[0].get(path)] == []
+    assert runs == before[1]
+
+
 def test_one_configuration_that_is_interrupted_goes_on(tiny_store, tmp_path):
     settings = [word for setting in (*TINY, "epochs=60") for word in ("--set", setting)]
     process = start("-m", "cmd_tune", "pretrain", "--data", tiny_store.path, "--name", "it", *settings, cwd=tmp_path)

@@ -153,10 +153,14 @@ def evaluate(
     best_of_test: Annotated[
         bool,
         typer.Option(
-            "--official-best-of-test", help="Also show the best test accuracy over epochs, as public code reports it."
+            "--official-best-of-test",
+            help="Of linear, finetune, transfer: also the best test accuracy over epochs, as public code reports it.",
         ),
     ] = False,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of crops, subsets and initial values. [default: 0]")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Of linear, finetune, transfer, semi: crops, subsets, initial values. [default: 0]"),
+    ] = None,
     name: Name = None,
     storage: Storage = DEFAULT_STORAGE,
     tracking_uri: TrackingUri = None,

@@ -54,6 +54,8 @@ def ingest(
     if format_name not in READERS:
         raise UsageError(f"ingest: unknown format '{format_name}', {nearest(format_name, READERS)}")
     source = READERS[format_name](path, wanted)
+    if wanted.layout is not None and source.layout is not wanted.layout:
+        raise UsageError(f"--layout: {format_name} has joints of its own, {source.layout.name}; leave it out")
     family = source.normalization or NORMALIZATION
     described = Description(source.dataset, source.layout, source.bodies, format_name, family)
     key = _fingerprint(source, path, described, wanted, dtype)

@@ -12,7 +12,7 @@ from cmd_tune.search.display import Display
 from cmd_tune.search.ending import keep_traceback
 from cmd_tune.search.environment import ENVIRONMENT, describe_software, source_tags
 from cmd_tune.search.machine import Machine
-from cmd_tune.search.mlflow_writer import Run
+from cmd_tune.search.mlflow_writer import LEFT_AS_IT_IS, Run
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.recorded import cost, search_page, search_tags, trial_tags
 from cmd_tune.search.report import trials_columns
@@ -30,18 +30,27 @@ _STATUS = {State.RUNNING: "RUNNING", State.FINISHED: "FINISHED", State.STOPPED: 
 class Conductor:
     """Everything of a running search that is neither Ray's nor the trials'. `trial` is Tune's name of a trial."""
 
-    def __init__(self, plan: Plan, machine: Machine, tracker: Tracker, console: Console) -> None:
-        self.plan, self.machine, self.tracker = plan, machine, tracker
-        self.book = Book(plan.folder, plan.space, plan.settings, plan.preset, plan.trials)
-        self.display = Display(self.book, console)
+    def __init__(self, plan: Plan, book: Book, machine: Machine | None, tracker: Tracker, console: Console) -> None:
+        """machine: None where all trials have been run, and none is asked for."""
+        self.plan, self.book, self.machine, self.tracker = plan, book, machine, tracker
+        self.display = Display(self.book, console, concurrent=machine.concurrent if machine else 1)
         self._running: dict[str, Entry] = {}
         self._heard: set[int] = set()  # trials that have reported in this sitting, and so written down where they are
         self._exhausted = False
         self._alike, self._kind = 0, ""  # trials in a row that failed for reasons of one kind
         self.trouble = ""  # why the search cannot go on
-        self.show_search("RUNNING")
+        self._status = LEFT_AS_IT_IS  # of a search that may turn out to be finished: its end is not to be moved
+        self.show_search(self._status)
+        if not book.entries:
+            self.goes_on()
         for entry in self.book.entries.values():
             self._show(entry)
+
+    def goes_on(self) -> None:
+        """Say in MLflow that there is something to do."""
+        if self._status != "RUNNING":
+            self._status = "RUNNING"
+            self.show_search(self._status)
 
     def suggest(self, trial: str) -> dict[str, Any] | None:
         """The next trial's configuration, or None: for now, or for good where `exhausted`."""
@@ -56,12 +65,14 @@ class Conductor:
                 self._end(entry, str(error))
                 continue
             self._running[trial] = entry
+            assert self.machine is not None
             return trial_config(entry.index, entry.folder, settings, self.plan.source, self.machine)
         return None
 
     def _has_room(self) -> bool:
         """Whether one more trial may run: fewer at once where it is one that the sampler learns for."""
         running, machine = len(self._running), self.machine
+        assert machine is not None
         return running < machine.learning or (running < machine.concurrent and not self.book.learns())
 
     def exhausted(self) -> bool:
@@ -75,6 +86,7 @@ class Conductor:
 
     def started(self, trial: str) -> None:
         entry = self._running[trial]
+        self.goes_on()
         self.display.started(entry)
         self._show(entry)
 
@@ -117,6 +129,8 @@ class Conductor:
         """Say in MLflow that what runs has been stopped, until it is resumed."""
         for entry in self.book.entries.values():
             self._show(entry, interrupted=True)
+        if self._status == "RUNNING" and not self.trouble:
+            self.show_search("KILLED")
 
     def show_winner(self, entry: Entry) -> None:
         checkpoint = entry.folder / CHECKPOINT
@@ -139,7 +153,7 @@ class Conductor:
                     "workers": plan.workers,
                 },
                 documents={"settings.yaml": plan.settings.model_dump(mode="json"), ENVIRONMENT: describe_software()},
-                tags=source_tags() | search_tags(plan, self.machine),
+                tags=source_tags() | (search_tags(plan, self.machine) if self.machine else {}),
                 scores={} if scores is None else scores | self._cost(*self.book.entries.values()),
                 files=files or [],
                 table={} if scores is None else trials_columns(self.book),
@@ -180,5 +194,7 @@ class Conductor:
 
     def _cost(self, *entries: Entry) -> Scores:
         machine = self.machine
+        if machine is None:  # what it cost has been written
+            return {}
         history = [record for entry in entries for record in entry.history]
         return cost(history, workers=machine.workers, cpus=machine.cpus, gpus=machine.gpus)

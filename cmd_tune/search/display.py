@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
+from statistics import mean
 from time import monotonic
 from typing import Any
 
@@ -11,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cmd_tune.search.columns import Fitted
-from cmd_tune.search.study import Book, Entry, State
+from cmd_tune.search.remaining import Course, seconds_left
+from cmd_tune.search.study import FINALISTS, Book, Entry, State
 
 _STYLES = {State.RUNNING: "cyan", State.FINISHED: "green", State.STOPPED: "yellow", State.FAILED: "red"}
 _ROWS = 16  # trials shown at once: the running ones, then the best, then those that did not finish
@@ -46,11 +48,14 @@ def shown(value: Any) -> str:
 class Display:
     """Follows a book. `close` leaves the last state on the screen."""
 
-    def __init__(self, book: Book, console: Console) -> None:
-        self.book, self.console = book, console
+    def __init__(self, book: Book, console: Console, *, concurrent: int = 1) -> None:
+        """concurrent: trials at once."""
+        self.book, self.console, self.concurrent = book, console, concurrent
         self._started = monotonic()
         self._notes: set[str] = set()
-        self._epochs_before = sum(entry.epoch for entry in book.entries.values())
+        self._heard: dict[int, float] = {}  # when a trial started or last reported, by its index
+        self._took: list[float] = []  # seconds between a trial's reports
+        self._validations: list[float] = []  # the part of those that were validation
         self._live = (
             Live(get_renderable=self._render, console=console, refresh_per_second=2) if console.is_terminal else None
         )
@@ -64,12 +69,18 @@ class Display:
             self._live.stop()
 
     def started(self, entry: Entry) -> None:
+        self._heard[entry.index] = monotonic()
         how = f"resumes after epoch {entry.epoch}" if entry.epoch else "starts"
         self._line(f"{entry.name} {how}: {values_line(entry, self.book.space.parameters)}")
 
     def reported(self, entry: Entry) -> None:
         """One line a validation; the epochs between are for the live table."""
-        score = entry.history[-1].get(self.book.space.metric)
+        now, record = monotonic(), entry.history[-1]
+        self._took.append(now - self._heard.get(entry.index, now))
+        self._heard[entry.index] = now
+        score = record.get(self.book.space.metric)
+        if score is not None:
+            self._validations.append(max(0.0, self._took[-1] - record.get("seconds", 0.0)))
         if score is not None:
             loss = entry.last("loss/total")
             self._line(
@@ -111,17 +122,26 @@ class Display:
         return sum(entry.state is not State.RUNNING for entry in self.book.entries.values())
 
     def _remaining(self) -> float | None:
-        """Seconds, from the epochs done in this sitting; trials that ended count as whole ones."""
-        elapsed = monotonic() - self._started
-        per_trial = self.book.base.epochs
-        done = sum(e.epoch if e.state is State.RUNNING else self.book.epochs_of(e) for e in self.book.entries.values())
-        here = sum(entry.epoch for entry in self.book.entries.values()) - self._epochs_before
-        if here <= 0:
+        """Seconds until the report: of the trials, and of the test set's scores; None before the first epoch."""
+        if not self._took:
             return None
-        left = [] if self.book.budget is None else [elapsed / here * max(0, per_trial * self.book.budget - done)]
-        if self.book.deadline is not None:
-            left.append(max(0.0, self.book.deadline - monotonic()))
-        return min(left)
+        book, now = self.book, monotonic()
+        entries = list(book.entries.values())
+        running = [
+            Course(e.epoch, book.epochs_of(e), now - self._heard.get(e.index, now))
+            for e in entries
+            if e.state is State.RUNNING
+        ]
+        ended = [Course(e.epoch, book.epochs_of(e)) for e in entries if e.state in (State.FINISHED, State.STOPPED)]
+        trials = [] if book.deadline is None else [max(0.0, book.deadline - now)]
+        if book.budget is not None:
+            waiting = max(0, book.budget - len(entries))
+            epochs, pace = mean(book.epochs_of(e) for e in entries), mean(self._took)
+            trials.append(seconds_left(ended, running, waiting, epochs=epochs, pace=pace, slots=self.concurrent))
+        most = len(entries) if book.budget is None else book.budget
+        tested = most if book.space.table else min(FINALISTS, most)
+        validation = mean(self._validations) if self._validations else 0.0
+        return min(trials) + ceil(tested / self.concurrent) * validation
 
     def _render(self) -> RenderableType:
         running = [entry for entry in self.book.entries.values() if entry.state is State.RUNNING]

@@ -51,8 +51,10 @@ from cmd_tune.train.loop import build_pretrainer, round_products
 from cmd_tune.train.saved import Saved, open_saved
 
 PLAN = "evaluate.yaml"
-RESULTS = "results.json"
+RESULTS, FIGURES = "results.json", "figures"  # in an evaluation's folder
 DEFAULT_TASKS = ("knn", "fast")
+CURVES = ("linear", "finetune", "transfer")  # tasks that have a test accuracy of each epoch
+DRAWN = (*CURVES, "semi")  # tasks that draw random numbers
 
 TRAINED, UNTRAINED, RAW = "checkpoint", "untrained encoder", "raw skeletons"
 
@@ -94,6 +96,10 @@ def new_evaluation(
             raise UsageError(f"--with {task}: no such task, {nearest(task, TASKS)}")
     if ("transfer" in chosen) != (transfer_data is not None):
         raise UsageError("--with transfer and --transfer-data STORE go together; give both or neither")
+    if best_of_test and not set(chosen) & set(CURVES):
+        raise UsageError(f"--official-best-of-test: is of {', '.join(CURVES)}, of which --with asks none; leave it out")
+    if seed and not set(chosen) & set(DRAWN):
+        raise UsageError(f"--seed {seed}: is of {', '.join(DRAWN)}, of which --with asks none; leave it out")
     saved = open_saved(checkpoint)
     source, store = _data_of(saved, storage, data, protocol)
     check_fit(saved, store)
@@ -228,20 +234,25 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> None:
     tracker = Tracker(evaluation.tracking_uri, experiment, folder.name, folder.parent / "mlartifacts", say)
     scores: dict[str, float] = {}
     files: list[Path] = []
+    finished = _is_finished(evaluation)  # then nothing is to change, here or in MLflow
 
     def show(status: str) -> None:
+        status = "FINISHED" if finished else status
         tracker.show(_mlflow_run(evaluation, saved, scores, files, status))
 
     ending = Ending(folder)
-    with sitting("evaluate", folder, tracker, console, show):
+    with sitting("evaluate", folder, tracker, console, show, finished=finished):
         show("RUNNING")
         data = _labelled(saved, evaluation.source)
         other = _labelled(saved, evaluation.transfer) if evaluation.transfer else None
         lines = _ask_all(evaluation, saved, data, other, console, ending)
         scores = metrics(lines)
-        content = json.dumps(results(lines, data, other, _about(evaluation, saved, data.store)), indent=1)
-        files = written(ending.attempt, folder / RESULTS, lambda path: write_text(path, content))
-        files += ending.attempt("figures", lambda: draw_figures(lines[TRAINED], data, folder / "figures")) or []
+        if finished:
+            files = [folder / RESULTS, *sorted((folder / FIGURES).glob("*.png"))]
+        else:
+            content = json.dumps(results(lines, data, other, _about(evaluation, saved, data.store)), indent=1)
+            files = written(ending.attempt, folder / RESULTS, lambda path: write_text(path, content))
+            files += ending.attempt("figures", lambda: draw_figures(lines[TRAINED], data, folder / FIGURES)) or []
         console.print(table(lines, data, evaluation.source.protocol))
         if said := remark(saved, data.store, evaluation.source.protocol, data.query_N):
             console.print(said, style="yellow", highlight=False, markup=False, soft_wrap=True)
@@ -250,6 +261,16 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> None:
         print_places(console, folder, "results.json, figures/", evaluation.tracking_uri, tracker.page())
         ending.show(console)
         ending.check(resume_line("evaluate", folder))
+
+
+def _is_finished(evaluation: Evaluation) -> bool:
+    """Whether an earlier sitting came to the end, and nothing failed in it."""
+    asked = [_measures_file(evaluation, who, task) for who in (TRAINED, UNTRAINED) for task in evaluation.tasks]
+    return all(path.exists() for path in (evaluation.folder / RESULTS, *asked))
+
+
+def _measures_file(evaluation: Evaluation, who: str, task: str) -> Path:
+    return evaluation.folder / "work" / who.replace(" ", "-") / f"{task}-measures.json"
 
 
 def _labelled(saved: Saved, source: DataSource) -> Labelled:
@@ -286,7 +307,7 @@ def _ask(
     subject = Subject(encoders, data, place, evaluation.seed, evaluation.best_of_test)
 
     def measured(task: str) -> list[Measure]:
-        done = place / f"{task}-measures.json"
+        done = _measures_file(evaluation, who, task)
         if not done.exists():
             asked = replace(subject, data=other) if task == "transfer" and other else subject
             started = monotonic()

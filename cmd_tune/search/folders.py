@@ -65,7 +65,7 @@ def earlier_run(storage: Path, name: str, plan: str, *, kept: Mapping[str, Any])
     name: of the run in the storage, or a path to its folder.
     kept: options that a resumed run keeps as they were, by what was typed for them now: nothing, or it is refused.
     """
-    if given := [option for option, value in kept.items() if value]:
+    if given := [option for option, value in kept.items() if not (value is None or value is False or value == [])]:
         raise UsageError(f"{given[0]}: a resumed run keeps its own; leave it out, or start a new one")
     places = (storage / name, home_path(name))
     path = next((path for place in places if (path := Path(os.path.abspath(place)) / plan).is_file()), None)

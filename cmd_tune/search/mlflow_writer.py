@@ -22,6 +22,7 @@ REASON = "cmd_tune.reason"  # tag: why a trial failed or was stopped, why a sear
 DESCRIBED, REACHED = "cmd_tune.described", "cmd_tune.epoch"
 NOTE = "mlflow.note.content"  # shown as the description
 TABLE = "trials.json"
+LEFT_AS_IT_IS = ""  # a status
 _STEPPED = ("loss/", "val/")  # metrics of an epoch that MLflow gets; the run's folder has all of them
 _TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens on runs, not on prompts and traces
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -132,7 +133,7 @@ class Writer:
         if run.page is not None:
             key, view = run.page.tag(self.search, there.run_id)
             self._client.set_experiment_tag(self.experiment_id, key, view)
-        if run.status != there.status:
+        if run.status not in (LEFT_AS_IT_IS, there.status):
             if run.status == "RUNNING":
                 self._client.update_run(there.run_id, status="RUNNING")
             else:  # a sitting that added nothing leaves the run's duration as it was

@@ -5,7 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cmd_tune.config import PRESETS, Settings, check_setting, make_settings, parse_overrides, read_settings
+from cmd_tune.config import (
+    PRESETS,
+    Settings,
+    check_applies,
+    check_setting,
+    make_settings,
+    parse_overrides,
+    read_settings,
+)
 from cmd_tune.data.store import open_store
 from cmd_tune.errors import UsageError, nearest
 from cmd_tune.files import home_path, write_text
@@ -84,6 +92,7 @@ def new_plan(
     space.check(settings.model_dump())
     space.check_possible(settings.model_dump())
     _check_metrics(space, settings)
+    _check_uses(space, settings, changed)
     source, store = open_data(storage, data, protocol)
 
     count = _trials(space, trials, settings)
@@ -145,7 +154,8 @@ def resumed_plan(
         tracking_uri=uris.tracking_uri(tracking_uri or kept["tracking_uri"], storage),
         environment=kept.get("environment", {}),
     )
-    _write_plan(plan)
+    lasting = ("layout",) if space_name is not None else ("layout", "space")
+    _write_plan(plan, {key: kept[key] for key in lasting if key in kept})
     return plan
 
 
@@ -242,6 +252,22 @@ def _accuracies(place: str, settings: Mapping[str, Any]) -> list[str]:
     return [f"{place}/{kind}/{stream}" for kind in ("knn", "linear") for stream in (*settings["modalities"], "fused")]
 
 
+def _check_uses(space: Space, settings: Settings, changed: Mapping[str, Any]) -> None:
+    """Raise UsageError for what a space file or --set says in vain. changed: by --set."""
+    tried = {name: parameter.choices for name, parameter in space.parameters.items() if parameter.choices}
+    if not space.table:  # a cell gives every setting of the table a value
+        check_applies(f"{space.path}: parameters", [*space.parameters, *space.fixed], settings, tried)
+    for where, keys in ((f"{space.path}: settings", space.settings), ("--set", changed)):
+        # topk is bounded by queue_size in any case.
+        check_applies(where, [key for key in keys if key != "topk"], settings, tried)
+    early = space.early_terminate
+    if early and early.grace_period >= settings.epochs and not {"epochs"} & (space.parameters.keys() | changed.keys()):
+        raise UsageError(
+            f"{space.path}: early_terminate.grace_period: {early.grace_period} epochs are all that a trial has "
+            f"({settings.epochs}), so that none would be stopped; lower it, or remove early_terminate"
+        )
+
+
 def _trials(space: Space, asked: int | None, settings: Settings) -> int | None:
     if space.method in LISTED:
         listed = space.table.trials() if space.table else space.cells(settings.model_dump())
@@ -252,10 +278,12 @@ def _trials(space: Space, asked: int | None, settings: Settings) -> int | None:
 
 def record_layout(plan: Plan, layout: str) -> None:
     """Add to the plan how its trials are laid over the machine of this sitting."""
-    _write_plan(plan, layout)
+    path = plan.folder / PLAN
+    write_text(path, dump_yaml({**read_settings(path), "layout": layout}))
 
 
-def _write_plan(plan: Plan, layout: str | None = None) -> None:
+def _write_plan(plan: Plan, kept: Mapping[str, Any] | None = None) -> None:
+    """kept: what stays as an earlier sitting wrote it."""
     content = {
         "name": plan.name,
         "space": str(plan.space.path),
@@ -270,8 +298,8 @@ def _write_plan(plan: Plan, layout: str | None = None) -> None:
         "concurrent": plan.concurrent,
         "workers": plan.workers,
         "gpus_per_worker": plan.gpus_per_worker,
-        "layout": layout,
         "tracking_uri": plan.tracking_uri,
         "environment": plan.environment,
+        **(kept or {}),
     }
     write_text(plan.folder / PLAN, dump_yaml(content))

@@ -15,7 +15,7 @@ from cmd_tune.evaluate.intervals import Interval
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.evaluate.tally import read_tally
 from cmd_tune.files import write_text
-from cmd_tune.plain_yaml import dump_yaml
+from cmd_tune.plain_yaml import dump_yaml, read_yaml
 from cmd_tune.search.columns import Fitted, by_difference
 from cmd_tune.search.display import shown, values_line
 from cmd_tune.search.ending import Attempt, outright
@@ -25,7 +25,7 @@ from cmd_tune.search.run import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY
 from cmd_tune.search.study import Book, Entry, State
 
 BEST = 5  # trials in the closing table
-BEST_FILE = "best.yaml"
+BEST_FILE, BASELINES = "best.yaml", "baselines.yaml"
 _COLUMNS = (
     "val/knn/joint", "val/knn/fused", "val/linear/fused", "test/knn/joint", "test/knn/fused", "test/linear/fused",
 )  # fmt: skip
@@ -138,8 +138,17 @@ def write_trials(book: Book, raw: Scores, untrained: Scores, attempt: Attempt = 
     baselines = dump_yaml({"raw_skeletons": raw, "untrained_encoder": untrained})
     files = written(attempt, book.folder / "trials.csv", lambda path: write_text(path, csv_text(trials_columns(book))))
     if raw or untrained:
-        files += written(attempt, book.folder / "baselines.yaml", lambda path: write_text(path, baselines))
+        files += written(attempt, book.folder / BASELINES, lambda path: write_text(path, baselines))
     return files
+
+
+def kept_baselines(folder: Path) -> tuple[Scores, Scores] | None:
+    """(raw, untrained) as an earlier sitting wrote them; None where it did not come to that."""
+    path = folder / BASELINES
+    if not path.exists():
+        return None
+    kept = read_yaml(path)
+    return kept["raw_skeletons"], kept["untrained_encoder"]
 
 
 def _write_best(path: Path, book: Book, best: Entry) -> None:

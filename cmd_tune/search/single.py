@@ -1,5 +1,6 @@
 """One configuration without a search: the loop in this process, progress on the screen, scores in MLflow."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cmd_tune.config import Settings, make_settings, parse_overrides, read_settings
+from cmd_tune.config import Settings, check_applies, make_settings, parse_overrides, read_settings
 from cmd_tune.errors import UsageError
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import home_path, write_text
 from cmd_tune.plain_yaml import dump_yaml
+from cmd_tune.progress import PERIOD_S
 from cmd_tune.search import uris
 from cmd_tune.search.checks import check_batch, check_disk, checkpoint_bytes
 from cmd_tune.search.ending import Ending
@@ -35,9 +37,10 @@ from cmd_tune.search.recorded import cost, run_note, scores_page
 from cmd_tune.search.report import against_baselines, percent
 from cmd_tune.search.run import DataSource, baseline_scores, device_here, run, test_scores
 from cmd_tune.search.sitting import sitting
+from cmd_tune.search.study import TEST_SCORES
 from cmd_tune.search.tracking import Tracker
 from cmd_tune.search.trial import named_failures
-from cmd_tune.train.loop import Record
+from cmd_tune.train.loop import Record, epochs_done
 
 PLAN = "pretrain.yaml"
 
@@ -64,7 +67,11 @@ def new_single(
 ) -> Single:
     """Resolve a run and write it into a new folder of the storage."""
     layers = [(str(config), read_settings(config))] if config else []
-    settings = make_settings(preset or "quick", *layers, ("--set", parse_overrides(overrides)))
+    changed = parse_overrides(overrides)
+    settings = make_settings(preset or "quick", *layers, ("--set", changed))
+    check_applies("--set", [key for key in changed if key != "topk"], settings)  # which queue_size bounds in any case
+    if preset and layers and Settings.model_fields.keys() <= layers[0][1].keys():
+        raise UsageError(f"--preset {preset}: {config} gives every setting a value; leave it out")
     source, store = open_data(storage, *_data_of(config, data, protocol))
     _check_start(settings, source, storage)
     folder = new_folder(storage, name, "pretrain")
@@ -132,15 +139,19 @@ def run_single(single: Single, *, test: bool, console: Console) -> None:
     say = tell_outage(console, "pretrain", single.folder)
     tracker = Tracker(single.tracking_uri, _experiment(single), name, single.folder.parent / "mlartifacts", say)
     history: list[Record] = []
-    scores: Scores = {}
+    before = epochs_done(single.folder)
+    tested = single.folder / TEST_SCORES
+    scores: Scores = json.loads(tested.read_text(encoding="utf-8")) if tested.exists() else {}
+    finished = before == single.settings.epochs and not (test and not scores)  # then MLflow's run is not to change
 
     def show(status: str) -> None:
+        status = "FINISHED" if finished else status
         tracker.show(_mlflow_run(single, history, scores, status))
 
     where = f"{single.dataset} {single.source.protocol}, {single.source.path}"
     console.print(f"{name}: pretraining on {where}", highlight=False, markup=False, soft_wrap=True)
     ending = Ending(single.folder)
-    with sitting("pretrain", single.folder, tracker, console, show):
+    with sitting("pretrain", single.folder, tracker, console, show, finished=finished):
         baselines = ending.attempt("baselines", lambda: baseline_scores(single.settings, single.source, single.folder))
         show("RUNNING")
         with _progress(console) as progress:
@@ -148,6 +159,9 @@ def run_single(single: Single, *, test: bool, console: Console) -> None:
 
             def report(record: Record) -> None:
                 history.append(record)
+                if len(history) <= before:  # from the checkpoint, at once: they say nothing of the time that is left
+                    progress.reset(bar, completed=len(history))
+                    return
                 show("RUNNING")
                 progress.update(bar, completed=int(record["epoch"]), best=f"loss {record['loss/total']:.3f}")
                 if "val/knn/fused" in record:
@@ -155,9 +169,10 @@ def run_single(single: Single, *, test: bool, console: Console) -> None:
 
             with named_failures():
                 run(single.settings, single.source, single.folder, report)
-        if test:
-            tested = ending.attempt("test", lambda: test_scores(single.settings, single.source, single.folder))
-            scores = tested or {}
+        if test and not scores:
+            scores = ending.attempt("test", lambda: test_scores(single.settings, single.source, single.folder)) or {}
+        if test and scores:
+            write_text(tested, json.dumps(scores))
         console.print(_closing(single.settings, history[-1] | scores, *(baselines or ({}, {}))))
         if scores:
             console.print(against_baselines("this run", "test/knn/fused", single.folder, single.folder), style="dim")
@@ -189,7 +204,7 @@ def _mlflow_run(single: Single, history: Sequence[Record], scores: Scores, statu
 def _progress(console: Console) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"))
     times = (TextColumn("{task.fields[best]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    return Progress(*columns, *times, console=console, disable=not console.is_terminal)
+    return Progress(*columns, *times, console=console, disable=not console.is_terminal, speed_estimate_period=PERIOD_S)
 
 
 def _line(record: Record) -> str:

@@ -16,9 +16,17 @@ from cmd_tune.search.uris import variables_not_taken
 
 @contextmanager
 def sitting(
-    command: str, folder: Path, tracker: Tracker, console: Console, show: Callable[[str], None]
+    command: str,
+    folder: Path,
+    tracker: Tracker,
+    console: Console,
+    show: Callable[[str], None],
+    *,
+    finished: bool = False,
 ) -> Iterator[None]:
     """Bring MLflow to the run's end by `show`, with its status, and close the tracker.
+
+    finished: by an earlier sitting, so that this one leaves no record.
 
     Raises Interrupted, with the line that goes on with the run, on Ctrl-C or SIGTERM.
     """
@@ -26,7 +34,8 @@ def sitting(
     for line in variables_not_taken(tracker.uri, tracker.experiment):
         print_line(console, line)
     with hold(folder), termination_as_interrupt():
-        record_sitting(folder, describe_environment())
+        if not finished:
+            record_sitting(folder, describe_environment())
         try:
             tracker.check()
             yield

@@ -186,6 +186,8 @@ def load_space(path: Path) -> Space:
         content["metric"], ("name", "goal"), "{name: val/knn/fused, goal: maximize}", needed=("name", "goal")
     )
     settings = top["settings"].mapping(content.get("settings", {}), Settings.model_fields, "setting: value")
+    if method == "cells" and "seed" in settings:
+        raise top["settings"]["seed"].error("does not go with method cells, whose seeds replace it; write seeds: [0]")
     table = read_table(top, content, settings) if method == "cells" else None
     parameters = (
         table.parameters() if table else _parameters(top["parameters"], content["parameters"], method, settings)
@@ -198,6 +200,10 @@ def load_space(path: Path) -> Space:
     )
     constraints = top["constraints"].items(content.get("constraints", []), "expressions such as 'topk <= queue_size'")
     points = top["points_to_evaluate"].items(content.get("points_to_evaluate", []), "mappings, one a trial")
+    if trials is not None and len(points) > trials:
+        raise top["points_to_evaluate"].error(
+            f"has {len(points)} points, of which budget.trials lets {trials} run; raise it, or remove some"
+        )
     if points and method == "grid":
         raise top["points_to_evaluate"].error("a grid runs every cell anyway; remove them")
     space = Space(

@@ -29,6 +29,7 @@ STUDY = "study.db"  # in a search's folder
 MANY = 40  # trials that a search is taken to have which is ended by its time
 HISTORY, TEST_SCORES = "history.jsonl", "test.json"  # in a trial's folder
 INDEX, VALUES, REJECTED, REASON = "index", "values", "rejected", "reason"  # user attributes of a trial
+FINALISTS = 3  # trials that the test set is opened for
 ATTEMPTS = 8  # suggestions in a row that may break a constraint or repeat a trial, before a draw takes their place
 AGAIN = "again"  # of a trial that failed for no reason of its values: a later sitting tries it once more
 
@@ -112,9 +113,7 @@ class Book:
             return None
         given = next((values for values in self._given if not self._has(values)), None)
         if listed and given is None:
-            self.shortfall = (
-                "every cell has been run" if self.budget is None or self.budget >= len(self._listed) else ""
-            )
+            self._say_all_listed()
             return None
         if self.timed_out:
             self.shortfall = "the time is up"
@@ -124,15 +123,8 @@ class Book:
         for _ in range(ATTEMPTS):
             if entry := self._ask():
                 return entry
-        drawn = self._region.draw(lambda values: self._has({**self.space.fixed, **values}))
-        if drawn is not None:
-            return self._enter_given({**self.space.fixed, **drawn})
-        self.shortfall = (
-            f"all {len(self.entries)} configurations that the space allows have been run"
-            if self._region.exhausted
-            else f"of {MOST_DRAWS} configurations drawn, none that the space allows is new"
-        )
-        return None
+        drawn = self._draw()
+        return None if drawn is None else self._enter_given({**self.space.fixed, **drawn})
 
     def learns(self) -> bool:
         """Whether the next trial is one that the sampler chooses by the results it has."""
@@ -183,6 +175,16 @@ class Book:
         if again:
             trial.set_user_attr(AGAIN, True)
         self._study.tell(trial, value if complete else None, state=_ENDS[entry.state])
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trial that the search may start has been run, in this sitting or an earlier one."""
+        if any(entry.state is State.RUNNING for entry in self.entries.values()):
+            return False
+        if self.space.method in LISTED:
+            self._say_all_listed()
+            return all(map(self._has, self._listed[: self.budget]))
+        return (self.budget is not None and len(self.entries) >= self.budget) or self._draw() is None
 
     @property
     def timed_out(self) -> bool:
@@ -271,6 +273,24 @@ class Book:
             self._infeasible += 1
         self._study.tell(trial, state=TrialState.PRUNED if learns else TrialState.FAIL)
         return None
+
+    def _say_all_listed(self) -> None:
+        whole = self.budget is None or self.budget >= len(self._listed)
+        self.shortfall = "every cell has been run" if whole else ""
+
+    def _draw(self) -> dict[str, Any] | None:
+        """A new configuration of the space; None, with the reason as the shortfall, where none is left or found."""
+        drawn = self._region.draw(self._is_tried)
+        if drawn is None:
+            self.shortfall = (
+                f"all {len(self.entries)} configurations that the space allows have been run"
+                if self._region.exhausted
+                else f"of {MOST_DRAWS} configurations drawn, none that the space allows is new"
+            )
+        return drawn
+
+    def _is_tried(self, point: Mapping[str, Any]) -> bool:
+        return self._has({**self.space.fixed, **point})
 
     def _has(self, values: Mapping[str, Any]) -> bool:
         return _key(values) in self._tried

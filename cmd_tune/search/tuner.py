@@ -22,16 +22,14 @@ from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
 from cmd_tune.search.nodes import check_nodes
 from cmd_tune.search.plan import PLAN, Plan, record_layout
 from cmd_tune.search.quiet import log_ray_messages, native_errors_to
-from cmd_tune.search.report import Report, print_closing, search_report
+from cmd_tune.search.report import Report, kept_baselines, print_closing, search_report
 from cmd_tune.search.reported import Conditions
 from cmd_tune.search.run import baseline_scores, conditions, test_scores
-from cmd_tune.search.study import STUDY, Book, Entry
+from cmd_tune.search.study import FINALISTS, STUDY, Book, Entry
 from cmd_tune.search.table_report import table_report
 from cmd_tune.search.tracking import Tracker
 from cmd_tune.search.trial import MAX_RESTARTS, run_trial
 from cmd_tune.search.uris import variables_not_taken
-
-FINALISTS = 3  # trials that the test set is opened for
 
 
 def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
@@ -41,7 +39,6 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
     or where a step of its end failed: the others are done.
     """
     with _removed_unless_started(plan), hold(plan.folder), termination_as_interrupt():
-        record_sitting(plan.folder, describe_software())
         say = tell_outage(console, "search", plan.folder)
         tracker = Tracker(plan.tracking_uri, plan.experiment, plan.name, plan.folder.parent / "mlartifacts", say)
         for line in variables_not_taken(plan.tracking_uri, plan.experiment):
@@ -74,34 +71,44 @@ def _removed_unless_started(plan: Plan) -> Iterator[None]:
 def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console) -> None:
     for remark in check_start(plan):
         console.print(remark, style="yellow", soft_wrap=True, highlight=False, markup=False)
-    console.print(f"search {plan.name}: {f'joining Ray at {address}' if address else 'starting Ray'}", highlight=False)
     resume = resume_line("search", plan.folder)
     conductor = None
     try:
         ending = Ending(plan.folder)
-        log = plan.folder / "ray.log"
-        with native_errors_to(log), ray_session(address, log, nested=plan.workers > 1) as nodes:
-            log_ray_messages()
+        book = None if plan.new else Book(plan.folder, plan.space, plan.settings, plan.preset, plan.trials)
+        kept = book and _baselines_of_finished(book)
+        if book and kept:
+            console.print(f"search {plan.name}: is finished; nothing is left to run", highlight=False)
             tracker.check()
-            if address:
-                check_nodes(plan.source.path, plan.folder, PLAN)
-            machine = plan_machine(
-                nodes,
-                workers=plan.workers,
-                gpus=plan.gpus_per_worker,
-                trials=plan.trials,
-                given=plan.given,
-                concurrent=plan.concurrent,
-            )
-            console.print(f"layout: {machine}", highlight=False, soft_wrap=True)
-            record_layout(plan, str(machine))
-            conductor = Conductor(plan, machine, tracker, console)
-            raw, untrained = _run(plan, machine, conductor, ending)
+            conductor = Conductor(plan, book, None, tracker, console)
+            raw, untrained = kept
+        else:
+            joins = f"joining Ray at {address}" if address else "starting Ray"
+            console.print(f"search {plan.name}: {joins}", highlight=False)
+            record_sitting(plan.folder, describe_software())
+            log = plan.folder / "ray.log"
+            with native_errors_to(log), ray_session(address, log, nested=plan.workers > 1) as nodes:
+                log_ray_messages()
+                tracker.check()
+                if address:
+                    check_nodes(plan.source.path, plan.folder, PLAN)
+                machine = plan_machine(
+                    nodes,
+                    workers=plan.workers,
+                    gpus=plan.gpus_per_worker,
+                    trials=plan.trials,
+                    given=plan.given,
+                    concurrent=plan.concurrent,
+                )
+                console.print(f"layout: {machine}", highlight=False, soft_wrap=True)
+                record_layout(plan, str(machine))
+                book = book or Book(plan.folder, plan.space, plan.settings, plan.preset, plan.trials)
+                conductor = Conductor(plan, book, machine, tracker, console)
+                raw, untrained = _run(plan, machine, conductor, ending)
         _end(plan, conductor, raw, untrained, ending, console)
     except KeyboardInterrupt:
         if conductor:
             conductor.interrupted()
-            conductor.show_search("KILLED")
         raise Interrupted(f"interrupted; go on with: {resume}") from None
     except Exception as error:  # what is no step of the ending, such as a study that cannot be opened
         if conductor:
@@ -121,6 +128,13 @@ def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console
     if not book.ranked():
         reasons = (f"{entry.name} {with_reason(entry)}" for entry in book.entries.values() if entry.reason)
         raise CmdTuneError(f"{plan.folder}: no trial has a result; {next(reasons, book.shortfall)}")
+
+
+def _baselines_of_finished(book: Book) -> tuple[Scores, Scores] | None:
+    """(raw, untrained) of a search that has nothing left to do; None of another."""
+    kept = kept_baselines(book.folder)
+    tested = all(entry.test_scores for entry in book.finalists(FINALISTS))
+    return kept if kept and tested and book.complete else None
 
 
 def _end(plan: Plan, conductor: Conductor, raw: Scores, untrained: Scores, ending: Ending, console: Console) -> None:
@@ -169,6 +183,8 @@ def _run(plan: Plan, machine: Machine, conductor: Conductor, ending: Ending) -> 
     task = ray.remote(test_scores).options(num_cpus=machine.cpus, num_gpus=machine.gpus)
     book = conductor.book
     finalists = [entry for entry in book.finalists(FINALISTS) if not entry.test_scores]
+    if finalists:
+        conductor.goes_on()
     tested = [task.remote(book.settings_of(entry), plan.source, entry.folder) for entry in finalists]
     for entry, scores in zip(finalists, tested, strict=True):
         ending.attempt(f"test of {entry.name}", partial(_enter_test, conductor, entry, scores))

@@ -186,6 +186,12 @@ def pretrain(
     return pretrainer
 
 
+def epochs_done(folder: Path) -> int:
+    """Epochs of the checkpoint in a run's folder; 0 where there is none."""
+    path = folder / CHECKPOINT
+    return len(load_checkpoint(path)["history"]) if path.exists() else 0
+
+
 def _resume(
     path: Path,
     settings: Settings,

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from cmd_tune.config import Settings, make_settings
+from cmd_tune.config import Settings, check_applies, make_settings
 from cmd_tune.errors import DataError, UsageError
 from cmd_tune.files import keep_apart
 from cmd_tune.model.encoder import Encoders
@@ -94,6 +94,7 @@ def import_official(path: Path, out: Path, changes: Mapping[str, Any]) -> Saved:
             raise UsageError(f"--set {name}={value}: the checkpoint's is {sizes[name]}; leave it out")
     topk = min(Settings().topk, sizes["queue_size"])
     settings = make_settings("paper", (str(path), {**sizes, "topk": topk}), ("--set", changes))
+    check_applies("--set", changes, settings)
     epoch = int(content.get("epoch", 0))
     saved = Saved(out, settings, epoch, ours)
     saved.encoders()

@@ -200,3 +200,9 @@ def test_names_inside_one_file_are_left_out_and_not_counted(write_source, tmp_pa
     assert seen == [(0, 3), (3, 3)]
     assert name not in done.store.names
     assert done.left_out == ()
+
+
+def test_joints_that_a_format_has_of_its_own_are_not_given(skeletons: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--layout: ntu-60 has joints of its own, ntu-25; leave it out"):
+        ingest("ntu-60", skeletons, tmp_path / "out.arrow", wanted=Wanted(layout=LAYOUTS["kinect-20"]))
+    assert not (tmp_path / "out.arrow").exists()

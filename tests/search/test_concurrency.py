@@ -5,6 +5,7 @@ from rich.console import Console
 from cmd_tune.search.conductor import Conductor
 from cmd_tune.search.machine import Machine
 from cmd_tune.search.plan import new_plan
+from cmd_tune.search.study import Book
 from cmd_tune.search.tracking import Tracker
 
 
@@ -25,7 +26,8 @@ def handed_out(space, store, storage, machine):
         tracking_uri=None,
     )
     tracker = Tracker(plan.tracking_uri, plan.experiment, plan.name, storage / "mlartifacts")
-    conductor = Conductor(plan, machine, tracker, Console(quiet=True))
+    book = Book(plan.folder, plan.space, plan.settings, plan.preset, plan.trials)
+    conductor = Conductor(plan, book, machine, tracker, Console(quiet=True))
     count = 0
     while conductor.suggest(str(count)):
         count += 1

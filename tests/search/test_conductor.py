@@ -12,7 +12,7 @@ from cmd_tune.search.machine import Machine
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.run import DataSource
 from cmd_tune.search.sampler import BookCallback, BookScheduler, BookSearcher, BookStopper
-from cmd_tune.search.study import State
+from cmd_tune.search.study import Book, State
 from cmd_tune.search.tracking import Tracker
 from cmd_tune.search.trial import FAILURE, KIND
 
@@ -45,7 +45,8 @@ def conduct(make_space, tiny, tiny_store, database, tmp_path):
             tracking_uri=database,
         )
         trackers.append(Tracker(plan.tracking_uri, plan.experiment, tmp_path.name, tmp_path / "mlartifacts"))
-        conductor = Conductor(plan, Machine(1, 1.0, 0.0, 1, 1, 1), trackers[-1], Console(quiet=True))
+        book = Book(plan.folder, plan.space, plan.settings, plan.preset, plan.trials)
+        conductor = Conductor(plan, book, Machine(1, 1.0, 0.0, 1, 1, 1), trackers[-1], Console(quiet=True))
         return SimpleNamespace(
             conductor=conductor,
             searcher=BookSearcher(conductor),

@@ -144,6 +144,12 @@ def asked(checkpoint, store, storage, **changes):
     [
         ({"tasks": "knnn"}, "--with knnn: no such task, did you mean 'knn'?"),
         ({"tasks": "transfer"}, "--with transfer and --transfer-data STORE go together"),
+        (
+            {"best_of_test": True},
+            "--official-best-of-test: is of linear, finetune, transfer, of which --with asks none",
+        ),
+        ({"best_of_test": True, "tasks": "semi,knn"}, "--official-best-of-test: is of linear, finetune, transfer, of"),
+        ({"seed": 3, "tasks": "knn,retrieval"}, "--seed 3: is of linear, finetune, transfer, semi, of which --with"),
         ({"protocol": "xsup"}, "protocol: 'xsup' is not one of synthetic; did you mean 'xsub'?"),
     ],
 )
@@ -254,6 +260,13 @@ def test_a_checkpoint_must_be_named(tiny_store, tmp_path):
 def test_a_resumed_evaluation_keeps_its_own(run_folder, tmp_path):
     _, errors = finish(command(tmp_path, "evaluate", run_folder, "--resume", "f"), 2)
     assert errors == "error: CHECKPOINT: a resumed run keeps its own; leave it out, or start a new one\n"
+
+
+@pytest.mark.parametrize("value", [0, Path("x"), 3])
+def test_whatever_was_typed_is_refused_on_a_resume(tmp_path, value):
+    """Also a seed of 0, which is no less a value than another."""
+    with pytest.raises(UsageError, match="--seed: a resumed run keeps its own"):
+        resumed_evaluation("e", kept_options={"--seed": value, "--with": None}, storage=tmp_path)
 
 
 def test_a_confusion_matrix_by_hand():

@@ -1,4 +1,4 @@
-"""A search before it runs: which metrics it may be judged by."""
+"""A search before it runs: which metrics it may be judged by, and that nothing is asked for in vain."""
 
 from collections.abc import Callable
 from itertools import count
@@ -12,6 +12,8 @@ from cmd_tune.errors import UsageError
 from cmd_tune.plain_yaml import dump_yaml, read_yaml
 from cmd_tune.search.plan import PLAN, Plan, new_plan, record_layout, resumed_plan
 from cmd_tune.search.space import Space
+
+OF_ALL = {"parameters": {"contrast_temperature": {"min": 0.05, "max": 0.2}}, "points_to_evaluate": None}  # objectives
 
 
 @pytest.fixture
@@ -41,17 +43,17 @@ def plan(make_space: Callable[..., Space], tiny_store: Store, tmp_path: Path) ->
 
 @pytest.mark.parametrize("objective", ["mcl", "crossclr", "cmd"])
 def test_the_cross_modal_loss_is_named_after_the_objective(plan: Callable[..., Plan], objective: str) -> None:
-    settings = {"objective": objective}
-    assert plan(f"loss/{objective}", settings=settings).space.metric == f"loss/{objective}"
+    changes = {"settings": {"objective": objective}, **OF_ALL}
+    assert plan(f"loss/{objective}", **changes).space.metric == f"loss/{objective}"
     other = "loss/mcl" if objective == "cmd" else "loss/cmd"
     with pytest.raises(UsageError, match=f"'{other}' is never reported"):
-        plan(other, settings=settings)
+        plan(other, **changes)
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"settings": {"objective": "base"}},
+        {"settings": {"objective": "base"}, **OF_ALL},
         {"parameters": {"objective": {"values": ["base", "cmd"]}}, "points_to_evaluate": None},
     ],
     ids=["base", "searched"],
@@ -71,7 +73,6 @@ POINTS = [{"teacher_temperature": 0.05, "student_temperature": share} for share 
     [
         ({"points_to_evaluate": None}, 0),
         ({"points_to_evaluate": POINTS}, 3),
-        ({"points_to_evaluate": POINTS, "budget": {"trials": 2}}, 2),
         ({"method": "random", "points_to_evaluate": POINTS, "budget": {"trials": 9}}, 9),
         ({"method": "grid", "parameters": {"topk": {"values": [2, 4]}}, "points_to_evaluate": None}, 2),
     ],
@@ -186,4 +187,70 @@ def test_a_resume_leaves_the_environment_that_was_recorded(plan: Callable[..., P
         folder.name, space_name=None, kept_options={}, storage=folder.parent,
         trials=7, concurrent=None, workers=None, gpus_per_worker=None, tracking_uri=None,
     )  # fmt: skip
-    assert read_yaml(folder / PLAN) == {**kept, "trials": 7, "space": str(folder / "space.yaml")}
+    assert read_yaml(folder / PLAN) == {**kept, "trials": 7}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "changes", "said"),
+    [
+        (["sgd_momentum=0.5"], {}, "--set: sgd_momentum: applies to optimizer sgd alone, and adamw is asked for"),
+        (["step_epoch=5"], {}, "--set: step_epoch: applies to schedule step alone, and cosine is asked for"),
+        (["stage_switch=0.2"], {}, "--set: stage_switch: applies to stages two alone, and one is asked for"),
+        (
+            ["objective=mcl"],
+            {},
+            "parameters: teacher_temperature: applies to objective cmd alone, and mcl is asked for",
+        ),
+        ([], {"settings": {"mcl_form": "instead"}}, "settings: mcl_form: applies to objective mcl alone, and cmd is"),
+        (
+            [],
+            {"parameters": {"topk": {"values": [4, 6]}, "objective": {"values": ["mcl", "base"]}}},
+            "parameters: topk: applies to objective cmd alone, and mcl and base are asked for",
+        ),
+        (
+            [],
+            {"early_terminate": {"type": "asha", "grace_period": 40}},
+            "early_terminate.grace_period: 40 epochs are all that a trial has (40), so that none would be stopped",
+        ),
+    ],
+)
+def test_what_would_do_nothing_is_refused(plan, overrides, changes, said) -> None:
+    changes = {"points_to_evaluate": None, **changes} if "parameters" in changes else changes
+    with pytest.raises(UsageError) as caught:
+        plan("loss/total", *overrides, **changes)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_some_trial_uses_is_none_of_it(plan) -> None:
+    parameters = {"topk": {"values": [4, 6]}, "objective": {"values": ["cmd", "base"]}}
+    more = ["optimizer=sgd", "sgd_momentum=0.5", "schedule=step", "step_epoch=9", "distill_weight=2"]
+    found = plan("loss/total", *more, parameters=parameters, points_to_evaluate=None)
+    assert found.settings.distill_weight == 2
+    assert plan("loss/total", "objective=mcl", "topk=4", **OF_ALL).settings.topk == 4  # as queue_size may demand
+
+
+def test_more_points_than_trials_and_a_tables_seed_are_refused(make_space) -> None:
+    point = {"teacher_temperature": 0.05, "student_temperature": 0.1}
+    with pytest.raises(UsageError, match=r"points_to_evaluate: has 2 points, of which budget.trials lets 1 run"):
+        make_space(points_to_evaluate=[point, {**point, "student_temperature": 0.2}], budget={"trials": 1})
+    of_table = {"method": "cells", "parameters": None, "points_to_evaluate": None, "budget": None}
+    with pytest.raises(UsageError, match=r"settings.seed: does not go with method cells, whose seeds replace it"):
+        make_space(**of_table, cells=[{"topk": 4}], settings={"seed": 3})
+
+
+def test_a_search_goes_on_with_the_data_it_began_with(make_space, make_store, tmp_path) -> None:
+    store, storage = make_store(), tmp_path / "runs"
+    sizes = dict.fromkeys(("trials", "concurrent", "workers", "gpus_per_worker", "tracking_uri"))
+    options = {**sizes, "workers": 1, "protocol": "xsub", "preset": None, "overrides": ["batch_size=8"]}
+    new_plan(str(make_space().path), storage=storage, name="it", data=store.path, **options)
+    before = (storage / "it" / "search.yaml").read_bytes()
+
+    def resumed() -> Plan:
+        return resumed_plan("it", space_name=None, kept_options={}, storage=storage, **sizes)
+
+    assert resumed().source.protocol == "xsub"
+    assert (storage / "it" / "search.yaml").read_bytes() == before
+    make_store(seed=1)
+    with pytest.raises(UsageError, match=r"search.yaml: data: .*tiny.arrow is no longer what this run began with"):
+        resumed()

@@ -13,6 +13,7 @@ from cmd_tune.search.machine import Machine
 from cmd_tune.search.mlflow_writer import Run
 from cmd_tune.search.plan import new_plan
 from cmd_tune.search.space import Space
+from cmd_tune.search.study import Book
 from cmd_tune.search.trial import RECORDS, SLOWER
 
 
@@ -30,7 +31,8 @@ def conductor(make_space: Callable[..., Space], tiny_store: Store, tmp_path: Pat
         tracking_uri=None,
     )  # fmt: skip
     machine = Machine(workers=1, cpus=1.0, gpus=0.0, threads=1, concurrent=2, learning=2)
-    return Conductor(plan, machine, Shown(), Console(file=io.StringIO()))  # type: ignore[arg-type]
+    book = Book(plan.folder, plan.space, plan.settings, plan.preset, plan.trials)
+    return Conductor(plan, book, machine, Shown(), Console(file=io.StringIO()))  # type: ignore[arg-type]
 
 
 def test_a_history_that_comes_at_once_is_entered_as_if_it_had_come_one_by_one(conductor: Conductor) -> None:

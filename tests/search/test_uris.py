@@ -11,9 +11,10 @@ from mlflow import MlflowClient
 from cmd_tune.config import Settings
 from cmd_tune.errors import UsageError
 from cmd_tune.search.folders import resume_line
+from cmd_tune.search.mlflow_writer import Run
 from cmd_tune.search.space import Space
 from cmd_tune.search.study import Book
-from cmd_tune.search.tracking import Run, Tracker, ui_line
+from cmd_tune.search.tracking import Tracker, ui_line
 from cmd_tune.search.uris import default_uri, sqlite_url, tracking_uri, variables_not_taken
 
 ODD = (
