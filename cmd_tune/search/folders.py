@@ -60,7 +60,8 @@ def removed_on_failure(folder: Path) -> Iterator[None]:
 
 
 def earlier_run(storage: Path, name: str, plan: str, *, kept: Mapping[str, Any]) -> Path:
-    """The plan file of an earlier run. Raises UsageError with the nearest name where there is none.
+    """The plan file of an earlier run. Raises UsageError with the nearest name where there is none, CmdTuneError
+    where it is running.
 
     name: of the run in the storage, or a path to its folder.
     kept: options that a resumed run keeps as they were, by what was typed for them now: nothing, or it is refused.
@@ -73,7 +74,8 @@ def earlier_run(storage: Path, name: str, plan: str, *, kept: Mapping[str, Any])
         known = [found.parent.name for found in storage.glob(f"*/{plan}")]
         hint = nearest(name, known) if known else "there are none"
         raise UsageError(f"--resume {name}: {storage} has no such run; {hint}")
-    return path
+    with hold(path.parent):  # before anything is written there: a run that goes on keeps its plan
+        return path
 
 
 def check_same_data(plan: Path, kept: Mapping[str, Any]) -> None:

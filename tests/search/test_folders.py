@@ -11,8 +11,8 @@ import pytest
 from cmd_tune.cli import app
 from cmd_tune.commands.options import from_home
 from cmd_tune.data.store import Store
-from cmd_tune.errors import UsageError
-from cmd_tune.search.folders import earlier_run, new_folder
+from cmd_tune.errors import CmdTuneError, UsageError
+from cmd_tune.search.folders import earlier_run, hold, new_folder
 
 
 def test_runs_that_start_in_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
@@ -70,3 +70,12 @@ def test_every_path_of_every_command_is_read_so(monkeypatch: pytest.MonkeyPatch)
     from_home(lambda **options: given.update(options))(a=Path("~/x"), b=Path("x/~"), c="~")
     assert given == {"a": Path("/home/me/x"), "b": Path("x/~"), "c": "~"}
     assert all(hasattr(command.callback, "__wrapped__") for command in app.registered_commands if command.name)
+
+
+def test_a_run_that_is_running_is_not_resumed(tmp_path: Path) -> None:
+    """Its plan would be written over before that is seen."""
+    folder = new_folder(tmp_path, "it", "temps")
+    (folder / "search.yaml").touch()
+    with hold(folder), pytest.raises(CmdTuneError, match="is in use by another process"):
+        earlier_run(tmp_path, "it", "search.yaml", kept={})
+    earlier_run(tmp_path, "it", "search.yaml", kept={})
