@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +31,6 @@ Precision = Literal["float32", "float16"]
 _NUMBERS = ("label", "subject", "camera", "setup")
 _FINGERPRINT_ROWS = 4096  # of the frames, which may be gigabytes
 _PART = "part:"  # begins the name of a protocol's column
-_BLOCKS, _BLOCK = 64, 64 * 1024  # of a fingerprint: how many, of how many bytes
 
 
 @dataclass(frozen=True)
@@ -214,23 +212,6 @@ def open_store(path: Path) -> Store:
         rows_FX=rows_FX,
         part_N=parts,
     )
-
-
-def fingerprint(path: Path) -> str:
-    """Tells whether two files of the name are one data set: a hash of the size and of blocks spread over the file.
-
-    Raises DataError where it cannot be read.
-    """
-    try:
-        size = path.stat().st_size
-        digest = blake2b(str(size).encode(), digest_size=8)
-        with path.open("rb") as file:
-            for block in range(_BLOCKS):
-                file.seek(block * max(0, size - _BLOCK) // (_BLOCKS - 1))
-                digest.update(file.read(_BLOCK))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    return digest.hexdigest()
 
 
 def _description(metadata: Mapping[str, str]) -> Description:

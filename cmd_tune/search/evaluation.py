@@ -72,6 +72,7 @@ class Evaluation:
     best_of_test: bool
     seed: int
     tracking_uri: str
+    new: bool = False
 
 
 def new_evaluation(
@@ -117,6 +118,7 @@ def new_evaluation(
         best_of_test=best_of_test,
         seed=seed,
         tracking_uri=uris.tracking_uri(tracking_uri, storage),
+        new=True,
     )
     content = {
         "checkpoint": str(evaluation.checkpoint),
@@ -241,7 +243,7 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> None:
         tracker.show(_mlflow_run(evaluation, saved, scores, files, status))
 
     ending = Ending(folder)
-    with sitting("evaluate", folder, tracker, console, show, finished=finished):
+    with sitting("evaluate", folder, tracker, console, show, new=evaluation.new, finished=finished):
         show("RUNNING")
         data = _labelled(saved, evaluation.source)
         other = _labelled(saved, evaluation.transfer) if evaluation.transfer else None

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 import cmd_tune
-from cmd_tune.data.store import fingerprint
+from cmd_tune.data.store import open_store
 from cmd_tune.errors import CmdTuneError, one_line
 
 PATIENCE_S = 60  # for a node's first worker process, which imports all that a trial does
@@ -31,7 +31,7 @@ def look_around(data: Path, folder: Path, witness: str) -> dict[str, str]:
         "PyTorch": torch.__version__.partition("+")[0],  # builds for another GPU, or for none, may stand side by side
     }
     looks: dict[str, Callable[[], str]] = {
-        "data": lambda: fingerprint(data),
+        "data": lambda: open_store(data).fingerprint,
         "storage": lambda: _storage(folder, witness),
     }
     for name, look in looks.items():

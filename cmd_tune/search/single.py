@@ -52,6 +52,7 @@ class Single:
     source: DataSource
     dataset: str
     tracking_uri: str
+    new: bool = False
 
 
 def new_single(
@@ -75,7 +76,7 @@ def new_single(
     source, store = open_data(storage, *_data_of(config, data, protocol))
     _check_start(settings, source, storage)
     folder = new_folder(storage, name, "pretrain")
-    single = Single(folder, settings, source, store.dataset, uris.tracking_uri(tracking_uri, storage))
+    single = Single(folder, settings, source, store.dataset, uris.tracking_uri(tracking_uri, storage), new=True)
     content = {
         "settings": settings.model_dump(mode="json"),
         "data": str(source.path),
@@ -151,7 +152,7 @@ def run_single(single: Single, *, test: bool, console: Console) -> None:
     where = f"{single.dataset} {single.source.protocol}, {single.source.path}"
     console.print(f"{name}: pretraining on {where}", highlight=False, markup=False, soft_wrap=True)
     ending = Ending(single.folder)
-    with sitting("pretrain", single.folder, tracker, console, show, finished=finished):
+    with sitting("pretrain", single.folder, tracker, console, show, new=single.new, finished=finished):
         baselines = ending.attempt("baselines", lambda: baseline_scores(single.settings, single.source, single.folder))
         show("RUNNING")
         with _progress(console) as progress:

@@ -1,12 +1,13 @@
 """One sitting of a run that is no search: its folder held, Ctrl-C and MLflow seen to, however it ends."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 
-from cmd_tune.errors import Interrupted
+from cmd_tune.errors import CmdTuneError, Interrupted
 from cmd_tune.search.environment import describe_environment, record_sitting
 from cmd_tune.search.folders import hold, print_left, print_line, resume_line
 from cmd_tune.search.tracking import Tracker
@@ -22,12 +23,13 @@ def sitting(
     console: Console,
     show: Callable[[str], None],
     *,
-    finished: bool = False,
+    new: bool,
+    finished: bool,
 ) -> Iterator[None]:
     """Bring MLflow to the run's end by `show`, with its status, and close the tracker.
 
-    finished: by an earlier sitting, so that this one leaves no record.
-
+    new: whether its folder goes where MLflow's address is one that can never be written to. finished: by an earlier
+    sitting, so that this one leaves no record.
     Raises Interrupted, with the line that goes on with the run, on Ctrl-C or SIGTERM.
     """
     status = "FAILED"
@@ -37,7 +39,12 @@ def sitting(
         if not finished:
             record_sitting(folder, describe_environment())
         try:
-            tracker.check()
+            try:
+                tracker.check()
+            except CmdTuneError:
+                if new:
+                    shutil.rmtree(folder, ignore_errors=True)
+                raise
             yield
             status = "FINISHED"
         except KeyboardInterrupt:

@@ -43,7 +43,7 @@ def test_what_differs_is_named_with_what_to_do(places):
     assert problem.startswith("data: ")
     assert problem.endswith("the file must lie under the same path, and be the same, on every node")
     data.unlink()
-    assert difference(here, look_around(*places, PLAN)).startswith(f"data: {data}: cannot be read: No such file")
+    assert difference(here, look_around(*places, PLAN)).startswith(f"data: {data}: no such file")
     (folder / PLAN).unlink()
     assert f"storage: {folder / PLAN}: No such file" in difference({"storage": "…"}, look_around(*places, PLAN))
     assert difference({"PyTorch": "2.8.0"}, {"PyTorch": "2.9.0"}) == (

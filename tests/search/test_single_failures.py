@@ -33,3 +33,16 @@ def test_what_fails_beside_the_run_is_named_and_the_rest_is_done(tiny, tiny_stor
     (run,) = client.search_runs([client.get_experiment_by_name("synthetic-xview").experiment_id])
     assert run.info.status == "FAILED"
     assert len(client.get_metric_history(run.info.run_id, "loss/total")) == 3
+
+
+def test_an_address_that_is_none_of_mlflows_leaves_no_folder(tiny, tiny_store, tmp_path):
+    """Nor does it take that of an earlier sitting away."""
+    uri = f"sqlite:///{tmp_path / 'no' / 'such' / 'file'}"
+    (tmp_path / "no").write_text("a file, where a folder is needed")
+    for new in (True, False):
+        folder = tmp_path / f"new-{new}"
+        folder.mkdir()
+        single = Single(folder, tiny(), DataSource(tiny_store.path, "xview"), "synthetic", uri, new=new)
+        with pytest.raises(CmdTuneError, match=f"^MLflow at {uri}: "):
+            run_single(single, test=False, console=Console(file=StringIO()))
+        assert folder.exists() is not new
