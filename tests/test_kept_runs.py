@@ -15,7 +15,7 @@ import yaml
 from mlflow import MlflowClient
 
 from cmd_tune.train.checkpoint import load_checkpoint
-from tests.test_end_to_end import finish, start
+from tests.end_to_end.searches import finish, start
 
 EPOCHS = 40
 

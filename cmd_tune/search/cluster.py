@@ -43,7 +43,7 @@ def ray_session(address: str | None, log: Path, *, nested: bool) -> Iterator[lis
     """
     os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
     if address and ":" in address:
-        _knock(address)
+        check_reachable(address)
     import ray
 
     _log_to(log)
@@ -150,7 +150,7 @@ def _close_token() -> None:
         (Path.home() / ".ray" / "auth_token").chmod(0o600)
 
 
-def _knock(address: str) -> None:
+def check_reachable(address: str) -> None:
     """Raise CmdTuneError where nobody listens at host:port; Ray itself would go on asking for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:

@@ -1,11 +1,12 @@
 """What reported accuracies were measured on, and whether they may stand beside ours."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from cmd_tune.evaluate.scores import PROBES
 from cmd_tune.search.parameter import Place
+from cmd_tune.search.run import Conditions
 
 REPORTED_ON = "reported_on"
 _EXAMPLE = "{by: whom, dataset: ntu-60, protocol: xsub, probes: {knn: 1-NN}}"
@@ -19,20 +20,6 @@ class Origin:
     dataset: str
     protocol: str
     probes: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """What a search measured on. queries: clips behind an accuracy of "val" and "test".
-
-    partial: how its training and test clips differ in number from the published ones; empty where they do not, or
-    none are published.
-    """
-
-    dataset: str
-    protocol: str
-    queries: Mapping[str, int]
-    partial: str = ""
 
 
 def read_origin(at: Place, value: Any) -> Origin:

@@ -1,6 +1,7 @@
 """One pretraining run with its validation: what a trial does, and what `cmd_tune pretrain` does."""
 
 import gc
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from cmd_tune.data.store import Store, open_store
 from cmd_tune.evaluate.scores import Scores, encoder_hits, encoder_scores, percent_right, raw_knn_hits, tally_of
 from cmd_tune.evaluate.tally import write_tally
 from cmd_tune.model.encoder import Encoders
-from cmd_tune.search.reported import Conditions
 from cmd_tune.train.checkpoint import load_checkpoint
 from cmd_tune.train.loop import CHECKPOINT, Recall, Report, build_pretrainer, pretrain, round_products
 
@@ -31,6 +31,20 @@ class DataSource:
     def open(self) -> tuple[Store, Split]:
         store = open_store(self.path)
         return store, split_store(store, self.protocol)[1]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a search measured on. queries: clips behind an accuracy of "val" and "test".
+
+    partial: how its training and test clips differ in number from the published ones; empty where they do not, or
+    none are published.
+    """
+
+    dataset: str
+    protocol: str
+    queries: Mapping[str, int]
+    partial: str = ""
 
 
 def device_here() -> torch.device:

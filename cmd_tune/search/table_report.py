@@ -21,8 +21,8 @@ from cmd_tune.search.ending import Attempt, outright
 from cmd_tune.search.looks import LOOKS, Looks
 from cmd_tune.search.measured import Measured, cells_columns, judged, measure
 from cmd_tune.search.report import Report, baseline_metrics, csv_text, percent, write_trials, written
-from cmd_tune.search.reported import Conditions, left_out
-from cmd_tune.search.run import RAW_TALLY, UNTRAINED_TALLY
+from cmd_tune.search.reported import left_out
+from cmd_tune.search.run import RAW_TALLY, UNTRAINED_TALLY, Conditions
 from cmd_tune.search.study import Book, State
 from cmd_tune.search.table import Table
 from cmd_tune.search.table_figures import table_figure

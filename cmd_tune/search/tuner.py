@@ -12,7 +12,7 @@ from rich.console import Console
 from cmd_tune.errors import CmdTuneError, Interrupted, one_line
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.search.checks import check_start
-from cmd_tune.search.cluster import ray_session
+from cmd_tune.search.cluster import check_reachable, ray_session
 from cmd_tune.search.conductor import Conductor
 from cmd_tune.search.display import with_reason
 from cmd_tune.search.ending import ERRORS, Ending, keep_traceback
@@ -23,8 +23,7 @@ from cmd_tune.search.nodes import check_nodes
 from cmd_tune.search.plan import PLAN, Plan, record_layout
 from cmd_tune.search.quiet import log_ray_messages, native_errors_to
 from cmd_tune.search.report import Report, kept_baselines, print_closing, search_report
-from cmd_tune.search.reported import Conditions
-from cmd_tune.search.run import baseline_scores, conditions, test_scores
+from cmd_tune.search.run import Conditions, baseline_scores, conditions, test_scores
 from cmd_tune.search.study import FINALISTS, STUDY, Book, Entry
 from cmd_tune.search.table_report import table_report
 from cmd_tune.search.tracking import Tracker
@@ -39,6 +38,10 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
     or where a step of its end failed: the others are done.
     """
     with _removed_unless_started(plan), hold(plan.folder), termination_as_interrupt():
+        for remark in check_start(plan):
+            console.print(remark, style="yellow", soft_wrap=True, highlight=False, markup=False)
+        if address and ":" in address:
+            check_reachable(address)
         say = tell_outage(console, "search", plan.folder)
         tracker = Tracker(plan.tracking_uri, plan.experiment, plan.name, plan.folder.parent / "mlartifacts", say)
         for line in variables_not_taken(plan.tracking_uri, plan.experiment):
@@ -69,8 +72,6 @@ def _removed_unless_started(plan: Plan) -> Iterator[None]:
 
 
 def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console) -> None:
-    for remark in check_start(plan):
-        console.print(remark, style="yellow", soft_wrap=True, highlight=False, markup=False)
     resume = resume_line("search", plan.folder)
     conductor = None
     try:

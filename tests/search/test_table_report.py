@@ -16,8 +16,8 @@ from cmd_tune.search.ending import Ending
 from cmd_tune.search.measured import measure
 from cmd_tune.search.power import seeds_needed
 from cmd_tune.search.report import Report
-from cmd_tune.search.reported import Conditions, left_out
-from cmd_tune.search.run import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY
+from cmd_tune.search.reported import left_out
+from cmd_tune.search.run import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY, Conditions
 from cmd_tune.search.space import Space, find_space, load_space
 from cmd_tune.search.study import Book
 from cmd_tune.search.table_report import table_report
@@ -339,5 +339,5 @@ def test_a_file_that_cannot_be_written_takes_no_other_with_it(table_space, playe
     (book.folder / "table.png").mkdir()
     ending = Ending(book.folder)
     report = table_report(book, space.table, {}, {}, HERE, attempt=ending.attempt)
-    assert [path.name for path in report.files] == ["trials.csv", "cells.csv", "report.md", "looks.json"]
+    assert [path.name for path in report.files] == ["trials.csv", "cells.csv", "report.md"]
     assert ending.troubles == [f"table.png: {book.folder / 'table.png'}: cannot be written: Is a directory"]

@@ -2,8 +2,8 @@
 
 import pytest
 
+from cmd_tune import native
 from cmd_tune.errors import CmdTuneError, DataError, Diverged, OutOfMemory, UsageError
-from cmd_tune.native import library
 from cmd_tune.plain_yaml import read_yaml
 from cmd_tune.search.machine import Machine
 from cmd_tune.search.run import DataSource
@@ -51,11 +51,11 @@ def test_a_resumed_trial_reports_its_history_at_once(reports):
 
 def test_what_falls_back_to_something_slower_is_reported_once(reports, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler --fast")
-    library.cache_clear()
+    native._library.cache_clear()
     try:
         told = reports({})
     finally:
-        library.cache_clear()
+        native._library.cache_clear()
     assert [SLOWER in record for record in told] == [True, False, False]
     assert "there is no compiler 'no-such-compiler'; install one, or name one in CXX" in told[0][SLOWER]
 

@@ -1,0 +1,40 @@
+"""What is known to be wrong at the start."""
+
+import os
+
+import pytest
+
+from tests.end_to_end.searches import GRID, REPOSITORY, finish, search, start
+
+BAD = {
+    "--space tmps.yaml": "--space tmps.yaml: no such file, nor a search space of that name; did you mean 'temps'?",
+    "--space temps.yaml --data gone.arrow": "gone.arrow: no such file; make one with 'python -m cmd_tune ingest'",
+    "--space temps.yaml --preset papr": "preset: 'papr' is unknown, did you mean 'paper'?",
+    "--space temps.yaml --set quue_size=5": "--set: unknown setting 'quue_size', did you mean 'queue_size'?",
+    "--space temps.yaml --set epochs": "--set epochs: expected key=value",
+    "--space temps.yaml --set epochs=0": "--set: epochs = 0: should be greater than or equal to 1",
+    "--space temps.yaml --set topk=600": "topk 600 exceeds queue_size 192",
+    "--space temps.yaml --set student_temperature=1": "--set student_temperature: is a parameter of",
+    "--space temps.yaml --set batch_size=8 --workers 5": "--workers 5: batch_size 8 is not a multiple of it; take",
+    "--space temps.yaml --set batch_size=64": "batch_size 64: there are only 36 clips to pretrain on; make it smaller",
+    "--space temps.yaml --name a/b": "--name a/b: use letters, digits",
+    "--resume it --set epochs=3": "--set: a resumed run keeps its own; leave it out, or start a new one",
+    "--resume nothing": "--resume nothing: runs has no such run; there are none",
+    "": "--space: name a space file, for instance --space temps.yaml",
+}
+
+
+def test_a_cluster_that_is_not_there_is_named_at_once(tiny_store, tmp_path):
+    output = finish(search(tmp_path, tiny_store, GRID, "--address", "127.0.0.1:9"), 1)
+    assert output.splitlines()[-1].startswith("error: --address 127.0.0.1:9: nobody answers there")
+    assert os.listdir(tmp_path / "runs") == []
+
+
+@pytest.mark.parametrize("words", BAD, ids=list(BAD))
+def test_a_mistake_ends_in_one_line_and_exit_code_2(words, tiny_store, tmp_path):
+    data = [] if "--data" in words or "--resume" in words else ["--data", tiny_store.path]
+    process = start(REPOSITORY / "run_search.py", *words.split(), *data, cwd=tmp_path)
+    output = finish(process, 1 if "gone.arrow" in words else 2)
+    assert output.count("\n") == 1
+    assert BAD[words] in output
+    assert not (tmp_path / "runs").exists() or not os.listdir(tmp_path / "runs")
