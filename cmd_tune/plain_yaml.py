@@ -33,6 +33,11 @@ class _Unclear(yaml.MarkedYAMLError):
 class _Loader(yaml.SafeLoader):
     """safe_load, with this module's rules."""
 
+    yaml_constructors = {  # noqa: RUF012  (filled below; dates, sets and bytes are no plain values)
+        tag: build
+        for tag, build in yaml.SafeLoader.yaml_constructors.items()
+        if tag is None or tag.rpartition(":")[2] in ("null", "bool", "str", "seq", "map")
+    }
     yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012  (PyYAML's own way: filled below, never shared)
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
@@ -55,6 +60,12 @@ class _Loader(yaml.SafeLoader):
                 why = f"is octal to some and decimal to others; write {octal[1]}{octal[2]}"
             raise _Unclear(None, None, f"{shortened(text)} {why}", node.start_mark) from None
 
+    def construct_yaml_bool(self, node: yaml.ScalarNode) -> bool:
+        text = str(self.construct_scalar(node))
+        if text.lower() not in ("true", "false"):
+            raise _Unclear(None, None, f"{shortened(text)} is neither true nor false", node.start_mark)
+        return text.lower() == "true"
+
     def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
         text = str(self.construct_scalar(node)).lower()
         try:
@@ -71,6 +82,7 @@ for _tag, _pattern, _first in _PATTERNS:
     _Loader.add_implicit_resolver(_tag, re.compile(rf"^(?:{_pattern})$"), _first)
     _Dumper.add_implicit_resolver(_tag, re.compile(rf"^(?:{_pattern})$"), _first)
 _Loader.add_constructor(_INT, _Loader.construct_yaml_int)
+_Loader.add_constructor(_BOOL, _Loader.construct_yaml_bool)
 _Loader.add_constructor(_FLOAT, _Loader.construct_yaml_float)
 
 

@@ -44,9 +44,13 @@ def test_what_can_be_read_in_two_ways_is_refused_in_one_line(text: str) -> None:
     assert str(caught.value) == f"here: {UNCLEAR[text]}"
 
 
-@pytest.mark.parametrize(
-    "text", ["!!python/object/apply:os.getcwd []", "[" * 5000, "9" * 5000, "a: \0", "? [1]\n: 2"], ids=range(5)
-)
+NOT_PLAIN = (
+    "!!python/object/apply:os.getcwd []", "[" * 5000, "9" * 5000, "a: \0", "? [1]\n: 2",
+    "!!bool maybe", "!!timestamp soon", "!!set {a, b}", "!!binary aGk=",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NOT_PLAIN, ids=range(len(NOT_PLAIN)))
 def test_what_is_no_plain_value_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(UsageError, match=r"^here: ") as caught:
         parse_yaml(text, "here")

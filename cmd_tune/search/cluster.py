@@ -46,6 +46,8 @@ def ray_session(address: str | None, log: Path, *, nested: bool) -> Iterator[lis
         check_reachable(address)
     import ray
 
+    if not address:
+        _check_place(sys.executable, ray.__file__)
     _log_to(log)
     on_sigterm = signal.getsignal(signal.SIGTERM)
 
@@ -71,6 +73,13 @@ def ray_session(address: str | None, log: Path, *, nested: bool) -> Iterator[lis
         yield [Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0)) for resources in alive]
     finally:
         ray.shutdown()
+
+
+def _check_place(*paths: str) -> None:
+    """Raise CmdTuneError where Ray, which reads the commands of its own processes as a shell would, cannot run."""
+    for path in paths:
+        if odd := [character for character in "'\\" if character in path]:
+            raise CmdTuneError(f"{path}: Ray does not start where a path has {odd[0]}; rename the folder")
 
 
 def _runtime_env(address: str | None) -> dict[str, Any]:
@@ -120,7 +129,9 @@ def _complaint(logs: Path | None) -> tuple[str, Path | None]:
     """(the last error that Ray's node or its head wrote down, its file). Without any: what is known, the node's log."""
     for name in ("raylet.err", "raylet.out", "gcs_server.err", "gcs_server.out"):
         lines = _lines(logs / name) if logs else []
-        errors = [line for line in lines if line and (name.endswith(".err") or re.search(r" [EC] \d+ \d+\] ", line))]
+        errors = [line for line in lines if re.search(r" [EC] \d+ \d+\] ", line)]
+        if name.endswith(".err"):  # a shell's words have no mark; a stack, which ends the file, is no reason
+            errors = errors or [line for line in lines if line]
         if errors and logs:
             return re.sub(r"^\[.*?\] (\(.*?\) )?(\S+:\d+: )?", "", errors[-1]), logs / name
     return "Ray does not say why", logs and logs / "raylet.out"

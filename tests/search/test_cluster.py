@@ -37,3 +37,19 @@ def test_what_keeps_ray_itself_from_starting_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / ("x" * 100)))
     with pytest.raises(CmdTuneError, match=r"^Ray: cannot be reached or started: .*107 bytes.*; see /"):
         ray_session(None, tmp_path / "ray.log", nested=False).__enter__()
+
+
+@pytest.mark.parametrize("name", ["it's", "a\\b"])
+def test_an_environment_that_ray_cannot_run_is_refused_at_once(tmp_path, monkeypatch, name):
+    """Ray splits the commands of its own processes at spaces, and takes quotes and backslashes out of them."""
+    monkeypatch.setattr("sys.executable", str(tmp_path / name / "python"))
+    with pytest.raises(CmdTuneError, match=r"/python: Ray does not start where a path has ['\\]; rename the folder$"):
+        ray_session(None, tmp_path / "ray.log", nested=False).__enter__()
+
+
+def test_the_reason_is_an_error_and_not_the_end_of_a_stack(tmp_path):
+    (tmp_path / "raylet.err").write_text(
+        "[2026-11-27 22:21:13,651 E 8612 8651] (raylet) agent_manager.cc:87: One agent failed.\n"
+        "The raylet fate shares with the agent.\n/site-packages/ray/raylet(+0x263cb7) [0x555675404cb7]\n\n"
+    )
+    assert cluster._complaint(tmp_path) == ("One agent failed.", tmp_path / "raylet.err")
