@@ -135,6 +135,9 @@ def resumed_plan(
     path = earlier_run(storage, name, PLAN, kept=kept_options)
     folder, kept = path.parent, read_settings(path)
     check_same_data(path, kept)
+    started = len(list((folder / "trials").glob("*")))
+    if trials is not None and trials < started:
+        raise UsageError(f"--trials {trials}: {folder.name} has started {started}; ask for more, or leave it out")
     space = load_space(folder / SPACE)
     settings = make_settings(kept["preset"], (f"{folder / PLAN}: settings", kept["settings"]))
     if space_name is not None:
