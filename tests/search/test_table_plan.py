@@ -102,6 +102,7 @@ def test_a_resumed_table_takes_the_file_with_more_in_it(start: Start, resume: St
         (TABLE, {"cells": [{"epochs": 3}]}, "mine.yaml: cells: settings: not as in it; start"),
         (TABLE, {"cells": [{"topk": 300}]}, "mine.yaml: cells[0]: breaks a rule of the settings: topk 300 exceeds"),
         (TABLE, {"cells": [{"topk": 2, "reported": {"test/knn/head": 1}}]}, "cells, claims: 'test/knn/head' is never"),
+        (TABLE, {"seeds": [0, 2]}, "mine.yaml: seeds: it has 1, too; a table may get more seeds, not fewer"),
         (GRID, {}, "--space: a resumed search keeps its own; only a table may get more cells and seeds"),
     ],
 )
