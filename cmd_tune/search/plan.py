@@ -135,6 +135,9 @@ def resumed_plan(
     path = earlier_run(storage, name, PLAN, kept=kept_options)
     folder, kept = path.parent, read_settings(path)
     check_same_data(path, kept)
+    started = len(list((folder / "trials").glob("*")))
+    if trials is not None and trials < started:
+        raise UsageError(f"--trials {trials}: {folder.name} has started {started}; ask for more, or leave it out")
     space = load_space(folder / SPACE)
     settings = make_settings(kept["preset"], (f"{folder / PLAN}: settings", kept["settings"]))
     if space_name is not None:
@@ -171,6 +174,9 @@ def _changed_table(folder: Path, kept: Space, name: str, settings: Settings) -> 
     ):
         if ours != theirs:
             raise UsageError(f"{space.path}: {key}: not as in {folder.name}; start a new search")
+    if dropped := [seed for seed in kept.table.seeds if seed not in space.table.seeds]:
+        gone = ", ".join(map(str, dropped))
+        raise UsageError(f"{space.path}: seeds: {folder.name} has {gone}, too; a table may get more seeds, not fewer")
     space.check(settings.model_dump())
     _check_metrics(space, settings)
     write_text(folder / SPACE, space.path.read_text(encoding="utf-8-sig"))

@@ -46,7 +46,9 @@ def search_report(book: Book, raw: Scores, untrained: Scores, *, attempt: Attemp
     if ranked := book.ranked():
         files += written(attempt, book.folder / BEST_FILE, lambda path: _write_best(path, book, ranked[0]))
     metrics = baseline_metrics(raw, untrained) | (attempt("best metrics", lambda: _best_metrics(book)) or {})
-    return Report(files, metrics, attempt("closing table", lambda: _closing_table(book, raw, untrained)) or "")
+    against = attempt("intervals", lambda: _best_against_baselines(book)) or ""
+    closing = attempt("closing table", lambda: _closing_table(book, raw, untrained, against)) or ""
+    return Report(files, metrics, closing)
 
 
 def written(attempt: Attempt, path: Path, write: Callable[[Path], None]) -> list[Path]:
@@ -60,8 +62,11 @@ def written(attempt: Attempt, path: Path, write: Callable[[Path], None]) -> list
     return [done] if done else []
 
 
-def _closing_table(book: Book, raw: Scores, untrained: Scores) -> RenderableType:
-    """Best trials and baselines, in percent; apart from them, what has no rank. Only finalists have test scores."""
+def _closing_table(book: Book, raw: Scores, untrained: Scores, against: str) -> RenderableType:
+    """Best trials and baselines, in percent; apart from them, what has no rank. Only finalists have test scores.
+
+    against: the best of them beside the baselines, in words.
+    """
     metric, parameters = book.space.metric, book.space.parameters
     columns = [*([] if metric in _COLUMNS else [metric]), *_COLUMNS]
     best = book.ranked()[:BEST]
@@ -88,10 +93,16 @@ def _closing_table(book: Book, raw: Scores, untrained: Scores) -> RenderableType
         *_unranked(book),
         "Percent right. untrained: the encoder as it starts; raw 1-NN: bare skeletons. "
         "The score that chose the best trial flatters it; its test scores do not.",
+        against,
     ]
-    tested = [entry for entry in best if entry.test_scores][:1]
-    notes += [against_baselines(entry.name, _tested_metric(metric), entry.folder, book.folder) for entry in tested]
     return Group(table, *(Text(note, style="dim") for note in notes if note))
+
+
+def _best_against_baselines(book: Book) -> str:
+    """The best of the tested trials beside the baselines, with intervals; empty where none is tested."""
+    tested = (entry for entry in book.ranked()[:BEST] if entry.test_scores)
+    metric = _tested_metric(book.space.metric)
+    return next((against_baselines(entry.name, metric, entry.folder, book.folder) for entry in tested), "")
 
 
 def _tested_metric(metric: str) -> str:

@@ -196,7 +196,7 @@ def _mlflow_run(single: Single, history: Sequence[Record], scores: Scores, statu
         documents={"settings.yaml": settings, "environment.yaml": describe_environment()},
         tags=source_tags() | {NOTE: run_note("One configuration.", single.folder, "checkpoint.pt", "pretrain")},
         epochs=list(history),
-        scores=scores | ({} if status == "RUNNING" else costs),
+        scores=scores | ({} if status == "RUNNING" or not history else costs),  # not before a resume has its history
         status=status,
         page=scores_page(),
     )

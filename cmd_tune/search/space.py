@@ -135,7 +135,8 @@ class Space:
         )
         what = "cell of the grid" if self.method == "grid" else "configuration"
         none = f"no {what}" if region.exhausted else f"none of {MOST_DRAWS} {what}s drawn"
-        raise usage_error(f"{self.path}: {key}", f"{none} {meets}; one breaks {rule}; {cure}")
+        example = f"; one breaks {rule}" if rule else ""
+        raise usage_error(f"{self.path}: {key}", f"{none} {meets}{example}; {cure}")
 
     def _broken(self, values: Mapping[str, Any]) -> str:
         """The first rule that values break, in words; empty where there is none."""

@@ -147,6 +147,13 @@ def test_an_impossible_space_is_refused_when_it_is_checked(make_space, parameter
     assert "\n" not in str(caught.value)
 
 
+def test_what_is_not_found_is_refused_without_an_example_where_the_first_values_break_nothing(make_space):
+    line = {"teacher_temperature": uniform(0.01, 0.2), "student_temperature": uniform(0.01, 0.2)}
+    rules = ["teacher_temperature == student_temperature"]
+    with pytest.raises(UsageError, match=r"constraints: none of \d+ configurations drawn meets them; loosen them"):
+        make_space(parameters=line, constraints=rules, points_to_evaluate=None).check_possible(QUICK)
+
+
 @given(
     st.fixed_dictionaries(
         {

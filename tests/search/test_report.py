@@ -8,6 +8,7 @@ from rich.console import Console
 from cmd_tune.errors import DataError
 from cmd_tune.evaluate.intervals import clustered_interval, difference_interval, wilson_interval
 from cmd_tune.evaluate.tally import Tally, read_tally, write_tally
+from cmd_tune.search.ending import Ending
 from cmd_tune.search.report import against_baselines, search_report
 from cmd_tune.search.run import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY
 
@@ -66,3 +67,18 @@ def test_a_count_that_is_none_is_named(tmp_path, text):
     (tmp_path / TEST_TALLY).write_text(text)
     with pytest.raises(DataError, match=r"test_by_subject\.json: is no count of right answers; remove it"):
         read_tally(tmp_path / TEST_TALLY)
+
+
+def test_a_count_that_cannot_be_read_costs_the_intervals_alone(make_space, open_book):
+    book = open_book(make_space())
+    entry = book.next()
+    book.record(entry, {"epoch": book.epochs_of(entry), "loss/total": 1.0, "val/knn/fused": 70.0})
+    book.end(entry)
+    book.record_test(entry, {METRIC: 86.5})
+    write_tally(entry.folder / TEST_TALLY, tally(OURS))
+    (book.folder / RAW_TALLY).mkdir()
+    ending, printed = Ending(book.folder), io.StringIO()
+    report = search_report(book, {METRIC: 81.0}, {METRIC: 50.0}, attempt=ending.attempt)
+    Console(file=printed, width=200).print(report.closing)
+    assert all(text in printed.getvalue() for text in ("trial-000", "86.5", "untrained", "50.0"))
+    assert [trouble.partition(":")[0] for trouble in ending.troubles] == ["intervals"]

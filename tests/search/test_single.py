@@ -60,7 +60,16 @@ def lasting(folder, uri):
     client = MlflowClient(uri)
     (experiment,) = [e for e in client.search_experiments() if e.name == "synthetic-xview"]
     runs = client.search_runs([experiment.experiment_id], f"tags.`cmd_tune.search` = '{folder.name}'")
-    return files, [(run.info.status, run.info.start_time, run.info.end_time, run.data.metrics) for run in runs]
+    return files, [
+        (
+            run.info.status,
+            run.info.start_time,
+            run.info.end_time,
+            {name: len(client.get_metric_history(run.info.run_id, name)) for name in run.data.metrics},
+            run.data.metrics,
+        )
+        for run in runs
+    ]
 
 
 def test_a_resume_of_what_is_finished_changes_nothing(tiny, tiny_store, tmp_path):

@@ -63,6 +63,19 @@ def test_a_tables_trials_are_its_cells_and_seeds(start: Start, resume: Start, wr
     assert resume().trials == 3  # what was asked for last
 
 
+def test_fewer_trials_than_have_been_started_are_refused_and_not_recorded(
+    start: Start, resume: Start, write: Callable[..., str]
+) -> None:
+    folder = start(write(TABLE)).folder
+    for index in range(3):
+        (folder / "trials" / f"{index:03d}").mkdir(parents=True)
+    before = (folder / "search.yaml").read_bytes()
+    with pytest.raises(UsageError, match=r"--trials 2: it has started 3; ask for more, or leave it out"):
+        resume(trials=2)
+    assert (folder / "search.yaml").read_bytes() == before
+    assert resume(trials=3).trials == 3
+
+
 def test_a_budget_counts_where_nobody_asks_for_another(start: Start, write: Callable[..., str]) -> None:
     assert start(write(TABLE, budget={"trials": 3})).trials == 3
 
@@ -89,6 +102,7 @@ def test_a_resumed_table_takes_the_file_with_more_in_it(start: Start, resume: St
         (TABLE, {"cells": [{"epochs": 3}]}, "mine.yaml: cells: settings: not as in it; start"),
         (TABLE, {"cells": [{"topk": 300}]}, "mine.yaml: cells[0]: breaks a rule of the settings: topk 300 exceeds"),
         (TABLE, {"cells": [{"topk": 2, "reported": {"test/knn/head": 1}}]}, "cells, claims: 'test/knn/head' is never"),
+        (TABLE, {"seeds": [0, 2]}, "mine.yaml: seeds: it has 1, too; a table may get more seeds, not fewer"),
         (GRID, {}, "--space: a resumed search keeps its own; only a table may get more cells and seeds"),
     ],
 )
