@@ -31,6 +31,7 @@ _ENVIRONMENT = {
     "TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S": "5",  # of workers that wait for one that has failed
 }
 _SOON_S, _LATE_S = 25, 120  # for a first process of Ray's to answer
+_SILENT = "Ray does not say why"
 _OBJECT_STORE = 256 * 1024**2  # bytes; data goes by memory map, not through Ray
 
 
@@ -63,7 +64,7 @@ def ray_session(address: str | None, log: Path, *, nested: bool) -> Iterator[lis
         )
     except Exception as error:  # Ray has no kind of its own for what keeps it from starting
         reason, file = ("", log) if address else _complaint(_ray_logs())
-        why = f"{_first_line(error)} {f'({reason})' if reason else ''}".strip()
+        why = f"{_first_line(error)} {f'({reason})' if reason not in ('', _SILENT) else ''}".strip()
         raise CmdTuneError(f"{where}: cannot be reached or started: {why}; see {file or log}") from error
     try:
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray takes it for itself as it starts
@@ -134,7 +135,7 @@ def _complaint(logs: Path | None) -> tuple[str, Path | None]:
             errors = errors or [line for line in lines if line]
         if errors and logs:
             return re.sub(r"^\[.*?\] (\(.*?\) )?(\S+:\d+: )?", "", errors[-1]), logs / name
-    return "Ray does not say why", logs and logs / "raylet.out"
+    return _SILENT, logs and logs / "raylet.out"
 
 
 def _died(log: Path) -> bool:

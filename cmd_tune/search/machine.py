@@ -62,7 +62,11 @@ def plan_machine(
     if gpus is None:
         whole = sum(int(node.gpus) for node in nodes)
         gpus = floor(10_000 / ceil(workers / whole)) / 10_000 if whole else 0.0  # Ray counts in ten thousandths
-    slots = sum(_whole(node.gpus, gpus) if gpus else _whole(node.cpus, 1.0) for node in nodes)
+    if gpus > 1 and gpus != int(gpus):
+        raise UsageError(
+            f"--gpus-per-worker {gpus:g}: Ray takes parts of one GPU only; write a whole number, or less than 1"
+        )
+    slots = sum(_gpu_slots(node.gpus, gpus) if gpus else _whole(node.cpus, 1.0) for node in nodes)
     if gpus and slots < workers * (concurrent or 1):
         have = sum(node.gpus for node in nodes)
         what = f"{workers * (concurrent or 1)} workers with {gpus:g} GPU each"
@@ -89,6 +93,11 @@ def _largest_share(cpus: Sequence[float], count: int) -> float:
     """The most CPUs that each of `count` workers can have, when none may straddle two nodes."""
     candidates = sorted((cpu / parts for cpu in cpus if cpu for parts in range(1, count + 1)), reverse=True)
     return next(share for share in candidates if sum(_whole(cpu, share) for cpu in cpus) >= count)
+
+
+def _gpu_slots(there: float, share: float) -> int:
+    """How many workers a node's GPUs have room for: a part of one GPU cannot be made up of what two have left."""
+    return int(there) * _whole(1.0, share) if share < 1 else _whole(there, share)
 
 
 def _whole(amount: float, share: float) -> int:

@@ -109,10 +109,17 @@ class BookStopper(_Unpickled, Stopper):
 def _last_line(trial: Any) -> str:
     """Why a trial's process ended, in one line; all that Ray says of it is in the trial's folder, where that can be."""
     text = re.sub(r"\x1b\[[\d;]*m", "", str(trial.get_error() or "its process died")).strip()
-    line = "its process died: killed, out of memory or crashed" if _DEAD in text else text.splitlines()[-1]
+    line = "its process died: killed, out of memory or crashed" if _DEAD in text else _said(text)
     path = Path(trial.config["folder"]) / ERROR
     try:
         write_text(path, f"{text}\n")
     except CmdTuneError:
         return line
     return f"{line} (in full: {path})"
+
+
+def _said(text: str) -> str:
+    """The first line of what an exception says, which stands under its stack; without a stack, the last line."""
+    lines = text.splitlines()
+    stack = max((index for index, line in enumerate(lines) if line.startswith('  File "')), default=len(lines))
+    return next((line for line in lines[stack + 1 :] if line and not line.startswith(" ")), lines[-1])

@@ -53,3 +53,15 @@ def test_the_reason_is_an_error_and_not_the_end_of_a_stack(tmp_path):
         "The raylet fate shares with the agent.\n/site-packages/ray/raylet(+0x263cb7) [0x555675404cb7]\n\n"
     )
     assert cluster._complaint(tmp_path) == ("One agent failed.", tmp_path / "raylet.err")
+
+
+def test_what_ray_says_itself_stands_alone_where_its_logs_say_nothing(tmp_path, monkeypatch):
+    """As where its folder cannot be made."""
+
+    def fail(**options):
+        raise PermissionError(13, "Permission denied", "/usr/.ray")
+
+    monkeypatch.setattr("ray.init", fail)
+    monkeypatch.setattr(cluster, "_ray_logs", lambda: None)
+    with pytest.raises(CmdTuneError, match=r"^Ray: cannot be reached or started: .*'/usr/\.ray'; see /"):
+        ray_session(None, tmp_path / "ray.log", nested=False).__enter__()

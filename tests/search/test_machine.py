@@ -35,6 +35,7 @@ def plan(*nodes, workers=1, gpus=0.0, trials=12, given=1, concurrent=None):
         ([(16, 8)], {"gpus": 1.0, "trials": 9, "given": 6}, Machine(1, 2.66, 1.0, 2, 6, 2)),  # six queued points
         ([(16, 8)], {"gpus": 1.0, "trials": 9, "given": 9, "concurrent": 2}, Machine(1, 8.0, 1.0, 8, 2, 2)),
         ([(16, 0)], {"trials": 3, "given": 3}, Machine(1, 5.33, 0.0, 5, 3, 3)),
+        ([(48, 8)], {"gpus": 0.3, "trials": 36, "given": 36}, Machine(1, 2.0, 0.3, 2, 24, 24)),  # three to a GPU
         ([(3, 0), (3, 0)], {"concurrent": 4}, Machine(1, 1.5, 0.0, 1, 4, 4)),
     ],
 )
@@ -47,6 +48,8 @@ def test_layout(nodes, options, expected):
     [
         ([(16, 0)], {"gpus": 1.0}, "1 workers with 1 GPU each do not fit on 0 GPUs"),
         ([(16, 1)], {"gpus": 1.0, "workers": 2}, "2 workers with 1 GPU each do not fit on 1 GPUs"),
+        ([(16, 2)], {"gpus": 0.6, "workers": 3}, "3 workers with 0.6 GPU each do not fit on 2 GPUs"),
+        ([(16, 8)], {"gpus": 1.5}, "--gpus-per-worker 1.5: Ray takes parts of one GPU only; write a whole number"),
         ([(16, 1)], {"gpus": 0.6, "concurrent": 2}, "2 workers with 0.6 GPU each do not fit on 1 GPUs"),
     ],
 )
