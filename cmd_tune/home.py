@@ -8,7 +8,10 @@ from pathlib import Path
 
 
 def ensure_home() -> None:
-    """Give this process and those it starts a HOME and a user's name where they have none: libraries ask for them."""
+    """Give this process and those it starts a HOME and a user's name where they have none, or may not write to it.
+
+    Libraries ask for them, and Ray writes there.
+    """
     try:
         getpass.getuser()
     except (KeyError, OSError):
@@ -17,7 +20,8 @@ def ensure_home() -> None:
         home = Path.home()
     except RuntimeError:
         home = Path("/")
-    if home == Path("/") or not home.is_dir():  # "/" is a container's for users it does not know
+    usable = home.is_dir() and (os.access(home, os.W_OK) or (home / ".ray").is_dir())
+    if home == Path("/") or not usable:  # "/" is a container's for users it does not know
         os.environ["HOME"] = str(_stand_in())
 
 

@@ -1,6 +1,7 @@
 """A user without a home folder or an entry in passwd, as containers have them."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -48,3 +49,27 @@ def test_another_users_folder_is_not_taken_for_ones_own(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert Path(done.stdout.strip()).name.startswith("cmd_tune-")
     assert Path(done.stdout.strip()) != tmp_path / f"cmd_tune-{os.getuid()}"
+
+
+@pytest.mark.skipif(os.getuid() != 0 or shutil.which("setpriv") is None, reason="only root can be somebody else")
+def test_a_home_that_may_not_be_written_to_is_none(tmp_path: Path) -> None:
+    place = tmp_path / "tmp"
+    place.mkdir()
+    for folder in (place, *place.parents):
+        folder.chmod(folder.stat().st_mode | 0o755)
+    place.chmod(0o777)
+    # Another user may not read a root's packages: of this one the file alone is needed.
+    code = (Path(__file__).parents[1] / "cmd_tune" / "home.py").read_text(encoding="utf-8")
+    environment = os.environ | {"HOME": "/usr", "TMPDIR": str(place), "PATH": "/usr/bin:/bin"}
+    command = [
+        "setpriv",
+        "--reuid=12345",
+        "--clear-groups",
+        "python3",
+        "-c",
+        f"{code}\nensure_home(); print(Path.home())",
+    ]
+    done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"another user may not run Python here: {done.stderr}")
+    assert done.stdout.strip() == str(place / "cmd_tune-12345")

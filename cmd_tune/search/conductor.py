@@ -35,6 +35,7 @@ class Conductor:
         self.plan, self.book, self.machine, self.tracker = plan, book, machine, tracker
         self.display = Display(self.book, console, concurrent=machine.concurrent if machine else 1)
         self._running: dict[str, Entry] = {}
+        self._started: set[int] = set()  # trials that this sitting has run, by this code
         self._heard: set[int] = set()  # trials that have reported in this sitting, and so written down where they are
         self._exhausted = False
         self._alike, self._kind = 0, ""  # trials in a row that failed for reasons of one kind
@@ -86,6 +87,7 @@ class Conductor:
 
     def started(self, trial: str) -> None:
         entry = self._running[trial]
+        self._started.add(entry.index)
         self.goes_on()
         self.display.started(entry)
         self._show(entry)
@@ -153,7 +155,8 @@ class Conductor:
                     "workers": plan.workers,
                 },
                 documents={"settings.yaml": plan.settings.model_dump(mode="json"), ENVIRONMENT: describe_software()},
-                tags=source_tags() | (search_tags(plan, self.machine) if self.machine else {}),
+                tags=(source_tags() if self._status == "RUNNING" else {})
+                | (search_tags(plan, self.machine) if self.machine else {}),
                 scores={} if scores is None else scores | self._cost(*self.book.entries.values()),
                 files=files or [],
                 table={} if scores is None else trials_columns(self.book),
@@ -183,7 +186,7 @@ class Conductor:
                 name=entry.name,
                 params=entry.values,
                 documents={"settings.yaml": settings.model_dump(mode="json")},
-                tags=source_tags() | trial_tags(entry),
+                tags=(source_tags() if entry.index in self._started else {}) | trial_tags(entry),
                 epochs=list(entry.history),
                 scores=entry.test_scores | ({} if entry.state is State.RUNNING else self._cost(entry)),
                 files=[*([entry.folder / ENVIRONMENT] if entry.index in self._heard else []), *(files or [])],

@@ -240,7 +240,7 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> None:
 
     def show(status: str) -> None:
         status = "FINISHED" if finished else status
-        tracker.show(_mlflow_run(evaluation, saved, scores, files, status))
+        tracker.show(_mlflow_run(evaluation, saved, scores, files, status, finished=finished))
 
     ending = Ending(folder)
     with sitting("evaluate", folder, tracker, console, show, new=evaluation.new, finished=finished):
@@ -353,8 +353,15 @@ def _about(evaluation: Evaluation, saved: Saved, store: Store) -> dict[str, Any]
 
 
 def _mlflow_run(
-    evaluation: Evaluation, saved: Saved, scores: Mapping[str, float], files: Sequence[Path], status: str
+    evaluation: Evaluation,
+    saved: Saved,
+    scores: Mapping[str, float],
+    files: Sequence[Path],
+    status: str,
+    *,
+    finished: bool,
 ) -> Run:
+    """finished: by an earlier sitting, whose code it is of."""
     params = {
         "checkpoint": str(evaluation.checkpoint),
         "epoch": saved.epoch,
@@ -369,7 +376,8 @@ def _mlflow_run(
         name=evaluation.folder.name,
         params={**settings, **params},
         documents={"settings.yaml": settings, "environment.yaml": describe_environment()},
-        tags=source_tags() | {NOTE: run_note(note, evaluation.folder, "results.json, figures/", "evaluate")},
+        tags=({} if finished else source_tags())
+        | {NOTE: run_note(note, evaluation.folder, "results.json, figures/", "evaluate")},
         scores=dict(scores),
         files=list(files),
         status=status,

@@ -147,7 +147,7 @@ def run_single(single: Single, *, test: bool, console: Console) -> None:
 
     def show(status: str) -> None:
         status = "FINISHED" if finished else status
-        tracker.show(_mlflow_run(single, history, scores, status))
+        tracker.show(_mlflow_run(single, history, scores, status, finished=finished))
 
     where = f"{single.dataset} {single.source.protocol}, {single.source.path}"
     console.print(f"{name}: pretraining on {where}", highlight=False, markup=False, soft_wrap=True)
@@ -186,7 +186,8 @@ def _experiment(single: Single) -> str:
     return f"{single.dataset}-{single.source.protocol}"
 
 
-def _mlflow_run(single: Single, history: Sequence[Record], scores: Scores, status: str) -> Run:
+def _mlflow_run(single: Single, history: Sequence[Record], scores: Scores, status: str, *, finished: bool) -> Run:
+    """finished: by an earlier sitting, whose code it is of."""
     settings = single.settings.model_dump(mode="json")
     costs = cost(history, cpus=torch.get_num_threads(), gpus=float(device_here().type == "cuda"))
     return Run(
@@ -194,7 +195,8 @@ def _mlflow_run(single: Single, history: Sequence[Record], scores: Scores, statu
         name=single.folder.name,
         params=settings,
         documents={"settings.yaml": settings, "environment.yaml": describe_environment()},
-        tags=source_tags() | {NOTE: run_note("One configuration.", single.folder, "checkpoint.pt", "pretrain")},
+        tags=({} if finished else source_tags())
+        | {NOTE: run_note("One configuration.", single.folder, "checkpoint.pt", "pretrain")},
         epochs=list(history),
         scores=scores | ({} if status == "RUNNING" or not history else costs),  # not before a resume has its history
         status=status,

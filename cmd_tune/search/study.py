@@ -31,7 +31,7 @@ HISTORY, TEST_SCORES = "history.jsonl", "test.json"  # in a trial's folder
 INDEX, VALUES, REJECTED, REASON = "index", "values", "rejected", "reason"  # user attributes of a trial
 FINALISTS = 3  # trials that the test set is opened for
 ATTEMPTS = 8  # suggestions in a row that may break a constraint or repeat a trial, before a draw takes their place
-AGAIN = "again"  # of a trial that failed for no reason of its values: a later sitting tries it once more
+AGAIN = "again"  # of a trial that ended for no reason of its values: a later sitting takes it up
 
 
 class State(StrEnum):
@@ -87,7 +87,7 @@ class Book:
         self._listed = self._list()
         self._given = iter(self._listed[:trials])
         self._region = space.region(base.model_dump(), self._stream)
-        self._reopen_failed()
+        self._reopen()
         for frozen in self._study.get_trials(deepcopy=False):
             if INDEX in frozen.user_attrs:
                 self._recall(frozen)
@@ -160,7 +160,8 @@ class Book:
     def end(self, entry: Entry, *, failure: str = "", again: bool = False) -> None:
         """Close a trial: failed with a reason; else finished or stopped early, by the epochs it has.
 
-        again: whether a later sitting tries it once more, since its values are not to blame.
+        again: whether a later sitting tries it once more, since its values are not to blame. What the time stopped goes
+        on in any later sitting.
         """
         value = entry.history[-1].get(self.space.metric) if entry.history else None
         complete = not failure and entry.epoch >= self.epochs_of(entry)
@@ -172,7 +173,7 @@ class Book:
         entry.reason = stop if entry.state is State.STOPPED else failure
         trial = self._live.pop(entry.index)
         trial.set_user_attr(REASON, entry.reason)
-        if again:
+        if again or (entry.state is State.STOPPED and self.timed_out):
             trial.set_user_attr(AGAIN, True)
         self._study.tell(trial, value if complete else None, state=_ENDS[entry.state])
 
@@ -306,16 +307,17 @@ class Book:
         self._tried.add(_key(values))
         return entry
 
-    def _reopen_failed(self) -> None:
-        """Put trials that failed for no reason of their values back among the unfinished, each once.
+    def _reopen(self) -> None:
+        """Put trials back among the unfinished that the time stopped, and once those that failed by no fault of theirs.
 
-        For Optuna, whose trials end once, it is another trial; the later of two with one index is the one that counts.
+        For Optuna, whose trials end once, it is another trial; the last of those with one index is the one that counts.
         """
         trials = [frozen for frozen in self._study.get_trials(deepcopy=False) if INDEX in frozen.user_attrs]
-        tries = Counter(frozen.user_attrs[INDEX] for frozen in trials)
-        for frozen in trials:
-            index = frozen.user_attrs[INDEX]
-            if frozen.state is TrialState.FAIL and frozen.user_attrs.get(AGAIN) and tries[index] == 1:
+        failures = Counter(frozen.user_attrs[INDEX] for frozen in trials if frozen.state is TrialState.FAIL)
+        last = {frozen.user_attrs[INDEX]: frozen for frozen in trials}
+        for index, frozen in last.items():
+            stopped = frozen.state is TrialState.PRUNED or (frozen.state is TrialState.FAIL and failures[index] == 1)
+            if stopped and frozen.user_attrs.get(AGAIN):
                 self._study.add_trial(
                     optuna.trial.create_trial(
                         state=TrialState.RUNNING,

@@ -128,7 +128,8 @@ def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console
     book = conductor.book
     if not book.ranked():
         reasons = (f"{entry.name} {with_reason(entry)}" for entry in book.entries.values() if entry.reason)
-        raise CmdTuneError(f"{plan.folder}: no trial has a result; {next(reasons, book.shortfall)}")
+        cure = f"; raise budget.time or lower epochs, or go on with: {resume}" if book.timed_out else ""
+        raise CmdTuneError(f"{plan.folder}: no trial has a result; {next(reasons, book.shortfall)}{cure}")
 
 
 def _baselines_of_finished(book: Book) -> tuple[Scores, Scores] | None:

@@ -368,6 +368,28 @@ def test_time_alone_ends_a_search_that_counts_no_trials(make_space, open_book):
     assert book.next() is None
 
 
+def test_what_the_time_stopped_goes_on_in_every_later_sitting(make_space, open_book):
+    space = make_space(budget={"trials": 2, "time": 3600})
+    first = open_book(space, trials=2)
+    entry = first.next()
+    for sitting in (1, 2):
+        book = open_book(space, trials=2) if sitting == 2 else first
+        entry = book.next() if sitting == 2 else entry
+        assert (entry.index, entry.epoch) == (0, sitting - 1)
+        book.record(entry, record(sitting, 10 * sitting))
+        book.deadline = time.monotonic()
+        book.end(entry)
+        assert (entry.state, entry.reason) == (State.STOPPED, f"after epoch {sitting} of 3, the time is up")
+    last = open_book(space, trials=2)
+    entry = last.next()
+    assert [r["epoch"] for r in entry.history] == [1, 2]
+    last.record(entry, record(3, 30))
+    last.end(entry)
+    assert last.ranked() == [entry]
+    assert last.next().index == 1
+    assert open_book(space, trials=2).entries[0].state is State.FINISHED
+
+
 def test_values_that_make_no_settings_are_named(make_space, open_book):
     book = open_book(make_space())
     entry = book.next()
