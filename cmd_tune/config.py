@@ -207,7 +207,12 @@ def check_setting(where: str, key: str, value: Any) -> Any:
 
 def reason_of(error: ValidationError) -> str:
     """What the first complaint of a validation says, without pydantic's own words around it."""
-    return error.errors()[0]["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+    return (
+        error.errors()[0]["msg"]
+        .removeprefix("Value error, ")
+        .replace("Input should be", "should be")
+        .replace("a valid tuple", "a list, as [joint, bone]")
+    )
 
 
 def usage_error(where: str, message: str) -> UsageError:

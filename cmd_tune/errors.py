@@ -51,5 +51,5 @@ def one_line(error: BaseException) -> str:
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: the most similar known one, or all of them."""
     known = sorted(known)
-    close = get_close_matches(name, known, n=1, cutoff=0.5)
+    close = get_close_matches(name, known, n=1, cutoff=0.5) or get_close_matches(name.lower(), known, n=1, cutoff=0.5)
     return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"

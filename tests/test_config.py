@@ -199,3 +199,9 @@ def test_an_override_that_cannot_be_read_is_shown(text):
         parse_overrides([text])
     assert str(caught.value).startswith(f"--set {text}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_what_another_case_and_a_missing_bracket_mean():
+    assert mistake(("--set", {"EPOCHS": 5})) == "--set: unknown setting 'EPOCHS', did you mean 'epochs'?"
+    said = mistake(("--set", {"modalities": "joint,bone"}))
+    assert said == "--set: modalities = 'joint,bone': should be a list, as [joint, bone]"

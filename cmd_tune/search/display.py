@@ -69,8 +69,10 @@ class Display:
             self._live.stop()
 
     def started(self, entry: Entry) -> None:
-        self._heard[entry.index] = monotonic()
         how = f"resumes after epoch {entry.epoch}" if entry.epoch else "starts"
+        if entry.index in self._heard:
+            how += " again, since its process ended"
+        self._heard[entry.index] = monotonic()
         self._line(f"{entry.name} {how}: {values_line(entry, self.book.space.parameters)}")
 
     def reported(self, entry: Entry) -> None:

@@ -26,6 +26,7 @@ from cmd_tune.search.run import DataSource
 from cmd_tune.search.tracking import ui_line
 
 LOCK = "lock"
+_COMMANDS = ("search", "pretrain", "evaluate")  # whose plans are named after them
 SYNTHETIC = "synthetic"  # the made-up data set
 _SYNTHETIC = f"{SYNTHETIC}-{SCHEMA_VERSION}.arrow"
 
@@ -71,6 +72,9 @@ def earlier_run(storage: Path, name: str, plan: str, *, kept: Mapping[str, Any])
     places = (storage / name, home_path(name))
     path = next((path for place in places if (path := Path(os.path.abspath(place)) / plan).is_file()), None)
     if path is None:
+        for command in _COMMANDS:
+            if any((Path(os.path.abspath(place)) / f"{command}.yaml").is_file() for place in places):
+                raise UsageError(f"--resume {name}: is of {command}; go on with it by: {command} --resume {name}")
         known = [found.parent.name for found in storage.glob(f"*/{plan}")]
         hint = nearest(name, known) if known else "there are none"
         raise UsageError(f"--resume {name}: {storage} has no such run; {hint}")
@@ -80,7 +84,7 @@ def earlier_run(storage: Path, name: str, plan: str, *, kept: Mapping[str, Any])
 
 def check_same_data(plan: Path, kept: Mapping[str, Any]) -> None:
     """Raise UsageError where the store that an earlier run's plan names holds something else by now."""
-    store = open_store(Path(kept["data"]))
+    store = open_store(home_path(kept["data"]))
     if (kept.get("fingerprint") or store.fingerprint) != store.fingerprint:
         raise UsageError(
             f"{plan}: data: {store.path} is no longer what this run began with; put it back, or start a new run"

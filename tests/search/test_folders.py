@@ -79,3 +79,13 @@ def test_a_run_that_is_running_is_not_resumed(tmp_path: Path) -> None:
     with hold(folder), pytest.raises(CmdTuneError, match="is in use by another process"):
         earlier_run(tmp_path, "it", "search.yaml", kept={})
     earlier_run(tmp_path, "it", "search.yaml", kept={})
+
+
+def test_a_run_of_another_command_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "it").mkdir(parents=True)
+    (tmp_path / "runs" / "it" / "pretrain.yaml").write_text("")
+    for typed in ("it", str(tmp_path / "runs" / "it")):
+        with pytest.raises(UsageError) as caught:
+            earlier_run(tmp_path / "runs", typed, "search.yaml", kept={})
+        said = f"--resume {typed}: is of pretrain; go on with it by: pretrain --resume {typed}"
+        assert str(caught.value) == said

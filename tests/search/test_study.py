@@ -1,13 +1,16 @@
 """The book of a search: what comes next, what is entered, what another process finds."""
 
+import io
 import re
 import time
 
 import pytest
 from optuna.trial import TrialState
+from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.search import region
+from cmd_tune.search.display import Display
 from cmd_tune.search.space import find_space, load_space
 from cmd_tune.search.study import State
 
@@ -396,6 +399,18 @@ def test_values_that_make_no_settings_are_named(make_space, open_book):
     entry.values["topk"] = 21  # the tiny bank has 20 rows
     with pytest.raises(CmdTuneError, match=r"trial-000: topk 21 exceeds queue_size 20"):
         book.settings_of(entry)
+
+
+def test_a_trial_that_is_started_again_says_so(make_space, open_book):
+    book = open_book(make_space())
+    entry = book.next()
+    screen = io.StringIO()
+    display = Display(book, Console(file=screen, width=200))
+    for _ in range(2):
+        display.started(entry)
+    first, second = screen.getvalue().splitlines()
+    assert first.startswith("trial-000 starts: teacher_temperature")
+    assert second.startswith("trial-000 starts again, since its process ended: teacher_temperature")
 
 
 def test_the_display_goes_through_trials_while_one_is_entered(make_space, open_book):
