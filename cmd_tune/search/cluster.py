@@ -77,10 +77,14 @@ def ray_session(address: str | None, log: Path, *, nested: bool) -> Iterator[lis
 
 
 def _check_place(*paths: str) -> None:
-    """Raise CmdTuneError where Ray, which reads the commands of its own processes as a shell would, cannot run."""
+    """Raise CmdTuneError where Ray, which reads the commands of its own processes as a shell would, cannot run.
+
+    It puts what has a space in it between double quotes, where a ' stands for itself.
+    """
     for path in paths:
-        if odd := [character for character in "'\\" if character in path]:
-            raise CmdTuneError(f"{path}: Ray does not start where a path has {odd[0]}; rename the folder")
+        odd = "\\" if "\\" in path else "'" if "'" in path and not re.search(r"\s", path) else ""
+        if odd:
+            raise CmdTuneError(f"{path}: Ray does not start where a path has {odd}; rename the folder")
 
 
 def _runtime_env(address: str | None) -> dict[str, Any]:
