@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from cmd_tune.errors import CmdTuneError
+from cmd_tune.errors import CmdTuneError, first_line
 from cmd_tune.search.machine import Node
 from cmd_tune.search.trial import PATIENCE_S
 
@@ -37,14 +37,12 @@ _OBJECT_STORE = 256 * 1024**2  # bytes; data goes by memory map, not through Ray
 
 @contextmanager
 def ray_session(address: str | None, log: Path, *, nested: bool) -> Iterator[list[Node]]:
-    """Start Ray, or join the cluster at `address`; yields its nodes.
+    """Start Ray, or join the cluster at `address`, which answers (`check_reachable`); yields its nodes.
 
     nested: trials start workers of their own. Only then is the dashboard needed: without it the workers of a
     trial that is stopped early are never freed.
     """
     os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
-    if address and ":" in address:
-        check_reachable(address)
     import ray
 
     if not address:
@@ -64,7 +62,7 @@ def ray_session(address: str | None, log: Path, *, nested: bool) -> Iterator[lis
         )
     except Exception as error:  # Ray has no kind of its own for what keeps it from starting
         reason, file = ("", log) if address else _complaint(_ray_logs())
-        why = f"{_first_line(error)} {f'({reason})' if reason not in ('', _SILENT) else ''}".strip()
+        why = f"{first_line(error)} {f'({reason})' if reason not in ('', _SILENT) else ''}".strip()
         raise CmdTuneError(f"{where}: cannot be reached or started: {why}; see {file or log}") from error
     try:
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray takes it for itself as it starts
@@ -115,7 +113,7 @@ def _await_process(where: str) -> None:
     try:
         ray.get(answer)
     except ray.exceptions.RayError as error:
-        raise CmdTuneError(f"{where}: its processes do not start: {_first_line(error)}") from error
+        raise CmdTuneError(f"{where}: its processes do not start: {first_line(error)}") from error
 
 
 def _answer() -> None:
@@ -154,10 +152,6 @@ def _lines(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _close_token() -> None:

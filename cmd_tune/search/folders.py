@@ -23,7 +23,7 @@ from cmd_tune.data.synthetic import synthesize
 from cmd_tune.errors import CmdTuneError, UsageError, nearest
 from cmd_tune.files import DEFAULT_STORAGE, home_path
 from cmd_tune.search.run import DataSource
-from cmd_tune.search.tracking import ui_line
+from cmd_tune.search.tracking import Tracker, ui_line
 
 LOCK = "lock"
 _COMMANDS = ("search", "pretrain", "evaluate")  # whose plans are named after them
@@ -69,11 +69,11 @@ def earlier_run(storage: Path, name: str, plan: str, *, kept: Mapping[str, Any])
     """
     if given := [option for option, value in kept.items() if not (value is None or value is False or value == [])]:
         raise UsageError(f"{given[0]}: a resumed run keeps its own; leave it out, or start a new one")
-    places = (storage / name, home_path(name))
-    path = next((path for place in places if (path := Path(os.path.abspath(place)) / plan).is_file()), None)
+    places = [Path(os.path.abspath(place)) for place in (storage / name, home_path(name))]
+    path = next((path for place in places if (path := place / plan).is_file()), None)
     if path is None:
         for command in _COMMANDS:
-            if any((Path(os.path.abspath(place)) / f"{command}.yaml").is_file() for place in places):
+            if any((place / f"{command}.yaml").is_file() for place in places):
                 raise UsageError(f"--resume {name}: is of {command}; go on with it by: {command} --resume {name}")
         known = [found.parent.name for found in storage.glob(f"*/{plan}")]
         hint = nearest(name, known) if known else "there are none"
@@ -110,10 +110,15 @@ def tell_outage(console: Console, command: str, folder: Path) -> Callable[[str],
     return tell
 
 
-def print_left(console: Console, trouble: str, command: str, folder: Path) -> None:
-    """At the end: MLflow has not got everything, and what writes the rest."""
-    for line in (f"Not everything is recorded. {trouble}", f"Write the rest with: {resume_line(command, folder)}"):
-        print_line(console, line)
+def close_tracker(tracker: Tracker, console: Console, command: str, folder: Path) -> None:
+    """Write what is left; where MLflow has not got everything, say so, and what writes the rest."""
+    try:
+        trouble = tracker.close()
+    except KeyboardInterrupt:
+        trouble = "interrupted"
+    if trouble:
+        print_line(console, f"Not everything is recorded. {trouble}")
+        print_line(console, f"Write the rest with: {resume_line(command, folder)}")
 
 
 @contextmanager

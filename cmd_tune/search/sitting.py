@@ -9,7 +9,7 @@ from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError, Interrupted
 from cmd_tune.search.environment import describe_environment, record_sitting
-from cmd_tune.search.folders import hold, print_left, print_line, resume_line
+from cmd_tune.search.folders import close_tracker, hold, print_line, resume_line
 from cmd_tune.search.tracking import Tracker
 from cmd_tune.search.tuner import termination_as_interrupt
 from cmd_tune.search.uris import variables_not_taken
@@ -52,9 +52,4 @@ def sitting(
             raise Interrupted(f"interrupted; go on with: {resume_line(command, folder)}") from None
         finally:
             show(status)
-            try:
-                trouble = tracker.close()
-            except KeyboardInterrupt:
-                trouble = "interrupted"
-            if trouble:
-                print_left(console, trouble, command, folder)
+            close_tracker(tracker, console, command, folder)

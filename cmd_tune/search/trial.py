@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from cmd_tune.config import Settings
-from cmd_tune.errors import CmdTuneError, Diverged, OutOfMemory, UsageError
+from cmd_tune.errors import CmdTuneError, Diverged, OutOfMemory, UsageError, first_line
 from cmd_tune.search.environment import describe_environment, record_sitting
 from cmd_tune.search.machine import Machine
 from cmd_tune.search.run import DataSource, run
@@ -142,7 +142,7 @@ def _run_group(config: dict[str, Any]) -> None:
     except WorkerGroupError as error:
         raise group_failure(error.worker_failures) from error
     except ControllerError as error:
-        raise RuntimeError(f"its workers could not be started: {_first_line(error.controller_failure)}") from error
+        raise RuntimeError(f"its workers could not be started: {first_line(error.controller_failure)}") from error
 
 
 def group_failure(failures: Mapping[int, Exception]) -> Exception:
@@ -152,16 +152,12 @@ def group_failure(failures: Mapping[int, Exception]) -> Exception:
             return error
     died = {rank: error for rank, error in failures.items() if not _of_another(error)} or dict(failures)
     rank, error = min(died.items())
-    return RuntimeError(f"worker {rank}: {_first_line(error)}")
+    return RuntimeError(f"worker {rank}: {first_line(error)}")
 
 
 def _of_another(error: Exception) -> bool:
     """Whether a worker only lost its connection to one that failed."""
     return isinstance(error, RuntimeError) and "connection" in str(error).lower()
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _run_train_worker(config: dict[str, Any]) -> None:

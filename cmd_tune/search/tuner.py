@@ -17,7 +17,7 @@ from cmd_tune.search.conductor import Conductor
 from cmd_tune.search.display import with_reason
 from cmd_tune.search.ending import ERRORS, Ending, keep_traceback
 from cmd_tune.search.environment import describe_software, record_sitting
-from cmd_tune.search.folders import hold, print_left, print_line, resume_line, tell_outage
+from cmd_tune.search.folders import close_tracker, hold, print_line, resume_line, tell_outage
 from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
 from cmd_tune.search.nodes import check_nodes
 from cmd_tune.search.plan import PLAN, Plan, record_layout
@@ -49,12 +49,7 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
         try:
             _conduct(plan, tracker, address, console)
         finally:
-            try:
-                trouble = tracker.close()
-            except KeyboardInterrupt:
-                trouble = "interrupted"
-            if trouble:
-                print_left(console, trouble, "search", plan.folder)
+            close_tracker(tracker, console, "search", plan.folder)
 
 
 @contextmanager
