@@ -58,8 +58,9 @@ class InputNorm(nn.Module):
 
     def _global_statistics(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers) -> tuple[Tensor, Tensor]:
         """Mean and biased variance; two passes, since one would lose digits where the mean is large."""
-        count = sum_over_workers(x_MBTX.new_full((1,), x_MBTX.shape[1] * x_MBTX.shape[2]))
-        mean_MX = sum_over_workers(x_MBTX.sum((1, 2))) / count
+        M, B, T, X = x_MBTX.shape
+        total = sum_over_workers(torch.cat((x_MBTX.sum((1, 2)).flatten(), x_MBTX.new_full((1,), B * T))))
+        mean_MX, count = total[:-1].view(M, X) / total[-1], total[-1]
         var_MX = sum_over_workers((x_MBTX - mean_MX[:, None, None]).square().sum((1, 2))) / count
         with torch.no_grad():
             self.running_mean.lerp_(mean_MX, self.momentum)

@@ -92,8 +92,7 @@ def test_statistics_are_of_all_workers():
     mine, other = x_MBTX[:, :2], x_MBTX[:, 2:]
     mean_MX = x_MBTX.mean((1, 2))
     of_the_other = iter([
-        torch.tensor([3.0 * T]),
-        other.sum((1, 2)),
+        torch.cat((other.sum((1, 2)).flatten(), torch.tensor([3.0 * T]))),
         (other - mean_MX[:, None, None]).square().sum((1, 2)),
     ])  # fmt: skip
     half = InputNorm(M, X)
