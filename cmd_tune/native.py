@@ -1,6 +1,6 @@
 """This package's C++, compiled on the machine it runs on when first wanted, and kept in the user's cache.
 
-A machine without a compiler does the same work with PyTorch's operations.
+A machine without a compiler does the same work with PyTorch's operations. For a GPU there are Triton's kernels.
 """
 
 import ctypes
@@ -12,8 +12,11 @@ import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -105,6 +108,11 @@ def bind(
         native(ctypes.c_void_p(address), *map(ctypes.c_int64, arguments))
 
     return call
+
+
+def kernels(module: str, x: Tensor) -> ModuleType | None:
+    """A module of Triton kernels, where x is on a GPU and Triton is installed, as it is with PyTorch for CUDA."""
+    return import_module(module) if x.is_cuda and find_spec("triton") else None
 
 
 def _processor() -> bytes:

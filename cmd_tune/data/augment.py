@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from cmd_tune.data.transfer import onto
-from cmd_tune.native import bind
+from cmd_tune.native import bind, kernels
 from cmd_tune.threads import run_shared, shares
 
 
@@ -89,15 +89,17 @@ def choose(uniform_BN: Tensor, frames_B: Tensor, strength: Strength) -> Draws:
 def make_view(rows_FX: Tensor, start_B: Tensor, draws: Draws, frames: int, frame_shape: tuple[int, int, int]) -> Tensor:
     """The view of clips whose first frames are rows start_B, as drawn: (B, T, V, C, P) on the rows' device.
 
-    One pass by augment.cpp where it can be, else crop_resize and distort.
+    One pass by augment.cpp or view_kernels.py where it can be, else crop_resize and distort.
     """
     V, C, P = frame_shape
     start_B = start_B + draws.start_B
+    inputs = [draws.length_B, draws.matrix_BCC, draws.kept_BV, draws.mixed_BV]
+    inputs = [onto(x, rows_FX.device).contiguous() for x in (start_B, *inputs)]
+    if for_gpu := kernels("cmd_tune.data.view_kernels", rows_FX):
+        return for_gpu.draw_view(rows_FX, *inputs, frames, P).view(-1, frames, V, C, P)
     if not rows_FX.is_cuda:
         view_BTVCP = torch.empty(len(start_B), frames, V, C, P)
-        inputs = (start_B, draws.length_B, draws.matrix_BCC, draws.kept_BV, draws.mixed_BV)
-        tensors = (rows_FX, *(x.contiguous() for x in inputs), view_BTVCP)
-        if draw := bind("draw_view", rows_FX.dtype, (frames, V, P), tensors):
+        if draw := bind("draw_view", rows_FX.dtype, (frames, V, P), (rows_FX, *inputs, view_BTVCP)):
             run_shared([partial(draw, *share) for share in shares(len(start_B))])
             return view_BTVCP
     x_BTX = crop_resize(rows_FX, start_B, draws.length_B, frames)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from cmd_tune.model.gru import Pairs
 from cmd_tune.model.recurrence import Recurrence
+from cmd_tune.native import kernels
 
 SumOverWorkers = Callable[[Tensor], Tensor]
 
@@ -50,23 +51,38 @@ class InputNorm(nn.Module):
     def standardise(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = here_alone) -> Tensor:
         """The input with mean 0 and variance 1, before weight and bias; it carries no gradient."""
         if self.training:
-            mean_MX, var_MX = self._global_statistics(x_MBTX.detach(), sum_over_workers)
+            mean_MX, var_MX, count = self._global_statistics(x_MBTX.detach(), sum_over_workers)
+            with torch.no_grad():
+                self.running_mean.lerp_(mean_MX, self.momentum)
+                self.running_var.lerp_(var_MX * (count / (count - 1)), self.momentum)
+                self.num_batches_tracked += 1
         else:
             mean_MX, var_MX = self.running_mean, self.running_var
         scale_MX = torch.rsqrt(var_MX + self.eps)
         return torch.addcmul((-mean_MX * scale_MX)[:, None, None], x_MBTX, scale_MX[:, None, None])
 
-    def _global_statistics(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers) -> tuple[Tensor, Tensor]:
-        """Mean and biased variance; two passes, since one would lose digits where the mean is large."""
+    def frames_first(self, x_MBTX: Tensor, dtype: torch.dtype, sum_over_workers: SumOverWorkers = here_alone) -> Tensor:
+        """`standardise`, as recurrences take it: (M, T, B, X) of their dtype."""
+        for_gpu = kernels("cmd_tune.model.norm_kernels", x_MBTX) if self.training else None
+        if for_gpu is None:
+            return self.standardise(x_MBTX, sum_over_workers).transpose(1, 2).to(dtype)
+        statistics = self._global_statistics(x_MBTX.detach(), sum_over_workers)
+        running = (self.running_mean, self.running_var, self.num_batches_tracked)
+        return for_gpu.standardise(
+            x_MBTX.detach(), *statistics, running, eps=self.eps, momentum=self.momentum, dtype=dtype
+        )
+
+    def _global_statistics(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean, biased variance and the number of values, (1,). Two passes: one would lose digits of a large mean."""
         M, B, T, X = x_MBTX.shape
-        total = sum_over_workers(torch.cat((x_MBTX.sum((1, 2)).flatten(), x_MBTX.new_full((1,), B * T))))
-        mean_MX, count = total[:-1].view(M, X) / total[-1], total[-1]
+        count = x_MBTX.new_full((1,), B * T)
+        if x_MBTX.is_cuda and sum_over_workers is here_alone:
+            var_MX, mean_MX = torch.var_mean(x_MBTX, (1, 2), correction=0)
+            return mean_MX, var_MX, count
+        total = sum_over_workers(torch.cat((x_MBTX.sum((1, 2)).flatten(), count)))
+        mean_MX, count = total[:-1].view(M, X) / total[-1:], total[-1:]
         var_MX = sum_over_workers((x_MBTX - mean_MX[:, None, None]).square().sum((1, 2))) / count
-        with torch.no_grad():
-            self.running_mean.lerp_(mean_MX, self.momentum)
-            self.running_var.lerp_(var_MX * (count / (count - 1)), self.momentum)
-            self.num_batches_tracked += 1
-        return mean_MX, var_MX
+        return mean_MX, var_MX, count
 
 
 class GRULayer(nn.Module):
@@ -146,7 +162,7 @@ class Encoders(nn.Module):
 
     def features(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = here_alone) -> Tensor:
         """The last frame's output of both groups of the last layer, (M, B, 2H), float32."""
-        x_MTBX = self.input_norm.standardise(x_MBTX, sum_over_workers).transpose(1, 2).to(self.compute_dtype)
+        x_MTBX = self.input_norm.frames_first(x_MBTX, self.compute_dtype, sum_over_workers)
         return self.recurrence(self, x_MTBX, training=self.training)
 
     def recurrent_parameters(self) -> dict[str, nn.Parameter]:

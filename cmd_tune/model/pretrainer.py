@@ -46,8 +46,8 @@ class Pretrainer(nn.Module):
     @torch.no_grad()
     def update_momentum(self) -> None:
         """k ← m·k + (1 − m)·q, parameters only: the key encoder's norm keeps its own statistics."""
-        for key, query in zip(self.momentum.parameters(), self.online.parameters(), strict=True):
-            key.lerp_(query, 1 - self.key_momentum)
+        keys, queries = (tuple(encoders.parameters()) for encoders in (self.momentum, self.online))
+        torch._foreach_lerp_(keys, queries, 1 - self.key_momentum)  # in one launch on a GPU
 
     def forward(
         self, query_MBTX: Tensor, key_MBTX: Tensor, sum_over_workers: SumOverWorkers = here_alone

@@ -15,6 +15,7 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
+from cmd_tune.model.encoder import here_alone
 from cmd_tune.model.pretrainer import Losses, Pretrainer
 from cmd_tune.slower import warn_slower
 from cmd_tune.train.distributed import (
@@ -33,7 +34,7 @@ WARM_UP = 3  # steps before a capture: they compile kernels and make the optimis
 
 def take_step(pretrainer: Pretrainer, optimizer: torch.optim.Optimizer, query_MBTX: Tensor, key_MBTX: Tensor) -> Losses:
     """One step on this worker's two views of a batch, operation by operation. Nothing in it waits for a GPU."""
-    losses, key_MBD = pretrainer(query_MBTX, key_MBTX, sum_over_workers)
+    losses, key_MBD = pretrainer(query_MBTX, key_MBTX, sum_over_workers if world()[1] > 1 else here_alone)
     optimizer.zero_grad(set_to_none=True)
     losses.total.backward()
     average_gradients(pretrainer.online.parameters())

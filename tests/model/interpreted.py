@@ -17,9 +17,9 @@ if os.environ["TRITON_INTERPRET"] != "1":
 import triton.language as tl
 from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
-from cmd_tune.model import gru_kernels
+from cmd_tune.model import gru_kernels, norm_kernels
 
-__all__ = ["gru_kernels"]
+__all__ = ["gru_kernels", "norm_kernels"]
 
 _dot, _cast = InterpreterBuilder.create_dot, InterpreterBuilder.cast_impl
 

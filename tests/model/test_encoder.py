@@ -102,6 +102,32 @@ def test_statistics_are_of_all_workers():
     torch.testing.assert_close(half.running_mean, whole.running_mean)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_gpus_kernel_is_the_same_norm(dtype):
+    """By Triton's interpreter: frames first, in the recurrences' dtype, and the same running statistics."""
+    kernels = pytest.importorskip("tests.model.interpreted").norm_kernels
+    ours, theirs = InputNorm(M, X), InputNorm(M, X)
+    for seed in (1, 2):
+        x_MBTX = batch(seed)
+        expected = theirs.standardise(x_MBTX).transpose(1, 2)
+        var_MX, mean_MX = torch.var_mean(x_MBTX, (1, 2), correction=0)
+        found = kernels.standardise(
+            x_MBTX,
+            mean_MX,
+            var_MX,
+            torch.tensor([float(B * T)]),
+            (ours.running_mean, ours.running_var, ours.num_batches_tracked),
+            eps=ours.eps,
+            momentum=ours.momentum,
+            dtype=dtype,
+        )
+        assert found.dtype == dtype
+        rounding = 2**-8 if dtype == torch.bfloat16 else 1e-5
+        torch.testing.assert_close(found.float(), expected, rtol=rounding, atol=1e-5)
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-5, atol=1e-6)
+
+
 # Two GRUs a layer, both forward in time
 
 
