@@ -8,11 +8,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from cmd_tune.model.objectives.methods import CMD, MCL, Base, Objective, own
+from cmd_tune.model.objectives.methods import Objective, own
+from cmd_tune.model.objectives.terms import terms
 from cmd_tune.native import bind
 from cmd_tune.threads import run_shared, shares
 
-_DISTILLATIONS = {"pairwise": 1, "consensus": 2}
+_DISTILLATIONS = {None: 0, "pairwise": 1, "consensus": 2}
 
 
 def losses(
@@ -28,26 +29,17 @@ def losses(
         return None
     M, A, B = positive_MAB.shape
     K = similarities_MRK.shape[2]
-    itself, others, distill_weight, topk, distillation = 1.0, 0.0, 0.0, 0, 0
-    temperatures = [objective.contrast_temperature]
-    match objective:
-        case Base():
-            pass
-        case MCL():
-            itself, others = float(objective.form == "added"), 1.0
-        case CMD():
-            distill_weight, topk = objective.distill_weight, objective.topk
-            distillation = _DISTILLATIONS[objective.distillation]
-            temperatures += [objective.student_temperature, objective.teacher_temperature]
-            if topk > K:
-                raise ValueError(f"topk {topk} exceeds the {K} rows of a bank")
-        case _:
-            return None
+    of = terms(objective, K)
+    if of is None:
+        return None
+    temperatures = (of.contrast_temperature, of.student_temperature, of.teacher_temperature)
+    weights = (of.itself, of.others, of.distill_weight)
     contrast_MAB, grad_positive_MAB = (torch.empty_like(positive_MAB) for _ in range(2))
     distilled_B, hit_MB = torch.zeros_like(positive_MAB[0, 0]), torch.empty_like(positive_MAB[:, 0])
-    numbers = (positive_MAB.new_tensor(x) for x in (temperatures, (itself, others, distill_weight)))
+    numbers = (positive_MAB.new_tensor(x) for x in (temperatures, weights))
     tensors = (*numbers, positive_MAB, similarities_MRK, grad_positive_MAB, contrast_MAB, distilled_B, hit_MB)
-    compute = bind("losses", positive_MAB.dtype, (M, A, B, K, topk, distillation), tensors)
+    sizes = (M, A, B, K, of.topk, _DISTILLATIONS[of.distillation])
+    compute = bind("losses", positive_MAB.dtype, sizes, tensors)
     if compute is None:
         return None
     run_shared([partial(compute, *share) for share in shares(B)])
@@ -55,6 +47,6 @@ def losses(
     contrast_MA = contrast_MAB.mean(2)
     contrastive_M = own(contrast_MA)
     mutual, distilled = contrast_MA.sum() - contrastive_M.sum(), distilled_B.mean()
-    loss = itself * contrastive_M.sum() + others * mutual + distill_weight * distilled
-    figures = torch.cat((others * mutual[None] + distilled, contrastive_M, hit_MB.mean(1)))
+    loss = of.itself * contrastive_M.sum() + of.others * mutual + of.distill_weight * distilled
+    figures = torch.cat((of.others * mutual[None] + distilled, contrastive_M, hit_MB.mean(1)))
     return loss, figures, grad_positive_MAB
