@@ -14,7 +14,7 @@ def test_a_step_that_fails_is_named_and_the_others_are_done(tmp_path):
     ending.check("RESUME")  # nothing is wrong yet
     assert ending.attempt("first", lambda: 1) == 1
     assert ending.attempt("figure: a", lambda: 1 // 0) is None
-    assert ending.attempt("report", lambda: open(tmp_path / "none" / "x")) is None
+    assert ending.attempt("report", (tmp_path / "none" / "x").read_bytes) is None
     assert ending.attempt("last", lambda: 0) == 0
     ending.show(Console(file=file, width=20))
     assert file.getvalue().splitlines() == [
