@@ -1,0 +1,86 @@
+"""What MLflow gets of a run beside its scores."""
+
+import pytest
+
+from cmd_tune.search.machine import Machine
+from cmd_tune.search.plan import Plan
+from cmd_tune.search.recorded import cost, main_scores, run_note, search_page, search_tags, trial_tags
+from cmd_tune.search.run import DataSource
+
+NOTE = "mlflow.note.content"
+
+
+@pytest.fixture
+def make_plan(tiny, tiny_store, tmp_path):
+    """A plan of four trials of three epochs for a space."""
+
+    def make(space):
+        return Plan(
+            folder=tmp_path / "runs" / "it",
+            space=space,
+            preset="quick",
+            settings=tiny(),
+            source=DataSource(tiny_store.path, "xview"),
+            dataset="synthetic",
+            trials=4,
+            concurrent=None,
+            workers=1,
+            gpus_per_worker=None,
+            tracking_uri="sqlite:///mlflow.db",
+        )
+
+    return make
+
+
+def test_what_a_run_cost():
+    history = [{"epoch": 1, "seconds": 1800.0}, {"epoch": 2}, {"epoch": 3, "seconds": 900.0}]
+    expected = {"cost/epochs": 3.0, "cost/seconds": 2700.0, "cost/cpu_hours": 0.75 * 2 * 4, "cost/gpu_hours": 0.75}
+    assert cost(history, workers=2, cpus=4, gpus=0.5) == expected
+    assert cost(history, cpus=1, gpus=0) == {"cost/epochs": 3.0, "cost/seconds": 2700.0, "cost/cpu_hours": 0.75}
+    assert cost([], cpus=1, gpus=0) == {"cost/epochs": 0.0, "cost/seconds": 0.0, "cost/cpu_hours": 0.0}
+
+
+def test_the_scores_that_stand_for_all():
+    names = ["val/knn/joint", "val/knn/bone", "val/linear/fused", "test/knn/fused", "loss/joint", "best/val/knn/fused"]
+    assert main_scores(names) == ["val/knn/joint", "val/linear/fused", "test/knn/fused"]
+
+
+@pytest.mark.parametrize(("goal", "ascending"), [("maximize", False), ("minimize", True)])
+def test_a_search_is_shown_best_first_with_four_parameters(make_space, make_plan, goal, ascending):
+    names = ("teacher_temperature", "student_temperature", "learning_rate", "weight_decay", "shear_range")
+    parameters = {name: {"min": 0.01, "max": 0.2} for name in names}
+    metric = {"name": "loss/total", "goal": goal}
+    page = search_page(make_plan(make_space(parameters=parameters, points_to_evaluate=None, metric=metric)))
+    assert page.metrics == ("loss/total", "val/knn/fused", "test/knn/fused", "cost/seconds")
+    assert page.params == names[:4]
+    assert (page.order, page.ascending) == ("loss/total", ascending)
+
+
+def test_a_table_is_shown_as_it_came(make_space, make_plan):
+    absent = dict.fromkeys(("parameters", "points_to_evaluate", "budget"))
+    page = search_page(make_plan(make_space(method="cells", cells=[{"topk": 4}, {"topk": 6}], **absent)))
+    assert (page.order, page.params) == ("", ("topk", "seed"))
+    assert page.metrics == ("val/knn/fused", "test/knn/fused", "cost/seconds")
+
+
+def test_the_note_of_a_search_says_what_is_asked_and_how_to_go_on(make_space, make_plan):
+    plan = make_plan(make_space())
+    (note,) = search_tags(plan, Machine(1, 1.0, 0.0, 1, 2, 2)).values()
+    what, folder, resume = note.split("\n\n")
+    assert what == (
+        "Method tpe, 4 trials over teacher_temperature, student_temperature; the best has the highest val/knn/fused. "
+        "Preset quick, 3 epochs; 2 trials at once, 1 worker a trial, 1 CPU and no GPU a worker."
+    )
+    assert folder == f"Folder: `{plan.folder}` (search.yaml, trials.csv, trials/)"
+    assert f" -m cmd_tune search --resume it --storage {plan.folder.parent}`" in resume
+    assert run_note(what, plan.folder, "search.yaml, trials.csv, trials/", "search") == note
+
+
+def test_the_tags_of_a_trial(make_space, open_book):
+    book = open_book(make_space())
+    entry = book.next()
+    book.end(entry, failure="out of memory")
+    tags = trial_tags(entry)
+    assert tags["cmd_tune.state"] == "failed"
+    assert tags[NOTE].startswith("trial-000 of search: teacher_temperature 0.05, student_temperature 0.1.\n")
+    assert f"`{entry.folder}`" in tags[NOTE]
