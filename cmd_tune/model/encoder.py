@@ -62,24 +62,23 @@ class InputNorm(nn.Module):
         return torch.addcmul((-mean_MX * scale_MX)[:, None, None], x_MBTX, scale_MX[:, None, None])
 
     def frames_first(self, x_MBTX: Tensor, dtype: torch.dtype, sum_over_workers: SumOverWorkers = here_alone) -> Tensor:
-        """`standardise`, as recurrences take it: (M, T, B, X) of their dtype."""
+        """`standardise`, as recurrences take it: (M, T, B, X) of their dtype, with channels of 0 behind X on a GPU."""
         for_gpu = kernels("cmd_tune.model.norm_kernels", x_MBTX) if self.training else None
         if for_gpu is None:
             return self.standardise(x_MBTX, sum_over_workers).transpose(1, 2).to(dtype)
-        statistics = self._global_statistics(x_MBTX.detach(), sum_over_workers)
+        x_MBTX = x_MBTX.detach()
+        if sum_over_workers is here_alone:
+            statistics = for_gpu.statistics(x_MBTX)
+        else:
+            mean_MX, var_MX, count = self._global_statistics(x_MBTX, sum_over_workers)
+            statistics = (mean_MX[:, None], count * var_MX[:, None], count)
         running = (self.running_mean, self.running_var, self.num_batches_tracked)
-        return for_gpu.standardise(
-            x_MBTX.detach(), *statistics, running, eps=self.eps, momentum=self.momentum, dtype=dtype
-        )
+        return for_gpu.standardise(x_MBTX, statistics, running, eps=self.eps, momentum=self.momentum, dtype=dtype)
 
     def _global_statistics(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers) -> tuple[Tensor, Tensor, Tensor]:
         """Mean, biased variance and the number of values, (1,). Two passes: one would lose digits of a large mean."""
         M, B, T, X = x_MBTX.shape
-        count = x_MBTX.new_full((1,), B * T)
-        if x_MBTX.is_cuda and sum_over_workers is here_alone:
-            var_MX, mean_MX = torch.var_mean(x_MBTX, (1, 2), correction=0)
-            return mean_MX, var_MX, count
-        total = sum_over_workers(torch.cat((x_MBTX.sum((1, 2)).flatten(), count)))
+        total = sum_over_workers(torch.cat((x_MBTX.sum((1, 2)).flatten(), x_MBTX.new_full((1,), B * T))))
         mean_MX, count = total[:-1].view(M, X) / total[-1:], total[-1:]
         var_MX = sum_over_workers((x_MBTX - mean_MX[:, None, None]).square().sum((1, 2))) / count
         return mean_MX, var_MX, count
@@ -109,6 +108,8 @@ class GRULayer(nn.Module):
         if norm is not None:
             bias_ih = bias_ih + torch.einsum("msgi,mi->msg", weight_ih, norm.bias)
             weight_ih = weight_ih * norm.weight[:, None, None]
+        if x_MTBI.shape[3] > weight_ih.shape[3]:  # channels of 0
+            weight_ih = F.pad(weight_ih, (0, x_MTBI.shape[3] - weight_ih.shape[3]))
         return pairs(x_MTBI, weight_ih, self.weight_hh, bias_ih, self.bias_hh, last_only)
 
 

@@ -103,29 +103,51 @@ def test_statistics_are_of_all_workers():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_gpus_kernel_is_the_same_norm(dtype):
-    """By Triton's interpreter: frames first, in the recurrences' dtype, and the same running statistics."""
+@pytest.mark.parametrize("together", [True, False], ids=["in parts", "given"])
+def test_a_gpus_kernels_are_the_same_norm(dtype, together):
+    """By Triton's interpreter: frames first, channels of 0 up to a multiple of 8, the same running statistics."""
     kernels = pytest.importorskip("tests.model.interpreted").norm_kernels
     ours, theirs = InputNorm(M, X), InputNorm(M, X)
+    frames = 27  # 135 rows are 5 parts of 32, the last of 7
     for seed in (1, 2):
-        x_MBTX = batch(seed)
+        x_MBTX = batch(seed, frames) + 100
         expected = theirs.standardise(x_MBTX).transpose(1, 2)
-        var_MX, mean_MX = torch.var_mean(x_MBTX, (1, 2), correction=0)
+        if together:
+            statistics = kernels.statistics(x_MBTX)
+        else:
+            var_MX, mean_MX = torch.var_mean(x_MBTX, (1, 2), correction=0, keepdim=True)
+            count = torch.tensor([float(B * frames)])
+            statistics = (mean_MX[:, 0], count * var_MX[:, 0], count)
         found = kernels.standardise(
             x_MBTX,
-            mean_MX,
-            var_MX,
-            torch.tensor([float(B * T)]),
+            statistics,
             (ours.running_mean, ours.running_var, ours.num_batches_tracked),
             eps=ours.eps,
             momentum=ours.momentum,
             dtype=dtype,
         )
         assert found.dtype == dtype
+        assert found.shape == (M, frames, B, 16)
+        assert not found[..., X:].any()
         rounding = 2**-8 if dtype == torch.bfloat16 else 1e-5
-        torch.testing.assert_close(found.float(), expected, rtol=rounding, atol=1e-5)
+        torch.testing.assert_close(found[..., :X].float(), expected, rtol=rounding, atol=2e-4)
     for name, value in theirs.state_dict().items():
         torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_channels_of_0_change_nothing():
+    """As a GPU's norm leaves them behind the others: outputs and gradients of a layer are the same."""
+    layer = GRULayer(M, X, H, torch.Generator().manual_seed(0))
+    norm = InputNorm(M, X)
+    x_MTBX = torch.randn(M, T, B, X, generator=torch.Generator().manual_seed(1))
+    found = []
+    for x in (x_MTBX, F.pad(x_MTBX, (0, 6))):
+        layer.zero_grad()
+        out = layer(x, gru_pairs, norm=norm)
+        out.square().sum().backward()
+        found.append([out.detach(), layer.weight_ih.grad.clone()])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 # Two GRUs a layer, both forward in time
