@@ -7,6 +7,8 @@ M modality of a bank, A modality that asks it, B sample, K bank row, D embedding
 """
 
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
@@ -33,7 +35,7 @@ class BatchLoss(torch.autograd.Function):
         similarities_MRK = torch.bmm(rows_MRD, banks_MKD.transpose(1, 2))
         positive_MAB = (query_MABD * key_MBD[:, None]).sum(3)
 
-        results = compiled.losses(objective, positive_MAB, similarities_MRK)
+        results = _losses_in_one_pass(objective, positive_MAB, similarities_MRK)
         loss, figures, grad_positive_MAB = results or _losses_in_blocks(objective, positive_MAB, similarities_MRK)
 
         grad_MRD = (grad_positive_MAB[..., None] * key_MBD[:, None]).flatten(1, 2)
@@ -47,10 +49,22 @@ class BatchLoss(torch.autograd.Function):
         return grad * ctx.grad_query_MABD, None, None, None
 
 
+def _losses_in_one_pass(
+    objective: Objective, positive_MAB: Tensor, similarities_MRK: Tensor
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """By compiled.cpp on a CPU, by kernels.py on a GPU where Triton is installed, as it is with PyTorch for CUDA."""
+    if positive_MAB.is_cpu:
+        return compiled.losses(objective, positive_MAB, similarities_MRK)
+    if not positive_MAB.is_cuda or find_spec("triton") is None:
+        return None
+    kernels = import_module("cmd_tune.model.objectives.kernels")
+    return kernels.losses(objective, positive_MAB, similarities_MRK)
+
+
 def _losses_in_blocks(
     objective: Objective, positive_MAB: Tensor, similarities_MRK: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`compiled.losses` by autograd, a few samples at a time: on a CPU a block's arrays stay in the cache."""
+    """The same by autograd, a few samples at a time: on a CPU a block's arrays stay in the cache."""
     M, A, B = positive_MAB.shape
     K = similarities_MRK.shape[2]
     student_MABK = similarities_MRK[:, : A * B].unflatten(1, (A, B))
