@@ -2,17 +2,20 @@
 
 import copy
 from contextlib import contextmanager
+from importlib import import_module
 
 import numpy as np
 import pytest
 import torch
 
 from cmd_tune.data.augment import Strength, draw_view, keyed_generator, make_view
+from cmd_tune.model.batch_loss import BatchLoss
 from cmd_tune.model.encoder import Encoders
 from cmd_tune.model.gru import GRUPairs, gru_pairs, pairs_by_torch
 from cmd_tune.model.recurrence import capture
 from cmd_tune.train.loop import build_batches, build_optimizer, build_pretrainer, objective_at, pretrain, round_products
 from cmd_tune.train.step import TrainingStep, take_step
+from tests.model.objectives.cases import NAMES, compare, every_objective, similarities
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
@@ -68,6 +71,69 @@ def test_a_layer_and_its_gradients_are_those_of_float64(way, dtype, rounded, tol
         found = numbers(way, tensors, last_only)
     for a, b in zip(found, exactly(tensors, last_only), strict=True):
         assert (a.double() - b).norm() <= tolerance * b.norm()
+
+
+@pytest.fixture
+def objective_losses():
+    """kernels.py's: imported where Triton compiles."""
+    return import_module("cmd_tune.model.objectives.kernels").losses
+
+
+# (M, B, K, topk): the quick preset's, the paper's, odd ones, and a row that registers do not hold
+@pytest.mark.parametrize(
+    "sizes", [(3, 64, 192, 32), (3, 64, 16384, 8192), (7, 5, 333, 100), (2, 1, 1, 1), (2, 3, 70000, 5000)], ids=str
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_an_objectives_numbers_are_those_of_float64(objective_losses, name, sizes):
+    M, B, K, topk = sizes
+    objective = every_objective(topk)[name]
+    tensors = (x.to(GPU) for x in similarities(objective, M, B, K))
+    compare(objective_losses, objective, *tensors, within=1e-5)
+
+
+@pytest.mark.parametrize(
+    "temperatures",
+    [
+        {"teacher_temperature": 1e-3},
+        {"teacher_temperature": 0.02, "student_temperature": 0.005},
+        {"contrast_temperature": 5e-3},
+        {"teacher_temperature": 1e3, "student_temperature": 1e3, "contrast_temperature": 1e3},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_an_objectives_numbers_at_cold_and_hot_temperatures(objective_losses, name, temperatures):
+    objective = every_objective(50, **temperatures)[name]
+    tensors = (x.to(GPU) for x in similarities(objective, 3, 8, 200, spread=0.5))
+    compare(objective_losses, objective, *tensors, within=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_captured_objective_is_the_eager_one(name):
+    """BatchLoss and its gradient, replayed with other embeddings."""
+    objective = every_objective(32)[name]
+    generator = torch.Generator(GPU).manual_seed(0)
+    shapes = ((3, 64, 128), (3, 64, 128), (3, 192, 128))
+    query, key, banks = (torch.randn(s, generator=generator, device=GPU).div_(128**0.5) for s in shapes)
+
+    def losses():
+        asked = query.clone().requires_grad_()
+        asked_MABD = asked.expand(3, 3, 64, 128) if objective.asks_every_bank else asked[:, None]
+        loss, figures = BatchLoss.apply(asked_MABD, key, banks, objective)
+        return loss, figures, *torch.autograd.grad(loss, asked)
+
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        losses()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = losses()
+    for _ in range(3):
+        query.copy_(torch.randn(shapes[0], generator=generator, device=GPU).div_(128**0.5))
+        graph.replay()
+        for a, b in zip(captured, losses(), strict=True):
+            assert torch.equal(a, b)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cmd_tune.model.objectives import compiled
 from cmd_tune.model.objectives.methods import Objective, own
+from cmd_tune.native import kernels
 from cmd_tune.threads import run_shared
 
 _BLOCK = 3 * 2**18  # similarities of a block at most: 3 MB in float32, a quarter of the paper's batch
@@ -35,7 +36,7 @@ class BatchLoss(torch.autograd.Function):
         similarities_MRK = torch.bmm(rows_MRD, banks_MKD.transpose(1, 2))
         positive_MAB = (query_MABD * key_MBD[:, None]).sum(3)
 
-        results = compiled.losses(objective, positive_MAB, similarities_MRK)
+        results = _losses_in_one_pass(objective, positive_MAB, similarities_MRK)
         loss, figures, grad_positive_MAB = results or _losses_in_blocks(objective, positive_MAB, similarities_MRK)
 
         grad_MRD = _product_of_many_terms(similarities_MRK[:, : A * B], banks_MKD)
@@ -63,10 +64,20 @@ def _product_of_many_terms(grad_MRK: Tensor, banks_MKD: Tensor) -> Tensor:
     return product_MPRD.sum(1)
 
 
+def _losses_in_one_pass(
+    objective: Objective, positive_MAB: Tensor, similarities_MRK: Tensor
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """By compiled.cpp on a CPU, by kernels.py on a GPU; None where neither can."""
+    if positive_MAB.is_cpu:
+        return compiled.losses(objective, positive_MAB, similarities_MRK)
+    for_gpu = kernels("cmd_tune.model.objectives.kernels", positive_MAB)
+    return for_gpu.losses(objective, positive_MAB, similarities_MRK) if for_gpu else None
+
+
 def _losses_in_blocks(
     objective: Objective, positive_MAB: Tensor, similarities_MRK: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`compiled.losses` by autograd, a few samples at a time: on a CPU a block's arrays stay in the cache."""
+    """The same by autograd, a few samples at a time: on a CPU a block's arrays stay in the cache."""
     M, A, B = positive_MAB.shape
     K = similarities_MRK.shape[2]
     student_MABK = similarities_MRK[:, : A * B].unflatten(1, (A, B))

@@ -18,8 +18,9 @@ import triton.language as tl
 from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
 from cmd_tune.model import gru_kernels, norm_kernels
+from cmd_tune.model.objectives import kernels as objective_kernels
 
-__all__ = ["gru_kernels", "norm_kernels"]
+__all__ = ["gru_kernels", "norm_kernels", "objective_kernels"]
 
 _dot, _cast = InterpreterBuilder.create_dot, InterpreterBuilder.cast_impl
 

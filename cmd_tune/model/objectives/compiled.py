@@ -25,8 +25,6 @@ def losses(
     them, where the objective uses keys, to its B keys. Figures: the cross-modal term, each modality's contrastive
     term, the share of its positives that beat its whole bank. Raises ValueError where topk exceeds the rows.
     """
-    if not positive_MAB.is_cpu:
-        return None
     M, A, B = positive_MAB.shape
     K = similarities_MRK.shape[2]
     of = terms(objective, K)

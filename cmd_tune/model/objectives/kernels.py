@@ -16,7 +16,9 @@ from cmd_tune.model.objectives.terms import terms
 
 MOST_ROWS = 2**17  # of a bank; from 2**15 on, what a row needs no longer fits a program's registers
 COLUMNS = 256  # that a program of _sum_other_teachers has
+SUMMED = 128  # terms of a modality that _sum_up takes at a time
 LEAST = tl.constexpr(-(2**31))
+NOWHERE = tl.constexpr(-1e20)  # a similarity to no neighbour, whose exponential is 0: finite, hence times 0 is 0
 
 
 def losses(
@@ -37,15 +39,14 @@ def losses(
     neighbours_2MB = positive_MAB.new_empty(2, M, B, dtype=torch.int32)
     softmax_2MB = positive_MAB.new_empty(2, M, B)
     colder = 1 / of.teacher_temperature
-    block = triton.next_power_of_2(K)
-    in_registers = {"block": block, "num_warps": min(max(block // 512, 4), 32)}
+    row = in_registers(K)
 
     def look(choose: bool, exponential: bool) -> None:
         _look[(B, M)](
             *(similarities_MRK, neighbours_2MB, softmax_2MB, colder, of.topk, R, K),
             choose=choose,
             exponential=exponential,
-            **in_registers,
+            **row,
         )
 
     if of.distillation == "pairwise":
@@ -62,16 +63,22 @@ def losses(
         *(1 / of.contrast_temperature, 1 / of.student_temperature, colder),
         *(of.itself / B, of.others / B, of.distill_weight / B, M, A, R, K),
         distillation=of.distillation,
-        **in_registers,
+        **row,
     )
     loss, figures = positive_MAB.new_empty(()), positive_MAB.new_empty(1 + 2 * M)
     _sum_up[(1,)](
         *(contrast_MAB, hit_MB, distilled_MB, loss, figures, of.itself, of.others, of.distill_weight, M, A, B),
         modalities=triton.next_power_of_2(M),
         distills=of.distillation is not None,
-        columns=256,
+        columns=SUMMED,
     )
     return loss, figures, grad_positive_MAB
+
+
+def in_registers(rows: int) -> dict[str, int]:
+    """A program's size where it holds a row of a bank's similarities: 16 values a thread, as long as that goes."""
+    block = triton.next_power_of_2(rows)
+    return {"block": block, "num_warps": min(max(block // 512, 4), 32)}
 
 
 @triton.jit
@@ -91,7 +98,7 @@ def _count(of):  # type: ignore[no-untyped-def]
     return tl.sum(of.to(tl.int32), 0)
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _choose(key, j, topk, block: tl.constexpr):  # type: ignore[no-untyped-def]
     """(bound, end): the topk largest are the keys above the bound, and those equal to it at a j below end."""
     bound = tl.full((), LEAST, tl.int32)
@@ -143,6 +150,7 @@ def _look(  # type: ignore[no-untyped-def]
         tl.store(neighbours + at, bound)
         tl.store(neighbours + M * B + at, end)
         chosen = (key > bound) | ((key == bound) & (j < end))
+        x = tl.where(there, _in_order(key).to(tl.float32, bitcast=True), float("-inf"))
     if exponential:
         top = tl.max(x, 0)
         tl.store(softmax + at, top)
@@ -205,7 +213,7 @@ def _learn(  # type: ignore[no-untyped-def]
     distillation: tl.constexpr,
     block: tl.constexpr,
 ):
-    """The terms of a query and a bank, and their gradient."""
+    """The terms of a query and a bank, and their gradient, which is added up in memory: a row more would not fit."""
     b, B = tl.program_id(0), tl.num_programs(0)
     m, a = tl.program_id(1) // A, tl.program_id(1) % A
     its_own = (A == 1) | (a == m)
@@ -222,7 +230,7 @@ def _learn(  # type: ignore[no-untyped-def]
     of_bank = tl.sum(e, 0)
     total = of_bank + tl.exp((of_positive - top) * contrast_colder)
     by = tl.where(its_own, itself, others) * contrast_colder / total
-    gradient = by * e
+    tl.store(row + j, by * e, mask=there)
     tl.store(contrast + at, tl.log(total) - (of_positive - top) * contrast_colder)
     tl.store(grad_positive + at, -by * of_bank)
     if its_own:
@@ -242,24 +250,26 @@ def _learn(  # type: ignore[no-untyped-def]
                 t = m
             taught = t * B + b
             y = tl.load(similarities + ((t + 1).to(tl.int64) * R - B + b) * K + j, mask=there, other=0.0)
-            bound, end = tl.load(neighbours + taught), tl.load(neighbours + M * B + taught)
-            key = _keys(y, there)
+            key, bound, end = _keys(y, there), tl.load(neighbours + taught), tl.load(neighbours + M * B + taught)
             chosen = (key > bound) | ((key == bound) & (j < end))
+            top_s = tl.max(tl.where(chosen, x, NOWHERE), 0)
+            y = tl.where(chosen, y, NOWHERE)
             total_t = tl.load(softmax + M * B + taught)
             if distillation == "consensus":
-                p = tl.where(chosen, y / total_t, 0.0)
+                p = tl.maximum(y, 0.0) / total_t
                 log_p = tl.log(tl.where(p > 0, p, 1.0))
             else:
                 log_p = (y - tl.load(softmax + taught)) * teacher_colder
-                p = tl.where(chosen, tl.exp(log_p) / total_t, 0.0)
+                p = tl.exp(log_p) / total_t
                 log_p -= tl.log(total_t)
-            log_s = (x - tl.max(tl.where(chosen, x, float("-inf")), 0)) * student_colder
-            s = tl.where(chosen, tl.exp(log_s), 0.0)
+            log_s = (tl.where(y > NOWHERE, x, NOWHERE) - top_s) * student_colder
+            s = tl.exp(log_s)
             total_s = tl.sum(s, 0)
-            apart += weight * (tl.sum(tl.where(chosen, p * (log_p - log_s), 0.0), 0) + tl.log(total_s))
-            gradient += by * (s / total_s - p)
+            apart += weight * (tl.sum(p * (log_p - log_s), 0) + tl.log(total_s))
+            tl.debug_barrier()  # what was written may have been another thread's
+            gradient = tl.load(row + j, mask=there, other=0.0)
+            tl.store(row + j, gradient + by * (s / total_s - p), mask=there)
         tl.store(distilled + m * B + b, apart)
-    tl.store(row + j, gradient, mask=there)
 
 
 @triton.jit(do_not_specialize=["M", "A", "B"])  # type: ignore[untyped-decorator]
