@@ -21,8 +21,8 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 GPU = torch.device("cuda")
 M, S = 3, 2
-# The paper's layers, the quick preset's, and sizes that no tile divides: (T, B, I, H)
-SHAPES = [(64, 64, 150, 1024), (16, 32, 60, 64), (5, 37, 11, 19), (1, 1, 1, 1)]
+# The paper's layers, the quick preset's, the largest and others of all frames at once, and odd sizes: (T, B, I, H)
+SHAPES = [(64, 64, 150, 1024), (16, 32, 60, 64), (9, 64, 60, 128), (7, 33, 40, 100), (5, 37, 11, 19), (1, 1, 1, 1)]
 
 
 @contextmanager
@@ -64,11 +64,14 @@ def exactly(tensors, last_only):
     [(torch.float32, False, 1e-5), (torch.float32, True, 1e-2), (torch.bfloat16, False, 3e-2)],
     ids=["float32", "tf32", "bfloat16"],
 )
-@pytest.mark.parametrize("way", [GRUPairs.apply, pairs_by_torch], ids=["kernels", "cuDNN"])
-def test_a_layer_and_its_gradients_are_those_of_float64(way, dtype, rounded, tolerance, shape, last_only):
+@pytest.mark.parametrize("way", ["kernels", "kernels, frame by frame", "cuDNN"])
+def test_a_layer_and_its_gradients_are_those_of_float64(way, dtype, rounded, tolerance, shape, last_only, monkeypatch):
+    if way == "kernels, frame by frame":
+        monkeypatch.setattr("cmd_tune.model.gru_sequence.SIZES", {})
+    pairs = pairs_by_torch if way == "cuDNN" else GRUPairs.apply
     tensors = layer(shape, dtype)
     with tf32(rounded):
-        found = numbers(way, tensors, last_only)
+        found = numbers(pairs, tensors, last_only)
     for a, b in zip(found, exactly(tensors, last_only), strict=True):
         assert (a.double() - b).norm() <= tolerance * b.norm()
 

@@ -10,17 +10,26 @@ import sys
 import tempfile
 from pathlib import Path
 
+import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from cmd_tune.model import gru_kernels
+from cmd_tune.model import gru_kernels, gru_sequence
 from cmd_tune.model.objectives import kernels
 
+STORED = {torch.bfloat16: "*bf16", torch.float32: "*fp32"}
 # Types of arguments by name. Pointers, and these sizes, are multiples of 16 as at the paper's sizes: known when a
 # kernel is compiled.
 GRU = {"bias": "*fp32", "carried": "*fp32", **dict.fromkeys("tTBSH", "i32")}
 GRU_ALIGNED = {"T", "B", "H"}
+SEQUENCES = [
+    (torch.bfloat16, 128),
+    (torch.bfloat16, 64),
+    (torch.float32, 64),
+    (torch.bfloat16, 19),
+    (torch.float32, 19),
+]
 TEMPERATURES = ("colder", "contrast_colder", "student_colder", "teacher_colder")
 OBJECTIVE = {
     "neighbours": "*i32",
@@ -30,22 +39,23 @@ OBJECTIVE = {
 OBJECTIVE_ALIGNED = {"K"}
 
 
-def compiled(kernel, capability, kinds, aligned, other, warps=4, **constants):
-    """other: type of arguments that kinds does not name."""
+def compiled(kernel, capability, kinds, aligned, dtype, num_warps=4, num_stages=3, **constants):
+    """dtype: of the tensors that kinds does not name."""
     names = kernel.arg_names
-    signature = {name: "constexpr" if name in constants else kinds.get(name, other) for name in names}
-    aligned = [n for n in names if signature[n].startswith("*") or n in aligned]
+    signature = {name: "constexpr" if name in constants else kinds.get(name, STORED[dtype]) for name in names}
+    aligned = [n for n in names if signature[n].startswith("*") or (n in aligned and n not in constants)]
     source = ASTSource(
         kernel,
         signature,
         {(names.index(name),): value for name, value in constants.items()},
         {(names.index(name),): [["tt.divisibility", 16]] for name in aligned},
     )
-    made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": warps})
-    ptx = made.asm["ptx"]
+    options = {"num_warps": num_warps, "num_stages": num_stages}
+    made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
     return {
         "spilled": stack_bytes(made.asm["cubin"]),
-        "narrow": len(re.findall(r"(?:ld|st)\.global\.[bu]16", ptx)),
+        "narrow": len(re.findall(r"(?:ld|st)\.global\.[bu]16", made.asm["ptx"])),
+        "shared": made.metadata.shared,
     }
 
 
@@ -59,9 +69,9 @@ def stack_bytes(cubin):
     return sum(int(number) for number in re.findall(r"(?:STACK|LOCAL):(\d+)", shown))
 
 
-def of_gru(capability):
+def frames(capability):
     def made(kernel, **flags):
-        return compiled(kernel, capability, GRU, GRU_ALIGNED, "*bf16", block=256, **flags)
+        return compiled(kernel, capability, GRU, GRU_ALIGNED, torch.bfloat16, block=256, **flags)
 
     return {
         "forward": made(gru_kernels._forward_frame, keep=True, keep_hidden=True),
@@ -71,16 +81,32 @@ def of_gru(capability):
     }
 
 
-def of_objectives(capability):
+def sequences(capability):
+    """What came of each, with the most that it was to need of shared memory."""
+    found = {}
+    for dtype, H in SEQUENCES:
+        for tf32 in (False, True) if dtype == torch.float32 else (False,):
+            torch.backends.cuda.matmul.allow_tf32 = tf32
+            given = {"H": H, **gru_sequence._constants(H, dtype)}
+            for direction, kernel, flags in (
+                ("forward", gru_sequence._forward, {"keep": True, "keep_hidden": True}),
+                ("backward", gru_sequence._backward, {"last_only": False}),
+            ):
+                made = compiled(kernel, capability, GRU, GRU_ALIGNED, dtype, **flags, **given)
+                name = f"{direction}, {str(dtype).removeprefix('torch.')}, tf32 {tf32}, H {H}"
+                found[name] = {**made, "room": gru_sequence.shared_bytes(H, dtype)}
+    return found
+
+
+def objectives(capability):
     """Names end with the rows of a bank: the quick preset's, the paper's and the most."""
 
     def made(kernel, **flags):
-        return compiled(kernel, capability, OBJECTIVE, OBJECTIVE_ALIGNED, "*fp32", **flags)
+        return compiled(kernel, capability, OBJECTIVE, OBJECTIVE_ALIGNED, torch.float32, **flags)
 
     found = {}
     for K in (192, 16384, kernels.MOST_ROWS):
         registers = kernels.in_registers(K)
-        registers["warps"] = registers.pop("num_warps")
         for choose, exponential in ((True, True), (False, True), (True, False)):
             flags = {"choose": choose, "exponential": exponential, **registers}
             found[f"look, {choose=}, {exponential=}, {K}"] = made(kernels._look, **flags)
@@ -96,7 +122,8 @@ def of_objectives(capability):
 
 
 def main(capability):
-    print(json.dumps({"gru": of_gru(capability), "objectives": of_objectives(capability)}))
+    made = {"frames": frames, "sequences": sequences, "objectives": objectives}
+    print(json.dumps({name: of(capability) for name, of in made.items()}))
 
 
 if __name__ == "__main__":

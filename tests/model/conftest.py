@@ -10,7 +10,7 @@ import torch
 from cmd_tune import native
 from cmd_tune.model import gru
 
-WAYS = ("native", "native, one thread", "torch", "triton")
+WAYS = ("native", "native, one thread", "torch", "triton, frame by frame", "triton, all frames")
 
 
 @contextmanager
@@ -19,9 +19,11 @@ def computing(way: str) -> Iterator[str]:
     before = torch.get_num_threads()
     torch.set_num_threads(1 if "one" in way else 2)
     with pytest.MonkeyPatch.context() as patch:
-        if way == "triton":
-            kernels = import_module("tests.model.interpreted").gru_kernels
-            patch.setattr(gru, "_kernels", lambda x: None if x.dtype == torch.float64 else kernels)
+        if way.startswith("triton"):
+            interpreted = import_module("tests.model.interpreted")
+            patch.setattr(gru, "_kernels", lambda x: None if x.dtype == torch.float64 else interpreted.gru_kernels)
+            if way.endswith("frame by frame"):
+                patch.setattr(interpreted.gru_sequence, "SIZES", {})
         elif way == "torch":
             patch.setattr(native, "library", lambda: None)
         else:

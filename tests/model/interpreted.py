@@ -1,7 +1,8 @@
-"""The GPU's kernels on a CPU, by Triton's interpreter, with two of its shortcuts in bfloat16 put right.
+"""The GPU's kernels on a CPU, by Triton's interpreter, with three of its shortcuts put right.
 
 The tests' conftest.py asks for the interpreter before anything imports Triton. It keeps bfloat16 as bits: its products
-multiply those instead of the numbers, and float32 is cut off rather than rounded to them.
+multiply those instead of the numbers, and float32 is cut off rather than rounded to them. A truth value that is spread
+over a tile becomes an integer, which no mask may be.
 """
 
 import os
@@ -17,12 +18,12 @@ if os.environ["TRITON_INTERPRET"] != "1":
 import triton.language as tl
 from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
-from cmd_tune.model import gru_kernels, norm_kernels
+from cmd_tune.model import gru_kernels, gru_sequence, norm_kernels
 from cmd_tune.model.objectives import kernels as objective_kernels
 
-__all__ = ["gru_kernels", "norm_kernels", "objective_kernels"]
+__all__ = ["gru_kernels", "gru_sequence", "norm_kernels", "objective_kernels"]
 
-_dot, _cast = InterpreterBuilder.create_dot, InterpreterBuilder.cast_impl
+_dot, _cast, _splat = InterpreterBuilder.create_dot, InterpreterBuilder.cast_impl, InterpreterBuilder.create_splat
 
 
 def _dot_of_numbers(self, a, b, *rest):
@@ -36,4 +37,10 @@ def _rounding_cast(self, x, to):
     return TensorHandle(rounded, tl.bfloat16)
 
 
+def _splat_of_truths(self, to, x):
+    tile = _splat(self, to, x)
+    return TensorHandle(tile.data.astype(np.bool_), tl.int1) if x.data.dtype == np.bool_ else tile
+
+
 InterpreterBuilder.create_dot, InterpreterBuilder.cast_impl = _dot_of_numbers, _rounding_cast
+InterpreterBuilder.create_splat = _splat_of_truths
