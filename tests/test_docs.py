@@ -57,7 +57,7 @@ def blocks(language: str, texts: dict[str, str] = TEXTS) -> list[Any]:
 
 def commands(block: str) -> Iterator[list[str]]:
     """Each command of a block as words, without comments; `a && b` are two."""
-    for line in block.splitlines():
+    for line in block.replace("\\\n", " ").splitlines():
         words: list[str] = []
         for word in [*shlex.split(line, comments=True), "&&"]:
             if word != "&&":
