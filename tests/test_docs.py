@@ -3,9 +3,10 @@
 import re
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
+from zipfile import ZipFile
 
 import click
 import pytest
@@ -286,6 +287,15 @@ def test_every_name_is_in_its_page(page: str, names: Any) -> None:
 def in_code(name: str, text: str) -> bool:
     """Whether a text has a name in `code`."""
     return re.search(rf"`[^`\n]*(?<![\w-]){re.escape(name)}(?![\w-])[^`\n]*`", text) is not None
+
+
+def test_files_of_kept_runs_are_in_the_page() -> None:
+    with ZipFile(ROOT / "tests/golden/runs-0.1.0.zip") as archive:
+        paths = [PurePosixPath(name).parts[1:] for name in archive.namelist() if name.startswith("runs/")]
+    files = {path[1] for path in paths if len(path) > 1 and path[0] in ("search", "pretrain", "evaluate")}
+    files |= {path[3] for path in paths if path[:2] == ("search", "trials") and len(path) > 3}
+    assert "history.jsonl" in files
+    assert {name for name in files if not in_code(name, PAGES["running.md"])} == set()
 
 
 # Links.
