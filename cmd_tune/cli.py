@@ -84,7 +84,7 @@ def settings() -> None:
     from rich.table import Table
 
     from cmd_tune.config import PRESETS, Settings, make_settings
-    from cmd_tune.search.display import shown
+    from cmd_tune.formatting import shown
 
     presets = {name: make_settings(name) for name in PRESETS}
     table = Table(box=None, header_style="bold", pad_edge=False)

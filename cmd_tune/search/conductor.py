@@ -14,8 +14,9 @@ from cmd_tune.search.environment import ENVIRONMENT, describe_software, source_t
 from cmd_tune.search.machine import Machine
 from cmd_tune.search.mlflow_writer import LEFT_AS_IT_IS, Run
 from cmd_tune.search.plan import Plan
-from cmd_tune.search.recorded import cost, search_page, search_tags, trial_tags
+from cmd_tune.search.recorded import search_page, search_tags, trial_tags
 from cmd_tune.search.report import trials_columns
+from cmd_tune.search.run_records import cost
 from cmd_tune.search.study import Book, Entry, State
 from cmd_tune.search.tracking import Tracker
 from cmd_tune.search.trial import RECORDS, SLOWER, trial_config

@@ -26,6 +26,7 @@ from cmd_tune.search.run import DataSource
 from cmd_tune.search.tracking import Tracker, ui_line
 
 LOCK = "lock"
+SEARCH_PLAN = "search.yaml"  # what a search was asked for, in its folder; other commands' are beside their code
 _COMMANDS = ("search", "pretrain", "evaluate")  # whose plans are named after them
 SYNTHETIC = "synthetic"  # the made-up data set
 _SYNTHETIC = f"{SYNTHETIC}-{SCHEMA_VERSION}.arrow"

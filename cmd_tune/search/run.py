@@ -17,6 +17,7 @@ from cmd_tune.model.encoder import Encoders
 from cmd_tune.train.checkpoint import load_checkpoint
 from cmd_tune.train.loop import CHECKPOINT, Recall, Report, build_pretrainer, pretrain, round_products
 
+TEST_SCORES = "test.json"  # in the folder of a run or of a trial that the test set was opened for
 # Right answers on the test set by subject: a finalist's in its folder, the baselines' in the run's.
 TEST_TALLY, RAW_TALLY, UNTRAINED_TALLY = "test_by_subject.json", "raw_by_subject.json", "untrained_by_subject.json"
 
