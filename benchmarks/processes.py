@@ -39,7 +39,7 @@ import json, sys
 import torch
 from benchmarks.memory import mebibytes
 from benchmarks.step import AuthorsStep, OurStep, our_inputs, paper_settings
-from cmd_tune.allocator import keep_freed_memory
+from cmd_tune.compute.allocator import keep_freed_memory
 way, hidden_size, precision = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 views = [torch.randn(64, 3, 64, 25, 2) for _ in range(2)]
 if way == "ours":

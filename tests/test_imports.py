@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "cmd_tune"
 # Each floor imports from itself and those before it. What lies beside the floors is for all of them.
-FLOORS = ("data", "model", "train", "evaluate", "search", "commands", "cli")
+FLOORS = ("compute", "data", "model", "train", "evaluate", "search", "commands", "cli")
 # The libraries of the search floor, and the only files that know them.
 PLACES = {
     "ray": {
@@ -26,7 +26,15 @@ PLACES = {
     "mlflow": {"search/mlflow_writer.py"},
 }
 # Files outside the floors that read settings or data: config checks settings against the registry of modalities.
-BESIDE = {"config": {"data"}, "progress": set(), "figures": set(), "files": set(), "errors": set(), "native": set()}
+BESIDE = {
+    "config": {"data"},
+    "formatting": set(),
+    "plain_yaml": set(),
+    "progress": set(),
+    "figures": set(),
+    "files": set(),
+    "errors": set(),
+}
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from cmd_tune.data.transfer import onto
-from cmd_tune.native import bind
-from cmd_tune.threads import run_shared, shares
+from cmd_tune.compute.device import onto
+from cmd_tune.compute.native import bind
+from cmd_tune.compute.threads import run_shared, shares
 
 
 def keyed_generator(*key: int | str) -> torch.Generator:

@@ -11,12 +11,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from cmd_tune.compute.threads import run_shared, steadily
 from cmd_tune.data.modalities import stack_modalities
 from cmd_tune.data.splits import Retrieval
 from cmd_tune.data.store import Store
 from cmd_tune.evaluate.features import centre_views
 from cmd_tune.evaluate.similarity import similarity_blocks
-from cmd_tune.threads import run_shared, steadily
 
 RAW_FRAMES = 64  # raw skeletons are compared at the paper's length, whatever the encoder sees
 _BLOCK, _PART = 2048, 256  # clips: compared at once; made at once by a thread

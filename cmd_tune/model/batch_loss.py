@@ -11,9 +11,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from cmd_tune.compute.threads import run_shared
 from cmd_tune.model.objectives import compiled
 from cmd_tune.model.objectives.methods import Objective, own
-from cmd_tune.threads import run_shared
 
 _BLOCK = 3 * 2**18  # similarities of a block at most: 3 MB in float32, a quarter of the paper's batch
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from cmd_tune.allocator import keep_freed_memory
+from cmd_tune.compute.allocator import keep_freed_memory
 from cmd_tune.config import read_settings
 from cmd_tune.data.layouts import layout_content
 from cmd_tune.data.splits import Indices, Retrieval, split_store

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from cmd_tune.allocator import keep_freed_memory
+from cmd_tune.compute.allocator import keep_freed_memory
 from cmd_tune.config import Settings
 from cmd_tune.data.splits import Split, remarks, split_store
 from cmd_tune.data.store import Store, open_store

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from cmd_tune.compute.slower import warn_slower
 from cmd_tune.model.pretrainer import Losses, Pretrainer
-from cmd_tune.slower import warn_slower
 from cmd_tune.train.distributed import average_gradients, gather_batch, sum_over_workers, world
 
 Views = Callable[..., tuple[Tensor, Tensor]]

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmd_tune import native
+from cmd_tune.compute import native
 from cmd_tune.data.augment import (
     Draws,
     Strength,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cmd_tune import native
+from cmd_tune.compute import native
 from cmd_tune.errors import CmdTuneError, DataError, Diverged, OutOfMemory, UsageError
 from cmd_tune.plain_yaml import read_yaml
 from cmd_tune.search.machine import Machine

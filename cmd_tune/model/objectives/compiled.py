@@ -8,9 +8,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from cmd_tune.compute.native import bind
+from cmd_tune.compute.threads import run_shared, shares
 from cmd_tune.model.objectives.methods import CMD, MCL, Base, Objective, own
-from cmd_tune.native import bind
-from cmd_tune.threads import run_shared, shares
 
 _DISTILLATIONS = {"pairwise": 1, "consensus": 2}
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from cmd_tune import native
+from cmd_tune.compute import native
 from cmd_tune.model.batch_loss import _losses_in_blocks
 from cmd_tune.model.objectives import compiled
 from cmd_tune.model.objectives.methods import CMD, MCL, Base, CrosSCLR

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from cmd_tune.native import _compiler
+from cmd_tune.compute.native import _compiler
 
 CODE = """
-from cmd_tune import native
+from cmd_tune.compute import native
 import torch
 from cmd_tune.model.gru import GRUPairs
 x = [torch.ones(s) / 2 for s in [(1, 3, 2, 4), (1, 2, 15, 4), (1, 2, 15, 5), (1, 2, 15), (1, 2, 15)]]

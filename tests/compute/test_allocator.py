@@ -10,7 +10,7 @@ CODE = """
 import sys
 from pathlib import Path
 import numpy as np
-from cmd_tune.allocator import keep_freed_memory
+from cmd_tune.compute.allocator import keep_freed_memory
 
 if sys.argv[1] == "keep":
     keep_freed_memory()

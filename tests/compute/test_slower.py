@@ -2,7 +2,7 @@
 
 import warnings
 
-from cmd_tune.slower import Slower, format_warning, heard, warn_slower
+from cmd_tune.compute.slower import Slower, format_warning, heard, warn_slower
 
 
 def test_it_is_heard_and_other_warnings_go_where_they_went():

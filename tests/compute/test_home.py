@@ -16,7 +16,7 @@ def nobody(uid):
 pwd.getpwuid = nobody
 sys.argv = ["cmd_tune", "inspect", sys.argv[1]]
 from cmd_tune.cli import main
-from cmd_tune.home import cache_folder
+from cmd_tune.compute.home import cache_folder
 try:
     main()
 except SystemExit as end:
@@ -44,7 +44,7 @@ def test_a_user_whom_nobody_knows(home: str | None, tiny_store, tmp_path: Path) 
 def test_another_users_folder_is_not_taken_for_ones_own(tmp_path: Path) -> None:
     (tmp_path / f"cmd_tune-{os.getuid()}").mkdir(mode=0o777)
     (tmp_path / f"cmd_tune-{os.getuid()}").chmod(0o777)
-    code = "from cmd_tune.home import ensure_home; ensure_home(); from pathlib import Path; print(Path.home())"
+    code = "from cmd_tune.compute.home import ensure_home; ensure_home(); from pathlib import Path; print(Path.home())"
     environment = os.environ | {"HOME": "/", "TMPDIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert Path(done.stdout.strip()).name.startswith("cmd_tune-")
@@ -59,7 +59,7 @@ def test_a_home_that_may_not_be_written_to_is_none(tmp_path: Path) -> None:
         folder.chmod(folder.stat().st_mode | 0o755)
     place.chmod(0o777)
     # Another user may not read a root's packages: of this one the file alone is needed.
-    code = (Path(__file__).parents[1] / "cmd_tune" / "home.py").read_text(encoding="utf-8")
+    code = (Path(__file__).parents[2] / "cmd_tune" / "compute" / "home.py").read_text(encoding="utf-8")
     environment = os.environ | {"HOME": "/usr", "TMPDIR": str(place), "PATH": "/usr/bin:/bin"}
     command = [
         "setpriv",

@@ -18,14 +18,14 @@ from threading import Lock
 import torch
 from torch import Tensor
 
+from cmd_tune.compute.home import cache_folder
+from cmd_tune.compute.slower import warn_slower
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import whole_file
-from cmd_tune.home import cache_folder
-from cmd_tune.slower import warn_slower
 
-_HERE = Path(__file__).parent
-SOURCES = tuple(_HERE / name for name in ("data/augment.cpp", "model/gates.cpp", "model/objectives/compiled.cpp"))
-_FILES = (*SOURCES, _HERE / "model/elementary.h")
+_PACKAGE = Path(__file__).parents[1]
+SOURCES = tuple(_PACKAGE / name for name in ("data/augment.cpp", "model/gates.cpp", "model/objectives/compiled.cpp"))
+_FILES = (*SOURCES, _PACKAGE / "model/elementary.h")
 _X86 = platform.machine() in ("x86_64", "AMD64")
 _TARGET = ("-march=native", "-mprefer-vector-width=512") if _X86 else ("-mcpu=native",)
 _FLAGS = ("-std=c++17", "-O3", *_TARGET, "-fopenmp-simd", "-shared", "-fPIC")

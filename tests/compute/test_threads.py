@@ -8,7 +8,7 @@ from time import sleep
 import pytest
 import torch
 
-from cmd_tune.threads import _pool, run_shared, shares, steady
+from cmd_tune.compute.threads import _pool, run_shared, shares, steady
 
 
 @pytest.fixture(params=[1, 2, 3])
