@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.rows import Row
 from benchmarks.timing import Timing
-from cmd_tune.data.ingest import store_clips
+from cmd_tune.data.ingest.ingest import store_clips
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.synthetic import synthesize
 

@@ -82,7 +82,7 @@ def test_a_library_is_known_in_its_place_alone(library: str) -> None:
     ("modules", "absent"),
     [
         ("cmd_tune.data.store, cmd_tune.train.loop, cmd_tune.evaluate.tasks", "ray optuna mlflow"),
-        ("cmd_tune.data.reading", "torch"),  # its processes start without it
+        ("cmd_tune.data.ingest.parallel_reading", "torch"),  # its processes start without it
         ("cmd_tune.cli", "torch ray optuna mlflow"),  # --help answers at once
     ],
 )

@@ -24,7 +24,9 @@ from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import whole_file
 
 _PACKAGE = Path(__file__).parents[1]
-SOURCES = tuple(_PACKAGE / name for name in ("data/augment.cpp", "model/gates.cpp", "model/objectives/compiled.cpp"))
+SOURCES = tuple(
+    _PACKAGE / name for name in ("data/views/crop_shear.cpp", "model/gates.cpp", "model/objectives/compiled.cpp")
+)
 _FILES = (*SOURCES, _PACKAGE / "model/elementary.h")
 _X86 = platform.machine() in ("x86_64", "AMD64")
 _TARGET = ("-march=native", "-mprefer-vector-width=512") if _X86 else ("-mcpu=native",)

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from cmd_tune.compute.threads import run_shared, steadily
-from cmd_tune.data.modalities import stack_modalities
 from cmd_tune.data.splits import Retrieval
 from cmd_tune.data.store import Store
+from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.evaluate.features import centre_views
 from cmd_tune.evaluate.similarity import similarity_blocks
 

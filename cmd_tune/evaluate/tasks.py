@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cmd_tune.data.augment import keyed_generator
+from cmd_tune.data.views.crop_shear import keyed_generator
 from cmd_tune.evaluate.classifier import FINETUNE, LINEAR, Classifier, Labelled, Recipe, classify, train_classifier
 from cmd_tune.evaluate.features import extract_features
 from cmd_tune.evaluate.intervals import Groups, group_queries

@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from cmd_tune.data.ingest import store_clips
+from cmd_tune.data.ingest.ingest import store_clips
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import SCHEMA_VERSION, Store, open_store

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from cmd_tune.data.clip import Clip
-from cmd_tune.data.inspection import Counts, counted, lengths, presence, protocol_counts, shown_counts
+from cmd_tune.data.inspect.figure import draw_store
+from cmd_tune.data.inspect.statistics import Counts, counted, lengths, presence, protocol_counts, shown_counts
+from cmd_tune.data.inspect.tables import describe
 from cmd_tune.data.layouts import LAYOUTS
-from cmd_tune.data.portrait import draw_store
-from cmd_tune.data.screen import describe
 from cmd_tune.data.store import Store, open_store, write_store
 from cmd_tune.figures import DPI
 
@@ -41,7 +41,7 @@ def test_frames_miss_the_bodies_that_their_clip_has(store: Store) -> None:
 
 def test_frames_are_looked_at_in_pieces(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = presence(store)
-    monkeypatch.setattr("cmd_tune.data.inspection._CHUNK", 3)
+    monkeypatch.setattr("cmd_tune.data.inspect.statistics._CHUNK", 3)
     assert np.array_equal(presence(store).missing_NP, whole.missing_NP)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cmd_tune.data.screen import ingest_on_screen, inspect_on_screen
+from cmd_tune.data.inspect.tables import ingest_on_screen, inspect_on_screen
 from cmd_tune.errors import DataError, UsageError
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cmd_tune.data.augment import crop_resize
+from cmd_tune.data.views.crop_shear import crop_resize
 
 
 def test_every_crop_of_the_reference(golden: Path) -> None:

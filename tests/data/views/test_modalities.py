@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cmd_tune.data.layouts import LAYOUTS
-from cmd_tune.data.modalities import MODALITIES, stack_modalities
+from cmd_tune.data.views.modalities import MODALITIES, stack_modalities
 
 
 @pytest.fixture(params=sorted(LAYOUTS))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmd_tune.compute import native
-from cmd_tune.data.augment import (
+from cmd_tune.data.views.crop_shear import (
     Draws,
     Strength,
     centre_crop,

@@ -89,7 +89,7 @@ def choose(uniform_BN: Tensor, frames_B: Tensor, strength: Strength) -> Draws:
 def make_view(rows_FX: Tensor, start_B: Tensor, draws: Draws, frames: int, frame_shape: tuple[int, int, int]) -> Tensor:
     """The view of clips whose first frames are rows start_B, as drawn: (B, T, V, C, P) on the rows' device.
 
-    One pass by augment.cpp where it can be, else crop_resize and distort.
+    One pass by crop_shear.cpp where it can be, else crop_resize and distort.
     """
     V, C, P = frame_shape
     start_B = start_B + draws.start_B
@@ -126,7 +126,7 @@ def crop_resize(rows_FX: Tensor, start_B: Tensor, length_B: Tensor, frames: int)
 def distort(x_BTVCP: Tensor, draws: Draws) -> Tensor:
     """Shear and joint corruption: x′ = A·x for the joints that are mixed, 0 for those neither mixed nor kept.
 
-    As augment.cpp does it: products with frames moved by up to C − 1 coordinates, D ways. No matrix product, which a
+    As crop_shear.cpp does it: products with frames moved by up to C − 1 coordinates, D ways. No matrix product, which a
     GPU may be allowed to round.
     """
     B, T, V, C, P = x_BTVCP.shape

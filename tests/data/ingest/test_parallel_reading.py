@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from cmd_tune.data.clip import Clip
+from cmd_tune.data.ingest.normalize import normalize
+from cmd_tune.data.ingest.parallel_reading import processes_that_pay, read_all
 from cmd_tune.data.layouts import LAYOUTS
-from cmd_tune.data.normalize import normalize
 from cmd_tune.data.readers.source import Source
-from cmd_tune.data.reading import processes_that_pay, read_all
 
 LAYOUT = LAYOUTS["kinect-20"]
 

@@ -12,8 +12,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from cmd_tune.data.inspection import counted
-from cmd_tune.data.normalize import NORMALIZATION
+from cmd_tune.data.ingest.normalize import NORMALIZATION
+from cmd_tune.data.inspect.statistics import counted
 from cmd_tune.data.store import Store
 from cmd_tune.figures import new_figure, save_figure
 

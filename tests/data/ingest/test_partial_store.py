@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmd_tune.data.ingest import ingest
+from cmd_tune.data.ingest.ingest import ingest
 from cmd_tune.data.readers import clip_files
 from cmd_tune.data.readers.source import Wanted
 from cmd_tune.data.store import open_store
@@ -21,7 +21,7 @@ CLIPS = 20
 CHILD = """
 import os, resource, signal, sys
 from pathlib import Path
-from cmd_tune.data.ingest import ingest
+from cmd_tune.data.ingest.ingest import ingest
 from cmd_tune.data.readers import clip_files
 from cmd_tune.errors import CmdTuneError
 

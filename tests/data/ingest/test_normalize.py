@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from cmd_tune.data.augment import centre_crop, crop_resize
+from cmd_tune.data.ingest.normalize import normalize
 from cmd_tune.data.layouts import LAYOUTS
-from cmd_tune.data.normalize import normalize
+from cmd_tune.data.views.crop_shear import centre_crop, crop_resize
 
 NTU = LAYOUTS["ntu-25"]
 KINECT = LAYOUTS["kinect-20"]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from cmd_tune.data.clip import Clip
-from cmd_tune.data.ingest import ingest, read_names
+from cmd_tune.data.ingest.ingest import ingest, read_names
+from cmd_tune.data.ingest.normalize import normalize
 from cmd_tune.data.layouts import LAYOUTS
-from cmd_tune.data.normalize import normalize
 from cmd_tune.data.readers import clip_files
 from cmd_tune.data.readers.ntu import parse_ntu
 from cmd_tune.data.readers.source import Wanted
@@ -62,7 +62,7 @@ def test_a_zip_and_more_processes_give_the_same_store(
 
 
 def test_a_reading_process_does_not_import_pytorch() -> None:
-    code = "import sys, cmd_tune.data.reading; raise SystemExit('torch' in sys.modules)"
+    code = "import sys, cmd_tune.data.ingest.parallel_reading; raise SystemExit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import cmd_tune
 from cmd_tune.data.clip import Clip
+from cmd_tune.data.ingest.normalize import NORMALIZATION
+from cmd_tune.data.ingest.parallel_reading import normalized, processes_that_pay, read_all
+from cmd_tune.data.ingest.partial_store import Unfinished
 from cmd_tune.data.layouts import Layout, layout_content
-from cmd_tune.data.normalize import NORMALIZATION
 from cmd_tune.data.readers import READERS
 from cmd_tune.data.readers.names import clip_name
 from cmd_tune.data.readers.source import Source, Wanted
-from cmd_tune.data.reading import normalized, processes_that_pay, read_all
 from cmd_tune.data.store import SCHEMA_VERSION, Description, Precision, Store, open_store, write_store
-from cmd_tune.data.unfinished import Unfinished
 from cmd_tune.errors import DataError, Interrupted, UsageError, nearest
 
 Progress = Callable[[int, int], None]  # (files or clips read, all of them)

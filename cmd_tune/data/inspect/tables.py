@@ -5,10 +5,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from cmd_tune.data.ingest import ingest, read_names
-from cmd_tune.data.inspection import QUANTILES, counted, lengths, presence, protocol_counts, shown_counts
+from cmd_tune.data.ingest.ingest import ingest, read_names
+from cmd_tune.data.inspect.figure import draw_store
+from cmd_tune.data.inspect.statistics import QUANTILES, counted, lengths, presence, protocol_counts, shown_counts
 from cmd_tune.data.layouts import read_layout
-from cmd_tune.data.portrait import draw_store
 from cmd_tune.data.readers.source import Wanted
 from cmd_tune.data.splits import describe_counts, protocols
 from cmd_tune.data.store import Precision, Store, open_store

@@ -1,7 +1,7 @@
 // One view of some clips: temporal crop, linear resize, shear or joint corruption, without an array in between.
 //
-// The numbers are those of crop_resize and distort in augment.py, within rounding. native.py compiles this file,
-// augment.py calls it.
+// The numbers are those of crop_resize and distort in crop_shear.py, within rounding. native.py compiles this file,
+// crop_shear.py calls it.
 // B sample, T frame, V joint, C coordinate (3), P body, F stored frame, X = V·C·P, D distance of two coordinates (5).
 
 #include <cstdint>

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from cmd_tune.data.clip import FAR, MOST_CLASSES, Clip
+from cmd_tune.data.ingest.normalize import normalize
 from cmd_tune.data.layouts import Layout
-from cmd_tune.data.normalize import normalize
 from cmd_tune.data.readers.source import Source
 from cmd_tune.errors import CmdTuneError, DataError
 
