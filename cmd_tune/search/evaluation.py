@@ -18,7 +18,7 @@ from cmd_tune.data.splits import Indices, Retrieval, split_store
 from cmd_tune.data.store import Store, open_store
 from cmd_tune.errors import DataError, UsageError, nearest
 from cmd_tune.evaluate.classifier import Labelled
-from cmd_tune.evaluate.raw import RAW_FRAMES, raw_predictions
+from cmd_tune.evaluate.raw_skeletons import RAW_FRAMES, raw_predictions
 from cmd_tune.evaluate.similarity import stream_names
 from cmd_tune.evaluate.tasks import TASKS, Estimate, Measure, Subject, accuracy
 from cmd_tune.files import home_path, write_text

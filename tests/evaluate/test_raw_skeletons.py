@@ -10,7 +10,7 @@ from cmd_tune.data.splits import split_store
 from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.evaluate.features import centre_views
 from cmd_tune.evaluate.knn import vote_predictions
-from cmd_tune.evaluate.raw import RAW_FRAMES, raw_predictions
+from cmd_tune.evaluate.raw_skeletons import RAW_FRAMES, raw_predictions
 
 MODALITIES = ("joint", "motion", "bone")
 

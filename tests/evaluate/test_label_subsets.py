@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cmd_tune.evaluate.subsets import stratified_subset
+from cmd_tune.evaluate.label_subsets import stratified_subset
 
 LABELS = np.repeat(np.arange(4, dtype=np.int32), [200, 100, 30, 2])[np.random.default_rng(0).permutation(332)]
 
