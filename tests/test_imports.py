@@ -30,6 +30,7 @@ BESIDE = {
     "config": {"data"},
     "formatting": set(),
     "plain_yaml": set(),
+    "sqlite_url": set(),
     "progress": set(),
     "figures": set(),
     "files": set(),

@@ -24,7 +24,7 @@ from cmd_tune.files import write_text
 from cmd_tune.search.region import MOST_DRAWS
 from cmd_tune.search.run import TEST_SCORES
 from cmd_tune.search.space import LEARNING, LISTED, Space
-from cmd_tune.search.uris import sqlite_url
+from cmd_tune.sqlite_url import sqlite_url
 
 STUDY = "study.db"  # in a search's folder
 MANY = 40  # trials that a search is taken to have which is ended by its time

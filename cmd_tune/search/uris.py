@@ -1,28 +1,17 @@
-"""Paths as the URIs that databases go by, and which MLflow a run goes to."""
+"""Which MLflow a run goes to, as a URI."""
 
 import os
 from pathlib import Path
 
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from cmd_tune.errors import UsageError
 from cmd_tune.files import home_path
+from cmd_tune.sqlite_url import sqlite_url
 
 _VARIABLE = "MLFLOW_TRACKING_URI"
 _OTHERS = ("MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")  # what a run chooses by itself
-
-
-def sqlite_url(path: Path) -> str:
-    """The URL of a database file, whatever characters its path has; absolute, since Ray changes the working directory.
-
-    Where one of them means something in a URL, the path is quoted as SQLite itself reads it. MLflow makes a folder of
-    what stands behind 'sqlite:///', quotes and all; not so where the driver is named.
-    """
-    path = path.absolute()
-    if path.as_uri() == f"file://{path}":
-        return URL.create("sqlite", database=str(path)).render_as_string()
-    return URL.create("sqlite+pysqlite", database=path.as_uri(), query={"uri": "true"}).render_as_string()
 
 
 def default_uri(storage: Path) -> str:

@@ -1,63 +1,21 @@
 """Paths with odd characters, as URIs and in commands that are printed; MLflow's variables."""
 
 import shlex
-import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
-from cmd_tune.config import Settings
 from cmd_tune.errors import UsageError
 from cmd_tune.search.folders import resume_line
 from cmd_tune.search.mlflow_writer import Run
-from cmd_tune.search.space import Space
-from cmd_tune.search.study import Book
 from cmd_tune.search.tracking import Tracker, ui_line
-from cmd_tune.search.uris import default_uri, sqlite_url, tracking_uri, variables_not_taken
-
-ODD = (
-    "a?b", "a#b", "a%3Fb", "a b", "é τ", "it's", 'say "x"', "{x}", "a&b=c", "[1]", "a;b", "a:b", "a@b", "$x\\y", "a\nb",
-)  # fmt: skip
-ALL = "".join(ODD)
+from cmd_tune.search.uris import default_uri, tracking_uri, variables_not_taken
+from cmd_tune.sqlite_url import sqlite_url
+from tests.odd_names import ALL, ODD
 
 
-@pytest.fixture
-def inside(tmp_path: Path) -> Callable[[str], list[str]]:
-    """What files there are, below a folder of this name, and that there is nothing beside it."""
-
-    def look(name: str) -> list[str]:
-        assert [path.name for path in tmp_path.iterdir()] == [name]
-        return [path.name for path in (tmp_path / name).iterdir()]
-
-    return look
-
-
-@pytest.mark.parametrize("name", ["a?b", "a%3Fb", ALL], ids=ascii)
-def test_a_study_lies_in_its_folder(
-    name: str,
-    tmp_path: Path,
-    make_space: Callable[..., Space],
-    tiny: Callable[..., Settings],
-    inside: Callable[[str], list[str]],
-) -> None:
-    space = make_space()
-    space.path.unlink()
-    (tmp_path / name).mkdir()
-    entry = Book(tmp_path / name, space, tiny(), "quick", 4).next()
-    assert entry is not None
-    assert set(inside(name)) == {"study.db", "trials"}
-    with sqlite3.connect((tmp_path / name / "study.db").as_uri(), uri=True) as study:
-        assert study.execute("select count(*) from trials").fetchall() == [(1,)]
-    again = Book(tmp_path / name, space, tiny(), "quick", 4).next()
-    assert again is not None
-    assert again.values == entry.values
-
-
-def test_records_and_their_files_lie_in_the_storage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: Callable[[str], list[str]]
-) -> None:
+def test_records_and_their_files_lie_in_the_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = tmp_path / ALL
     storage.mkdir()
     monkeypatch.chdir(storage)
@@ -69,7 +27,8 @@ def test_records_and_their_files_lie_in_the_storage(
     (run,) = client.search_runs([experiment.experiment_id])
     (file,) = client.list_artifacts(run.info.run_id)
     assert Path(client.download_artifacts(run.info.run_id, file.path)).read_text() == "topk: 8\n"
-    assert set(inside(ALL)) == {"mlflow.db", "mlflow.lock", "mlartifacts"}
+    assert [path.name for path in tmp_path.iterdir()] == [ALL]
+    assert {path.name for path in storage.iterdir()} == {"mlflow.db", "mlflow.lock", "mlartifacts"}
 
 
 @pytest.mark.parametrize("name", [*ODD, ALL], ids=ascii)
@@ -79,10 +38,6 @@ def test_a_printed_command_is_the_shells(name: str) -> None:
     assert words[words.index("--backend-store-uri") + 1] == uri
     words = shlex.split(resume_line("search", Path("/runs") / name / "it"))
     assert words[-2:] == ["--storage", str(Path("/runs") / name)]
-
-
-def test_the_url_of_a_plain_path_is_plain() -> None:
-    assert sqlite_url(Path("/home/me/runs_1/mlflow.db")) == "sqlite:////home/me/runs_1/mlflow.db"
 
 
 def test_mlflows_own_variable_is_taken_after_the_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
