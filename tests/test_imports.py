@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "cmd_tune"
 # Each floor imports from itself and those before it. What lies beside the floors is for all of them.
-FLOORS = ("compute", "data", "model", "train", "evaluate", "search", "commands", "cli")
+FLOORS = ("compute", "data", "model", "train", "evaluate", "tracking", "search", "commands", "cli")
 # The libraries of the search floor, and the only files that know them.
 PLACES = {
     "ray": {
@@ -23,7 +23,7 @@ PLACES = {
         "search/tuner.py",
     },
     "optuna": {"search/parameter.py", "search/space.py", "search/study.py"},
-    "mlflow": {"search/mlflow_writer.py"},
+    "mlflow": {"tracking/mlflow/writer.py"},
 }
 # Files outside the floors that read settings or data: config checks settings against the registry of modalities.
 BESIDE = {

@@ -23,7 +23,7 @@ from cmd_tune.data.synthetic import synthesize
 from cmd_tune.errors import CmdTuneError, UsageError, nearest
 from cmd_tune.files import DEFAULT_STORAGE, home_path
 from cmd_tune.search.run import DataSource
-from cmd_tune.search.tracking import Tracker, ui_line
+from cmd_tune.tracking.tracker import Tracker, ui_line
 
 LOCK = "lock"
 SEARCH_PLAN = "search.yaml"  # what a search was asked for, in its folder; other commands' are beside their code

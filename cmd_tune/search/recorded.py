@@ -2,11 +2,11 @@
 
 from cmd_tune.formatting import shown
 from cmd_tune.search.machine import Machine
-from cmd_tune.search.mlflow_writer import NOTE
-from cmd_tune.search.page import Page
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.run_records import SCORES, SECONDS, run_note
 from cmd_tune.search.study import Entry
+from cmd_tune.tracking.mlflow.page import Page
+from cmd_tune.tracking.mlflow.writer import NOTE
 from cmd_tune.train.loop import CHECKPOINT
 
 STATE = "cmd_tune.state"  # tag: a trial's state in words; MLflow calls one that was stopped early "killed"

@@ -26,9 +26,9 @@ from cmd_tune.search.run import Conditions, baseline_scores, conditions, test_sc
 from cmd_tune.search.sitting import termination_as_interrupt
 from cmd_tune.search.study import FINALISTS, STUDY, Book, Entry
 from cmd_tune.search.table_report import table_report
-from cmd_tune.search.tracking import Tracker
 from cmd_tune.search.trial import MAX_RESTARTS, run_trial
-from cmd_tune.search.uris import variables_not_taken
+from cmd_tune.tracking.mlflow.uris import variables_not_taken
+from cmd_tune.tracking.tracker import Tracker
 
 
 def run_search(plan: Plan, *, address: str | None, console: Console) -> None:

@@ -16,9 +16,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 from cmd_tune.errors import CmdTuneError
-from cmd_tune.search import tracking
-from cmd_tune.search.mlflow_writer import Run
-from cmd_tune.search.tracking import Tracker
+from cmd_tune.tracking.mlflow.writer import Run
+from cmd_tune.tracking.tracker import Tracker
 
 EXPERIMENT = "synthetic-xview"
 
@@ -105,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def proxy(server, monkeypatch):
-    monkeypatch.setattr(tracking, "_PAUSE_S", 0.02)
+    monkeypatch.setattr("cmd_tune.tracking.tracker._PAUSE_S", 0.02)
     with Proxy(server) as between:
         yield between
         between.shutdown()
@@ -221,7 +220,7 @@ def test_calls_that_are_lost_once_each_leave_all_recorded_once(server, proxy, tm
 
 @pytest.mark.parametrize("part", ["runs/create", "runs/log-batch", "runs/update"])
 def test_what_a_sitting_left_half_written_the_next_one_completes(server, proxy, tmp_path, monkeypatch, part):
-    monkeypatch.setattr(tracking, "_PATIENCE_S", 0.1)
+    monkeypatch.setattr("cmd_tune.tracking.tracker._PATIENCE_S", 0.1)
     search = f"half-{part.replace('/', '-')}"
     proxy.fate = after(part)
     assert "MLflow at" in sitting(proxy.uri, search, tmp_path, *all_of_it(tmp_path))
@@ -308,8 +307,8 @@ def test_a_sitting_with_nothing_to_do_leaves_the_duration(server, tmp_path):
 
 
 def test_an_outage_is_told_at_the_start_and_in_the_middle_and_so_is_its_end(server, proxy, tmp_path, monkeypatch):
-    monkeypatch.setattr(tracking, "_GRACE_S", 0.3)
-    monkeypatch.setattr(tracking, "_PULSE_S", 0.1)
+    monkeypatch.setattr("cmd_tune.tracking.tracker._GRACE_S", 0.3)
+    monkeypatch.setattr("cmd_tune.tracking.tracker._PULSE_S", 0.1)
     told = []
 
     def wait(count):

@@ -6,10 +6,9 @@ import time
 import pytest
 from mlflow import MlflowClient
 
-from cmd_tune.search import tracking
-from cmd_tune.search.mlflow_writer import Run
-from cmd_tune.search.tracking import Tracker
-from cmd_tune.search.uris import default_uri
+from cmd_tune.tracking.mlflow.uris import default_uri
+from cmd_tune.tracking.mlflow.writer import Run
+from cmd_tune.tracking.tracker import Tracker
 
 PARENT = Run(key=None, name="a-search", params={"method": "tpe"}, documents={}, tags={"mlflow.source.name": "cmd_tune"})
 
@@ -100,7 +99,7 @@ def test_more_metrics_than_one_call_takes(write):
 
 
 def test_a_server_that_is_not_there_holds_nobody_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(tracking, "_PATIENCE_S", 1.0)
+    monkeypatch.setattr("cmd_tune.tracking.tracker._PATIENCE_S", 1.0)
     tracker = Tracker("http://127.0.0.1:9", "synthetic-xview", "a-search", tmp_path)
     started = time.monotonic()
     tracker.show(PARENT)

@@ -2,7 +2,7 @@
 
 import json
 
-from cmd_tune.search.page import Page, page_address
+from cmd_tune.tracking.mlflow.page import Page, page_address
 
 
 def test_a_search_is_sorted_by_its_metric_with_its_trials_unfolded():

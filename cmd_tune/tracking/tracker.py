@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cmd_tune.errors import CmdTuneError
-from cmd_tune.search.mlflow_writer import Run, Writer
-from cmd_tune.search.page import page_address
+from cmd_tune.tracking.mlflow.page import page_address
+from cmd_tune.tracking.mlflow.writer import Run, Writer
 
 _PAUSE_S, _PATIENCE_S = 2.0, 30.0  # between tries; at the end, for a server that does not answer
 _PULSE_S, _GRACE_S = 10.0, 10.0  # between looks at a server when nothing is to be written; until an outage is told

@@ -8,10 +8,10 @@ from mlflow import MlflowClient
 
 from cmd_tune.errors import UsageError
 from cmd_tune.search.folders import resume_line
-from cmd_tune.search.mlflow_writer import Run
-from cmd_tune.search.tracking import Tracker, ui_line
-from cmd_tune.search.uris import default_uri, tracking_uri, variables_not_taken
 from cmd_tune.sqlite_url import sqlite_url
+from cmd_tune.tracking.mlflow.uris import default_uri, tracking_uri, variables_not_taken
+from cmd_tune.tracking.mlflow.writer import Run
+from cmd_tune.tracking.tracker import Tracker, ui_line
 from tests.odd_names import ALL, ODD
 
 

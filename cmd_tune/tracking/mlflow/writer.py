@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cmd_tune.errors import CmdTuneError
-from cmd_tune.search.page import Page
+from cmd_tune.tracking.mlflow.page import Page
 
 SEARCH, TRIAL = "cmd_tune.search", "cmd_tune.trial"  # tags by which runs are found again; a search's own has no trial
 REASON = "cmd_tune.reason"  # tag: why a trial failed or was stopped, why a search has fewer trials than asked for
