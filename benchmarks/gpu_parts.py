@@ -28,9 +28,9 @@ from benchmarks.rows import Row, plain_row, row_text
 from benchmarks.step import CHANNELS, SHAPE, AuthorsStep, our_inputs, paper_settings, product_rate, step_flops
 from benchmarks.timing import Timing, seconds, take_turns
 from benchmarks.views import view_rows, write_random_store
-from cmd_tune.allocator import keep_freed_memory
+from cmd_tune.compute.allocator import keep_freed_memory
 from cmd_tune.config import Settings, make_settings
-from cmd_tune.data.ingest import store_clips
+from cmd_tune.data.ingest.ingest import store_clips
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import Store, open_store

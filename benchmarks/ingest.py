@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks import authors_ingest
 from benchmarks.rows import Row
 from benchmarks.timing import take_turns
-from cmd_tune.data.ingest import ingest
+from cmd_tune.data.ingest.ingest import ingest
 
 DISTINCT, COPIES = 24, 100  # the copies are other names of the same files
 THEIRS = 8  # clips that the slow way is timed on

@@ -31,7 +31,7 @@ ctypes.CDLL(None).mallopt(-3, 2**16)  # M_MMAP_THRESHOLD: an array that is freed
 import torch
 from benchmarks.memory import forget_peak, mebibytes
 from benchmarks.objective import MODALITIES, Sizes, cmd, embedded, only_losses
-from cmd_tune import native
+from cmd_tune.compute import native
 from cmd_tune.model import batch_loss
 distillation, way, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
 torch.set_num_threads(threads)

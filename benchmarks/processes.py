@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.rows import Row
 from benchmarks.timing import Timing
-from cmd_tune.data.ingest import store_clips
+from cmd_tune.data.ingest.ingest import store_clips
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.synthetic import synthesize
 
@@ -39,7 +39,7 @@ import json, sys
 import torch
 from benchmarks.memory import mebibytes
 from benchmarks.step import AuthorsStep, OurStep, our_inputs, paper_settings
-from cmd_tune.allocator import keep_freed_memory
+from cmd_tune.compute.allocator import keep_freed_memory
 way, hidden_size, precision = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 views = [torch.randn(64, 3, 64, 25, 2) for _ in range(2)]
 if way == "ours":

@@ -13,7 +13,7 @@ from benchmarks.rows import Row
 from benchmarks.timing import Timing, take_turns
 from cmd_tune.config import Settings, make_settings
 from cmd_tune.data.layouts import LAYOUTS
-from cmd_tune.data.modalities import stack_modalities
+from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.train.loop import build_optimizer, build_pretrainer, round_products
 
 LAYOUT = LAYOUTS["ntu-25"]

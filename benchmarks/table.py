@@ -17,7 +17,7 @@ from benchmarks.rows import Row, print_rows, write_json
 from benchmarks.step import product_rate, step_rows
 from benchmarks.timing import Timing
 from benchmarks.views import view_rows, write_random_store
-from cmd_tune.allocator import keep_freed_memory
+from cmd_tune.compute.allocator import keep_freed_memory
 
 SECTIONS = ("step", "objective", "views", "evaluation", "neighbours", "ingest", "start", "memory")
 PRECISIONS = ["float32", "bfloat16"]

@@ -11,10 +11,10 @@ from benchmarks import authors
 from benchmarks.rows import Row
 from benchmarks.step import LAYOUT, SHAPE
 from benchmarks.timing import take_turns
-from cmd_tune.data.augment import Strength, draw_view, keyed_generator, make_view
 from cmd_tune.data.clip import Clip
-from cmd_tune.data.modalities import stack_modalities
 from cmd_tune.data.store import Store, open_store, write_store
+from cmd_tune.data.views.crop_shear import Strength, draw_view, keyed_generator, make_view
+from cmd_tune.data.views.modalities import stack_modalities
 
 FRAMES, BATCH, BATCHES = 64, 64, 8
 STRENGTH = Strength(crop_min_frames=64, crop_min_share=0.1, shear_range=1.0, corrupted_share=0.6)

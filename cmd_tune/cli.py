@@ -16,10 +16,10 @@ from cmd_tune.commands.checkpoints import export, import_
 from cmd_tune.commands.data import ingest, inspect
 from cmd_tune.commands.options import from_home
 from cmd_tune.commands.runs import evaluate, pretrain, search
+from cmd_tune.compute.home import ensure_home
+from cmd_tune.compute.screen import outlive_screen
+from cmd_tune.compute.slower import format_warning
 from cmd_tune.errors import CmdTuneError, Interrupted, UsageError
-from cmd_tune.home import ensure_home
-from cmd_tune.screen import outlive_screen
-from cmd_tune.slower import format_warning
 
 _EXAMPLES = """Examples:
 
@@ -84,7 +84,7 @@ def settings() -> None:
     from rich.table import Table
 
     from cmd_tune.config import PRESETS, Settings, make_settings
-    from cmd_tune.search.display import shown
+    from cmd_tune.formatting import shown
 
     presets = {name: make_settings(name) for name in PRESETS}
     table = Table(box=None, header_style="bold", pad_edge=False)

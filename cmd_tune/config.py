@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from cmd_tune.data.modalities import MODALITIES
+from cmd_tune.data.views.modalities import MODALITIES
 from cmd_tune.errors import UsageError, nearest
 from cmd_tune.plain_yaml import parse_yaml, read_yaml
 

@@ -10,7 +10,7 @@ import torch
 
 from cmd_tune.config import Settings, make_settings
 from cmd_tune.data.clip import Clip
-from cmd_tune.data.ingest import ingest
+from cmd_tune.data.ingest.ingest import ingest
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.store import Store, open_store, write_store
 

@@ -15,13 +15,13 @@ import yaml
 
 from cmd_tune.cli import app
 from cmd_tune.config import PRESETS, Settings, make_settings
-from cmd_tune.data.ingest import ingest
+from cmd_tune.data.ingest.ingest import ingest
 from cmd_tune.data.layouts import LAYOUTS, read_layout
-from cmd_tune.data.modalities import MODALITIES
 from cmd_tune.data.readers import READERS
 from cmd_tune.data.readers.source import Wanted
 from cmd_tune.data.splits import PROTOCOLS
 from cmd_tune.data.store import Store
+from cmd_tune.data.views.modalities import MODALITIES
 from cmd_tune.errors import CmdTuneError, Interrupted, UsageError
 from cmd_tune.evaluate.tasks import TASKS
 from cmd_tune.search.plan import new_plan
@@ -180,10 +180,10 @@ def test_the_recordings_of_the_page_are_read(tmp_path: Path, monkeypatch: pytest
 def test_the_modality_of_the_page_is_a_third_difference() -> None:
     import torch
 
-    import cmd_tune.data.modalities
+    import cmd_tune.data.views.modalities
 
     (block,) = blocks("python", {"page": PAGES["methods-and-tables.md"]})
-    names = {**vars(cmd_tune.data.modalities), "Tensor": torch.Tensor}
+    names = {**vars(cmd_tune.data.views.modalities), "Tensor": torch.Tensor}
     exec(block.values[0], names)  # noqa: S102
     cubes_BTVCP = torch.arange(6.0).pow(3).reshape(1, 6, 1, 1, 1)
     jerk_T = names["jerk"](cubes_BTVCP, LAYOUTS["ntu-25"]).flatten()

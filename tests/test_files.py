@@ -71,7 +71,7 @@ def test_text_is_utf_8_whatever_the_locale(tmp_path):
     code = r"""
 import locale, sys
 from pathlib import Path
-from cmd_tune.data.ingest import read_names
+from cmd_tune.data.ingest.ingest import read_names
 from cmd_tune.files import write_text
 from cmd_tune.plain_yaml import read_yaml
 folder = Path(sys.argv[1])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cmd_tune.data.augment import Strength, draw_view, keyed_generator, make_view
+from cmd_tune.data.views.crop_shear import Strength, draw_view, keyed_generator, make_view
 from cmd_tune.model.batch_loss import BatchLoss
 from cmd_tune.model.encoder import Encoders
 from cmd_tune.model.gru import GRUPairs, gru_pairs, pairs_by_torch

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from cmd_tune.search.uris import default_uri
+from cmd_tune.tracking.mlflow.uris import default_uri
 
 REPOSITORY = Path(__file__).parents[1]
 TINY = (

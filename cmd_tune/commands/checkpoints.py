@@ -18,7 +18,7 @@ def import_(
     What it writes is a checkpoint that 'evaluate' reads. Sizes are the checkpoint's own; the rest is the paper's.
     """
     from cmd_tune.config import parse_overrides
-    from cmd_tune.search.display import shown
+    from cmd_tune.formatting import shown
     from cmd_tune.train.saved import import_official
 
     saved = import_official(source, out, parse_overrides(overrides or []))

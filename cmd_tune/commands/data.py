@@ -35,7 +35,7 @@ def ingest(
 
     Normalised and memory-mapped. After an interruption, the same command goes on where it stopped.
     """
-    from cmd_tune.data.screen import ingest_on_screen
+    from cmd_tune.data.inspect.tables import ingest_on_screen
 
     console = Console(stderr=True)
     ingest_on_screen(
@@ -51,6 +51,6 @@ def inspect(
 
     Counts, lengths, missing frames, protocols; and a figure with a few of its clips.
     """
-    from cmd_tune.data.screen import inspect_on_screen
+    from cmd_tune.data.inspect.tables import inspect_on_screen
 
     inspect_on_screen(store, out, Console())

@@ -1,7 +1,8 @@
 """Made-up actions of NTU-25 bodies, for a first run without data and for tests. No toy: hard for a raw skeleton.
 
-Forward kinematics makes bodies of the joint angles in actions.py. Actors differ in limb lengths, posture, tempo and
-amplitude; takes in length, onset, phase, pauses, hand and idle movements; cameras in place, noise and lost frames.
+Forward kinematics makes bodies of the joint angles in synthetic_actions.py. Actors differ in limb lengths, posture,
+tempo and amplitude; takes in length, onset, phase, pauses, hand and idle movements; cameras in place, noise and lost
+frames.
 T frame, V joint, C coordinate, P body, A angle, K keyframe, J one or more dimensions.
 """
 
@@ -10,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cmd_tune.data.actions import ACTIONS, ANGLES, LIMBS, Action, Keys
 from cmd_tune.data.clip import Clip
 from cmd_tune.data.layouts import LAYOUTS
+from cmd_tune.data.synthetic_actions import ACTIONS, ANGLES, LIMBS, Action, Keys
 
 Floats = NDArray[np.float64]
 

@@ -12,16 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cmd_tune.compute.device import onto
+from cmd_tune.compute.threads import steadily
 from cmd_tune.config import Settings
-from cmd_tune.data.augment import Strength, draw_view, keyed_generator, make_view
-from cmd_tune.data.modalities import stack_modalities
 from cmd_tune.data.splits import Indices
 from cmd_tune.data.store import Store
-from cmd_tune.data.transfer import onto
+from cmd_tune.data.views.crop_shear import Strength, draw_view, keyed_generator, make_view
+from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.errors import Diverged
 from cmd_tune.evaluate.features import extract_features
 from cmd_tune.model.encoder import Encoders
-from cmd_tune.threads import steadily
 from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
 
 _CHECKPOINT_EVERY = 5  # epochs

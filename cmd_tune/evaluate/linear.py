@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cmd_tune.threads import run_shared, steadily
+from cmd_tune.compute.threads import run_shared, steadily
 
 _ROWS = 1024  # of the gallery, that a thread of a CPU takes at a time
 _HISTORY = 10  # steps that L-BFGS remembers; a hundred cost twice the time and gain as much as ten iterations do

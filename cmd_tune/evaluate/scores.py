@@ -16,7 +16,7 @@ from cmd_tune.evaluate.features import extract_features
 from cmd_tune.evaluate.intervals import group_queries
 from cmd_tune.evaluate.knn import knn_predictions
 from cmd_tune.evaluate.linear import linear_predictions
-from cmd_tune.evaluate.raw import raw_predictions
+from cmd_tune.evaluate.raw_skeletons import raw_predictions
 from cmd_tune.evaluate.tally import Tally, count_hits
 from cmd_tune.model.encoder import Encoders
 

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from cmd_tune.threads import run_shared, steady
+from cmd_tune.compute.threads import run_shared, steady
 
 FUSED, CONCATENATED = "fused", "concatenated"
 

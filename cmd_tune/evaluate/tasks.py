@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cmd_tune.data.augment import keyed_generator
+from cmd_tune.data.views.crop_shear import keyed_generator
 from cmd_tune.evaluate.classifier import FINETUNE, LINEAR, Classifier, Labelled, Recipe, classify, train_classifier
 from cmd_tune.evaluate.features import extract_features
 from cmd_tune.evaluate.intervals import Groups, group_queries
 from cmd_tune.evaluate.knn import vote_predictions
+from cmd_tune.evaluate.label_subsets import stratified_subset
 from cmd_tune.evaluate.linear import linear_stream_predictions
 from cmd_tune.evaluate.retrieval import rank, recall_ks
 from cmd_tune.evaluate.similarity import stream_names
-from cmd_tune.evaluate.subsets import stratified_subset
 from cmd_tune.evaluate.tally import count_hits
 from cmd_tune.files import write_text
 from cmd_tune.model.encoder import Encoders

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cmd_tune.compute.native import kernels
 from cmd_tune.model.gru import Pairs
 from cmd_tune.model.recurrence import Recurrence
-from cmd_tune.native import kernels
 
 SumOverWorkers = Callable[[Tensor], Tensor]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cmd_tune.native import bind
+from cmd_tune.compute.native import bind
 
 Step = Callable[[int], None]  # one frame, for a slice of the groups
 

@@ -17,8 +17,8 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from cmd_tune.compute.threads import run_shared, shares
 from cmd_tune.model.gates import Backward, Forward, Step
-from cmd_tune.threads import run_shared, shares
 
 # (x_MTBI, weight_ih_MS3HI, weight_hh_MS3HH, bias_ih_MS3H, bias_hh_MS3H, last_only) → a layer's output, as GRUPairs says
 Pairs = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, bool], Tensor]

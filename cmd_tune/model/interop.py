@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cmd_tune.data.modalities import MODALITIES
+from cmd_tune.data.views.modalities import MODALITIES
 from cmd_tune.errors import DataError, nearest
 
 _TWINS = {"online": "encoder_q", "momentum": "encoder_k"}

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from cmd_tune.compute.slower import warn_slower
 from cmd_tune.model.gru import Pairs, gru_pairs, pairs_by_torch
-from cmd_tune.slower import warn_slower
 
 Run = Callable[[Tensor], Tensor]  # (M, T, B, X) inputs → (M, B, 2H) of the last frame, by the way chosen
 

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from statistics import mean
 from time import monotonic
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from cmd_tune.formatting import duration, shown
 from cmd_tune.search.columns import Fitted
 from cmd_tune.search.remaining import Course, seconds_left
 from cmd_tune.search.study import FINALISTS, Book, Entry, State
@@ -20,29 +20,11 @@ _ROWS = 16  # trials shown at once: the running ones, then the best, then those 
 _HEADINGS, _NOTES = 4, 3  # lines above the trials, with one to spare, and of what is left out and what failed last
 
 
-def duration(seconds: float) -> str:
-    """3725 s → 1:02:05."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
 def with_reason(entry: Entry) -> str:
     """How a trial stands, and why."""
     if not entry.reason:
         return str(entry.state)
     return f"{entry.state}{' ' if entry.state is State.STOPPED else ': '}{entry.reason}"
-
-
-def shown(value: Any) -> str:
-    """A setting as a person would write it: four digits of a number are enough."""
-    return (
-        f"{value:.4g}"
-        if isinstance(value, float)
-        else ",".join(value)
-        if isinstance(value, list | tuple)
-        else str(value)
-    )
 
 
 class Display:

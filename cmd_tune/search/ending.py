@@ -25,6 +25,17 @@ def outright(what: str, step: Callable[[], T]) -> T | None:
     return step()
 
 
+def written(attempt: Attempt, path: Path, write: Callable[[Path], None]) -> list[Path]:
+    """The file that `write` makes, or none where that failed."""
+
+    def step() -> Path:
+        write(path)
+        return path
+
+    done = attempt(path.name, step)
+    return [done] if done else []
+
+
 class Ending:
     """The steps of one run's end. `troubles` name those that failed, each in one line."""
 

@@ -11,23 +11,22 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from cmd_tune.allocator import keep_freed_memory
+from cmd_tune.compute.allocator import keep_freed_memory
 from cmd_tune.config import read_settings
 from cmd_tune.data.layouts import layout_content
 from cmd_tune.data.splits import Indices, Retrieval, split_store
 from cmd_tune.data.store import Store, open_store
 from cmd_tune.errors import DataError, UsageError, nearest
 from cmd_tune.evaluate.classifier import Labelled
-from cmd_tune.evaluate.raw import RAW_FRAMES, raw_predictions
+from cmd_tune.evaluate.raw_skeletons import RAW_FRAMES, raw_predictions
 from cmd_tune.evaluate.similarity import stream_names
 from cmd_tune.evaluate.tasks import TASKS, Estimate, Measure, Subject, accuracy
 from cmd_tune.files import home_path, write_text
+from cmd_tune.formatting import duration
 from cmd_tune.model.encoder import Encoders
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.progress import progress_bar
-from cmd_tune.search import uris
-from cmd_tune.search.display import duration
-from cmd_tune.search.ending import Ending
+from cmd_tune.search.ending import Ending, written
 from cmd_tune.search.environment import describe_environment, source_tags
 from cmd_tune.search.evaluation_report import Lines, describe_test, draw_figures, metrics, results, table
 from cmd_tune.search.folders import (
@@ -41,12 +40,12 @@ from cmd_tune.search.folders import (
     resume_line,
     tell_outage,
 )
-from cmd_tune.search.mlflow_writer import NOTE, Run
-from cmd_tune.search.recorded import run_note, scores_page
-from cmd_tune.search.report import written
 from cmd_tune.search.run import DataSource, device_here
+from cmd_tune.search.run_records import run_note, scores_page
 from cmd_tune.search.sitting import sitting
-from cmd_tune.search.tracking import Tracker
+from cmd_tune.tracking.mlflow import uris
+from cmd_tune.tracking.mlflow.writer import NOTE, Run
+from cmd_tune.tracking.tracker import Tracker
 from cmd_tune.train.loop import build_pretrainer, round_products
 from cmd_tune.train.saved import Saved, open_saved
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from cmd_tune.data.ingest import store_clips
+from cmd_tune.data.ingest.ingest import store_clips
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import SCHEMA_VERSION, Store, open_store
@@ -23,9 +23,10 @@ from cmd_tune.data.synthetic import synthesize
 from cmd_tune.errors import CmdTuneError, UsageError, nearest
 from cmd_tune.files import DEFAULT_STORAGE, home_path
 from cmd_tune.search.run import DataSource
-from cmd_tune.search.tracking import Tracker, ui_line
+from cmd_tune.tracking.tracker import Tracker, ui_line
 
 LOCK = "lock"
+SEARCH_PLAN = "search.yaml"  # what a search was asked for, in its folder; other commands' are beside their code
 _COMMANDS = ("search", "pretrain", "evaluate")  # whose plans are named after them
 SYNTHETIC = "synthetic"  # the made-up data set
 _SYNTHETIC = f"{SYNTHETIC}-{SCHEMA_VERSION}.arrow"

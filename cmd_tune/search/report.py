@@ -1,8 +1,6 @@
 """The end of a search: the best trials beside the baselines, and the files that keep them."""
 
-import csv
-import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +9,16 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cmd_tune.evaluate.intervals import Interval
 from cmd_tune.evaluate.scores import Scores
-from cmd_tune.evaluate.tally import read_tally
 from cmd_tune.files import write_text
+from cmd_tune.formatting import csv_text, percent, shown
 from cmd_tune.plain_yaml import dump_yaml, read_yaml
+from cmd_tune.search.baseline_comparison import against_baselines
 from cmd_tune.search.columns import Fitted, by_difference
-from cmd_tune.search.display import shown, values_line
-from cmd_tune.search.ending import Attempt, outright
+from cmd_tune.search.display import values_line
+from cmd_tune.search.ending import Attempt, outright, written
 from cmd_tune.search.folders import print_places
-from cmd_tune.search.recorded import main_scores
-from cmd_tune.search.run import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY
+from cmd_tune.search.run_records import main_scores
 from cmd_tune.search.study import Book, Entry, State
 
 BEST = 5  # trials in the closing table
@@ -49,17 +46,6 @@ def search_report(book: Book, raw: Scores, untrained: Scores, *, attempt: Attemp
     against = attempt("intervals", lambda: _best_against_baselines(book)) or ""
     closing = attempt("closing table", lambda: _closing_table(book, raw, untrained, against)) or ""
     return Report(files, metrics, closing)
-
-
-def written(attempt: Attempt, path: Path, write: Callable[[Path], None]) -> list[Path]:
-    """The file that `write` makes, or none where that failed."""
-
-    def step() -> Path:
-        write(path)
-        return path
-
-    done = attempt(path.name, step)
-    return [done] if done else []
 
 
 def _closing_table(book: Book, raw: Scores, untrained: Scores, against: str) -> RenderableType:
@@ -108,29 +94,6 @@ def _best_against_baselines(book: Book) -> str:
 def _tested_metric(metric: str) -> str:
     """The test score that goes with what the search chose by."""
     return f"test/{metric.removeprefix('val/')}" if metric.startswith("val/") else "test/knn/fused"
-
-
-def against_baselines(name: str, metric: str, place: Path, folder: Path) -> str:
-    """A test score beside the baselines' on the same clips, with 95 % intervals; empty where it was not counted.
-
-    place: where `test_scores` left its count. folder: where `baseline_scores` did.
-    """
-    ours = read_tally(place / TEST_TALLY)
-    if ours is None or metric not in ours.right:
-        return ""
-    parts = [f"{name} {_with_interval(ours.percent(metric), ours.interval(metric))}"]
-    for title, file in (("untrained", UNTRAINED_TALLY), ("raw 1-NN", RAW_TALLY)):
-        other = read_tally(folder / file)
-        if other and (bounds := ours.above(other, metric)):
-            least, most = bounds
-            gain = f"{ours.percent(metric) - other.percent(metric):+.1f} ({least:+.1f} to {most:+.1f})"
-            parts.append(f"less {title}, {_with_interval(other.percent(metric), other.interval(metric))}: {gain}")
-    over = f"95 % intervals {ours.describe()}; they do not cover what other seeds would change"
-    return f"{metric}: {'; '.join(parts)}. {over}."
-
-
-def _with_interval(value: float, bounds: Interval | None) -> str:
-    return f"{value:.1f}" + (f" ({bounds[0]:.1f}–{bounds[1]:.1f})" if bounds else "")
 
 
 def _unranked(book: Book) -> list[str]:
@@ -193,20 +156,6 @@ def trials_columns(book: Book) -> dict[str, list[Any]]:
 
 def _score(entry: Entry, name: str) -> float | None:
     return entry.test_scores.get(name, entry.last(name))
-
-
-def percent(value: float | None) -> str:
-    """One digit behind the point; a dash where there is none."""
-    return "–" if value is None else f"{value:.1f}"
-
-
-def csv_text(columns: dict[str, list[Any]]) -> str:
-    """Columns as CSV; None is an empty field."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
-    return text.getvalue()
 
 
 def baseline_metrics(raw: Scores, untrained: Scores) -> dict[str, float]:

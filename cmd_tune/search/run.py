@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from cmd_tune.allocator import keep_freed_memory
+from cmd_tune.compute.allocator import keep_freed_memory
 from cmd_tune.config import Settings
 from cmd_tune.data.splits import Split, remarks, split_store
 from cmd_tune.data.store import Store, open_store
@@ -17,6 +17,7 @@ from cmd_tune.model.encoder import Encoders
 from cmd_tune.train.checkpoint import load_checkpoint
 from cmd_tune.train.loop import CHECKPOINT, Recall, Report, build_pretrainer, pretrain, round_products
 
+TEST_SCORES = "test.json"  # in the folder of a run or of a trial that the test set was opened for
 # Right answers on the test set by subject: a finalist's in its folder, the baselines' in the run's.
 TEST_TALLY, RAW_TALLY, UNTRAINED_TALLY = "test_by_subject.json", "raw_by_subject.json", "untrained_by_subject.json"
 

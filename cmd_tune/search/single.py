@@ -15,13 +15,15 @@ from cmd_tune.config import Settings, check_applies, make_settings, parse_overri
 from cmd_tune.errors import UsageError
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import home_path, write_text
+from cmd_tune.formatting import percent
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.progress import PERIOD_S
-from cmd_tune.search import uris
-from cmd_tune.search.checks import check_batch, check_disk, checkpoint_bytes
+from cmd_tune.search.baseline_comparison import against_baselines
 from cmd_tune.search.ending import Ending
 from cmd_tune.search.environment import describe_environment, source_tags
+from cmd_tune.search.failures import named_failures
 from cmd_tune.search.folders import (
+    SEARCH_PLAN,
     check_same_data,
     earlier_run,
     new_folder,
@@ -31,15 +33,13 @@ from cmd_tune.search.folders import (
     resume_line,
     tell_outage,
 )
-from cmd_tune.search.mlflow_writer import NOTE, Run
-from cmd_tune.search.plan import PLAN as SEARCH_PLAN
-from cmd_tune.search.recorded import cost, run_note, scores_page
-from cmd_tune.search.report import against_baselines, percent
-from cmd_tune.search.run import DataSource, baseline_scores, device_here, run, test_scores
+from cmd_tune.search.run import TEST_SCORES, DataSource, baseline_scores, device_here, run, test_scores
+from cmd_tune.search.run_checks import check_batch, check_disk, checkpoint_bytes
+from cmd_tune.search.run_records import cost, run_note, scores_page
 from cmd_tune.search.sitting import sitting
-from cmd_tune.search.study import TEST_SCORES
-from cmd_tune.search.tracking import Tracker
-from cmd_tune.search.trial import named_failures
+from cmd_tune.tracking.mlflow import uris
+from cmd_tune.tracking.mlflow.writer import NOTE, Run
+from cmd_tune.tracking.tracker import Tracker
 from cmd_tune.train.loop import Record, epochs_done
 
 PLAN = "pretrain.yaml"

@@ -1,18 +1,19 @@
 """One sitting of a run that is no search: its folder held, Ctrl-C and MLflow seen to, however it ends."""
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError, Interrupted
 from cmd_tune.search.environment import describe_environment, record_sitting
 from cmd_tune.search.folders import close_tracker, hold, print_line, resume_line
-from cmd_tune.search.tracking import Tracker
-from cmd_tune.search.tuner import termination_as_interrupt
-from cmd_tune.search.uris import variables_not_taken
+from cmd_tune.tracking.mlflow.uris import variables_not_taken
+from cmd_tune.tracking.tracker import Tracker
 
 
 @contextmanager
@@ -53,3 +54,18 @@ def sitting(
         finally:
             show(status)
             close_tracker(tracker, console, command, folder)
+
+
+@contextmanager
+def termination_as_interrupt() -> Iterator[None]:
+    """SIGTERM, as a cluster's queue sends it, ends a run the way Ctrl-C does; so does SIGINT in the background."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -22,12 +22,13 @@ from cmd_tune.config import Settings, make_settings
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import write_text
 from cmd_tune.search.region import MOST_DRAWS
+from cmd_tune.search.run import TEST_SCORES
 from cmd_tune.search.space import LEARNING, LISTED, Space
-from cmd_tune.search.uris import sqlite_url
+from cmd_tune.sqlite_url import sqlite_url
 
 STUDY = "study.db"  # in a search's folder
 MANY = 40  # trials that a search is taken to have which is ended by its time
-HISTORY, TEST_SCORES = "history.jsonl", "test.json"  # in a trial's folder
+HISTORY = "history.jsonl"  # in a trial's folder
 INDEX, VALUES, REJECTED, REASON = "index", "values", "rejected", "reason"  # user attributes of a trial
 FINALISTS = 3  # trials that the test set is opened for
 ATTEMPTS = 8  # suggestions in a row that may break a constraint or repeat a trial, before a draw takes their place

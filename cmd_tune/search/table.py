@@ -2,13 +2,20 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import combinations, pairwise
 from typing import Any
 
 from cmd_tune.config import Settings
 from cmd_tune.search.parameter import Parameter, Place, found
 from cmd_tune.search.reported import REPORTED_ON, Origin, read_origin
-from cmd_tune.search.verdicts import Relation
+
+
+class Relation(StrEnum):
+    ABOVE = "above"
+    WITHIN = "within a margin of"
+    NOT_BELOW = "not below, by a margin,"
+
 
 REPORTED, SEED = "reported", "seed"
 

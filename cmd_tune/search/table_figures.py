@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.figures import new_figure
-from cmd_tune.search.display import shown
+from cmd_tune.formatting import shown
 from cmd_tune.search.measured import Measured
 from cmd_tune.search.table import Cell
 

@@ -6,20 +6,20 @@ is started again by Tune, and by nobody else, and resumes from its checkpoint.
 """
 
 import socket
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from cmd_tune.compute.slower import heard
 from cmd_tune.config import Settings
 from cmd_tune.errors import CmdTuneError, Diverged, OutOfMemory, UsageError, first_line
 from cmd_tune.search.environment import describe_environment, record_sitting
+from cmd_tune.search.failures import named_failures
 from cmd_tune.search.machine import Machine
 from cmd_tune.search.run import DataSource, run
-from cmd_tune.slower import heard
 from cmd_tune.train.distributed import world
 
 FAILURE, RECORDS, SLOWER = "failure", "records", "slower"  # of a report, beside an epoch's metrics
@@ -91,27 +91,6 @@ def _train(config: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> 
                 tell,
                 recall=lambda records: tell(records[-1], **{RECORDS: records}),
             )
-
-
-@contextmanager
-def named_failures() -> Iterator[None]:
-    """Raise CmdTuneError, in one line, in the place of what a file or too little memory raises in a run."""
-    try:
-        yield
-    except OSError as error:
-        if not error.filename:
-            raise
-        raise CmdTuneError(f"{error.filename}: {error.strerror}") from error
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not _out_of_memory(error):
-            raise
-        raise OutOfMemory("out of memory; lower batch_size, hidden_size or --concurrent") from error
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    """PyTorch has an exception for one allocator; the CPU's, CUDA's own and its libraries' say it in words."""
-    words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
-    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
 def _run_group(config: dict[str, Any]) -> None:

@@ -1,7 +1,6 @@
 """A search from its plan to its report: start Ray, run the trials, score the finalists, say what came out."""
 
 import shutil
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,18 +16,19 @@ from cmd_tune.search.conductor import Conductor
 from cmd_tune.search.display import with_reason
 from cmd_tune.search.ending import ERRORS, Ending, keep_traceback
 from cmd_tune.search.environment import describe_software, record_sitting
-from cmd_tune.search.folders import close_tracker, hold, print_line, resume_line, tell_outage
+from cmd_tune.search.folders import SEARCH_PLAN, close_tracker, hold, print_line, resume_line, tell_outage
 from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
 from cmd_tune.search.nodes import check_nodes
-from cmd_tune.search.plan import PLAN, Plan, record_layout
+from cmd_tune.search.plan import Plan, record_layout
 from cmd_tune.search.quiet import log_ray_messages, native_errors_to
 from cmd_tune.search.report import Report, kept_baselines, print_closing, search_report
 from cmd_tune.search.run import Conditions, baseline_scores, conditions, test_scores
+from cmd_tune.search.sitting import termination_as_interrupt
 from cmd_tune.search.study import FINALISTS, STUDY, Book, Entry
 from cmd_tune.search.table_report import table_report
-from cmd_tune.search.tracking import Tracker
 from cmd_tune.search.trial import MAX_RESTARTS, run_trial
-from cmd_tune.search.uris import variables_not_taken
+from cmd_tune.tracking.mlflow.uris import variables_not_taken
+from cmd_tune.tracking.tracker import Tracker
 
 
 def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
@@ -87,7 +87,7 @@ def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console
                 log_ray_messages()
                 tracker.check()
                 if address:
-                    check_nodes(plan.source.path, plan.folder, PLAN)
+                    check_nodes(plan.source.path, plan.folder, SEARCH_PLAN)
                 machine = plan_machine(
                     nodes,
                     workers=plan.workers,
@@ -223,18 +223,3 @@ def _tune(plan: Plan, machine: Machine, conductor: Conductor) -> None:
 def _trial_dirname(trial: Any) -> str:
     """Ray's own folder of a trial has the number that the trial has everywhere."""
     return f"{trial.config['trial']:03d}"
-
-
-@contextmanager
-def termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM, as a cluster's queue sends it, ends a run the way Ctrl-C does; so does SIGINT in the background."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

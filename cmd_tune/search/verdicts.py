@@ -28,17 +28,12 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from cmd_tune.evaluate.intervals import Interval
+from cmd_tune.search.table import Relation
 
 ALPHA = 0.05  # of all looks together, for either error
 FEWEST = 3  # seeds; of two, the spread is anybody's guess
 
 Scores = Mapping[int, float]  # of one cell on one metric, by seed
-
-
-class Relation(StrEnum):
-    ABOVE = "above"
-    WITHIN = "within a margin of"
-    NOT_BELOW = "not below, by a margin,"
 
 
 class Verdict(StrEnum):

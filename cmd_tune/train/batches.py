@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cmd_tune.data.augment import Draws, Strength, choose, draw_numbers, keyed_generator, make_view
-from cmd_tune.data.modalities import stack_modalities
+from cmd_tune.compute.device import onto
 from cmd_tune.data.store import Store
-from cmd_tune.data.transfer import onto
+from cmd_tune.data.views.crop_shear import Draws, Strength, choose, draw_numbers, keyed_generator, make_view
+from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.errors import UsageError
 from cmd_tune.train.distributed import world
 

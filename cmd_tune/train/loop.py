@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from cmd_tune.config import Settings
-from cmd_tune.data.augment import Strength, keyed_generator
 from cmd_tune.data.splits import Indices
 from cmd_tune.data.store import Store
+from cmd_tune.data.views.crop_shear import Strength, keyed_generator
 from cmd_tune.errors import Diverged, UsageError
 from cmd_tune.files import remove_leftovers
 from cmd_tune.model.encoder import Encoders

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks import authors, authors_ingest
-from cmd_tune.data.augment import Draws, crop_resize, distort
 from cmd_tune.data.layouts import LAYOUTS
-from cmd_tune.data.modalities import stack_modalities
+from cmd_tune.data.views.crop_shear import Draws, crop_resize, distort
+from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.evaluate.knn import knn_predictions
 from cmd_tune.model.encoder import Encoders
 from cmd_tune.model.interop import from_official

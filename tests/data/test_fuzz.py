@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cmd_tune.data.clip import Clip
-from cmd_tune.data.ingest import ingest
-from cmd_tune.data.inspection import presence, protocol_counts
+from cmd_tune.data.ingest.ingest import ingest
+from cmd_tune.data.inspect.statistics import presence, protocol_counts
 from cmd_tune.data.layouts import LAYOUTS, layout_from
 from cmd_tune.data.readers.ntu import parse_ntu
 from cmd_tune.data.readers.source import Wanted

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cmd_tune.data.modalities import stack_modalities
+from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.evaluate.features import centre_views, extract_features
 from cmd_tune.train.loop import build_pretrainer
 

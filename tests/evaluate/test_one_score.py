@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from cmd_tune.data.augment import keyed_generator
 from cmd_tune.data.splits import Retrieval, split_store
+from cmd_tune.data.views.crop_shear import keyed_generator
 from cmd_tune.evaluate.classifier import FINETUNE, LINEAR, Classifier, Labelled, classify, train_classifier
 from cmd_tune.evaluate.features import extract_features
 from cmd_tune.evaluate.linear import linear_probabilities
-from cmd_tune.evaluate.raw import raw_predictions
+from cmd_tune.evaluate.raw_skeletons import raw_predictions
 from cmd_tune.evaluate.similarity import similarity_blocks
 from cmd_tune.train.loop import build_pretrainer
 

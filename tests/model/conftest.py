@@ -7,7 +7,7 @@ from importlib import import_module
 import pytest
 import torch
 
-from cmd_tune import native
+from cmd_tune.compute import native
 from cmd_tune.model import gru
 
 WAYS = ("native", "native, one thread", "torch", "triton, frame by frame", "triton, all frames")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cmd_tune.data.layouts import LAYOUTS
-from cmd_tune.data.modalities import stack_modalities
+from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.model.encoder import Encoders
 from cmd_tune.model.interop import from_official, to_official
 from cmd_tune.model.memory_bank import MemoryBanks

@@ -9,9 +9,10 @@ from rich.console import Console
 from cmd_tune.config import Settings
 from cmd_tune.data.store import Store
 from cmd_tune.errors import CmdTuneError, UsageError
-from cmd_tune.search.checks import check_disk, check_start, checkpoint_bytes
+from cmd_tune.search.checks import check_start
 from cmd_tune.search.plan import Plan, new_plan, resumed_plan
 from cmd_tune.search.run import DataSource, run
+from cmd_tune.search.run_checks import check_disk, checkpoint_bytes
 from cmd_tune.search.single import new_single
 from cmd_tune.search.space import Space
 from cmd_tune.search.tuner import run_search

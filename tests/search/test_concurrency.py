@@ -6,7 +6,7 @@ from cmd_tune.search.conductor import Conductor
 from cmd_tune.search.machine import Machine
 from cmd_tune.search.plan import new_plan
 from cmd_tune.search.study import Book
-from cmd_tune.search.tracking import Tracker
+from cmd_tune.tracking.tracker import Tracker
 
 
 def handed_out(space, store, storage, machine):

@@ -13,8 +13,8 @@ from cmd_tune.search.plan import Plan
 from cmd_tune.search.run import DataSource
 from cmd_tune.search.sampler import BookCallback, BookScheduler, BookSearcher, BookStopper
 from cmd_tune.search.study import Book, State
-from cmd_tune.search.tracking import Tracker
 from cmd_tune.search.trial import FAILURE, KIND
+from cmd_tune.tracking.tracker import Tracker
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
+from cmd_tune.formatting import duration, shown
 from cmd_tune.search import display
-from cmd_tune.search.display import Display, duration, shown, values_line, with_reason
+from cmd_tune.search.display import Display, values_line, with_reason
 
 
 @pytest.mark.parametrize(

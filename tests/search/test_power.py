@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from cmd_tune.search.power import seeds_needed
-from cmd_tune.search.verdicts import Relation, Verdict, judge, level_of
+from cmd_tune.search.table import Relation
+from cmd_tune.search.verdicts import Verdict, judge, level_of
 
 
 def test_one_comparison_is_the_power_of_a_t_test():

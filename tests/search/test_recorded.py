@@ -4,8 +4,9 @@ import pytest
 
 from cmd_tune.search.machine import Machine
 from cmd_tune.search.plan import Plan
-from cmd_tune.search.recorded import cost, main_scores, run_note, search_page, search_tags, trial_tags
+from cmd_tune.search.recorded import search_page, search_tags, trial_tags
 from cmd_tune.search.run import DataSource
+from cmd_tune.search.run_records import cost, main_scores, run_note
 
 NOTE = "mlflow.note.content"
 

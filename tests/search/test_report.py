@@ -8,8 +8,9 @@ from rich.console import Console
 from cmd_tune.errors import DataError
 from cmd_tune.evaluate.intervals import clustered_interval, difference_interval, wilson_interval
 from cmd_tune.evaluate.tally import Tally, read_tally, write_tally
+from cmd_tune.search.baseline_comparison import against_baselines
 from cmd_tune.search.ending import Ending
-from cmd_tune.search.report import against_baselines, search_report
+from cmd_tune.search.report import search_report
 from cmd_tune.search.run import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY
 
 CLIPS = [50, 50, 60, 40]

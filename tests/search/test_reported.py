@@ -3,8 +3,9 @@
 import pytest
 
 from cmd_tune.errors import UsageError
+from cmd_tune.search.left_out import left_out
 from cmd_tune.search.parameter import Place
-from cmd_tune.search.reported import Origin, left_out, read_origin
+from cmd_tune.search.reported import Origin, read_origin
 from cmd_tune.search.run import Conditions
 
 STATED = {"by": "Them", "dataset": "ntu-60", "protocol": "xsub", "probes": {"knn": "1-NN", "linear": "SGD"}}

@@ -11,7 +11,7 @@ from cmd_tune.errors import UsageError
 from cmd_tune.search.evaluation import new_evaluation, resumed_evaluation, run_evaluation
 from cmd_tune.search.run import DataSource
 from cmd_tune.search.single import new_single, resumed_single, run_single
-from cmd_tune.search.uris import default_uri
+from cmd_tune.tracking.mlflow.uris import default_uri
 
 
 def single(storage, **changes):

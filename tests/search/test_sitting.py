@@ -10,7 +10,7 @@ from rich.console import Console
 from cmd_tune.errors import CmdTuneError, Interrupted
 from cmd_tune.plain_yaml import read_yaml
 from cmd_tune.search.sitting import sitting
-from cmd_tune.search.tracking import Tracker
+from cmd_tune.tracking.tracker import Tracker
 
 
 @pytest.fixture(scope="module")

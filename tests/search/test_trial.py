@@ -2,7 +2,7 @@
 
 import pytest
 
-from cmd_tune import native
+from cmd_tune.compute import native
 from cmd_tune.errors import CmdTuneError, DataError, Diverged, OutOfMemory, UsageError
 from cmd_tune.plain_yaml import read_yaml
 from cmd_tune.search.machine import Machine
@@ -12,7 +12,6 @@ from cmd_tune.search.trial import (
     KIND,
     RECORDS,
     SLOWER,
-    _out_of_memory,
     failure_report,
     group_failure,
     run_worker,
@@ -91,20 +90,6 @@ def test_where_each_sitting_took_place_is_written_down_by_who_computes(reports, 
     assert first["cpu_threads"] == second["cpu_threads"] == ALONE.threads
     assert first.keys() == second.keys() >= {"started", "gpu", "git_commit", "packages"}
     assert first["started"] <= second["started"]
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried to allocate", True),
-        ("CUDA error: out of memory", True),
-        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
-        ("The size of tensor a (3) must match the size of tensor b (4)", False),
-        ("CUDA error: an illegal memory access was encountered", False),
-    ],
-)
-def test_what_counts_as_too_little_memory(words, expected):
-    assert _out_of_memory(RuntimeError(words)) == expected
 
 
 def test_the_worker_that_failed_is_named_not_those_that_lost_it():

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from cmd_tune.config import make_settings
-from cmd_tune.data.modalities import MODALITIES
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import open_store
+from cmd_tune.data.views.modalities import MODALITIES
 from cmd_tune.evaluate.classifier import FINETUNE, LINEAR, Classifier, Labelled, classify, train_classifier
 from cmd_tune.evaluate.scores import encoder_scores
 from cmd_tune.evaluate.tasks import Subject, fast, knn, retrieval

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 import torch
 
-from cmd_tune import native
+from cmd_tune.compute import native
 from cmd_tune.errors import CmdTuneError, DataError, UsageError
 from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
 from cmd_tune.train.loop import CHECKPOINT

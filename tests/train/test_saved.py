@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cmd_tune.data.layouts import LAYOUTS
-from cmd_tune.data.modalities import stack_modalities
+from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.errors import CmdTuneError, DataError, UsageError
 from cmd_tune.train.checkpoint import save_checkpoint
 from cmd_tune.train.loop import CHECKPOINT, build_pretrainer, pretrain

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from cmd_tune import native
+from cmd_tune.compute import native
 from cmd_tune.config import Settings
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import Store, open_store

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmd_tune.data.clip import TEST, TRAIN, Clip
+from cmd_tune.data.ingest.normalize import NORMALIZATION
 from cmd_tune.data.layouts import Layout, layout_of_size
-from cmd_tune.data.normalize import NORMALIZATION
 from cmd_tune.data.readers.arrays import map_npy
 from cmd_tune.data.readers.names import clip_name, data_set, named
 from cmd_tune.data.readers.pickles import read_pickle

@@ -8,10 +8,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from cmd_tune.compute.native import bind
+from cmd_tune.compute.threads import run_shared, shares
 from cmd_tune.model.objectives.methods import Objective, own
 from cmd_tune.model.objectives.terms import terms
-from cmd_tune.native import bind
-from cmd_tune.threads import run_shared, shares
 
 _DISTILLATIONS = {None: 0, "pairwise": 1, "consensus": 2}
 

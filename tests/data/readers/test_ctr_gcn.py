@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmd_tune.data.ingest import ingest
+from cmd_tune.data.ingest.ingest import ingest
 from cmd_tune.data.readers.ctr_gcn import open_ctr_gcn
 from cmd_tune.data.readers.source import Wanted
 from cmd_tune.data.splits import describe_counts, split_store

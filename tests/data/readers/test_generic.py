@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from cmd_tune.data.ingest import ingest
+from cmd_tune.data.ingest.ingest import ingest
+from cmd_tune.data.ingest.normalize import normalize
 from cmd_tune.data.layouts import LAYOUTS, read_layout
-from cmd_tune.data.normalize import normalize
 from cmd_tune.data.readers.generic import open_generic
 from cmd_tune.data.readers.source import Wanted
 from cmd_tune.data.splits import protocols

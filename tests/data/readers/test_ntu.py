@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmd_tune.data.clip import Clip
+from cmd_tune.data.ingest.normalize import normalize
 from cmd_tune.data.layouts import LAYOUTS
-from cmd_tune.data.normalize import normalize
 from cmd_tune.data.readers.ntu import parse_ntu
 from cmd_tune.errors import DataError
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmd_tune.data.ingest import ingest
+from cmd_tune.data.ingest.ingest import ingest
+from cmd_tune.data.ingest.normalize import normalize
 from cmd_tune.data.layouts import LAYOUTS
-from cmd_tune.data.normalize import normalize
 from cmd_tune.data.readers.pyskl import open_pyskl
 from cmd_tune.data.readers.source import Wanted
 from cmd_tune.errors import DataError

@@ -1,0 +1,116 @@
+"""A source → normalised clips, on all cores. Free of PyTorch, whose import would cost every process a second."""
+
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+
+from cmd_tune.data.clip import FAR, MOST_CLASSES, Clip
+from cmd_tune.data.ingest.normalize import normalize
+from cmd_tune.data.layouts import Layout
+from cmd_tune.data.readers.source import Source
+from cmd_tune.errors import CmdTuneError, DataError
+
+_AHEAD = 4  # batches that each process has in hand or done, so that memory stays bounded
+
+Batch = Sequence[Any]
+Read = Callable[[Batch], list[Clip | str]]
+
+
+def normalized(clip: Clip, layout: Layout, where: str) -> Clip:
+    """where: how messages name the clip. Raises DataError."""
+    try:
+        return replace(clip, joints_TVCP=normalize(clip.joints_TVCP, layout))
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from None
+
+
+def read_all(
+    source: Source, path: Path, done: int, processes: int
+) -> Generator[tuple[int, list[Clip | str]], None, None]:
+    """Each batch from the one numbered `done` on, in order: its units, and its clips or lines about what is wrong.
+
+    path: how messages name the source.
+    """
+    batches = islice(source.batches, done, None)
+    read = partial(_read, source.read, source.layout, source.bodies, source.normalization is None)
+    if processes == 1:
+        yield from ((len(batch), read(batch)) for batch in batches)
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, spawn, _start, (read,)) as pool:
+        pending: deque[tuple[int, Future[list[Clip | str]]]] = deque()
+        try:
+            for batch in batches:
+                pending.append((len(batch), pool.submit(_read_here, batch)))
+                if len(pending) >= _AHEAD * processes:
+                    units, reading = pending.popleft()
+                    yield units, reading.result()
+            for units, reading in pending:
+                yield units, reading.result()
+        except BrokenProcessPool:
+            raise CmdTuneError(f"{path}: a reading process died, perhaps for want of memory; run it again") from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def processes_that_pay(source: Source) -> int:
+    """As many as there are cores, but none that would read for less time than it takes to start."""
+    return min(os.cpu_count() or 1, source.units // source.few + 1)
+
+
+def _read(read: Read, layout: Layout, bodies: int, normalizes: bool, batch: Batch) -> list[Clip | str]:
+    return [clip if isinstance(clip, str) else _checked(clip, layout, bodies, normalizes) for clip in read(batch)]
+
+
+def _checked(clip: Clip, layout: Layout, bodies: int, normalizes: bool) -> Clip | str:
+    where, shape = clip.where, clip.joints_TVCP.shape
+    expected = len(layout.joints), 3, bodies
+    if not clip.name.isprintable():
+        return f"{ascii(where)[1:-1]}: a name with characters that cannot be printed"
+    if not 0 <= clip.label < MOST_CLASSES:
+        return f"{where}: label {clip.label} is not in 0–{MOST_CLASSES - 1}"
+    if len(shape) != 4 or shape[1:] != expected:
+        return f"{where}: joints of shape {shape}, expected (frames, {', '.join(map(str, expected))})"
+    if shape[0] == 0:
+        return f"{where}: no frames"
+    if not (np.abs(clip.joints_TVCP) < FAR).all():
+        return f"{where}: coordinates that are not finite, or beyond {FAR:g} metres"
+    if not clip.joints_TVCP.any():
+        return f"{where}: no body in any of its {shape[0]} frames"
+    try:
+        return normalized(clip, layout, where) if normalizes else clip
+    except DataError as error:
+        return str(error)
+
+
+_read_for_parent: Read  # of a process that reads for another
+
+
+def _start(read: Read) -> None:
+    global _read_for_parent
+    _read_for_parent = read
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent as well, which stops its processes
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot stop its processes, which would wait for it for ever."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
+
+
+def _read_here(batch: Batch) -> list[Clip | str]:
+    return _read_for_parent(batch)

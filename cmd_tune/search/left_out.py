@@ -1,0 +1,27 @@
+"""Which reported accuracies may not stand beside ours, and why."""
+
+from collections.abc import Iterable
+
+from cmd_tune.evaluate.scores import PROBES
+from cmd_tune.search.reported import EXAMPLE, REPORTED_ON, Origin
+from cmd_tune.search.run import Conditions
+
+
+def left_out(origin: Origin | None, metrics: Iterable[str], ours: Conditions) -> dict[str, str]:
+    """Of the metrics that have reported accuracies, those that may not stand beside ours, and why, in one line."""
+    metrics = list(metrics)
+    why = ""
+    if origin is None:
+        why = f"the space file does not say what they were measured on ({REPORTED_ON}: {EXAMPLE})"
+    elif (origin.dataset, origin.protocol) != (ours.dataset, ours.protocol):
+        why = f"they are of {origin.dataset} {origin.protocol}, these of {ours.dataset} {ours.protocol}"
+    elif ours.partial:
+        why = f"this {ours.dataset} {ours.protocol} is not the whole one {ours.partial}"
+    if why or origin is None:
+        return dict.fromkeys(metrics, why)
+    kinds = {metric: metric.split("/")[1] for metric in metrics}
+    return {
+        metric: f"their probe is {origin.probes.get(kind, 'not named')}, ours {PROBES[kind]}"
+        for metric, kind in kinds.items()
+        if origin.probes.get(kind) != PROBES[kind]
+    }

@@ -1,0 +1,17 @@
+"""A path as the URL that a database in SQLite goes by."""
+
+from pathlib import Path
+
+from sqlalchemy.engine import URL
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a database file, whatever characters its path has; absolute, since Ray changes the working directory.
+
+    Where one of them means something in a URL, the path is quoted as SQLite itself reads it. MLflow makes a folder of
+    what stands behind 'sqlite:///', quotes and all; not so where the driver is named.
+    """
+    path = path.absolute()
+    if path.as_uri() == f"file://{path}":
+        return URL.create("sqlite", database=str(path)).render_as_string()
+    return URL.create("sqlite+pysqlite", database=path.as_uri(), query={"uri": "true"}).render_as_string()

@@ -1,0 +1,75 @@
+"""A user without a home folder or an entry in passwd, as containers have them."""
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CODE = """
+import os, pwd, sys
+def nobody(uid):
+    raise KeyError(f"getpwuid(): uid not found: {uid}")
+pwd.getpwuid = nobody
+sys.argv = ["cmd_tune", "inspect", sys.argv[1]]
+from cmd_tune.cli import main
+from cmd_tune.compute.home import cache_folder
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+import getpass
+from pathlib import Path
+import ray.tune, ray.train.torch
+print(getpass.getuser(), Path.home(), cache_folder())
+"""
+
+
+@pytest.mark.parametrize("home", [None, "/"])
+def test_a_user_whom_nobody_knows(home: str | None, tiny_store, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "USER", "LOGNAME")}
+    environment |= {"TMPDIR": str(tmp_path)} | ({} if home is None else {"HOME": home})
+    command = [sys.executable, "-c", CODE, tiny_store.path]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    user, folder, cache = done.stdout.splitlines()[-1].split()
+    assert (user, cache) == (str(os.getuid()), f"{folder}/.cache/cmd_tune")
+    assert Path(folder).parent == tmp_path
+    assert stat.S_IMODE(Path(folder).stat().st_mode) == 0o700
+
+
+def test_another_users_folder_is_not_taken_for_ones_own(tmp_path: Path) -> None:
+    (tmp_path / f"cmd_tune-{os.getuid()}").mkdir(mode=0o777)
+    (tmp_path / f"cmd_tune-{os.getuid()}").chmod(0o777)
+    code = "from cmd_tune.compute.home import ensure_home; ensure_home(); from pathlib import Path; print(Path.home())"
+    environment = os.environ | {"HOME": "/", "TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert Path(done.stdout.strip()).name.startswith("cmd_tune-")
+    assert Path(done.stdout.strip()) != tmp_path / f"cmd_tune-{os.getuid()}"
+
+
+@pytest.mark.skipif(os.getuid() != 0 or shutil.which("setpriv") is None, reason="only root can be somebody else")
+def test_a_home_that_may_not_be_written_to_is_none(tmp_path: Path) -> None:
+    place = tmp_path / "tmp"
+    place.mkdir()
+    for folder in (place, *place.parents):
+        folder.chmod(folder.stat().st_mode | 0o755)
+    place.chmod(0o777)
+    # Another user may not read a root's packages: of this one the file alone is needed.
+    code = (Path(__file__).parents[2] / "cmd_tune" / "compute" / "home.py").read_text(encoding="utf-8")
+    environment = os.environ | {"HOME": "/usr", "TMPDIR": str(place), "PATH": "/usr/bin:/bin"}
+    command = [
+        "setpriv",
+        "--reuid=12345",
+        "--clear-groups",
+        "python3",
+        "-c",
+        f"{code}\nensure_home(); print(Path.home())",
+    ]
+    done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"another user may not run Python here: {done.stderr}")
+    assert done.stdout.strip() == str(place / "cmd_tune-12345")

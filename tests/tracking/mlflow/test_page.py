@@ -1,0 +1,34 @@
+"""The view of a search in the MLflow UI, as the UI reads it."""
+
+import json
+
+from cmd_tune.tracking.mlflow.page import Page, page_address
+
+
+def test_a_search_is_sorted_by_its_metric_with_its_trials_unfolded():
+    page = Page(("val/knn/fused", "cost/seconds"), ("topk",), "val/knn/fused", ascending=False)
+    key, text = page.tag("temps-1", "abc")
+    view = json.loads(text)
+    assert view["searchFilter"] == "tags.`cmd_tune.search` = 'temps-1'"
+    columns = ["metrics.`val/knn/fused`", "metrics.`cost/seconds`", "params.`topk`"]
+    assert view["selectedColumns"] == columns
+    assert view["columnOrder"] == ["attributes.`Run Name`", "runDateAndNestInfo", *columns]
+    assert view["columnWidths"]["metrics.`val/knn/fused`"] == 7 * 23 - 30
+    assert view["columnWidths"]["params.`topk`"] == 100
+    assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`val/knn/fused`", False)
+    assert view["runsExpanded"] == {"abc": True}
+    assert key.startswith("mlflow.sharedViewState.")
+
+
+def test_without_a_metric_the_order_is_the_uis_own():
+    assert "orderByKey" not in json.loads(Page(("val/knn/fused",)).tag("it", "abc")[1])
+
+
+def test_the_address_names_the_view_of_its_own_search():
+    key, _ = Page(()).tag("temps-1", "abc")
+    address = page_address("http://host:5000/", "7", "temps-1")
+    assert address == (
+        "http://host:5000/#/experiments/7/runs?workflowType=machine_learning&viewStateShareKey="
+        + key.removeprefix("mlflow.sharedViewState.")
+    )
+    assert page_address("http://host:5000", "7", "temps-2") != address

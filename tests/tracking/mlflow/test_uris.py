@@ -1,0 +1,71 @@
+"""Paths with odd characters, as URIs and in commands that are printed; MLflow's variables."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from cmd_tune.errors import UsageError
+from cmd_tune.search.folders import resume_line
+from cmd_tune.sqlite_url import sqlite_url
+from cmd_tune.tracking.mlflow.uris import default_uri, tracking_uri, variables_not_taken
+from cmd_tune.tracking.mlflow.writer import Run
+from cmd_tune.tracking.tracker import Tracker, ui_line
+from tests.odd_names import ALL, ODD
+
+
+def test_records_and_their_files_lie_in_the_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = tmp_path / ALL
+    storage.mkdir()
+    monkeypatch.chdir(storage)
+    tracker = Tracker(default_uri(storage), "synthetic-xview", "it", storage / "mlartifacts")
+    tracker.show(Run(key=None, name="it", params={}, documents={"settings.yaml": {"topk": 8}}))
+    assert tracker.close() == ""
+    client = MlflowClient(default_uri(storage))
+    experiment = client.get_experiment_by_name("synthetic-xview")
+    (run,) = client.search_runs([experiment.experiment_id])
+    (file,) = client.list_artifacts(run.info.run_id)
+    assert Path(client.download_artifacts(run.info.run_id, file.path)).read_text() == "topk: 8\n"
+    assert [path.name for path in tmp_path.iterdir()] == [ALL]
+    assert {path.name for path in storage.iterdir()} == {"mlflow.db", "mlflow.lock", "mlartifacts"}
+
+
+@pytest.mark.parametrize("name", [*ODD, ALL], ids=ascii)
+def test_a_printed_command_is_the_shells(name: str) -> None:
+    uri = default_uri(Path("/runs") / name)
+    words = shlex.split(ui_line(uri))
+    assert words[words.index("--backend-store-uri") + 1] == uri
+    words = shlex.split(resume_line("search", Path("/runs") / name / "it"))
+    assert words[-2:] == ["--storage", str(Path("/runs") / name)]
+
+
+def test_mlflows_own_variable_is_taken_after_the_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert tracking_uri(None, tmp_path) == default_uri(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://here:5000")
+    assert tracking_uri(None, tmp_path) == "http://here:5000"
+    assert variables_not_taken("http://here:5000", "x") == []
+    assert tracking_uri("http://there:5000", tmp_path) == "http://there:5000"
+    (line,) = variables_not_taken("http://there:5000", "x")
+    assert line == "MLFLOW_TRACKING_URI is not taken: this run goes to http://there:5000"
+
+
+def test_a_variable_that_is_not_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    (line,) = variables_not_taken("http://here:5000", "ucla-xview")
+    assert line == "MLFLOW_EXPERIMENT_NAME is not taken: runs are made in the experiment ucla-xview"
+
+
+def test_a_database_of_a_relative_path_is_of_this_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is resumed from elsewhere goes on in the same one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    assert tracking_uri("sqlite:///mine.db", tmp_path / "runs") == sqlite_url(tmp_path / "mine.db")
+    assert tracking_uri("sqlite:///~/mine.db", tmp_path / "runs") == "sqlite:////home/me/mine.db"
+    assert tracking_uri("sqlite:////there/mine.db", tmp_path / "runs") == "sqlite:////there/mine.db"
+    odd = sqlite_url(tmp_path / ALL)
+    assert tracking_uri(odd, tmp_path / "runs") == odd
+    with pytest.raises(UsageError, match="is no URI"):
+        tracking_uri("sqlite", tmp_path)

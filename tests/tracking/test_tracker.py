@@ -1,0 +1,110 @@
+"""MLflow brought up to the book: real databases, no server where none is."""
+
+import json
+import time
+
+import pytest
+from mlflow import MlflowClient
+
+from cmd_tune.tracking.mlflow.uris import default_uri
+from cmd_tune.tracking.mlflow.writer import Run
+from cmd_tune.tracking.tracker import Tracker
+
+PARENT = Run(key=None, name="a-search", params={"method": "tpe"}, documents={}, tags={"mlflow.source.name": "cmd_tune"})
+
+
+def child(key, epochs=(), more=(), **changes):
+    records = [{"epoch": epoch, "loss/total": 1.0 / epoch, **dict.fromkeys(more, 0.5)} for epoch in epochs]
+    base = {"params": {"topk": key + 8}, "documents": {"settings.yaml": {"topk": key + 8}}, "epochs": records}
+    return Run(key=key, name=f"trial-{key:03d}", **{**base, **changes})
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory):
+    """One database for all tests: its tables take seconds to make."""
+    return default_uri(tmp_path_factory.mktemp("mlflow"))
+
+
+@pytest.fixture
+def write(uri, tmp_path, request):
+    """Shows runs of one search, in order, and closes: what a sitting does. Returns the runs in MLflow by name."""
+    search = request.node.name
+
+    def sitting(*runs):
+        tracker = Tracker(uri, "synthetic-xview", search, tmp_path / "artifacts")
+        for run in runs:
+            tracker.show(run)
+        assert tracker.close() == ""
+        client = MlflowClient(uri)
+        experiment = client.get_experiment_by_name("synthetic-xview")
+        found = client.search_runs([experiment.experiment_id], f"tags.`cmd_tune.search` = '{search}'")
+        return client, {run.info.run_name: run for run in found}
+
+    return sitting
+
+
+def steps(client, run, metric="loss/total"):
+    return [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, metric)]
+
+
+def test_one_parent_and_its_children(write):
+    client, runs = write(PARENT, child(0, (1, 2)), child(1, (1,)))
+    assert set(runs) == {"a-search", "trial-000", "trial-001"}
+    parent = runs["a-search"].info.run_id
+    assert [runs[name].data.tags["mlflow.parentRunId"] for name in ("trial-000", "trial-001")] == [parent, parent]
+    assert runs["trial-001"].data.params == {"topk": "9"}
+    assert steps(client, runs["trial-000"]) == [(1, 1.0), (2, 0.5)]
+    assert [file.path for file in client.list_artifacts(runs["trial-000"].info.run_id)] == ["settings.yaml"]
+
+
+@pytest.mark.parametrize("status", ["FINISHED", "KILLED", "FAILED"])
+def test_states(write, status):
+    _, runs = write(PARENT, child(0, (1,)), child(0, (1,), status=status, reason="the loss is nan"))
+    assert runs["trial-000"].info.status == status
+    assert runs["trial-000"].data.tags["cmd_tune.reason"] == "the loss is nan"
+    assert runs["a-search"].info.status == "RUNNING"
+
+
+def test_a_later_sitting_goes_on_in_the_same_runs_and_fills_in_what_is_missing(write):
+    _, before = write(PARENT, child(0, (1, 2), status="KILLED"))
+    client, runs = write(PARENT, child(0, (1, 2, 3, 4), status="FINISHED"))
+    assert {name: run.info.run_id for name, run in runs.items()} == {n: r.info.run_id for n, r in before.items()}
+    assert steps(client, runs["trial-000"]) == [(1, 1.0), (2, 0.5), (3, 1 / 3), (4, 0.25)]
+    assert runs["trial-000"].info.status == "FINISHED"
+
+
+def test_showing_a_run_again_and_again_writes_nothing_twice(write):
+    client, runs = write(
+        PARENT, *(child(0, range(1, last + 1), scores={"test/knn/fused": 70.0}) for last in (1, 2, 2, 3))
+    )
+    assert [step for step, _ in steps(client, runs["trial-000"])] == [1, 2, 3]
+    assert steps(client, runs["trial-000"], "test/knn/fused") == [(0, 70.0)]
+
+
+def test_the_table_is_the_last_one_shown(write):
+    def parent(column):
+        return Run(**{**PARENT.__dict__, "table": {"trial": column}})
+
+    write(parent(["trial-000"]))
+    client, runs = write(parent(["trial-000"]), parent(["trial-000", "trial-001"]))
+    path = client.download_artifacts(runs["a-search"].info.run_id, "trials.json")
+    with open(path) as file:
+        assert json.load(file) == {"columns": ["trial"], "data": [["trial-000"], ["trial-001"]]}
+
+
+def test_more_metrics_than_one_call_takes(write):
+    names = [f"loss/{number}" for number in range(30)]
+    client, runs = write(PARENT, child(0, range(1, 41), names))
+    assert [step for step, _ in steps(client, runs["trial-000"], names[-1])] == list(range(1, 41))
+
+
+def test_a_server_that_is_not_there_holds_nobody_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("cmd_tune.tracking.tracker._PATIENCE_S", 1.0)
+    tracker = Tracker("http://127.0.0.1:9", "synthetic-xview", "a-search", tmp_path)
+    started = time.monotonic()
+    tracker.show(PARENT)
+    for epoch in range(1, 200):
+        tracker.show(child(0, range(1, epoch)))
+    shown = time.monotonic() - started
+    assert "127.0.0.1" in tracker.close()  # what is wrong names the server
+    assert shown < (time.monotonic() - started) / 2
