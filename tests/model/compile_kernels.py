@@ -99,19 +99,19 @@ def sequences(capability):
 
 
 def objectives(capability):
-    """Names end with the rows of a bank: the quick preset's, the paper's and the most."""
+    """Names end with the rows of a bank: one, the quick preset's, the paper's and the most."""
 
     def made(kernel, **flags):
         return compiled(kernel, capability, OBJECTIVE, OBJECTIVE_ALIGNED, torch.float32, **flags)
 
     found = {}
-    for K in (192, 16384, kernels.MOST_ROWS):
+    for K in (1, 192, 16384, kernels.MOST_ROWS):
         registers = kernels.in_registers(K)
         for choose, exponential in ((True, True), (False, True), (True, False)):
             flags = {"choose": choose, "exponential": exponential, **registers}
             found[f"look, {choose=}, {exponential=}, {K}"] = made(kernels._look, **flags)
         for distillation in (None, "pairwise", "consensus"):
-            found[f"learn, {distillation}, {K}"] = made(kernels._learn, distillation=distillation, **registers)
+            found[f"learn, {distillation}, {K}"] = made(kernels._learn, M=3, distillation=distillation, **registers)
     for modalities in (2, 4, 8):
         sizes = {"modalities": modalities, "columns": kernels.COLUMNS}
         found[f"sum other teachers, {modalities}"] = made(kernels._sum_other_teachers, **sizes)
