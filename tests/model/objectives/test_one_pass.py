@@ -6,7 +6,7 @@ from importlib import import_module
 import pytest
 import torch
 
-from cmd_tune import native
+from cmd_tune.compute import native
 from cmd_tune.model.objectives import compiled
 from cmd_tune.model.objectives.methods import CMD, Base, CrosSCLR
 from tests.model.objectives.cases import NAMES, compare, every_objective, similarities
