@@ -15,7 +15,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from cmd_tune.model import gru_kernels, gru_sequence
+from cmd_tune.data.views import crop_shear_kernels
+from cmd_tune.model import gru_kernels, gru_sequence, norm_kernels
 from cmd_tune.model.objectives import kernels
 
 STORED = {torch.bfloat16: "*bf16", torch.float32: "*fp32"}
@@ -121,8 +122,25 @@ def objectives(capability):
     return found
 
 
+def inputs(capability):
+    """The views' kernel, and the input norm's."""
+    sizes = {"channels_block": 256, "rows_block": 8}
+    standardise = {**dict.fromkeys("BTXN", "i32"), "width": "i32", "batches": "*i64", "eps": "fp32", "momentum": "fp32"}
+    parts = {"rows": "i32", "X": "i32"}
+    views = {"start": "*i64", "length": "*i64", **dict.fromkeys("TXP", "i32")}
+    made = {
+        "views": (crop_shear_kernels._draw_view, views, {"frames_block": 4, "numbers_block": 256}),
+        "statistics": (norm_kernels._statistics, parts, {**sizes, "rows_block": norm_kernels.ROWS_OF_PART}),
+        "standardise": (norm_kernels._standardise, standardise, {**sizes, "parts_block": 16}),
+    }
+    return {
+        name: compiled(kernel, capability, kinds, set(), torch.float32, **constants)
+        for name, (kernel, kinds, constants) in made.items()
+    }
+
+
 def main(capability):
-    made = {"frames": frames, "sequences": sequences, "objectives": objectives}
+    made = {"inputs": inputs, "frames": frames, "sequences": sequences, "objectives": objectives}
     print(json.dumps({name: of(capability) for name, of in made.items()}))
 
 

@@ -51,3 +51,8 @@ def test_kernels_of_all_frames_spill_nothing_and_need_no_more_memory_than_said(k
         assert kernel["spilled"] == 0, name
         assert kernel["shared"] <= kernel["room"] <= 227 * 1024, name
         assert (kernel["narrow"] > 0) == (name.endswith("bfloat16, tf32 False, H 19")), name
+
+
+def test_the_inputs_kernels_spill_nothing(kernels):
+    assert set(kernels["inputs"]) == {"views", "statistics", "standardise"}
+    assert all(kernel["spilled"] == 0 for kernel in kernels["inputs"].values())
