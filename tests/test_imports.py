@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "cmd_tune"
 # Each floor imports from itself and those before it. What lies beside the floors is for all of them.
-FLOORS = ("compute", "data", "model", "train", "evaluate", "tracking", "search", "commands", "cli")
+FLOORS = ("compute", "data", "model", "train", "evaluate", "tracking", "runs", "search", "commands", "cli")
 # The libraries of the search floor, and the only files that know them.
 PLACES = {
     "ray": {
@@ -83,6 +83,7 @@ def test_a_library_is_known_in_its_place_alone(library: str) -> None:
     ("modules", "absent"),
     [
         ("cmd_tune.data.store, cmd_tune.train.loop, cmd_tune.evaluate.tasks", "ray optuna mlflow"),
+        ("cmd_tune.runs.single_run, cmd_tune.runs.evaluation_run", "ray optuna mlflow"),
         ("cmd_tune.data.ingest.parallel_reading", "torch"),  # its processes start without it
         ("cmd_tune.cli", "torch ray optuna mlflow"),  # --help answers at once
     ],

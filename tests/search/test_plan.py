@@ -10,7 +10,7 @@ import yaml
 from cmd_tune.data.store import Store
 from cmd_tune.errors import UsageError
 from cmd_tune.plain_yaml import dump_yaml, read_yaml
-from cmd_tune.search.folders import SEARCH_PLAN
+from cmd_tune.runs.run_folder import SEARCH_PLAN
 from cmd_tune.search.plan import Plan, new_plan, record_layout, resumed_plan
 from cmd_tune.search.space import Space
 
