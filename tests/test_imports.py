@@ -22,9 +22,11 @@ PLACES = {
         "search/trial.py",
         "search/tuner.py",
     },
-    "optuna": {"search/parameter.py", "search/space.py", "search/study.py"},
+    "optuna": {"search/spaces/parameter.py", "search/spaces/space.py", "search/study.py"},
     "mlflow": {"tracking/mlflow/writer.py"},
 }
+# The rooms of the search floor: of its other rooms, each imports from these alone, and from no file that stands above.
+ROOMS: dict[str, set[str]] = {"spaces": set()}
 # Files outside the floors that read settings or data: config checks settings against the registry of modalities.
 BESIDE = {
     "config": {"data"},
@@ -71,6 +73,17 @@ def test_no_file_imports_from_a_floor_above(file: str) -> None:
     floor = file.split("/")[0].removesuffix(".py")
     allowed = FLOORS[: FLOORS.index(floor) + 1] if floor in FLOORS else BESIDE.get(floor, FLOORS)
     assert of_ours <= set(allowed)
+
+
+@pytest.mark.parametrize("room_of_search", ROOMS)
+def test_no_room_of_the_search_imports_from_one_above(room_of_search: str) -> None:
+    found = {
+        name.split(".")[2]
+        for path in (PACKAGE / "search" / room_of_search).rglob("*.py")
+        for name in imports(path)
+        if name.startswith("cmd_tune.search.")
+    }
+    assert found <= {room_of_search, *ROOMS[room_of_search]}
 
 
 @pytest.mark.parametrize("library", PLACES)

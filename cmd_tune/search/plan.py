@@ -29,8 +29,8 @@ from cmd_tune.runs.run_folder import (
     open_data,
     removed_on_failure,
 )
-from cmd_tune.search.region import RULED
-from cmd_tune.search.space import DEFAULT_TRIALS, LEARNING, LISTED, Space, find_space, load_space
+from cmd_tune.search.spaces.region import RULED
+from cmd_tune.search.spaces.space import DEFAULT_TRIALS, LEARNING, LISTED, Space, find_space, load_space
 from cmd_tune.tracking.mlflow import uris
 
 SPACE = "space.yaml"  # in a search's folder

@@ -23,8 +23,8 @@ from cmd_tune.search.left_out import left_out
 from cmd_tune.search.looks import LOOKS, Looks
 from cmd_tune.search.measured import Measured, cells_columns, judged, measure
 from cmd_tune.search.report import Report, baseline_metrics, write_trials
+from cmd_tune.search.spaces.comparison import Table
 from cmd_tune.search.study import Book, State
-from cmd_tune.search.table import Table
 from cmd_tune.search.table_figures import table_figure
 from cmd_tune.search.verdicts import FEWEST
 
