@@ -21,9 +21,9 @@ from optuna.trial import Trial, TrialState
 from cmd_tune.config import Settings, make_settings
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import write_text
-from cmd_tune.search.region import MOST_DRAWS
-from cmd_tune.search.run import TEST_SCORES
-from cmd_tune.search.space import LEARNING, LISTED, Space
+from cmd_tune.runs.pretrain_and_score import TEST_SCORES
+from cmd_tune.search.spaces.region import MOST_DRAWS
+from cmd_tune.search.spaces.space import LEARNING, LISTED, Space
 from cmd_tune.sqlite_url import sqlite_url
 
 STUDY = "study.db"  # in a search's folder

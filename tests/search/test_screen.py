@@ -7,7 +7,7 @@ from rich.console import Console
 from cmd_tune.search.columns import by_difference
 from cmd_tune.search.display import Display
 from cmd_tune.search.report import search_report
-from cmd_tune.search.space import find_space, load_space
+from cmd_tune.search.spaces.space import find_space, load_space
 from cmd_tune.search.study import Book
 
 RANGES = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cmd_tune.config import Settings
-from cmd_tune.search.space import Space
+from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study import Book
 from tests.odd_names import ALL
 

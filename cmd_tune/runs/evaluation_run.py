@@ -26,10 +26,11 @@ from cmd_tune.formatting import duration
 from cmd_tune.model.encoder import Encoders
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.progress import progress_bar
-from cmd_tune.search.ending import Ending, written
-from cmd_tune.search.environment import describe_environment, source_tags
-from cmd_tune.search.evaluation_report import Lines, describe_test, draw_figures, metrics, results, table
-from cmd_tune.search.folders import (
+from cmd_tune.runs.ending import Ending, written
+from cmd_tune.runs.environment import describe_environment, source_tags
+from cmd_tune.runs.evaluation_report import Lines, describe_test, draw_figures, metrics, results, table
+from cmd_tune.runs.pretrain_and_score import DataSource, device_here
+from cmd_tune.runs.run_folder import (
     SYNTHETIC,
     check_same_data,
     earlier_run,
@@ -40,9 +41,8 @@ from cmd_tune.search.folders import (
     resume_line,
     tell_outage,
 )
-from cmd_tune.search.run import DataSource, device_here
-from cmd_tune.search.run_records import run_note, scores_page
-from cmd_tune.search.sitting import sitting
+from cmd_tune.runs.run_records import run_note, scores_page
+from cmd_tune.runs.session import sitting
 from cmd_tune.tracking.mlflow import uris
 from cmd_tune.tracking.mlflow.writer import NOTE, Run
 from cmd_tune.tracking.tracker import Tracker

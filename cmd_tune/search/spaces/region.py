@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from cmd_tune.search.bounds import Bounds, can_hold
-from cmd_tune.search.constraints import Constraint, parse_constraint
-from cmd_tune.search.parameter import Parameter
+from cmd_tune.search.spaces.bounds import Bounds, can_hold
+from cmd_tune.search.spaces.constraints import Constraint, parse_constraint
+from cmd_tune.search.spaces.parameter import Parameter
 
 MOST_DRAWS = 50_000  # for one configuration; a few seconds
 

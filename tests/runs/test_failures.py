@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cmd_tune.errors import CmdTuneError, OutOfMemory
-from cmd_tune.search.failures import named_failures
+from cmd_tune.runs.failures import named_failures
 
 MEMORY = "^out of memory; lower batch_size, hidden_size or --concurrent$"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cmd_tune.evaluate.intervals import Interval
 from cmd_tune.evaluate.tally import read_tally
-from cmd_tune.search.run import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY
+from cmd_tune.runs.pretrain_and_score import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY
 
 
 def against_baselines(name: str, metric: str, place: Path, folder: Path) -> str:

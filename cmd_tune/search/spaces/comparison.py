@@ -7,8 +7,8 @@ from itertools import combinations, pairwise
 from typing import Any
 
 from cmd_tune.config import Settings
-from cmd_tune.search.parameter import Parameter, Place, found
-from cmd_tune.search.reported import REPORTED_ON, Origin, read_origin
+from cmd_tune.search.spaces.parameter import Parameter, Place, found
+from cmd_tune.search.spaces.reported import REPORTED_ON, Origin, read_origin
 
 
 class Relation(StrEnum):

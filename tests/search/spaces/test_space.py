@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import cmd_tune
 from cmd_tune.config import Settings, make_settings
 from cmd_tune.errors import UsageError
-from cmd_tune.search.space import EarlyTerminate, Parameter, Space, find_space, load_space
+from cmd_tune.search.spaces.space import EarlyTerminate, Parameter, Space, find_space, load_space
 
 QUICK = make_settings("quick", ("test", {"queue_size": 512, "topk": 64, "epochs": 30})).model_dump()
 SHIPPED = ("temps", "queue_momentum", "full")

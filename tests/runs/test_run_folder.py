@@ -12,7 +12,7 @@ from cmd_tune.cli import app
 from cmd_tune.commands.options import from_home
 from cmd_tune.data.store import Store
 from cmd_tune.errors import CmdTuneError, UsageError
-from cmd_tune.search.folders import earlier_run, hold, new_folder
+from cmd_tune.runs.run_folder import earlier_run, hold, new_folder
 
 
 def test_runs_that_start_in_one_second_have_folders_of_their_own(tmp_path: Path) -> None:

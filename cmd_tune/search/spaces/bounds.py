@@ -11,7 +11,7 @@ from itertools import product
 from math import inf, isnan
 from typing import Any
 
-from cmd_tune.search.constraints import FUNCTIONS, Constraint, evaluate
+from cmd_tune.search.spaces.constraints import FUNCTIONS, Constraint, evaluate
 
 Numbers = tuple[float, float]  # the lowest and the highest
 Words = frozenset[Any]  # texts or truth values

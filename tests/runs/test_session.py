@@ -9,7 +9,7 @@ from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError, Interrupted
 from cmd_tune.plain_yaml import read_yaml
-from cmd_tune.search.sitting import sitting
+from cmd_tune.runs.session import sitting
 from cmd_tune.tracking.tracker import Tracker
 
 

@@ -5,8 +5,16 @@ import pytest
 import torch
 
 from cmd_tune.evaluate.tally import read_tally
-from cmd_tune.search import run as searching
-from cmd_tune.search.run import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY, DataSource, baseline_scores, device_here, run
+from cmd_tune.runs import pretrain_and_score
+from cmd_tune.runs.pretrain_and_score import (
+    RAW_TALLY,
+    TEST_TALLY,
+    UNTRAINED_TALLY,
+    DataSource,
+    baseline_scores,
+    device_here,
+    run,
+)
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32"])
@@ -14,7 +22,7 @@ def test_scores_are_taken_in_the_precision_of_the_settings(tiny, tiny_store, tmp
     """A process that only scores starts with PyTorch's own default, in which cuDNN rounds to TF32."""
     settings, source = tiny(precision=precision, epochs=1), DataSource(tiny_store.path, "xview")
     run(settings, source, tmp_path, lambda record: None)
-    for scores in (baseline_scores, searching.test_scores):
+    for scores in (baseline_scores, pretrain_and_score.test_scores):
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = True, False
         scores(settings, source, tmp_path)
         assert torch.backends.cudnn.allow_tf32 is torch.backends.cuda.matmul.allow_tf32 is (precision == "tf32")
@@ -25,7 +33,7 @@ def test_right_answers_are_kept_by_subject(tiny, tiny_store, tmp_path):
     settings, source = tiny(epochs=1), DataSource(tiny_store.path, "xview")
     run(settings, source, tmp_path, lambda record: None)
     raw, untrained = baseline_scores(settings, source, tmp_path)
-    tested = searching.test_scores(settings, source, tmp_path)
+    tested = pretrain_and_score.test_scores(settings, source, tmp_path)
     _, counts = np.unique(tiny_store.subject_N[tiny_store.camera_N == 3], return_counts=True)
     for scores, name in ((tested, TEST_TALLY), (untrained, UNTRAINED_TALLY), (raw, RAW_TALLY)):
         tally = read_tally(tmp_path / name)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cmd_tune.evaluate.scores import PROBES
-from cmd_tune.search.parameter import Place
+from cmd_tune.search.spaces.parameter import Place
 
 REPORTED_ON = "reported_on"
 EXAMPLE = "{by: whom, dataset: ntu-60, protocol: xsub, probes: {knn: 1-NN}}"

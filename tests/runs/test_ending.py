@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError
-from cmd_tune.search.ending import ERRORS, Ending, outright
+from cmd_tune.runs.ending import ERRORS, Ending, outright
 
 
 def test_a_step_that_fails_is_named_and_the_others_are_done(tmp_path):

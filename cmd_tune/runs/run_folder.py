@@ -22,7 +22,7 @@ from cmd_tune.data.store import SCHEMA_VERSION, Store, open_store
 from cmd_tune.data.synthetic import synthesize
 from cmd_tune.errors import CmdTuneError, UsageError, nearest
 from cmd_tune.files import DEFAULT_STORAGE, home_path
-from cmd_tune.search.run import DataSource
+from cmd_tune.runs.pretrain_and_score import DataSource
 from cmd_tune.tracking.tracker import Tracker, ui_line
 
 LOCK = "lock"

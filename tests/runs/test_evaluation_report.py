@@ -8,7 +8,7 @@ from rich.console import Console
 
 from cmd_tune.evaluate.intervals import difference_interval
 from cmd_tune.evaluate.tasks import Estimate, Measure
-from cmd_tune.search.evaluation_report import differences, draw_figures, metrics, results, table
+from cmd_tune.runs.evaluation_report import differences, draw_figures, metrics, results, table
 
 LABELS = [0, 0, 1, 1, 0, 1]
 OURS, THEIRS = [0, 0, 1, 0, 0, 1], [0, 1, 0, 0, 0, 1]  # 5 and 3 of 6 right

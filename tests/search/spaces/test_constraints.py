@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from cmd_tune.config import Settings
 from cmd_tune.errors import UsageError
-from cmd_tune.search.bounds import can_hold
-from cmd_tune.search.constraints import parse_constraint
+from cmd_tune.search.spaces.bounds import can_hold
+from cmd_tune.search.spaces.constraints import parse_constraint
 
 VALUES: dict[str, Any] = {
     "topk": 4,

@@ -3,10 +3,10 @@
 import pytest
 
 from cmd_tune.errors import UsageError
+from cmd_tune.runs.pretrain_and_score import Conditions
 from cmd_tune.search.left_out import left_out
-from cmd_tune.search.parameter import Place
-from cmd_tune.search.reported import Origin, read_origin
-from cmd_tune.search.run import Conditions
+from cmd_tune.search.spaces.parameter import Place
+from cmd_tune.search.spaces.reported import Origin, read_origin
 
 STATED = {"by": "Them", "dataset": "ntu-60", "protocol": "xsub", "probes": {"knn": "1-NN", "linear": "SGD"}}
 

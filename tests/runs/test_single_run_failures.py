@@ -7,9 +7,9 @@ from mlflow import MlflowClient
 from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError
-from cmd_tune.search import single as singles
-from cmd_tune.search.run import DataSource
-from cmd_tune.search.single import Single, run_single
+from cmd_tune.runs import single_run
+from cmd_tune.runs.pretrain_and_score import DataSource
+from cmd_tune.runs.single_run import Single, run_single
 
 
 def test_what_fails_beside_the_run_is_named_and_the_rest_is_done(tiny, tiny_store, tmp_path, monkeypatch):
@@ -21,7 +21,7 @@ def test_what_fails_beside_the_run_is_named_and_the_rest_is_done(tiny, tiny_stor
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     single = Single(folder, tiny(), DataSource(tiny_store.path, "xview"), "synthetic", uri)
     for part in ("baseline_scores", "test_scores"):
-        monkeypatch.setattr(singles, part, fail)
+        monkeypatch.setattr(single_run, part, fail)
     screen = StringIO()
     with pytest.raises(CmdTuneError, match=r"^baselines, test: failed, the rest is done; .* --resume it .*--test$"):
         run_single(single, test=True, console=Console(file=screen, width=200))

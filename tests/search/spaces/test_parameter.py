@@ -3,7 +3,7 @@
 import pytest
 
 from cmd_tune.errors import UsageError
-from cmd_tune.search.parameter import Parameter, Place, read_parameter
+from cmd_tune.search.spaces.parameter import Parameter, Place, read_parameter
 
 CHOICE = Parameter("modalities", "categorical", choices=(["joint"], ["joint", "bone"]))
 RANGE = Parameter("teacher_temperature", "uniform", 0.1, 0.5)

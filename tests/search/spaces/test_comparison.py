@@ -7,8 +7,8 @@ import pytest
 
 from cmd_tune.config import make_settings
 from cmd_tune.errors import UsageError
-from cmd_tune.search.space import Space, find_space, load_space
-from cmd_tune.search.table import Relation
+from cmd_tune.search.spaces.comparison import Relation
+from cmd_tune.search.spaces.space import Space, find_space, load_space
 
 Load = Callable[..., Space]
 

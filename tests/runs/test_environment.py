@@ -8,7 +8,7 @@ import torch
 
 import cmd_tune
 from cmd_tune.plain_yaml import read_yaml
-from cmd_tune.search.environment import (
+from cmd_tune.runs.environment import (
     ENVIRONMENT,
     describe_environment,
     describe_software,

@@ -16,10 +16,10 @@ from cmd_tune.config import PRESETS, Settings, reason_of, usage_error
 from cmd_tune.errors import nearest
 from cmd_tune.files import home_path
 from cmd_tune.plain_yaml import read_yaml
-from cmd_tune.search.constraints import Constraint, parse_constraint
-from cmd_tune.search.parameter import RANGES, Parameter, Place, found, read_parameter
-from cmd_tune.search.region import MOST_DRAWS, RULES, Region
-from cmd_tune.search.table import Table, read_table
+from cmd_tune.search.spaces.comparison import Table, read_table
+from cmd_tune.search.spaces.constraints import Constraint, parse_constraint
+from cmd_tune.search.spaces.parameter import RANGES, Parameter, Place, found, read_parameter
+from cmd_tune.search.spaces.region import MOST_DRAWS, RULES, Region
 
 METHODS = ("tpe", "random", "grid", "cells")
 DEFAULT_TRIALS = 20

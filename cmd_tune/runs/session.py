@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError, Interrupted
-from cmd_tune.search.environment import describe_environment, record_sitting
-from cmd_tune.search.folders import close_tracker, hold, print_line, resume_line
+from cmd_tune.runs.environment import describe_environment, record_sitting
+from cmd_tune.runs.run_folder import close_tracker, hold, print_line, resume_line
 from cmd_tune.tracking.mlflow.uris import variables_not_taken
 from cmd_tune.tracking.tracker import Tracker
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from cmd_tune.config import Settings, make_settings
 from cmd_tune.errors import UsageError
-from cmd_tune.search.region import RULED
+from cmd_tune.search.spaces.region import RULED
 
 QUICK = make_settings("quick").model_dump()
 

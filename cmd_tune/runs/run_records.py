@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from cmd_tune.search.folders import resume_line
+from cmd_tune.runs.run_folder import resume_line
 from cmd_tune.tracking.mlflow.page import Page
 
 SCORES = ("val/knn/fused", "test/knn/fused")  # metrics that have a column in the UI

@@ -8,9 +8,9 @@ from mlflow import MlflowClient
 from rich.console import Console
 
 from cmd_tune.errors import UsageError
-from cmd_tune.search.evaluation import new_evaluation, resumed_evaluation, run_evaluation
-from cmd_tune.search.run import DataSource
-from cmd_tune.search.single import new_single, resumed_single, run_single
+from cmd_tune.runs.evaluation_run import new_evaluation, resumed_evaluation, run_evaluation
+from cmd_tune.runs.pretrain_and_score import DataSource
+from cmd_tune.runs.single_run import new_single, resumed_single, run_single
 from cmd_tune.tracking.mlflow.uris import default_uri
 
 

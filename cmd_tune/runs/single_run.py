@@ -18,11 +18,13 @@ from cmd_tune.files import home_path, write_text
 from cmd_tune.formatting import percent
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.progress import PERIOD_S
-from cmd_tune.search.baseline_comparison import against_baselines
-from cmd_tune.search.ending import Ending
-from cmd_tune.search.environment import describe_environment, source_tags
-from cmd_tune.search.failures import named_failures
-from cmd_tune.search.folders import (
+from cmd_tune.runs.baseline_comparison import against_baselines
+from cmd_tune.runs.ending import Ending
+from cmd_tune.runs.environment import describe_environment, source_tags
+from cmd_tune.runs.failures import named_failures
+from cmd_tune.runs.pretrain_and_score import TEST_SCORES, DataSource, baseline_scores, device_here, run, test_scores
+from cmd_tune.runs.run_checks import check_batch, check_disk, checkpoint_bytes
+from cmd_tune.runs.run_folder import (
     SEARCH_PLAN,
     check_same_data,
     earlier_run,
@@ -33,10 +35,8 @@ from cmd_tune.search.folders import (
     resume_line,
     tell_outage,
 )
-from cmd_tune.search.run import TEST_SCORES, DataSource, baseline_scores, device_here, run, test_scores
-from cmd_tune.search.run_checks import check_batch, check_disk, checkpoint_bytes
-from cmd_tune.search.run_records import cost, run_note, scores_page
-from cmd_tune.search.sitting import sitting
+from cmd_tune.runs.run_records import cost, run_note, scores_page
+from cmd_tune.runs.session import sitting
 from cmd_tune.tracking.mlflow import uris
 from cmd_tune.tracking.mlflow.writer import NOTE, Run
 from cmd_tune.tracking.tracker import Tracker
