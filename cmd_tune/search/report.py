@@ -19,7 +19,7 @@ from cmd_tune.runs.run_folder import print_places
 from cmd_tune.runs.run_records import main_scores
 from cmd_tune.search.columns import Fitted, by_difference
 from cmd_tune.search.display import values_line
-from cmd_tune.search.study import Book, Entry, State
+from cmd_tune.search.study.study import Book, Entry, State
 
 BEST = 5  # trials in the closing table
 BEST_FILE, BASELINES = "best.yaml", "baselines.yaml"

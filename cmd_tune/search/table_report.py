@@ -24,7 +24,7 @@ from cmd_tune.search.looks import LOOKS, Looks
 from cmd_tune.search.measured import Measured, cells_columns, judged, measure
 from cmd_tune.search.report import Report, baseline_metrics, write_trials
 from cmd_tune.search.spaces.comparison import Table
-from cmd_tune.search.study import Book, State
+from cmd_tune.search.study.study import Book, State
 from cmd_tune.search.table_figures import table_figure
 from cmd_tune.search.verdicts import FEWEST
 

@@ -24,7 +24,7 @@ from cmd_tune.search.nodes import check_nodes
 from cmd_tune.search.plan import Plan, record_layout
 from cmd_tune.search.quiet import log_ray_messages, native_errors_to
 from cmd_tune.search.report import Report, kept_baselines, print_closing, search_report
-from cmd_tune.search.study import FINALISTS, STUDY, Book, Entry
+from cmd_tune.search.study.study import FINALISTS, STUDY, Book, Entry
 from cmd_tune.search.table_report import table_report
 from cmd_tune.search.trial import MAX_RESTARTS, run_trial
 from cmd_tune.tracking.mlflow.uris import variables_not_taken

@@ -12,7 +12,7 @@ from cmd_tune.search.conductor import Conductor
 from cmd_tune.search.machine import Machine
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.sampler import BookCallback, BookScheduler, BookSearcher, BookStopper
-from cmd_tune.search.study import Book, State
+from cmd_tune.search.study.study import Book, State
 from cmd_tune.search.trial import FAILURE, KIND
 from cmd_tune.tracking.tracker import Tracker
 

@@ -19,7 +19,7 @@ from cmd_tune.search.measured import measure
 from cmd_tune.search.power import seeds_needed
 from cmd_tune.search.report import Report
 from cmd_tune.search.spaces.space import Space, find_space, load_space
-from cmd_tune.search.study import Book
+from cmd_tune.search.study.study import Book
 from cmd_tune.search.table_report import table_report
 
 CELLS = [

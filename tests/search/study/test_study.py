@@ -12,7 +12,7 @@ from cmd_tune.errors import CmdTuneError
 from cmd_tune.search.display import Display
 from cmd_tune.search.spaces import region
 from cmd_tune.search.spaces.space import find_space, load_space
-from cmd_tune.search.study import State
+from cmd_tune.search.study.study import State
 
 
 def record(epoch, value=None):

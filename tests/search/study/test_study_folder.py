@@ -8,7 +8,7 @@ import pytest
 
 from cmd_tune.config import Settings
 from cmd_tune.search.spaces.space import Space
-from cmd_tune.search.study import Book
+from cmd_tune.search.study.study import Book
 from tests.odd_names import ALL
 
 
