@@ -25,7 +25,7 @@ from cmd_tune.search.evaluation_report import confusion
 from cmd_tune.search.run import DataSource, run
 from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
 from cmd_tune.train.loop import build_pretrainer
-from cmd_tune.train.saved import open_saved
+from cmd_tune.train.saved_checkpoint import open_saved
 
 REPOSITORY = Path(__file__).parents[2]
 
