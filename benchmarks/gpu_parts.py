@@ -35,7 +35,7 @@ from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import Store, open_store
 from cmd_tune.data.synthetic import synthesize
-from cmd_tune.search.run import DataSource, baseline_scores, run, test_scores
+from cmd_tune.runs.pretrain_and_score import DataSource, baseline_scores, run, test_scores
 from cmd_tune.train.loop import (
     build_batches,
     build_optimizer,

@@ -25,7 +25,7 @@ from cmd_tune.data.views.modalities import MODALITIES
 from cmd_tune.errors import CmdTuneError, Interrupted, UsageError
 from cmd_tune.evaluate.tasks import TASKS
 from cmd_tune.search.plan import new_plan
-from cmd_tune.search.space import load_space
+from cmd_tune.search.spaces.space import load_space
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}

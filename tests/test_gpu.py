@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from cmd_tune.data.views.crop_shear import Strength, draw_view, keyed_generator, make_view
+from cmd_tune.model import batch_loss
 from cmd_tune.model.batch_loss import BatchLoss
 from cmd_tune.model.encoders.gru_dispatch import capture
 from cmd_tune.model.encoders.gru_encoder import Encoders
@@ -91,7 +92,7 @@ def test_an_objectives_numbers_are_those_of_float64(objective_losses, name, size
     M, B, K, topk = sizes
     objective = every_objective(topk)[name]
     tensors = (x.to(GPU) for x in similarities(objective, M, B, K))
-    compare(objective_losses, objective, *tensors, within=1e-5)
+    compare(objective_losses, objective, *tensors, within=2e-5)
 
 
 @pytest.mark.parametrize(
@@ -112,8 +113,9 @@ def test_an_objectives_numbers_at_cold_and_hot_temperatures(objective_losses, na
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_captured_objective_is_the_eager_one(name):
-    """BatchLoss and its gradient, replayed with other embeddings."""
+def test_a_captured_objective_is_the_eager_one(monkeypatch, name):
+    """BatchLoss and its gradient by the kernels, replayed with other embeddings."""
+    monkeypatch.setattr(batch_loss, "_losses_in_blocks", None)
     objective = every_objective(32)[name]
     generator = torch.Generator(GPU).manual_seed(0)
     shapes = ((3, 64, 128), (3, 64, 128), (3, 192, 128))
@@ -126,6 +128,7 @@ def test_a_captured_objective_is_the_eager_one(name):
         return loss, figures, *torch.autograd.grad(loss, asked)
 
     stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         losses()
     torch.cuda.current_stream().wait_stream(stream)

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "cmd_tune"
 # Each floor imports from itself and those before it. What lies beside the floors is for all of them.
-FLOORS = ("compute", "data", "model", "train", "evaluate", "tracking", "search", "commands", "cli")
+FLOORS = ("compute", "data", "model", "train", "evaluate", "tracking", "runs", "search", "commands", "cli")
 # The libraries of the search floor, and the only files that know them.
 PLACES = {
     "ray": {
@@ -22,9 +22,11 @@ PLACES = {
         "search/trial.py",
         "search/tuner.py",
     },
-    "optuna": {"search/parameter.py", "search/space.py", "search/study.py"},
+    "optuna": {"search/spaces/parameter.py", "search/spaces/space.py", "search/study/study.py"},
     "mlflow": {"tracking/mlflow/writer.py"},
 }
+# The rooms of the search floor: of its other rooms, each imports from these alone, and from no file that stands above.
+ROOMS: dict[str, set[str]] = {"spaces": set(), "study": {"spaces"}}
 # Files outside the floors that read settings or data: config checks settings against the registry of modalities.
 BESIDE = {
     "config": {"data"},
@@ -73,6 +75,17 @@ def test_no_file_imports_from_a_floor_above(file: str) -> None:
     assert of_ours <= set(allowed)
 
 
+@pytest.mark.parametrize("room_of_search", ROOMS)
+def test_no_room_of_the_search_imports_from_one_above(room_of_search: str) -> None:
+    found = {
+        name.split(".")[2]
+        for path in (PACKAGE / "search" / room_of_search).rglob("*.py")
+        for name in imports(path)
+        if name.startswith("cmd_tune.search.")
+    }
+    assert found <= {room_of_search, *ROOMS[room_of_search]}
+
+
 @pytest.mark.parametrize("library", PLACES)
 def test_a_library_is_known_in_its_place_alone(library: str) -> None:
     found = {file for file in FILES if any(name.split(".")[0] == library for name in imports(PACKAGE / file))}
@@ -83,6 +96,7 @@ def test_a_library_is_known_in_its_place_alone(library: str) -> None:
     ("modules", "absent"),
     [
         ("cmd_tune.data.store, cmd_tune.train.loop, cmd_tune.evaluate.tasks", "ray optuna mlflow"),
+        ("cmd_tune.runs.single_run, cmd_tune.runs.evaluation_run", "ray optuna mlflow"),
         ("cmd_tune.data.ingest.parallel_reading", "torch"),  # its processes start without it
         ("cmd_tune.cli", "torch ray optuna mlflow"),  # --help answers at once
     ],

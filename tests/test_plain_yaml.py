@@ -10,7 +10,7 @@ from cmd_tune.config import make_settings, parse_overrides, read_settings
 from cmd_tune.data.layouts import read_layout
 from cmd_tune.errors import UsageError
 from cmd_tune.plain_yaml import dump_yaml, parse_yaml, read_yaml
-from cmd_tune.search.space import load_space
+from cmd_tune.search.spaces.space import load_space
 
 MEANT = {
     "256": 256, "-7": -7, "+5": 5, "0": 0, "1_000": 1000, "0x10": 16, "0b1": 1, "0o17": 15,

@@ -99,7 +99,7 @@ def pretrain(
 
     The same loop as in a search, the same records.
     """
-    from cmd_tune.search.single import new_single, resumed_single, run_single
+    from cmd_tune.runs.single_run import new_single, resumed_single, run_single
 
     single = (
         resumed_single(
@@ -170,7 +170,7 @@ def evaluate(
 
     Beside it stand the untrained encoder and the raw skeletons; each stream, fused and on joined features.
     """
-    from cmd_tune.search.evaluation import new_evaluation, resumed_evaluation, run_evaluation
+    from cmd_tune.runs.evaluation_run import new_evaluation, resumed_evaluation, run_evaluation
 
     evaluation = (
         resumed_evaluation(

@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from cmd_tune.search.parameter import Parameter
+from cmd_tune.search.spaces.parameter import Parameter
 
 _WORD = 9  # characters that a word of a heading keeps where there is little room
 _LOG = 10.0  # a range of which one end is so many times the other is seen on a log scale

@@ -13,7 +13,7 @@ from rich.text import Text
 from cmd_tune.formatting import duration, shown
 from cmd_tune.search.columns import Fitted
 from cmd_tune.search.remaining import Course, seconds_left
-from cmd_tune.search.study import FINALISTS, Book, Entry, State
+from cmd_tune.search.study.study import FINALISTS, Book, Entry, State
 
 _STYLES = {State.RUNNING: "cyan", State.FINISHED: "green", State.STOPPED: "yellow", State.FAILED: "red"}
 _ROWS = 16  # trials shown at once: the running ones, then the best, then those that did not finish

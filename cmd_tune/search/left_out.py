@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from cmd_tune.evaluate.scores import PROBES
-from cmd_tune.search.reported import EXAMPLE, REPORTED_ON, Origin
-from cmd_tune.search.run import Conditions
+from cmd_tune.runs.pretrain_and_score import Conditions
+from cmd_tune.search.spaces.reported import EXAMPLE, REPORTED_ON, Origin
 
 
 def left_out(origin: Origin | None, metrics: Iterable[str], ours: Conditions) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import write_text
 from cmd_tune.search.measured import Measured
-from cmd_tune.search.table import Claim, Table
+from cmd_tune.search.spaces.comparison import Claim, Table
 from cmd_tune.search.verdicts import Judgement, Verdict, level_of
 
 LOOKS = "looks.json"

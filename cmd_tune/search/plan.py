@@ -19,11 +19,18 @@ from cmd_tune.errors import UsageError, nearest
 from cmd_tune.files import home_path, write_text
 from cmd_tune.formatting import shown
 from cmd_tune.plain_yaml import dump_yaml
-from cmd_tune.search.environment import describe_software
-from cmd_tune.search.folders import SEARCH_PLAN, check_same_data, earlier_run, new_folder, open_data, removed_on_failure
-from cmd_tune.search.region import RULED
-from cmd_tune.search.run import DataSource
-from cmd_tune.search.space import DEFAULT_TRIALS, LEARNING, LISTED, Space, find_space, load_space
+from cmd_tune.runs.environment import describe_software
+from cmd_tune.runs.pretrain_and_score import DataSource
+from cmd_tune.runs.run_folder import (
+    SEARCH_PLAN,
+    check_same_data,
+    earlier_run,
+    new_folder,
+    open_data,
+    removed_on_failure,
+)
+from cmd_tune.search.spaces.region import RULED
+from cmd_tune.search.spaces.space import DEFAULT_TRIALS, LEARNING, LISTED, Space, find_space, load_space
 from cmd_tune.tracking.mlflow import uris
 
 SPACE = "space.yaml"  # in a search's folder

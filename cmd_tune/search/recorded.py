@@ -1,10 +1,10 @@
 """What MLflow gets of a search and its trials beside scores: what a person is told of them, which columns are shown."""
 
 from cmd_tune.formatting import shown
+from cmd_tune.runs.run_records import SCORES, SECONDS, run_note
 from cmd_tune.search.machine import Machine
 from cmd_tune.search.plan import Plan
-from cmd_tune.search.run_records import SCORES, SECONDS, run_note
-from cmd_tune.search.study import Entry
+from cmd_tune.search.study.study import Entry
 from cmd_tune.tracking.mlflow.page import Page
 from cmd_tune.tracking.mlflow.writer import NOTE
 from cmd_tune.train.loop import CHECKPOINT

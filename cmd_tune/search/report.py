@@ -13,13 +13,13 @@ from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import write_text
 from cmd_tune.formatting import csv_text, percent, shown
 from cmd_tune.plain_yaml import dump_yaml, read_yaml
-from cmd_tune.search.baseline_comparison import against_baselines
+from cmd_tune.runs.baseline_comparison import against_baselines
+from cmd_tune.runs.ending import Attempt, outright, written
+from cmd_tune.runs.run_folder import print_places
+from cmd_tune.runs.run_records import main_scores
 from cmd_tune.search.columns import Fitted, by_difference
 from cmd_tune.search.display import values_line
-from cmd_tune.search.ending import Attempt, outright, written
-from cmd_tune.search.folders import print_places
-from cmd_tune.search.run_records import main_scores
-from cmd_tune.search.study import Book, Entry, State
+from cmd_tune.search.study.study import Book, Entry, State
 
 BEST = 5  # trials in the closing table
 BEST_FILE, BASELINES = "best.yaml", "baselines.yaml"

@@ -13,7 +13,7 @@ from cmd_tune.evaluate.scores import Scores
 from cmd_tune.figures import new_figure
 from cmd_tune.formatting import shown
 from cmd_tune.search.measured import Measured
-from cmd_tune.search.table import Cell
+from cmd_tune.search.spaces.comparison import Cell
 
 _COLOURS = "YlGnBu"
 _MEASURED, _REPORTED = "#2b6ca3", "#c9d3dc"

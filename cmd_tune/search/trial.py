@@ -16,10 +16,10 @@ import torch
 from cmd_tune.compute.slower import heard
 from cmd_tune.config import Settings
 from cmd_tune.errors import CmdTuneError, Diverged, OutOfMemory, UsageError, first_line
-from cmd_tune.search.environment import describe_environment, record_sitting
-from cmd_tune.search.failures import named_failures
+from cmd_tune.runs.environment import describe_environment, record_sitting
+from cmd_tune.runs.failures import named_failures
+from cmd_tune.runs.pretrain_and_score import DataSource, run
 from cmd_tune.search.machine import Machine
-from cmd_tune.search.run import DataSource, run
 from cmd_tune.train.distributed import world
 
 FAILURE, RECORDS, SLOWER = "failure", "records", "slower"  # of a report, beside an epoch's metrics

@@ -10,21 +10,21 @@ from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError, Interrupted, one_line
 from cmd_tune.evaluate.scores import Scores
+from cmd_tune.runs.ending import ERRORS, Ending, keep_traceback
+from cmd_tune.runs.environment import describe_software, record_sitting
+from cmd_tune.runs.pretrain_and_score import Conditions, baseline_scores, conditions, test_scores
+from cmd_tune.runs.run_folder import SEARCH_PLAN, close_tracker, hold, print_line, resume_line, tell_outage
+from cmd_tune.runs.session import termination_as_interrupt
 from cmd_tune.search.checks import check_start
 from cmd_tune.search.cluster import check_reachable, ray_session
 from cmd_tune.search.conductor import Conductor
 from cmd_tune.search.display import with_reason
-from cmd_tune.search.ending import ERRORS, Ending, keep_traceback
-from cmd_tune.search.environment import describe_software, record_sitting
-from cmd_tune.search.folders import SEARCH_PLAN, close_tracker, hold, print_line, resume_line, tell_outage
 from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
 from cmd_tune.search.nodes import check_nodes
 from cmd_tune.search.plan import Plan, record_layout
 from cmd_tune.search.quiet import log_ray_messages, native_errors_to
 from cmd_tune.search.report import Report, kept_baselines, print_closing, search_report
-from cmd_tune.search.run import Conditions, baseline_scores, conditions, test_scores
-from cmd_tune.search.sitting import termination_as_interrupt
-from cmd_tune.search.study import FINALISTS, STUDY, Book, Entry
+from cmd_tune.search.study.study import FINALISTS, STUDY, Book, Entry
 from cmd_tune.search.table_report import table_report
 from cmd_tune.search.trial import MAX_RESTARTS, run_trial
 from cmd_tune.tracking.mlflow.uris import variables_not_taken

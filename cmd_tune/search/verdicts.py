@@ -28,7 +28,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from cmd_tune.evaluate.intervals import Interval
-from cmd_tune.search.table import Relation
+from cmd_tune.search.spaces.comparison import Relation
 
 ALPHA = 0.05  # of all looks together, for either error
 FEWEST = 3  # seeds; of two, the spread is anybody's guess

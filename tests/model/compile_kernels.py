@@ -15,7 +15,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from cmd_tune.model.encoders import gru_frame_kernels, gru_sequence_kernels
+from cmd_tune.data.views import crop_shear_kernels
+from cmd_tune.model.encoders import gru_frame_kernels, gru_sequence_kernels, input_norm_kernels
 from cmd_tune.model.objectives import one_pass_kernels as kernels
 
 STORED = {torch.bfloat16: "*bf16", torch.float32: "*fp32"}
@@ -99,19 +100,19 @@ def sequences(capability):
 
 
 def objectives(capability):
-    """Names end with the rows of a bank: the quick preset's, the paper's and the most."""
+    """Names end with the rows of a bank: one, the quick preset's, the paper's and the most."""
 
     def made(kernel, **flags):
         return compiled(kernel, capability, OBJECTIVE, OBJECTIVE_ALIGNED, torch.float32, **flags)
 
     found = {}
-    for K in (192, 16384, kernels.MOST_ROWS):
+    for K in (1, 192, 16384, kernels.MOST_ROWS):
         registers = kernels.in_registers(K)
         for choose, exponential in ((True, True), (False, True), (True, False)):
             flags = {"choose": choose, "exponential": exponential, **registers}
             found[f"look, {choose=}, {exponential=}, {K}"] = made(kernels._look, **flags)
         for distillation in (None, "pairwise", "consensus"):
-            found[f"learn, {distillation}, {K}"] = made(kernels._learn, distillation=distillation, **registers)
+            found[f"learn, {distillation}, {K}"] = made(kernels._learn, M=3, distillation=distillation, **registers)
     for modalities in (2, 4, 8):
         sizes = {"modalities": modalities, "columns": kernels.COLUMNS}
         found[f"sum other teachers, {modalities}"] = made(kernels._sum_other_teachers, **sizes)
@@ -121,8 +122,25 @@ def objectives(capability):
     return found
 
 
+def inputs(capability):
+    """The views' kernel, and the input norm's."""
+    sizes = {"channels_block": 256, "rows_block": 8}
+    standardise = {**dict.fromkeys("BTXN", "i32"), "width": "i32", "batches": "*i64", "eps": "fp32", "momentum": "fp32"}
+    parts = {"rows": "i32", "X": "i32"}
+    views = {"start": "*i64", "length": "*i64", **dict.fromkeys("TXP", "i32")}
+    made = {
+        "views": (crop_shear_kernels._draw_view, views, {"frames_block": 4, "numbers_block": 256}),
+        "statistics": (input_norm_kernels._statistics, parts, {**sizes, "rows_block": input_norm_kernels.ROWS_OF_PART}),
+        "standardise": (input_norm_kernels._standardise, standardise, {**sizes, "parts_block": 16}),
+    }
+    return {
+        name: compiled(kernel, capability, kinds, set(), torch.float32, **constants)
+        for name, (kernel, kinds, constants) in made.items()
+    }
+
+
 def main(capability):
-    made = {"frames": frames, "sequences": sequences, "objectives": objectives}
+    made = {"inputs": inputs, "frames": frames, "sequences": sequences, "objectives": objectives}
     print(json.dumps({name: of(capability) for name, of in made.items()}))
 
 

@@ -35,7 +35,7 @@ def test_a_frames_kernels_spill_nothing_and_move_no_single_values(kernels):
 def test_a_row_is_held_in_registers(kernels):
     """At the paper's sizes a student has three rows to hold, and a part of one stays in memory; a longer one's does."""
     objectives = kernels["objectives"]
-    assert len(objectives) == 3 * 6 + 3 * 3
+    assert len(objectives) == 4 * 6 + 3 * 3
     for name, kernel in objectives.items():
         if "learn" in name and "16384" in name:
             assert kernel["spilled"] <= 256, name
@@ -51,3 +51,8 @@ def test_kernels_of_all_frames_spill_nothing_and_need_no_more_memory_than_said(k
         assert kernel["spilled"] == 0, name
         assert kernel["shared"] <= kernel["room"] <= 227 * 1024, name
         assert (kernel["narrow"] > 0) == (name.endswith("bfloat16, tf32 False, H 19")), name
+
+
+def test_the_inputs_kernels_spill_nothing(kernels):
+    assert set(kernels["inputs"]) == {"views", "statistics", "standardise"}
+    assert all(kernel["spilled"] == 0 for kernel in kernels["inputs"].values())

@@ -8,8 +8,8 @@ import yaml
 
 from cmd_tune.config import Settings
 from cmd_tune.errors import UsageError
-from cmd_tune.search.space import Space, load_space
-from cmd_tune.search.study import Book
+from cmd_tune.search.spaces.space import Space, load_space
+from cmd_tune.search.study.study import Book
 
 SPACE = {
     "method": "tpe",

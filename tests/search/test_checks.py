@@ -6,15 +6,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cmd_tune.config import Settings
 from cmd_tune.data.store import Store
-from cmd_tune.errors import CmdTuneError, UsageError
+from cmd_tune.errors import UsageError
 from cmd_tune.search.checks import check_start
 from cmd_tune.search.plan import Plan, new_plan, resumed_plan
-from cmd_tune.search.run import DataSource, run
-from cmd_tune.search.run_checks import check_disk, checkpoint_bytes
-from cmd_tune.search.single import new_single
-from cmd_tune.search.space import Space
+from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.tuner import run_search
 
 BATCHES = {"points_to_evaluate": None, "constraints": ["batch_size != 9"]}
@@ -87,15 +83,6 @@ def test_a_resumed_search_is_checked_too_and_stays(plan, tmp_path):
     assert (tmp_path / "runs" / "it" / "search.yaml").exists()
 
 
-def test_one_configuration_is_checked_too(tiny_store, tmp_path):
-    with pytest.raises(UsageError, match="batch_size 64: there are only 36 clips"):
-        new_single(
-            data=tiny_store.path, protocol=None, preset=None, overrides=[], config=None, name="it", storage=tmp_path,
-            tracking_uri=None,
-        )  # fmt: skip
-    assert not (tmp_path / "it").exists()
-
-
 def test_time_alone_may_end_a_search(plan):
     made = plan(budget={"time": "5m"})
     assert (made.trials, made.space.seconds) == (None, 300)
@@ -107,20 +94,3 @@ def test_early_stopping_that_stops_nothing_is_said(plan, epochs, said):
     remarks = check_start(plan(overrides=("batch_size=8", f"epochs={epochs}"), early_terminate=early))
     assert len(remarks) == said
     assert all("grace_period 20 is not below a trial's 20 epochs" in remark for remark in remarks)
-
-
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_the_size_of_a_checkpoint(tiny: Callable[..., Settings], tiny_store, tmp_path, optimizer):
-    settings = tiny(optimizer=optimizer, hidden_size=64, queue_size=5000, epochs=1)
-    run(settings, DataSource(tiny_store.path, "xview"), tmp_path, lambda record: None)
-    size = (tmp_path / "checkpoint.pt").stat().st_size
-    assert size == pytest.approx(checkpoint_bytes(settings, tiny_store.width), rel=0.1)
-
-
-def test_a_disk_without_room_is_named(tmp_path):
-    folder = tmp_path / "not" / "yet"
-    assert check_disk(folder, 1000, 10) == ""
-    assert "the checkpoints of 1000000000000 trials take 1000000000.0 GB" in check_disk(folder, 1_000_000, 10**12)
-    assert check_disk(folder, 1000, None) == ""
-    with pytest.raises(CmdTuneError, match=f"^{folder}: .* are free on its disk, .* are needed; make room there"):
-        check_disk(folder, 10**18, 1)

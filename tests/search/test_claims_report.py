@@ -9,7 +9,7 @@ from cmd_tune.search.claims_report import JudgedClaim, in_markdown, label, line,
 from cmd_tune.search.looks import Look
 from cmd_tune.search.measured import Measured, claimed_pairs, judged
 from cmd_tune.search.power import seeds_needed
-from cmd_tune.search.table import Cell, Claim, Relation, Table
+from cmd_tune.search.spaces.comparison import Cell, Claim, Relation, Table
 from cmd_tune.search.verdicts import Verdict
 
 CELLS = tuple(Cell({"topk": k}, {}) for k in (4, 8))

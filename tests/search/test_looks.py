@@ -10,7 +10,7 @@ import pytest
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.search.looks import Look, Looks
 from cmd_tune.search.measured import Measured, judged
-from cmd_tune.search.table import Cell, Claim, Relation, Table
+from cmd_tune.search.spaces.comparison import Cell, Claim, Relation, Table
 from cmd_tune.search.verdicts import Verdict
 
 CELLS = tuple(Cell({"topk": k, "modalities": ["joint", "bone"]}, {}) for k in (4, 8, 16))

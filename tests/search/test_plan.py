@@ -10,9 +10,9 @@ import yaml
 from cmd_tune.data.store import Store
 from cmd_tune.errors import UsageError
 from cmd_tune.plain_yaml import dump_yaml, read_yaml
-from cmd_tune.search.folders import SEARCH_PLAN
+from cmd_tune.runs.run_folder import SEARCH_PLAN
 from cmd_tune.search.plan import Plan, new_plan, record_layout, resumed_plan
-from cmd_tune.search.space import Space
+from cmd_tune.search.spaces.space import Space
 
 OF_ALL = {"parameters": {"contrast_temperature": {"min": 0.05, "max": 0.2}}, "points_to_evaluate": None}  # objectives
 

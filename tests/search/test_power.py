@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from cmd_tune.search.power import seeds_needed
-from cmd_tune.search.table import Relation
+from cmd_tune.search.spaces.comparison import Relation
 from cmd_tune.search.verdicts import Verdict, judge, level_of
 
 

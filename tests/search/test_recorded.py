@@ -2,11 +2,11 @@
 
 import pytest
 
+from cmd_tune.runs.pretrain_and_score import DataSource
+from cmd_tune.runs.run_records import run_note
 from cmd_tune.search.machine import Machine
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.recorded import search_page, search_tags, trial_tags
-from cmd_tune.search.run import DataSource
-from cmd_tune.search.run_records import cost, main_scores, run_note
 
 NOTE = "mlflow.note.content"
 
@@ -31,19 +31,6 @@ def make_plan(tiny, tiny_store, tmp_path):
         )
 
     return make
-
-
-def test_what_a_run_cost():
-    history = [{"epoch": 1, "seconds": 1800.0}, {"epoch": 2}, {"epoch": 3, "seconds": 900.0}]
-    expected = {"cost/epochs": 3.0, "cost/seconds": 2700.0, "cost/cpu_hours": 0.75 * 2 * 4, "cost/gpu_hours": 0.75}
-    assert cost(history, workers=2, cpus=4, gpus=0.5) == expected
-    assert cost(history, cpus=1, gpus=0) == {"cost/epochs": 3.0, "cost/seconds": 2700.0, "cost/cpu_hours": 0.75}
-    assert cost([], cpus=1, gpus=0) == {"cost/epochs": 0.0, "cost/seconds": 0.0, "cost/cpu_hours": 0.0}
-
-
-def test_the_scores_that_stand_for_all():
-    names = ["val/knn/joint", "val/knn/bone", "val/linear/fused", "test/knn/fused", "loss/joint", "best/val/knn/fused"]
-    assert main_scores(names) == ["val/knn/joint", "val/linear/fused", "test/knn/fused"]
 
 
 @pytest.mark.parametrize(("goal", "ascending"), [("maximize", False), ("minimize", True)])

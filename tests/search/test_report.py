@@ -2,16 +2,13 @@
 
 import io
 
-import pytest
 from rich.console import Console
 
-from cmd_tune.errors import DataError
-from cmd_tune.evaluate.intervals import clustered_interval, difference_interval, wilson_interval
-from cmd_tune.evaluate.tally import Tally, read_tally, write_tally
-from cmd_tune.search.baseline_comparison import against_baselines
-from cmd_tune.search.ending import Ending
+from cmd_tune.evaluate.intervals import clustered_interval, difference_interval
+from cmd_tune.evaluate.tally import Tally, write_tally
+from cmd_tune.runs.ending import Ending
+from cmd_tune.runs.pretrain_and_score import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY
 from cmd_tune.search.report import search_report
-from cmd_tune.search.run import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY
 
 CLIPS = [50, 50, 60, 40]
 OURS, UNTRAINED, RAW = [45, 40, 54, 34], [30, 20, 30, 20], [40, 42, 50, 30]
@@ -43,31 +40,6 @@ def test_the_best_trial_stands_beside_the_baselines_with_intervals(make_space, o
         "95 % intervals over 200 clips, those of each of 4 subjects taken together; they do not cover what other"
         in words
     )
-
-
-def test_without_subjects_it_is_said_that_clips_are_taken_as_independent(tmp_path):
-    ones = tally([1, 0, 1, 1], by_subject=False, clips=[1, 1, 1, 1])
-    write_tally(tmp_path / TEST_TALLY, ones)
-    low, high = wilson_interval(75, 4)
-    assert against_baselines("this run", METRIC, tmp_path, tmp_path) == (
-        f"{METRIC}: this run 75.0 ({low:.1f}–{high:.1f}). 95 % intervals over 4 clips as if independent: "
-        "subjects are not known, so that they may be too narrow; they do not cover what other seeds would change."
-    )
-
-
-def test_what_was_not_counted_or_on_other_clips_is_not_compared(tmp_path):
-    assert against_baselines("it", METRIC, tmp_path, tmp_path) == ""
-    write_tally(tmp_path / TEST_TALLY, tally(OURS))
-    assert against_baselines("it", "test/knn/bone", tmp_path, tmp_path) == ""
-    write_tally(tmp_path / RAW_TALLY, tally([1, 2], clips=[5, 5]))
-    assert "raw" not in against_baselines("it", METRIC, tmp_path, tmp_path)
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", "3"])
-def test_a_count_that_is_none_is_named(tmp_path, text):
-    (tmp_path / TEST_TALLY).write_text(text)
-    with pytest.raises(DataError, match=r"test_by_subject\.json: is no count of right answers; remove it"):
-        read_tally(tmp_path / TEST_TALLY)
 
 
 def test_a_count_that_cannot_be_read_costs_the_intervals_alone(make_space, open_book):

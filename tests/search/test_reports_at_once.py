@@ -11,8 +11,8 @@ from cmd_tune.data.store import Store
 from cmd_tune.search.conductor import Conductor
 from cmd_tune.search.machine import Machine
 from cmd_tune.search.plan import new_plan
-from cmd_tune.search.space import Space
-from cmd_tune.search.study import Book
+from cmd_tune.search.spaces.space import Space
+from cmd_tune.search.study.study import Book
 from cmd_tune.search.trial import RECORDS, SLOWER
 from cmd_tune.tracking.mlflow.writer import Run
 

@@ -7,8 +7,8 @@ from rich.console import Console
 from cmd_tune.search.columns import by_difference
 from cmd_tune.search.display import Display
 from cmd_tune.search.report import search_report
-from cmd_tune.search.space import find_space, load_space
-from cmd_tune.search.study import Book
+from cmd_tune.search.spaces.space import find_space, load_space
+from cmd_tune.search.study.study import Book
 
 RANGES = {
     name: {"distribution": "log_uniform_values", "min": 1e-4, "max": 1.0}

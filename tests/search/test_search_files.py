@@ -5,7 +5,7 @@ import csv
 from cmd_tune.config import Settings
 from cmd_tune.search.measured import cells_columns
 from cmd_tune.search.report import search_report, trials_columns
-from cmd_tune.search.table import Cell, Table
+from cmd_tune.search.spaces.comparison import Cell, Table
 
 RATES = [0.002, 0.008]
 

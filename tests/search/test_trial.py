@@ -5,8 +5,8 @@ import pytest
 from cmd_tune.compute import native
 from cmd_tune.errors import CmdTuneError, DataError, Diverged, OutOfMemory, UsageError
 from cmd_tune.plain_yaml import read_yaml
+from cmd_tune.runs.pretrain_and_score import DataSource
 from cmd_tune.search.machine import Machine
-from cmd_tune.search.run import DataSource
 from cmd_tune.search.trial import (
     FAILURE,
     KIND,

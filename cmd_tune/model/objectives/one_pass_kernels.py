@@ -14,7 +14,7 @@ from torch import Tensor
 from cmd_tune.model.objectives.methods import Objective
 from cmd_tune.model.objectives.terms import terms
 
-MOST_ROWS = 2**17  # of a bank; from 2**15 on, what a row needs no longer fits a program's registers
+MOST_ROWS = 2**17  # of a bank; above 2**14 a part of a row is kept in memory, since registers do not suffice
 COLUMNS = 256  # that a program of _sum_other_teachers has
 SUMMED = 128  # terms of a modality that _sum_up takes at a time
 LEAST = tl.constexpr(-(2**31))
@@ -61,7 +61,8 @@ def losses(
         *(similarities_MRK, positive_MAB, neighbours_2MB, softmax_2MB),
         *(grad_positive_MAB, contrast_MAB, hit_MB, distilled_MB),
         *(1 / of.contrast_temperature, 1 / of.student_temperature, colder),
-        *(of.itself / B, of.others / B, of.distill_weight / B, M, A, R, K),
+        *(of.itself / B, of.others / B, of.distill_weight / B, A, R, K),
+        M=M,
         distillation=of.distillation,
         **row,
     )
@@ -190,7 +191,7 @@ def _sum_other_teachers(  # type: ignore[no-untyped-def]
     tl.store(row + j, before + after, mask=(m < M) & (j < K))
 
 
-@triton.jit(do_not_specialize=["M", "A", "R"])  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=["A", "R"])  # type: ignore[untyped-decorator]
 def _learn(  # type: ignore[no-untyped-def]
     similarities,  # (M, R, K) of queries, (A, B) of the R, and of keys; afterwards those of queries are the gradient
     positive,  # (M, A, B)
@@ -206,10 +207,10 @@ def _learn(  # type: ignore[no-untyped-def]
     itself,  # weights, by the samples
     others,
     distill,
-    M,
     A,
     R,
     K,
+    M: tl.constexpr,
     distillation: tl.constexpr,
     block: tl.constexpr,
 ):
@@ -238,16 +239,10 @@ def _learn(  # type: ignore[no-untyped-def]
 
     if distillation is not None:
         apart = 0.0
-        teachers = M - 1
-        weight = 1.0
-        if distillation == "consensus":
-            weight = teachers.to(tl.float32)
-            teachers = 1
-        by = weight * distill * student_colder
-        for i in range(teachers):
-            t = i + (i >= m).to(tl.int32)
-            if distillation == "consensus":
-                t = m
+        pairs = M - 1 if distillation == "consensus" else 1  # that a teacher stands for
+        by = pairs * distill * student_colder
+        for i in range(1 if distillation == "consensus" else M - 1):
+            t = m if distillation == "consensus" else i + (i >= m).to(tl.int32)
             taught = t * B + b
             y = tl.load(similarities + ((t + 1).to(tl.int64) * R - B + b) * K + j, mask=there, other=0.0)
             key, bound, end = _keys(y, there), tl.load(neighbours + taught), tl.load(neighbours + M * B + taught)
@@ -265,7 +260,7 @@ def _learn(  # type: ignore[no-untyped-def]
             log_s = (tl.where(y > NOWHERE, x, NOWHERE) - top_s) * student_colder
             s = tl.exp(log_s)
             total_s = tl.sum(s, 0)
-            apart += weight * (tl.sum(p * (log_p - log_s), 0) + tl.log(total_s))
+            apart += pairs * (tl.sum(p * (log_p - log_s), 0) + tl.log(total_s))
             tl.debug_barrier()  # what was written may have been another thread's
             gradient = tl.load(row + j, mask=there, other=0.0)
             tl.store(row + j, gradient + by * (s / total_s - p), mask=there)
@@ -296,7 +291,8 @@ def _sum_up(  # type: ignore[no-untyped-def]
     mutual = tl.zeros((modalities, columns), tl.float32)
     hits = tl.zeros((modalities, columns), tl.float32)
     apart = tl.zeros((modalities, columns), tl.float32)
-    for start in range(0, A * B, columns):
+    start = tl.full((), 0, tl.int32)
+    while start < A * B:
         i = start + tl.arange(0, columns)[None, :]
         asked = tl.load(contrast + rows * A * B + i, mask=(rows < M) & (i < A * B), other=0.0)
         its_own = (A == 1) | (i // B == rows)
@@ -306,6 +302,7 @@ def _sum_up(  # type: ignore[no-untyped-def]
         hits += tl.load(hit + rows * B + i, mask=a_sample, other=0.0)
         if distills:
             apart += tl.load(distilled + rows * B + i, mask=a_sample, other=0.0)
+        start += columns
     own_M = tl.sum(own, 1) / B
     cross_modal = others * tl.sum(tl.sum(mutual, 1), 0) / B
     distance = tl.sum(tl.sum(apart, 1), 0) / B

@@ -7,7 +7,7 @@ import pytest
 from mlflow import MlflowClient
 
 from cmd_tune.errors import UsageError
-from cmd_tune.search.folders import resume_line
+from cmd_tune.runs.run_folder import resume_line
 from cmd_tune.sqlite_url import sqlite_url
 from cmd_tune.tracking.mlflow.uris import default_uri, tracking_uri, variables_not_taken
 from cmd_tune.tracking.mlflow.writer import Run

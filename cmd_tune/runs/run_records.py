@@ -1,0 +1,34 @@
+"""What MLflow gets of any run beside its scores: what it cost, what a person is told of it, which columns are shown."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from cmd_tune.runs.run_folder import resume_line
+from cmd_tune.tracking.mlflow.page import Page
+
+SCORES = ("val/knn/fused", "test/knn/fused")  # metrics that have a column in the UI
+SECONDS = "cost/seconds"
+
+
+def cost(history: Iterable[Mapping[str, float]], *, workers: int = 1, cpus: float, gpus: float) -> dict[str, float]:
+    """Epochs, seconds of training, and the hours of CPUs and GPUs that its workers held meanwhile."""
+    seconds = [record.get("seconds", 0.0) for record in history]
+    hours = sum(seconds) * workers / 3600
+    costs = {"cost/epochs": float(len(seconds)), SECONDS: round(sum(seconds), 1)}
+    costs["cost/cpu_hours"] = round(hours * cpus, 4)
+    return costs | ({"cost/gpu_hours": round(hours * gpus, 4)} if gpus else {})
+
+
+def main_scores(names: Iterable[str]) -> list[str]:
+    """Of accuracies by their names, those that stand for all: of the joints alone and of all modalities fused."""
+    return [name for name in names if name.startswith(("val/", "test/")) and name.endswith(("/joint", "/fused"))]
+
+
+def scores_page() -> Page:
+    """A run that is no search: its scores."""
+    return Page((*SCORES, SECONDS))
+
+
+def run_note(kind: str, folder: Path, contents: str, command: str) -> str:
+    """What the UI shows of a run that is no trial, in Markdown."""
+    return f"{kind}\n\nFolder: `{folder}` ({contents})\n\nGo on with it: `{resume_line(command, folder)}`"

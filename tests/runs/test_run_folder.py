@@ -1,0 +1,91 @@
+"""Folders of runs: made by one process each, found again by name or path."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+
+from cmd_tune.cli import app
+from cmd_tune.commands.options import from_home
+from cmd_tune.data.store import Store
+from cmd_tune.errors import CmdTuneError, UsageError
+from cmd_tune.runs.run_folder import earlier_run, hold, new_folder
+
+
+def test_runs_that_start_in_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
+    """As those of a Slurm array do."""
+    ready = Barrier(8)
+
+    def make(_: int) -> Path:
+        ready.wait()
+        return new_folder(tmp_path / "new" / "runs", None, "temps")
+
+    with ThreadPoolExecutor(8) as pool:
+        folders = list(pool.map(make, range(8)))
+    assert len(set(folders)) == 8
+    assert all(folder.is_dir() and folder.name.startswith("temps-") for folder in folders)
+
+
+def test_a_name_that_was_given_is_refused_where_it_is_taken(tmp_path: Path) -> None:
+    folder = new_folder(tmp_path, "mine", "temps")
+    with pytest.raises(UsageError) as caught:
+        new_folder(tmp_path, "mine", "temps")
+    assert str(caught.value) == f"--name mine: {folder} exists; take another name, or go on with --resume mine"
+
+
+@pytest.mark.parametrize("typed", ["it", "runs/it", "runs/it/", "./runs/../runs/it", "{absolute}", "~/runs/it"])
+def test_a_run_is_found_by_name_and_by_path(typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = new_folder(Path("runs"), "it", "temps")
+    (folder / "search.yaml").touch()
+    found = earlier_run(Path("runs"), typed.format(absolute=folder), "search.yaml", kept={})
+    assert found == tmp_path / "runs" / "it" / "search.yaml"
+
+
+def test_a_run_of_another_storage_is_found_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = new_folder(tmp_path / "elsewhere", "it", "temps")
+    (folder / "search.yaml").touch()
+    assert earlier_run(tmp_path / "runs", str(folder), "search.yaml", kept={}).parent == folder
+    monkeypatch.chdir(folder)
+    assert earlier_run(tmp_path / "runs", ".", "search.yaml", kept={}).parent == folder
+    with pytest.raises(UsageError, match="has no such run"):
+        earlier_run(tmp_path / "runs", "it", "search.yaml", kept={})
+
+
+def test_the_home_folder_is_meant_by_a_tilde(tiny_store: Store, tmp_path: Path) -> None:
+    (tmp_path / "tiny.arrow").symlink_to(tiny_store.path)
+    command = [sys.executable, "-m", "cmd_tune", "inspect", "~/tiny.arrow", "--out=~/tiny.png"]
+    done = subprocess.run(command, env={"HOME": str(tmp_path)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "tiny.png").exists()
+
+
+def test_every_path_of_every_command_is_read_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    given: dict[str, object] = {}
+    from_home(lambda **options: given.update(options))(a=Path("~/x"), b=Path("x/~"), c="~")
+    assert given == {"a": Path("/home/me/x"), "b": Path("x/~"), "c": "~"}
+    assert all(hasattr(command.callback, "__wrapped__") for command in app.registered_commands if command.name)
+
+
+def test_a_run_that_is_running_is_not_resumed(tmp_path: Path) -> None:
+    """Its plan would be written over before that is seen."""
+    folder = new_folder(tmp_path, "it", "temps")
+    (folder / "search.yaml").touch()
+    with hold(folder), pytest.raises(CmdTuneError, match="is in use by another process"):
+        earlier_run(tmp_path, "it", "search.yaml", kept={})
+    earlier_run(tmp_path, "it", "search.yaml", kept={})
+
+
+def test_a_run_of_another_command_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "it").mkdir(parents=True)
+    (tmp_path / "runs" / "it" / "pretrain.yaml").write_text("")
+    for typed in ("it", str(tmp_path / "runs" / "it")):
+        with pytest.raises(UsageError) as caught:
+            earlier_run(tmp_path / "runs", typed, "search.yaml", kept={})
+        said = f"--resume {typed}: is of pretrain; go on with it by: pretrain --resume {typed}"
+        assert str(caught.value) == said

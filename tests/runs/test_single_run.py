@@ -1,0 +1,109 @@
+"""One configuration without a search: what it is trained on, and that what is finished stays as it is."""
+
+import io
+
+import pytest
+import yaml
+from mlflow import MlflowClient
+from rich.console import Console
+
+from cmd_tune.errors import UsageError
+from cmd_tune.runs.evaluation_run import new_evaluation, resumed_evaluation, run_evaluation
+from cmd_tune.runs.pretrain_and_score import DataSource
+from cmd_tune.runs.single_run import new_single, resumed_single, run_single
+from cmd_tune.tracking.mlflow.uris import default_uri
+
+
+def single(storage, **changes):
+    names = ("data", "protocol", "preset", "config", "name", "tracking_uri")
+    return new_single(**{**dict.fromkeys(names), "overrides": ["batch_size=8"], "storage": storage, **changes})
+
+
+@pytest.fixture
+def best(make_store, tmp_path):
+    """The best configuration of a search on a store, under its second protocol."""
+    folder = tmp_path / "runs" / "it"
+    folder.mkdir(parents=True)
+    store = make_store()
+    kept = {"data": str(store.path), "fingerprint": store.fingerprint, "protocol": "xsub"}
+    (folder / "search.yaml").write_text(yaml.safe_dump(kept))
+    (folder / "best.yaml").write_text("epochs: 3\n")
+    return folder / "best.yaml"
+
+
+def test_the_best_of_a_search_is_trained_on_its_data(best, make_store, tmp_path):
+    found = single(tmp_path / "runs", config=best, name="a")
+    assert found.source == DataSource(tmp_path / "tiny.arrow", "xsub")
+    assert single(tmp_path / "runs", config=best, name="b", protocol="xview").source.protocol == "xview"
+    assert single(tmp_path / "runs", config=best, name="c", data=tmp_path / "tiny.arrow").source.protocol == "xview"
+    make_store(seed=1)
+    with pytest.raises(UsageError, match="is no longer what this run began with"):
+        single(tmp_path / "runs", config=best, name="d")
+    (tmp_path / "tiny.arrow").unlink()
+    with pytest.raises(UsageError, match=r"best.yaml is of a search on .*, which is not there; name the store"):
+        single(tmp_path / "runs", config=best, name="d")
+    assert not (tmp_path / "runs" / "d").exists()
+
+
+def test_a_run_goes_on_with_the_data_it_began_with(make_store, tmp_path):
+    store = make_store()
+    single(tmp_path / "runs", data=store.path, name="a")
+    assert resumed_single("a", kept_options={}, storage=tmp_path / "runs").source.path == store.path
+    make_store(seed=1)
+    with pytest.raises(UsageError, match=r"pretrain.yaml: data: .*tiny.arrow is no longer what this run began with"):
+        resumed_single("a", kept_options={}, storage=tmp_path / "runs")
+
+
+def lasting(folder, uri):
+    """All that a finished run must keep: its files, and its run in MLflow."""
+    files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    client = MlflowClient(uri)
+    (experiment,) = [e for e in client.search_experiments() if e.name == "synthetic-xview"]
+    runs = client.search_runs([experiment.experiment_id], f"tags.`cmd_tune.search` = '{folder.name}'")
+    return files, [
+        (
+            run.info.status,
+            run.info.start_time,
+            run.info.end_time,
+            {name: len(client.get_metric_history(run.info.run_id, name)) for name in run.data.metrics},
+            run.data.metrics,
+        )
+        for run in runs
+    ]
+
+
+def test_a_resume_of_what_is_finished_changes_nothing(tiny, tiny_store, tmp_path):
+    storage, console = tmp_path / "runs", Console(file=io.StringIO(), width=200)
+    small = tmp_path / "small.yaml"
+    small.write_text(yaml.safe_dump(tiny(epochs=2).model_dump(mode="json")))
+    options = {"data": tiny_store.path, "name": "p", "config": small}
+    run_single(single(storage, **options), test=True, console=console)
+    uri = default_uri(storage)
+    before = lasting(storage / "p", uri)
+    assert before[1][0][0] == "FINISHED"
+    for test in (True, False):
+        run_single(resumed_single("p", kept_options={}, storage=storage), test=test, console=console)
+        assert lasting(storage / "p", uri) == before
+
+    asked = {"protocol": None, "tasks": "knn,retrieval", "transfer_data": None, "best_of_test": False, "seed": None}
+    run_evaluation(
+        new_evaluation(storage / "p", data=None, storage=storage, tracking_uri=None, name="e", **asked), console
+    )
+    before = lasting(storage / "e", uri)
+    run_evaluation(resumed_evaluation("e", kept_options={}, storage=storage), console)
+    assert lasting(storage / "e", uri) == before
+    tables = console.file.getvalue().split("Folder:")
+    assert tables[1].count("test/knn/fused") == tables[0].count("test/knn/fused") == 2  # a row, and beside baselines
+
+
+def test_what_would_do_nothing_is_refused(tiny, tiny_store, tmp_path):
+    options = {"data": tiny_store.path, "name": "x"}
+    with pytest.raises(UsageError, match="--set: step_epoch: applies to schedule step alone, and cosine is asked for"):
+        single(tmp_path / "runs", overrides=["step_epoch=3"], **options)
+    whole, part = tmp_path / "whole.yaml", tmp_path / "part.yaml"
+    whole.write_text(yaml.safe_dump(tiny().model_dump(mode="json")))
+    part.write_text("epochs: 3\n")
+    with pytest.raises(UsageError, match=r"--preset paper: .*whole.yaml gives every setting a value; leave it out"):
+        single(tmp_path / "runs", config=whole, preset="paper", **options)
+    assert not (tmp_path / "runs").exists()
+    assert single(tmp_path / "runs", config=part, preset="paper", **options).settings.hidden_size == 1024
