@@ -15,7 +15,7 @@ from benchmarks import authors
 from benchmarks.processes import child
 from benchmarks.rows import Row
 from benchmarks.timing import Timing, take_turns
-from cmd_tune.model.encoder import Encoders
+from cmd_tune.model.encoders.gru_encoder import Encoders
 from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.objectives.methods import CMD, DISTILLATIONS, Base
 from cmd_tune.model.pretrainer import Pretrainer

@@ -11,9 +11,9 @@ import torch
 from cmd_tune.data.views.crop_shear import Strength, draw_view, keyed_generator, make_view
 from cmd_tune.model import batch_loss
 from cmd_tune.model.batch_loss import BatchLoss
-from cmd_tune.model.encoder import Encoders
-from cmd_tune.model.gru import GRUPairs, gru_pairs, pairs_by_torch
-from cmd_tune.model.recurrence import capture
+from cmd_tune.model.encoders.gru_dispatch import capture
+from cmd_tune.model.encoders.gru_encoder import Encoders
+from cmd_tune.model.encoders.gru_layer import GRUPairs, gru_pairs, pairs_by_torch
 from cmd_tune.train.loop import build_batches, build_optimizer, build_pretrainer, objective_at, pretrain, round_products
 from cmd_tune.train.step import TrainingStep, take_step
 from tests.model.objectives.cases import NAMES, compare, every_objective, similarities
@@ -68,7 +68,7 @@ def exactly(tensors, last_only):
 @pytest.mark.parametrize("way", ["kernels", "kernels, frame by frame", "cuDNN"])
 def test_a_layer_and_its_gradients_are_those_of_float64(way, dtype, rounded, tolerance, shape, last_only, monkeypatch):
     if way == "kernels, frame by frame":
-        monkeypatch.setattr("cmd_tune.model.gru_sequence.SIZES", {})
+        monkeypatch.setattr("cmd_tune.model.encoders.gru_sequence_kernels.SIZES", {})
     pairs = pairs_by_torch if way == "cuDNN" else GRUPairs.apply
     tensors = layer(shape, dtype)
     with tf32(rounded):
@@ -79,8 +79,8 @@ def test_a_layer_and_its_gradients_are_those_of_float64(way, dtype, rounded, tol
 
 @pytest.fixture
 def objective_losses():
-    """kernels.py's: imported where Triton compiles."""
-    return import_module("cmd_tune.model.objectives.kernels").losses
+    """one_pass_kernels.py's: imported where Triton compiles."""
+    return import_module("cmd_tune.model.objectives.one_pass_kernels").losses
 
 
 # (M, B, K, topk): the quick preset's, the paper's, odd ones, and a row that registers do not hold

@@ -21,7 +21,7 @@ from cmd_tune.data.views.crop_shear import Strength, draw_view, keyed_generator,
 from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.errors import Diverged
 from cmd_tune.evaluate.features import extract_features
-from cmd_tune.model.encoder import Encoders
+from cmd_tune.model.encoders.gru_encoder import Encoders
 from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
 
 _CHECKPOINT_EVERY = 5  # epochs

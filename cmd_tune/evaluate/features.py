@@ -17,7 +17,7 @@ from cmd_tune.compute.threads import run_shared, steady
 from cmd_tune.data.store import Store
 from cmd_tune.data.views.crop_shear import centre_crop, crop_resize
 from cmd_tune.data.views.modalities import stack_modalities
-from cmd_tune.model.encoder import Encoders
+from cmd_tune.model.encoders.gru_encoder import Encoders
 from cmd_tune.train.distributed import sum_over_workers, world
 
 _BATCH, _GPU_BATCH = 64, 256  # a thread of a CPU has a batch of its own

@@ -18,7 +18,7 @@ from cmd_tune.evaluate.knn import knn_predictions
 from cmd_tune.evaluate.linear import linear_predictions
 from cmd_tune.evaluate.raw_skeletons import raw_predictions
 from cmd_tune.evaluate.tally import Tally, count_hits
-from cmd_tune.model.encoder import Encoders
+from cmd_tune.model.encoders.gru_encoder import Encoders
 
 PROBES = {"knn": "1-NN", "linear": "solved"}  # by what each kind of accuracy is found: cosine; multinomial regression
 

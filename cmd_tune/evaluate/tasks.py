@@ -25,7 +25,7 @@ from cmd_tune.evaluate.retrieval import rank, recall_ks
 from cmd_tune.evaluate.similarity import stream_names
 from cmd_tune.evaluate.tally import count_hits
 from cmd_tune.files import write_text
-from cmd_tune.model.encoder import Encoders
+from cmd_tune.model.encoders.gru_encoder import Encoders
 
 KNN_KS = (1, 5, 10, 20)
 SEMI_SHARES, SEMI_RUNS = (1, 5, 10, 20), 5  # percent of the labels; subsets of each size

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cmd_tune.model.batch_loss import BatchLoss
-from cmd_tune.model.encoder import Encoders, SumOverWorkers, here_alone
+from cmd_tune.model.encoders.gru_encoder import Encoders, SumOverWorkers, here_alone
 from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.objectives.methods import Objective
 

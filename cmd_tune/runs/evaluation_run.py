@@ -23,7 +23,7 @@ from cmd_tune.evaluate.similarity import stream_names
 from cmd_tune.evaluate.tasks import TASKS, Estimate, Measure, Subject, accuracy
 from cmd_tune.files import home_path, write_text
 from cmd_tune.formatting import duration
-from cmd_tune.model.encoder import Encoders
+from cmd_tune.model.encoders.gru_encoder import Encoders
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.progress import progress_bar
 from cmd_tune.runs.ending import Ending, written
@@ -47,7 +47,7 @@ from cmd_tune.tracking.mlflow import uris
 from cmd_tune.tracking.mlflow.writer import NOTE, Run
 from cmd_tune.tracking.tracker import Tracker
 from cmd_tune.train.loop import build_pretrainer, round_products
-from cmd_tune.train.saved import Saved, open_saved
+from cmd_tune.train.saved_checkpoint import Saved, open_saved
 
 PLAN = "evaluate.yaml"
 RESULTS, FIGURES = "results.json", "figures"  # in an evaluation's folder

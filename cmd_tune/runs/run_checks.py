@@ -7,7 +7,7 @@ import torch
 
 from cmd_tune.config import Settings
 from cmd_tune.errors import CmdTuneError, UsageError
-from cmd_tune.model.encoder import Encoders
+from cmd_tune.model.encoders.gru_encoder import Encoders
 
 _SPARE = 64 * 1024**2  # bytes for all that is small: histories, databases, logs
 

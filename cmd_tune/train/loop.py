@@ -17,7 +17,7 @@ from cmd_tune.data.store import Store
 from cmd_tune.data.views.crop_shear import Strength, keyed_generator
 from cmd_tune.errors import Diverged, UsageError
 from cmd_tune.files import remove_leftovers
-from cmd_tune.model.encoder import Encoders
+from cmd_tune.model.encoders.gru_encoder import Encoders
 from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.objectives.methods import CMD, MCL, Base, CrosSCLR, Objective
 from cmd_tune.model.pretrainer import Pretrainer

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cmd_tune.compute.slower import warn_slower
-from cmd_tune.model.encoder import here_alone
+from cmd_tune.model.encoders.gru_encoder import here_alone
 from cmd_tune.model.pretrainer import Losses, Pretrainer
 from cmd_tune.train.distributed import (
     Exchange,

@@ -13,8 +13,8 @@ from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.views.crop_shear import Draws, crop_resize, distort
 from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.evaluate.knn import knn_predictions
-from cmd_tune.model.encoder import Encoders
-from cmd_tune.model.interop import from_official
+from cmd_tune.model.encoders.gru_encoder import Encoders
+from cmd_tune.train.official_checkpoint import from_official
 
 Arrays = dict[str, NDArray[np.float32]]
 

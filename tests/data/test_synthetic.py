@@ -18,7 +18,7 @@ from cmd_tune.data.ingest.ingest import store_clips
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.synthetic import ACTIONS, ANGLES, CAMERAS, LAYOUT, Actor, perform, pose, record, synthesize
 from cmd_tune.evaluate.scores import encoder_scores, raw_knn_scores
-from cmd_tune.model.encoder import Encoders
+from cmd_tune.model.encoders.gru_encoder import Encoders
 from cmd_tune.train.loop import build_pretrainer, pretrain
 
 Floats = NDArray[np.float64]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cmd_tune.model.encoder import Encoders
+from cmd_tune.model.encoders.gru_encoder import Encoders
 from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.objectives.methods import CMD, MCL, Base, CrosSCLR
 from cmd_tune.model.pretrainer import Pretrainer

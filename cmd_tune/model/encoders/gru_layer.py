@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from cmd_tune.compute.threads import run_shared, shares
-from cmd_tune.model.gates import Backward, Forward, Step
+from cmd_tune.model.encoders.gru_gates import Backward, Forward, Step
 
 # (x_MTBI, weight_ih_MS3HI, weight_hh_MS3HH, bias_ih_MS3H, bias_hh_MS3H, last_only) → a layer's output, as GRUPairs says
 Pairs = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, bool], Tensor]
@@ -124,17 +124,17 @@ def pairs_by_torch(
 
 
 def _kernels(x: Tensor) -> ModuleType | None:
-    """gru_kernels.py, where x is on a GPU and Triton is installed, as it is with PyTorch for CUDA."""
+    """gru_frame_kernels.py, where x is on a GPU and Triton is installed, as it is with PyTorch for CUDA."""
     if not x.is_cuda or x.dtype == torch.float64 or find_spec("triton") is None:
         return None
-    return import_module("cmd_tune.model.gru_kernels")
+    return import_module("cmd_tune.model.encoders.gru_frame_kernels")
 
 
 def _sequence(gates: Tensor) -> ModuleType | None:
-    """gru_sequence.py, where kernels run and it has room for what the recurrences need."""
+    """gru_sequence_kernels.py, where kernels run and it has room for what the recurrences need."""
     if _kernels(gates) is None:
         return None
-    sequence = import_module("cmd_tune.model.gru_sequence")
+    sequence = import_module("cmd_tune.model.encoders.gru_sequence_kernels")
     return sequence if sequence.has_room(gates) else None
 
 
@@ -230,7 +230,7 @@ def _grad_weight_hh(way: Backward) -> Tensor:
 
 
 def _over_groups(way: Forward | Backward, groups: int, frames: Callable[[slice, Step], None]) -> None:
-    """Run `frames` for all groups: by gates.cpp, a share of the groups a thread, or else in one piece."""
+    """Run `frames` for all groups: by gru_gates.cpp, a share of the groups a thread, or else in one piece."""
     work = [(slice(*share), step) for share in shares(groups) if (step := way.native_step(*share))]
     if work:
         run_shared([partial(torch.no_grad()(frames), *share) for share in work])

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from cmd_tune.compute.slower import warn_slower
-from cmd_tune.model.gru import Pairs, gru_pairs, pairs_by_torch
+from cmd_tune.model.encoders.gru_layer import Pairs, gru_pairs, pairs_by_torch
 
 Run = Callable[[Tensor], Tensor]  # (M, T, B, X) inputs → (M, B, 2H) of the last frame, by the way chosen
 

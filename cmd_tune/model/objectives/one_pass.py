@@ -1,4 +1,4 @@
-"""The objectives' losses and gradients in one pass by compiled.cpp: all but CrosSCLR's, in float32, on a CPU.
+"""The objectives' losses and gradients in one pass by one_pass.cpp: all but CrosSCLR's, in float32, on a CPU.
 
 M modality, A modality that asks a bank, B sample, K bank row, R row of similarities.
 """
@@ -19,7 +19,7 @@ _DISTILLATIONS = {None: 0, "pairwise": 1, "consensus": 2}
 def losses(
     objective: Objective, positive_MAB: Tensor, similarities_MRK: Tensor
 ) -> tuple[Tensor, Tensor, Tensor] | None:
-    """(mean loss, figures, the loss's gradient in the positives); None where compiled.cpp cannot be used.
+    """(mean loss, figures, the loss's gradient in the positives); None where one_pass.cpp cannot be used.
 
     similarities_MRK: of each bank to the A·B queries that ask it, which become the loss's gradient in them; and behind
     them, where the objective uses keys, to its B keys. Figures: the cross-modal term, each modality's contrastive

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tests.model.conftest import computing
-from tests.model.interpreted import gru_sequence
-from tests.model.test_gru import inputs, run
+from tests.model.encoders.test_gru_layer import inputs, run
+from tests.model.interpreted import gru_sequence_kernels
 
 # (T, B, I, H): several blocks with a rest; a frame, a rest of one sample and one unit; tiles that are full
 SHAPES = [(5, 37, 4, 19), (1, 17, 2, 1), (3, 32, 3, 16), (2, 1, 1, 40)]
@@ -54,5 +54,5 @@ def test_the_last_state_alone_is_that_of_all_frames_before_it_was_rounded():
     ("dtype", "largest"), [(torch.bfloat16, 128), (torch.float32, 64), (torch.float64, 0), (torch.float16, 0)], ids=str
 )
 def test_which_layers_go_this_way(dtype, largest):
-    taken = [H for H in range(1, 200) if gru_sequence.has_room(torch.empty(2, 3 * H, dtype=dtype))]
+    taken = [H for H in range(1, 200) if gru_sequence_kernels.has_room(torch.empty(2, 3 * H, dtype=dtype))]
     assert taken == list(range(1, largest + 1))

@@ -1,4 +1,4 @@
-"""All frames of many small GRUs as one Triton kernel, forward and backward: what gru_kernels.py does frame by frame.
+"""All frames of many small GRUs as one Triton kernel, forward and backward; gru_frame_kernels.py does one frame.
 
 A sample's states depend on no other sample's. Where a group's recurrent weights fit one multiprocessor, a program
 therefore takes a block of a group's samples through all frames, weights and state at hand, and no frame waits for a
@@ -14,8 +14,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from cmd_tune.model.gates import Backward, Forward
-from cmd_tune.model.gru_kernels import _sigmoid, _tanh
+from cmd_tune.model.encoders.gru_frame_kernels import _sigmoid, _tanh
+from cmd_tune.model.encoders.gru_gates import Backward, Forward
 
 BLOCK = 16  # samples a program has: the fewest rows that a tensor core multiplies
 SIZES = {torch.bfloat16: 128, torch.float32: 64}  # the largest H: past it, kernels spill registers or lack memory
@@ -53,7 +53,7 @@ def forward(way: Forward, weight_hh_G3HH: Tensor) -> None:
 def backward(way: Backward, weight_hh_G3HH: Tensor) -> None:
     """All frames of Backward.step, and the products between them, but for the bias gradients.
 
-    gru_kernels.sum_bias_gradients takes these. `grad_state`, `carried` and `grad_recurrent` are not used.
+    gru_frame_kernels.sum_bias_gradients takes these. `grad_state`, `carried` and `grad_recurrent` are not used.
     """
     M, T, B, S, H = way.hidden.shape
     _backward[(triton.cdiv(B, BLOCK), M * S)](

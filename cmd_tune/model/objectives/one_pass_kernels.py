@@ -1,4 +1,4 @@
-"""The objectives' losses and gradients as Triton kernels: what compiled.cpp does on a CPU, with the same numbers.
+"""The objectives' losses and gradients as Triton kernels: what one_pass.cpp does on a CPU, with the same numbers.
 
 Three kernels for CMD pair by pair, five by consensus, two for the others. A row of a bank's similarities is one
 program's, which holds it in registers. No row is gathered: a teacher's neighbours are told by a bound on the
@@ -24,7 +24,7 @@ NOWHERE = tl.constexpr(-1e20)  # a similarity to no neighbour, whose exponential
 def losses(
     objective: Objective, positive_MAB: Tensor, similarities_MRK: Tensor
 ) -> tuple[Tensor, Tensor, Tensor] | None:
-    """`compiled.losses` on a GPU; None for CrosSCLR, for other types than float32 and for banks above MOST_ROWS.
+    """`one_pass.losses` on a GPU; None for CrosSCLR, for other types than float32 and for banks above MOST_ROWS.
 
     The host is not waited for. Raises ValueError where topk exceeds the rows.
     """

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from cmd_tune.model.encoder import Encoders, GRULayer, InputNorm
-from cmd_tune.model.gru import gru_pairs
+from cmd_tune.model.encoders.gru_encoder import Encoders, GRULayer, InputNorm
+from cmd_tune.model.encoders.gru_layer import gru_pairs
 
 M, B, T, X, H, D, LAYERS = 3, 5, 6, 10, 4, 7, 3
 
@@ -106,7 +106,7 @@ def test_statistics_are_of_all_workers():
 @pytest.mark.parametrize("together", [True, False], ids=["in parts", "given"])
 def test_a_gpus_kernels_are_the_same_norm(dtype, together):
     """By Triton's interpreter: frames first, channels of 0 up to a multiple of 8, the same running statistics."""
-    kernels = pytest.importorskip("tests.model.interpreted").norm_kernels
+    kernels = pytest.importorskip("tests.model.interpreted").input_norm_kernels
     ours, theirs = InputNorm(M, X), InputNorm(M, X)
     frames = 27  # 135 rows are 5 parts of 32, the last of 7
     for seed in (1, 2):

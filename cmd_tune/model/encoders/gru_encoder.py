@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cmd_tune.compute.native import kernels
-from cmd_tune.model.gru import Pairs
-from cmd_tune.model.recurrence import Recurrence
+from cmd_tune.model.encoders.gru_dispatch import Recurrence
+from cmd_tune.model.encoders.gru_layer import Pairs
 
 SumOverWorkers = Callable[[Tensor], Tensor]
 
@@ -63,7 +63,7 @@ class InputNorm(nn.Module):
 
     def frames_first(self, x_MBTX: Tensor, dtype: torch.dtype, sum_over_workers: SumOverWorkers = here_alone) -> Tensor:
         """`standardise`, as recurrences take it: (M, T, B, X) of their dtype, with channels of 0 behind X on a GPU."""
-        for_gpu = kernels("cmd_tune.model.norm_kernels", x_MBTX) if self.training else None
+        for_gpu = kernels("cmd_tune.model.encoders.input_norm_kernels", x_MBTX) if self.training else None
         if for_gpu is None:
             return self.standardise(x_MBTX, sum_over_workers).transpose(1, 2).to(dtype)
         x_MBTX = x_MBTX.detach()

@@ -10,11 +10,11 @@ from torch import Tensor
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.errors import DataError
-from cmd_tune.model.encoder import Encoders
-from cmd_tune.model.interop import from_official, to_official
+from cmd_tune.model.encoders.gru_encoder import Encoders
 from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.objectives.methods import CMD
 from cmd_tune.model.pretrainer import Pretrainer
+from cmd_tune.train.official_checkpoint import from_official, to_official
 
 MODALITIES = ("joint", "motion", "bone")
 

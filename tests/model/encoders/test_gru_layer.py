@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from cmd_tune.model import gru
-from cmd_tune.model.gates import Forward
-from cmd_tune.model.gru import gru_pairs, pairs_by_torch
+from cmd_tune.model.encoders import gru_layer
+from cmd_tune.model.encoders.gru_gates import Forward
+from cmd_tune.model.encoders.gru_layer import gru_pairs, pairs_by_torch
 
 M, T, B, S, I, H = 3, 7, 5, 2, 4, 19  # H: more than one vector of any processor, and a rest
 EXACT = {torch.float64: {"rtol": 1e-11, "atol": 1e-12}, torch.float32: {"rtol": 1e-4, "atol": 3e-6}}
@@ -139,7 +139,7 @@ def test_no_gradient_mode_gives_the_same_states(way, last_only):
 def test_only_what_a_backward_pass_will_read_is_kept(monkeypatch):
     """Parameters that learn are no reason by themselves: a model that does is scored in a fraction of the memory."""
     ways = []
-    monkeypatch.setattr(gru, "Forward", lambda **parts: ways.append(Forward(**parts)) or ways[-1])
+    monkeypatch.setattr(gru_layer, "Forward", lambda **parts: ways.append(Forward(**parts)) or ways[-1])
     tensors = inputs(torch.float32)
     run(tensors, last_only=True)
     with torch.no_grad():

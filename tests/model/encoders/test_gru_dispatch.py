@@ -9,9 +9,9 @@ import weakref
 import pytest
 import torch
 
-from cmd_tune.model.encoder import Encoders
-from cmd_tune.model.gru import gru_pairs, pairs_by_torch
-from cmd_tune.model.recurrence import choose, over_aliases
+from cmd_tune.model.encoders.gru_dispatch import choose, over_aliases
+from cmd_tune.model.encoders.gru_encoder import Encoders
+from cmd_tune.model.encoders.gru_layer import gru_pairs, pairs_by_torch
 
 M, T, B, X, H = 2, 8, 4, 6, 16
 
