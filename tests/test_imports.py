@@ -20,7 +20,7 @@ PLACES = {
         "search/execution/ray_session.py",
         "search/execution/ray_tune.py",
         "search/execution/trial_process.py",
-        "search/tuner.py",
+        "search/search.py",
     },
     "optuna": {"search/spaces/parameter.py", "search/spaces/space.py", "search/study/study.py"},
     "mlflow": {"tracking/mlflow/writer.py"},

@@ -16,7 +16,7 @@ from cmd_tune.runs.pretrain_and_score import Conditions, baseline_scores, condit
 from cmd_tune.runs.run_folder import SEARCH_PLAN, close_tracker, hold, print_line, resume_line, tell_outage
 from cmd_tune.runs.session import termination_as_interrupt
 from cmd_tune.search.checks import check_start
-from cmd_tune.search.conductor import Conductor
+from cmd_tune.search.controller import Conductor
 from cmd_tune.search.execution.nodes import check_nodes
 from cmd_tune.search.execution.ray_output import log_ray_messages, native_errors_to
 from cmd_tune.search.execution.ray_session import check_reachable, ray_session
