@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from cmd_tune.data.store import Store
-from cmd_tune.search.conductor import Conductor
+from cmd_tune.search.controller import Conductor
 from cmd_tune.search.execution.resources import Machine
 from cmd_tune.search.execution.trial_process import RECORDS, SLOWER
 from cmd_tune.search.plan import new_plan

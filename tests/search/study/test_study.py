@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError
-from cmd_tune.search.display import Display
+from cmd_tune.search.report.live import Display
 from cmd_tune.search.spaces import region
 from cmd_tune.search.spaces.space import find_space, load_space
 from cmd_tune.search.study.study import State

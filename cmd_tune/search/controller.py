@@ -11,12 +11,12 @@ from cmd_tune.evaluate.scores import Scores
 from cmd_tune.runs.ending import keep_traceback
 from cmd_tune.runs.environment import ENVIRONMENT, describe_software, source_tags
 from cmd_tune.runs.run_records import cost
-from cmd_tune.search.display import Display
 from cmd_tune.search.execution.resources import Machine
 from cmd_tune.search.execution.trial_process import RECORDS, SLOWER, trial_config
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.recorded import search_page, search_tags, trial_tags
-from cmd_tune.search.report import trials_columns
+from cmd_tune.search.report.live import Display
+from cmd_tune.search.report.summary import trials_columns
 from cmd_tune.search.study.study import Book, Entry, State
 from cmd_tune.tracking.mlflow.writer import LEFT_AS_IT_IS, Run
 from cmd_tune.tracking.tracker import Tracker

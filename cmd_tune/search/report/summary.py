@@ -17,8 +17,8 @@ from cmd_tune.runs.baseline_comparison import against_baselines
 from cmd_tune.runs.ending import Attempt, outright, written
 from cmd_tune.runs.run_folder import print_places
 from cmd_tune.runs.run_records import main_scores
-from cmd_tune.search.columns import Fitted, by_difference
-from cmd_tune.search.display import values_line
+from cmd_tune.search.report.columns import Fitted, by_difference
+from cmd_tune.search.report.live import values_line
 from cmd_tune.search.study.study import Book, Entry, State
 
 BEST = 5  # trials in the closing table
