@@ -12,12 +12,12 @@ from cmd_tune.runs.ending import keep_traceback
 from cmd_tune.runs.environment import ENVIRONMENT, describe_software, source_tags
 from cmd_tune.runs.run_records import cost
 from cmd_tune.search.display import Display
-from cmd_tune.search.machine import Machine
+from cmd_tune.search.execution.resources import Machine
+from cmd_tune.search.execution.trial_process import RECORDS, SLOWER, trial_config
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.recorded import search_page, search_tags, trial_tags
 from cmd_tune.search.report import trials_columns
 from cmd_tune.search.study.study import Book, Entry, State
-from cmd_tune.search.trial import RECORDS, SLOWER, trial_config
 from cmd_tune.tracking.mlflow.writer import LEFT_AS_IT_IS, Run
 from cmd_tune.tracking.tracker import Tracker
 from cmd_tune.train.loop import CHECKPOINT

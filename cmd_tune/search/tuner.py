@@ -16,17 +16,17 @@ from cmd_tune.runs.pretrain_and_score import Conditions, baseline_scores, condit
 from cmd_tune.runs.run_folder import SEARCH_PLAN, close_tracker, hold, print_line, resume_line, tell_outage
 from cmd_tune.runs.session import termination_as_interrupt
 from cmd_tune.search.checks import check_start
-from cmd_tune.search.cluster import check_reachable, ray_session
 from cmd_tune.search.conductor import Conductor
 from cmd_tune.search.display import with_reason
-from cmd_tune.search.machine import DRIVER_CPU, Machine, plan_machine
-from cmd_tune.search.nodes import check_nodes
+from cmd_tune.search.execution.nodes import check_nodes
+from cmd_tune.search.execution.ray_output import log_ray_messages, native_errors_to
+from cmd_tune.search.execution.ray_session import check_reachable, ray_session
+from cmd_tune.search.execution.resources import DRIVER_CPU, Machine, plan_machine
+from cmd_tune.search.execution.trial_process import MAX_RESTARTS, run_trial
 from cmd_tune.search.plan import Plan, record_layout
-from cmd_tune.search.quiet import log_ray_messages, native_errors_to
 from cmd_tune.search.report import Report, kept_baselines, print_closing, search_report
 from cmd_tune.search.study.study import FINALISTS, STUDY, Book, Entry
 from cmd_tune.search.table_report import table_report
-from cmd_tune.search.trial import MAX_RESTARTS, run_trial
 from cmd_tune.tracking.mlflow.uris import variables_not_taken
 from cmd_tune.tracking.tracker import Tracker
 
@@ -197,7 +197,7 @@ def _enter_test(conductor: Conductor, entry: Entry, scores: Any) -> None:
 def _tune(plan: Plan, machine: Machine, conductor: Conductor) -> None:
     from ray import tune
 
-    from cmd_tune.search.sampler import BookCallback, BookScheduler, BookSearcher, BookStopper
+    from cmd_tune.search.execution.ray_tune import BookCallback, BookScheduler, BookSearcher, BookStopper
 
     alone = {"CPU": machine.cpus, "GPU": machine.gpus}
     tune.Tuner(

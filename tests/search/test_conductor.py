@@ -9,11 +9,11 @@ from rich.console import Console
 
 from cmd_tune.runs.pretrain_and_score import DataSource
 from cmd_tune.search.conductor import Conductor
-from cmd_tune.search.machine import Machine
+from cmd_tune.search.execution.ray_tune import BookCallback, BookScheduler, BookSearcher, BookStopper
+from cmd_tune.search.execution.resources import Machine
+from cmd_tune.search.execution.trial_process import FAILURE, KIND
 from cmd_tune.search.plan import Plan
-from cmd_tune.search.sampler import BookCallback, BookScheduler, BookSearcher, BookStopper
 from cmd_tune.search.study.study import Book, State
-from cmd_tune.search.trial import FAILURE, KIND
 from cmd_tune.tracking.tracker import Tracker
 
 

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from cmd_tune.errors import CmdTuneError
-from cmd_tune.search.cluster import ray_session
-from cmd_tune.search.nodes import check_nodes, difference, look_around
+from cmd_tune.search.execution.nodes import check_nodes, difference, look_around
+from cmd_tune.search.execution.ray_session import ray_session
 
 PLAN = "search.yaml"
 

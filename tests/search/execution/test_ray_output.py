@@ -9,14 +9,14 @@ from types import SimpleNamespace
 import pytest
 from ray.exceptions import RayTaskError
 
-from cmd_tune.search.cluster import ray_session
-from cmd_tune.search.quiet import log_ray_messages, native_errors_to
-from cmd_tune.search.sampler import _last_line
+from cmd_tune.search.execution.ray_output import log_ray_messages, native_errors_to
+from cmd_tune.search.execution.ray_session import ray_session
+from cmd_tune.search.execution.ray_tune import _last_line
 
 SPEAKS = """
 import os, sys
 from pathlib import Path
-from cmd_tune.search.quiet import native_errors_to
+from cmd_tune.search.execution.ray_output import native_errors_to
 with native_errors_to(Path(sys.argv[1])):
     os.write(2, b"from C++\\n")
     print("from Python τ", file=sys.stderr)

@@ -6,8 +6,8 @@ from cmd_tune.compute import native
 from cmd_tune.errors import CmdTuneError, DataError, Diverged, OutOfMemory, UsageError
 from cmd_tune.plain_yaml import read_yaml
 from cmd_tune.runs.pretrain_and_score import DataSource
-from cmd_tune.search.machine import Machine
-from cmd_tune.search.trial import (
+from cmd_tune.search.execution.resources import Machine
+from cmd_tune.search.execution.trial_process import (
     FAILURE,
     KIND,
     RECORDS,

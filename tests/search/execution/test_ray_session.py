@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from cmd_tune.errors import CmdTuneError
-from cmd_tune.search import cluster
-from cmd_tune.search.cluster import ray_session
+from cmd_tune.search.execution.ray_session import _complaint, ray_session
 
 
 def test_who_is_given_no_gpu_sees_none(tmp_path, monkeypatch):
@@ -23,7 +22,7 @@ def test_who_is_given_no_gpu_sees_none(tmp_path, monkeypatch):
 def test_what_keeps_rays_processes_from_starting_is_said_with_its_log(tmp_path, monkeypatch):
     """Ray goes on trying for good, and only its log knows. Here they find no shell."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(cluster, "_SOON_S", 6)
+    monkeypatch.setattr("cmd_tune.search.execution.ray_session._SOON_S", 6)
     with pytest.raises(CmdTuneError) as caught, ray_session(None, tmp_path / "ray.log", nested=False):
         pytest.fail("nothing can run there")
     said = re.fullmatch(r"Ray: its processes die as they start: (.+); see (/.+/raylet\.\w+)", str(caught.value))
@@ -52,7 +51,7 @@ def test_the_reason_is_an_error_and_not_the_end_of_a_stack(tmp_path):
         "[2026-11-27 22:21:13,651 E 8612 8651] (raylet) agent_manager.cc:87: One agent failed.\n"
         "The raylet fate shares with the agent.\n/site-packages/ray/raylet(+0x263cb7) [0x555675404cb7]\n\n"
     )
-    assert cluster._complaint(tmp_path) == ("One agent failed.", tmp_path / "raylet.err")
+    assert _complaint(tmp_path) == ("One agent failed.", tmp_path / "raylet.err")
 
 
 def test_what_ray_says_itself_stands_alone_where_its_logs_say_nothing(tmp_path, monkeypatch):
@@ -62,6 +61,6 @@ def test_what_ray_says_itself_stands_alone_where_its_logs_say_nothing(tmp_path, 
         raise PermissionError(13, "Permission denied", "/usr/.ray")
 
     monkeypatch.setattr("ray.init", fail)
-    monkeypatch.setattr(cluster, "_ray_logs", lambda: None)
+    monkeypatch.setattr("cmd_tune.search.execution.ray_session._ray_logs", lambda: None)
     with pytest.raises(CmdTuneError, match=r"^Ray: cannot be reached or started: .*'/usr/\.ray'; see /"):
         ray_session(None, tmp_path / "ray.log", nested=False).__enter__()

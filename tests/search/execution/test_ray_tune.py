@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cmd_tune.search.sampler import ERROR, BookCallback
+from cmd_tune.search.execution.ray_tune import ERROR, BookCallback
 
 STACK = 'ray::Trial() (pid=7)\n  File "loop.py", line 3, in run\n    step()\n    ^^^^^^\n'
 CUDA = """RuntimeError: CUDA error: device-side assert triggered

@@ -19,7 +19,7 @@ from cmd_tune.errors import CmdTuneError, Diverged, OutOfMemory, UsageError, fir
 from cmd_tune.runs.environment import describe_environment, record_sitting
 from cmd_tune.runs.failures import named_failures
 from cmd_tune.runs.pretrain_and_score import DataSource, run
-from cmd_tune.search.machine import Machine
+from cmd_tune.search.execution.resources import Machine
 from cmd_tune.train.distributed import world
 
 FAILURE, RECORDS, SLOWER = "failure", "records", "slower"  # of a report, beside an epoch's metrics

@@ -3,7 +3,7 @@
 import pytest
 
 from cmd_tune.errors import UsageError
-from cmd_tune.search.machine import Machine, Node, plan_machine
+from cmd_tune.search.execution.resources import Machine, Node, plan_machine
 
 
 def plan(*nodes, workers=1, gpus=0.0, trials=12, given=1, concurrent=None):

@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import write_text
-from cmd_tune.search.trial import FAILURE, KIND
+from cmd_tune.search.execution.trial_process import FAILURE, KIND
 
 T = TypeVar("T")
 
