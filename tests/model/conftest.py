@@ -22,7 +22,9 @@ def computing(way: str) -> Iterator[str]:
         if way.startswith("triton"):
             interpreted = import_module("tests.model.interpreted")
             patch.setattr(
-                gru_layer, "_kernels", lambda x: None if x.dtype == torch.float64 else interpreted.gru_frame_kernels
+                gru_layer,
+                "_frame_kernels",
+                lambda x: None if x.dtype == torch.float64 else interpreted.gru_frame_kernels,
             )
             if way.endswith("frame by frame"):
                 patch.setattr(interpreted.gru_sequence_kernels, "SIZES", {})

@@ -11,17 +11,17 @@ M modality, T frame, B sample, I input, H hidden, S side of the pair, G group = 
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
-from importlib.util import find_spec
 from types import ModuleType
 
 import torch
 from torch import Tensor
 
+from cmd_tune.compute.native import kernels
 from cmd_tune.compute.threads import run_shared, shares
 from cmd_tune.model.encoders.gru_gates import Backward, Forward, Step
 
 # (x_MTBI, weight_ih_MS3HI, weight_hh_MS3HH, bias_ih_MS3H, bias_hh_MS3H, last_only) → a layer's output, as GRUPairs says
-Pairs = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, bool], Tensor]
+LayerFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, bool], Tensor]
 
 
 class GRUPairs(torch.autograd.Function):
@@ -102,7 +102,7 @@ def gru_pairs(
     return GRUPairs.apply(*tensors, last_only)  # type: ignore[no-untyped-call]
 
 
-def pairs_by_torch(
+def gru_pairs_by_torch(
     x_MTBI: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor, last_only: bool
 ) -> Tensor:
     """The same as GRUPairs, a call of torch.gru a group: on a GPU that is cuDNN's, over the whole sequence."""
@@ -123,16 +123,14 @@ def pairs_by_torch(
     return torch.cat([torch.stack(side) for side in sides], dim=-1)
 
 
-def _kernels(x: Tensor) -> ModuleType | None:
-    """gru_frame_kernels.py, where x is on a GPU and Triton is installed, as it is with PyTorch for CUDA."""
-    if not x.is_cuda or x.dtype == torch.float64 or find_spec("triton") is None:
-        return None
-    return import_module("cmd_tune.model.encoders.gru_frame_kernels")
+def _frame_kernels(x: Tensor) -> ModuleType | None:
+    """gru_frame_kernels.py, if Triton can run on x."""
+    return None if x.dtype == torch.float64 else kernels("cmd_tune.model.encoders.gru_frame_kernels", x)
 
 
-def _sequence(gates: Tensor) -> ModuleType | None:
-    """gru_sequence_kernels.py, where kernels run and it has room for what the recurrences need."""
-    if _kernels(gates) is None:
+def _sequence_kernels(gates: Tensor) -> ModuleType | None:
+    """gru_sequence_kernels.py, if Triton can run on the gates and a group's weights fit one multiprocessor."""
+    if _frame_kernels(gates) is None:
         return None
     sequence = import_module("cmd_tune.model.encoders.gru_sequence_kernels")
     return sequence if sequence.has_room(gates) else None
@@ -177,10 +175,10 @@ def _run_forward(way: Forward, weight_hh: Tensor) -> None:
                 torch.bmm(state, weight, out=recurrent)
             step(t)
 
-    if sequence := _sequence(way.gates):
+    if sequence := _sequence_kernels(way.gates):
         sequence.forward(way, weight_hh)
-    elif kernels := _kernels(way.gates):
-        frames(slice(0, G), kernels.forward_step(way))
+    elif by_frame := _frame_kernels(way.gates):
+        frames(slice(0, G), by_frame.forward_step(way))
     else:
         _over_groups(way, G, frames)
 
@@ -207,14 +205,14 @@ def _run_backward(way: Backward, weight_hh: Tensor) -> Tensor:
             torch.mm(grad_rzn[B:, : 2 * H].t(), before[:-B], out=grad_weight[g, : 2 * H])
             torch.mm(grad_n[B:].t(), before[:-B], out=grad_weight[g, 2 * H :])
 
-    if not (kernels := _kernels(way.gates)):
+    if not (by_frame := _frame_kernels(way.gates)):
         _over_groups(way, M * S, frames_and_weights)
         return grad_weight.view(M, S, 3 * H, H).to(way.carried.dtype)
-    if sequence := _sequence(way.gates):
+    if sequence := _sequence_kernels(way.gates):
         sequence.backward(way, weight_hh)
     else:
-        frames(slice(0, M * S), kernels.backward_step(way))
-    kernels.sum_bias_gradients(way)
+        frames(slice(0, M * S), by_frame.backward_step(way))
+    by_frame.sum_bias_gradients(way)
     return _grad_weight_hh(way)
 
 

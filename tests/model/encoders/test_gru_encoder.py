@@ -7,15 +7,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from cmd_tune.model.encoders.gru_encoder import Encoders, GRULayer, InputNorm
+from cmd_tune.model.encoders.gru_encoder import GRUEncoder, GRULayer
 from cmd_tune.model.encoders.gru_layer import gru_pairs
+from cmd_tune.model.encoders.input_norm import InputNorm
 
 M, B, T, X, H, D, LAYERS = 3, 5, 6, 10, 4, 7, 3
 
 
 def encoders(seed=0, **changes):
     sizes = {"hidden_size": H, "embedding_size": D, "layers": LAYERS, **changes}
-    return Encoders(M, X, generator=torch.Generator().manual_seed(seed), **sizes)
+    return GRUEncoder(M, X, generator=torch.Generator().manual_seed(seed), **sizes)
 
 
 def batch(seed=1, frames=T):
@@ -262,7 +263,7 @@ def test_bfloat16_recurrences_give_float32_embeddings_near_the_exact_ones():
 def test_initial_values_have_the_authors_bounds():
     """Xavier-uniform for GRU matrices and the last head layer, ±1/√fan for the rest, as PyTorch does by default."""
     hidden, channels, size = 32, 60, 24
-    model = Encoders(M, channels, hidden_size=hidden, embedding_size=size, generator=torch.Generator().manual_seed(0))
+    model = GRUEncoder(M, channels, hidden_size=hidden, embedding_size=size, generator=torch.Generator().manual_seed(0))
     bounds = {"head.weight_0": 1 / sqrt(2 * hidden), "head.bias_0": 1 / sqrt(2 * hidden)}
     bounds |= {"head.weight_1": sqrt(6 / (size + 2 * hidden)), "head.bias_1": 1 / sqrt(2 * hidden)}
     for layer, width in enumerate((channels, 2 * hidden, 2 * hidden)):

@@ -8,7 +8,7 @@ from torch import nn
 
 from cmd_tune.model.encoders import gru_layer
 from cmd_tune.model.encoders.gru_gates import Forward
-from cmd_tune.model.encoders.gru_layer import gru_pairs, pairs_by_torch
+from cmd_tune.model.encoders.gru_layer import gru_pairs, gru_pairs_by_torch
 
 M, T, B, S, I, H = 3, 7, 5, 2, 4, 19  # H: more than one vector of any processor, and a rest
 EXACT = {torch.float64: {"rtol": 1e-11, "atol": 1e-12}, torch.float32: {"rtol": 1e-4, "atol": 3e-6}}
@@ -34,14 +34,14 @@ def test_calls_of_torchs_gru_give_the_same(last_only):
     ours, calls = inputs(torch.float32), inputs(torch.float32)
     shape = (M, B, S * H) if last_only else (M, T, B, S * H)
     pull = torch.randn(shape, generator=torch.Generator().manual_seed(1))
-    outs = run(ours, last_only), pairs_by_torch(*calls, last_only)
+    outs = run(ours, last_only), gru_pairs_by_torch(*calls, last_only)
     torch.testing.assert_close(outs[1], outs[0], **EXACT[torch.float32])
     for out in outs:
         out.backward(pull)
     for a, b in zip(calls, ours, strict=True):
         torch.testing.assert_close(a.grad, b.grad, **EXACT[torch.float32])
     with torch.no_grad():
-        torch.testing.assert_close(pairs_by_torch(*calls, last_only), outs[0], **EXACT[torch.float32])
+        torch.testing.assert_close(gru_pairs_by_torch(*calls, last_only), outs[0], **EXACT[torch.float32])
 
 
 def torch_gru(modality, side, tensors):
