@@ -23,7 +23,7 @@ from cmd_tune.evaluate.similarity import stream_names
 from cmd_tune.evaluate.tasks import TASKS, Estimate, Measure, Subject, accuracy
 from cmd_tune.files import home_path, write_text
 from cmd_tune.formatting import duration
-from cmd_tune.model.encoder import Encoders
+from cmd_tune.model.encoders import Encoder
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.progress import progress_bar
 from cmd_tune.runs.ending import Ending, written
@@ -45,7 +45,7 @@ from cmd_tune.runs.run_records import run_note, scores_page
 from cmd_tune.runs.session import sitting
 from cmd_tune.tracking import RunSnapshot, RunStatus, open_tracker, resolve_tracking_uri
 from cmd_tune.train.loop import build_pretrainer, round_products
-from cmd_tune.train.saved import Saved, open_saved
+from cmd_tune.train.saved_checkpoint import Saved, open_saved
 
 PLAN = "evaluate.yaml"
 RESULTS, FIGURES = "results.json", "figures"  # in an evaluation's folder
@@ -277,7 +277,7 @@ def _labelled(saved: Saved, source: DataSource) -> Labelled:
     store, split = source.open()
     check_fit(saved, store)
     test = split.test[0]
-    return Labelled(store.near(device_here()), saved.settings, test.gallery_N, test.query_N)
+    return Labelled(store.on_device_if_it_fits(device_here()), saved.settings, test.gallery_N, test.query_N)
 
 
 def _ask_all(
@@ -297,7 +297,7 @@ def _ask(
     data: Labelled,
     other: Labelled | None,
     who: str,
-    encoders: Encoders,
+    encoders: Encoder,
     console: Console,
     ending: Ending,
 ) -> list[Measure]:

@@ -2,7 +2,7 @@
 
 from cmd_tune.formatting import shown
 from cmd_tune.runs.run_records import SCORES, SECONDS, run_note
-from cmd_tune.search.machine import Machine
+from cmd_tune.search.execution.resources import Machine
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.study.study import Entry
 from cmd_tune.tracking import Page

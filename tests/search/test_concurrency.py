@@ -2,8 +2,8 @@
 
 from rich.console import Console
 
-from cmd_tune.search.conductor import Conductor
-from cmd_tune.search.machine import Machine
+from cmd_tune.search.controller import Conductor
+from cmd_tune.search.execution.resources import Machine
 from cmd_tune.search.plan import new_plan
 from cmd_tune.search.study.study import Book
 from cmd_tune.tracking import open_tracker

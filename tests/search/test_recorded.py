@@ -4,7 +4,7 @@ import pytest
 
 from cmd_tune.runs.pretrain_and_score import DataSource
 from cmd_tune.runs.run_records import run_note
-from cmd_tune.search.machine import Machine
+from cmd_tune.search.execution.resources import Machine
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.recorded import search_note, search_page, trial_note, trial_tags
 
