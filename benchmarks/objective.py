@@ -15,7 +15,7 @@ from benchmarks import authors
 from benchmarks.processes import child
 from benchmarks.rows import Row
 from benchmarks.timing import Timing, take_turns
-from cmd_tune.model.encoder import Encoders
+from cmd_tune.model.encoders import GRUEncoder
 from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.objectives.methods import CMD, DISTILLATIONS, Base
 from cmd_tune.model.pretrainer import Pretrainer
@@ -82,7 +82,7 @@ def embedded(modalities: int, sizes: Sizes, device: torch.device) -> tuple[Tenso
 
 def only_losses(modalities: int, sizes: Sizes, objective: CMD | Base, device: torch.device) -> Pretrainer:
     """A pretrainer for its losses alone: the encoders are as small as can be."""
-    encoders = Encoders(modalities, 1, hidden_size=1, embedding_size=sizes.embedding, layers=1)
+    encoders = GRUEncoder(modalities, 1, hidden_size=1, embedding_size=sizes.embedding, layers=1)
     banks = MemoryBanks(modalities, sizes.queue_size, sizes.embedding)
     return Pretrainer(encoders, banks, objective, 0.999).to(device)
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from cmd_tune.data.views.crop_shear import Strength, draw_view, keyed_generator, make_view
+from cmd_tune.compute.random_keys import keyed_generator
+from cmd_tune.data.views.crop_shear import Strength, draw_view, make_view
 from cmd_tune.model import batch_loss
 from cmd_tune.model.batch_loss import BatchLoss
-from cmd_tune.model.encoder import Encoders
-from cmd_tune.model.gru import GRUPairs, gru_pairs, pairs_by_torch
-from cmd_tune.model.recurrence import capture
+from cmd_tune.model.encoders import GRUEncoder
+from cmd_tune.model.encoders.gru_dispatch import capture
+from cmd_tune.model.encoders.gru_layer import GRUPairs, gru_pairs, gru_pairs_by_torch
 from cmd_tune.train.loop import build_batches, build_optimizer, build_pretrainer, objective_at, pretrain, round_products
 from cmd_tune.train.step import TrainingStep, take_step
 from tests.model.objectives.cases import NAMES, compare, every_objective, similarities
@@ -68,19 +69,19 @@ def exactly(tensors, last_only):
 @pytest.mark.parametrize("way", ["kernels", "kernels, frame by frame", "cuDNN"])
 def test_a_layer_and_its_gradients_are_those_of_float64(way, dtype, rounded, tolerance, shape, last_only, monkeypatch):
     if way == "kernels, frame by frame":
-        monkeypatch.setattr("cmd_tune.model.gru_sequence.SIZES", {})
-    pairs = pairs_by_torch if way == "cuDNN" else GRUPairs.apply
+        monkeypatch.setattr("cmd_tune.model.encoders.gru_sequence_kernels.SIZES", {})
+    run_layer = gru_pairs_by_torch if way == "cuDNN" else GRUPairs.apply
     tensors = layer(shape, dtype)
     with tf32(rounded):
-        found = numbers(pairs, tensors, last_only)
+        found = numbers(run_layer, tensors, last_only)
     for a, b in zip(found, exactly(tensors, last_only), strict=True):
         assert (a.double() - b).norm() <= tolerance * b.norm()
 
 
 @pytest.fixture
 def objective_losses():
-    """kernels.py's: imported where Triton compiles."""
-    return import_module("cmd_tune.model.objectives.kernels").losses
+    """one_pass_kernels.py's: imported where Triton compiles."""
+    return import_module("cmd_tune.model.objectives.one_pass_kernels").losses
 
 
 # (M, B, K, topk): the quick preset's, the paper's, odd ones, and a row that registers do not hold
@@ -145,7 +146,7 @@ def test_a_captured_objective_is_the_eager_one(monkeypatch, name):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_captured_graph_follows_inputs_and_parameters(dtype):
     T, B, X = 8, 16, 12
-    model = Encoders(
+    model = GRUEncoder(
         M,
         X,
         hidden_size=64,
@@ -175,7 +176,7 @@ def test_a_captured_graph_follows_inputs_and_parameters(dtype):
 
 
 def test_views_are_those_of_the_cpu(tiny_store):
-    near = tiny_store.near(GPU)
+    near = tiny_store.on_device_if_it_fits(GPU)
     assert near.rows_FX.is_cuda
     clips_B = torch.arange(len(tiny_store))
     draws = draw_view(
@@ -195,7 +196,7 @@ def test_no_step_waits_for_the_host(tiny_store, tiny, precision):
     round_products(settings)
     pretrainer = build_pretrainer(settings, tiny_store.width).to(GPU)
     optimizer = build_optimizer(settings, pretrainer)
-    batches = build_batches(settings, tiny_store.near(GPU), np.arange(len(tiny_store)), GPU)
+    batches = build_batches(settings, tiny_store.on_device_if_it_fits(GPU), np.arange(len(tiny_store)), GPU)
     try:
         for step, (query_MBTX, key_MBTX) in enumerate(batches.epoch(1)):
             take_step(pretrainer, optimizer, query_MBTX, key_MBTX)
@@ -213,7 +214,7 @@ def test_a_run_has_the_cpus_losses(tiny_store, tiny, tmp_path, precision, tolera
         history = histories[device.type] = []
         pretrain(
             tiny(precision=kind, epochs=3, evaluate_every=3),
-            tiny_store.near(device),
+            tiny_store.on_device_if_it_fits(device),
             np.arange(len(tiny_store)),
             folder=tmp_path / device.type,
             evaluate=lambda online: {},
@@ -237,7 +238,7 @@ def trained(settings, store, captured, steps=9, resume=None):
     if not captured:
         step.captures = False
         for encoders in (pretrainer.online, pretrainer.momentum):
-            encoders.recurrence.part_of_graph = True
+            encoders.expect_capture(True)
     pretrainer.objective = objective_at(settings, settings.epochs)
     generator = torch.Generator(GPU).manual_seed(3)
     shape = (len(settings.modalities), settings.batch_size, settings.frames, store.width)

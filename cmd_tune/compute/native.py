@@ -27,10 +27,8 @@ from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import whole_file
 
 _PACKAGE = Path(__file__).parents[1]
-SOURCES = tuple(
-    _PACKAGE / name for name in ("data/views/crop_shear.cpp", "model/gates.cpp", "model/objectives/compiled.cpp")
-)
-_FILES = (*SOURCES, _PACKAGE / "model/elementary.h")
+SOURCES = sorted(_PACKAGE.rglob("*.cpp"))
+_FILES = (*SOURCES, *sorted(_PACKAGE.rglob("*.h")))  # which sources include by their path in the package
 _X86 = platform.machine() in ("x86_64", "AMD64")
 _TARGET = ("-march=native", "-mprefer-vector-width=512") if _X86 else ("-mcpu=native",)
 _FLAGS = ("-std=c++17", "-O3", *_TARGET, "-fopenmp-simd", "-shared", "-fPIC")
@@ -69,7 +67,7 @@ def _compiled() -> Path:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with whole_file(path) as temporary:
-            command += [*map(str, SOURCES), "-o", str(temporary)]
+            command += [f"-I{_PACKAGE}", *map(str, SOURCES), "-o", str(temporary)]
             subprocess.run(command, check=True, capture_output=True, timeout=_PATIENCE)  # noqa: S603
     return path
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cmd_tune.compute.native import kernels
 from cmd_tune.compute.threads import run_shared
-from cmd_tune.model.objectives import compiled
+from cmd_tune.model.objectives import one_pass
 from cmd_tune.model.objectives.methods import Objective, own
 
 _BLOCK = 3 * 2**18  # similarities of a block at most: 3 MB in float32, a quarter of the paper's batch
@@ -67,10 +67,10 @@ def _product_of_many_terms(grad_MRK: Tensor, banks_MKD: Tensor) -> Tensor:
 def _losses_in_one_pass(
     objective: Objective, positive_MAB: Tensor, similarities_MRK: Tensor
 ) -> tuple[Tensor, Tensor, Tensor] | None:
-    """By compiled.cpp on a CPU, by kernels.py on a GPU; None where neither can."""
+    """By one_pass.cpp on a CPU, by one_pass_kernels.py on a GPU; None where neither can."""
     if positive_MAB.is_cpu:
-        return compiled.losses(objective, positive_MAB, similarities_MRK)
-    for_gpu = kernels("cmd_tune.model.objectives.kernels", positive_MAB)
+        return one_pass.losses(objective, positive_MAB, similarities_MRK)
+    for_gpu = kernels("cmd_tune.model.objectives.one_pass_kernels", positive_MAB)
     return for_gpu.losses(objective, positive_MAB, similarities_MRK) if for_gpu else None
 
 

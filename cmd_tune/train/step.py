@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cmd_tune.compute.slower import warn_slower
-from cmd_tune.model.encoder import here_alone
+from cmd_tune.model.encoders.base import one_worker
 from cmd_tune.model.pretrainer import Losses, Pretrainer
 from cmd_tune.train.distributed import (
     Exchange,
@@ -34,7 +34,7 @@ WARM_UP = 3  # steps before a capture: they compile kernels and make the optimis
 
 def take_step(pretrainer: Pretrainer, optimizer: torch.optim.Optimizer, query_MBTX: Tensor, key_MBTX: Tensor) -> Losses:
     """One step on this worker's two views of a batch, operation by operation. Nothing in it waits for a GPU."""
-    losses, key_MBD = pretrainer(query_MBTX, key_MBTX, sum_over_workers if world()[1] > 1 else here_alone)
+    losses, key_MBD = pretrainer(query_MBTX, key_MBTX, sum_over_workers if world()[1] > 1 else one_worker)
     optimizer.zero_grad(set_to_none=True)
     losses.total.backward()
     average_gradients(pretrainer.online.parameters())
@@ -128,7 +128,7 @@ class TrainingStep:
     def _share_recurrences(self, inside: bool) -> None:
         """Whether the recurrences are part of a larger graph, or have graphs of their own."""
         for encoders in (self.pretrainer.online, self.pretrainer.momentum):
-            encoders.recurrence.part_of_graph = inside
+            encoders.expect_capture(inside)
 
 
 class _Graph:

@@ -16,8 +16,8 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from cmd_tune.data.views import crop_shear_kernels
-from cmd_tune.model import gru_kernels, gru_sequence, norm_kernels
-from cmd_tune.model.objectives import kernels
+from cmd_tune.model.encoders import gru_frame_kernels, gru_sequence_kernels, input_norm_kernels
+from cmd_tune.model.objectives import one_pass_kernels as kernels
 
 STORED = {torch.bfloat16: "*bf16", torch.float32: "*fp32"}
 # Types of arguments by name. Pointers, and these sizes, are multiples of 16 as at the paper's sizes: known when a
@@ -75,10 +75,10 @@ def frames(capability):
         return compiled(kernel, capability, GRU, GRU_ALIGNED, torch.bfloat16, block=256, **flags)
 
     return {
-        "forward": made(gru_kernels._forward_frame, keep=True, keep_hidden=True),
-        "forward, nothing kept": made(gru_kernels._forward_frame, keep=False, keep_hidden=False),
-        "backward": made(gru_kernels._backward_frame, last_only=False),
-        "backward, last only": made(gru_kernels._backward_frame, last_only=True),
+        "forward": made(gru_frame_kernels._forward_frame, keep=True, keep_hidden=True),
+        "forward, nothing kept": made(gru_frame_kernels._forward_frame, keep=False, keep_hidden=False),
+        "backward": made(gru_frame_kernels._backward_frame, last_only=False),
+        "backward, last only": made(gru_frame_kernels._backward_frame, last_only=True),
     }
 
 
@@ -88,14 +88,14 @@ def sequences(capability):
     for dtype, H in SEQUENCES:
         for tf32 in (False, True) if dtype == torch.float32 else (False,):
             torch.backends.cuda.matmul.allow_tf32 = tf32
-            given = {"H": H, **gru_sequence._constants(H, dtype)}
+            given = {"H": H, **gru_sequence_kernels._constants(H, dtype)}
             for direction, kernel, flags in (
-                ("forward", gru_sequence._forward, {"keep": True, "keep_hidden": True}),
-                ("backward", gru_sequence._backward, {"last_only": False}),
+                ("forward", gru_sequence_kernels._forward, {"keep": True, "keep_hidden": True}),
+                ("backward", gru_sequence_kernels._backward, {"last_only": False}),
             ):
                 made = compiled(kernel, capability, GRU, GRU_ALIGNED, dtype, **flags, **given)
                 name = f"{direction}, {str(dtype).removeprefix('torch.')}, tf32 {tf32}, H {H}"
-                found[name] = {**made, "room": gru_sequence.shared_bytes(H, dtype)}
+                found[name] = {**made, "room": gru_sequence_kernels.shared_bytes(H, dtype)}
     return found
 
 
@@ -130,8 +130,8 @@ def inputs(capability):
     views = {"start": "*i64", "length": "*i64", **dict.fromkeys("TXP", "i32")}
     made = {
         "views": (crop_shear_kernels._draw_view, views, {"frames_block": 4, "numbers_block": 256}),
-        "statistics": (norm_kernels._statistics, parts, {**sizes, "rows_block": norm_kernels.ROWS_OF_PART}),
-        "standardise": (norm_kernels._standardise, standardise, {**sizes, "parts_block": 16}),
+        "statistics": (input_norm_kernels._statistics, parts, {**sizes, "rows_block": input_norm_kernels.ROWS_OF_PART}),
+        "standardise": (input_norm_kernels._standardise, standardise, {**sizes, "parts_block": 16}),
     }
     return {
         name: compiled(kernel, capability, kinds, set(), torch.float32, **constants)

@@ -20,10 +20,10 @@ import triton.language as tl
 from triton.runtime import interpreter
 from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
-from cmd_tune.model import gru_kernels, gru_sequence, norm_kernels
-from cmd_tune.model.objectives import kernels as objective_kernels
+from cmd_tune.model.encoders import gru_frame_kernels, gru_sequence_kernels, input_norm_kernels
+from cmd_tune.model.objectives import one_pass_kernels as objective_kernels
 
-__all__ = ["gru_kernels", "gru_sequence", "norm_kernels", "objective_kernels"]
+__all__ = ["gru_frame_kernels", "gru_sequence_kernels", "input_norm_kernels", "objective_kernels"]
 
 _dot, _cast, _splat = InterpreterBuilder.create_dot, InterpreterBuilder.cast_impl, InterpreterBuilder.create_splat
 

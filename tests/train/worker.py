@@ -40,7 +40,13 @@ def train(settings: Settings, store: Store, folder: Path, report=lambda record: 
         return encoder_scores(encoders, store, split.validation, settings, prefix="val")
 
     return pretrain(
-        settings, store.near(device), split.pretrain_N, folder=folder, evaluate=evaluate, report=report, device=device
+        settings,
+        store.on_device_if_it_fits(device),
+        split.pretrain_N,
+        folder=folder,
+        evaluate=evaluate,
+        report=report,
+        device=device,
     )
 
 

@@ -1,4 +1,4 @@
-"""What compiled.py and kernels.py need to know of an objective: the terms of its loss, as numbers."""
+"""What one_pass.py and one_pass_kernels.py need to know of an objective: the terms of its loss, as numbers."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -11,16 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmd_tune.compute import native
-from cmd_tune.data.views.crop_shear import (
-    Draws,
-    Strength,
-    centre_crop,
-    crop_resize,
-    distort,
-    draw_view,
-    keyed_generator,
-    make_view,
-)
+from cmd_tune.compute.random_keys import keyed_generator
+from cmd_tune.data.views.crop_shear import Draws, Strength, centre_crop, crop_resize, distort, draw_view, make_view
 
 PAPER = Strength(crop_min_frames=64, crop_min_share=0.1, shear_range=1.0, corrupted_share=0.6)
 SHORT = Strength(crop_min_frames=4, crop_min_share=0.1, shear_range=1.0, corrupted_share=0.6)

@@ -1,4 +1,4 @@
-"""Objectives and similarities that compiled.cpp, and kernels.py interpreted and on a GPU, are tested with.
+"""Objectives and similarities that one_pass.cpp, and one_pass_kernels.py interpreted and on a GPU, are tested with.
 
 M modalities, A that ask a bank, B samples, K bank rows, R rows of similarities.
 """

@@ -1,4 +1,4 @@
-"""compiled.cpp and kernels.py against the objectives as PyTorch computes them in float64: losses, gradients, limits."""
+"""one_pass.cpp and one_pass_kernels.py against PyTorch's objectives in float64: losses, gradients, limits."""
 
 import math
 from importlib import import_module
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cmd_tune.compute import native
-from cmd_tune.model.objectives import compiled
+from cmd_tune.model.objectives import one_pass
 from cmd_tune.model.objectives.methods import CMD, Base, CrosSCLR
 from tests.model.objectives.cases import NAMES, compare, every_objective, similarities
 
@@ -18,7 +18,7 @@ SIZES = [
     (2, 1, 40, 40),
     (5, 4, 333, 100),
     (7, 3, 64, 20),
-    (2, 130, 5, 2),  # more terms than kernels.py adds up at once
+    (2, 130, 5, 2),  # more terms than one_pass_kernels.py adds up at once
     (3, 6, 4099, 2048),
 ]
 
@@ -30,7 +30,7 @@ def losses(request):
         return import_module("tests.model.interpreted").objective_kernels.losses
     if native.library() is None:
         pytest.skip("this machine has no C++ compiler")
-    return compiled.losses
+    return one_pass.losses
 
 
 @pytest.mark.parametrize(("M", "B", "K", "topk"), SIZES)
@@ -47,7 +47,7 @@ def test_threads_share_the_samples(name, threads):
     objective = every_objective(100)[name]
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    compare(compiled.losses, objective, *similarities(objective, 5, 4, 333))
+    compare(one_pass.losses, objective, *similarities(objective, 5, 4, 333))
     torch.set_num_threads(before)
 
 

@@ -4,8 +4,6 @@ import pytest
 from pydantic import ValidationError
 
 from cmd_tune.mistakes import refusal
-from cmd_tune.runs.pretrain_and_score import Conditions
-from cmd_tune.search.left_out import left_out
 from cmd_tune.search.spaces.reported import Origin
 
 STATED = {"by": "Them", "dataset": "ntu-60", "protocol": "xsub", "probes": {"knn": "1-NN", "linear": "SGD"}}
@@ -28,13 +26,3 @@ def test_a_mistake_is_named_where_it_stands(changes, message):
     with pytest.raises(ValidationError) as caught:
         Origin.model_validate({**STATED, **changes})
     assert str(refusal("mine.yaml", caught.value)) == message
-
-
-def test_what_another_probe_found_is_left_out_alone():
-    ours = Conditions("ntu-60", "xsub", {})
-    names = ["test/knn/joint", "test/linear/joint", "test/linear/fused"]
-    why = "their probe is SGD, ours solved"
-    assert left_out(Origin(**STATED), names, ours) == {"test/linear/joint": why, "test/linear/fused": why}
-    assert left_out(Origin(**{**STATED, "probes": {"linear": "solved"}}), names, ours) == {
-        "test/knn/joint": "their probe is not named, ours 1-NN"
-    }

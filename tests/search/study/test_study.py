@@ -9,8 +9,8 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError
-from cmd_tune.search.display import Display
 from cmd_tune.search.plan import read_space
+from cmd_tune.search.report.live import Display
 from cmd_tune.search.spaces import region
 from cmd_tune.search.spaces.space_file import find_space
 from cmd_tune.search.study.optuna_values import distributions

@@ -1,0 +1,177 @@
+"""What a person sees while a search runs: one live table on a terminal, plain lines elsewhere."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import ceil
+from statistics import mean
+from time import monotonic
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from cmd_tune.formatting import duration, shown
+from cmd_tune.search.report.columns import Fitted
+from cmd_tune.search.report.time_left import Course, seconds_left
+from cmd_tune.search.study.study import FINALISTS, Book, Entry, State
+
+_STYLES = {State.RUNNING: "cyan", State.FINISHED: "green", State.STOPPED: "yellow", State.FAILED: "red"}
+_ROWS = 16  # trials shown at once: the running ones, then the best, then those that did not finish
+_HEADINGS, _NOTES = 4, 3  # lines above the trials, with one to spare, and of what is left out and what failed last
+
+
+def with_reason(entry: Entry) -> str:
+    """How a trial stands, and why."""
+    if not entry.reason:
+        return str(entry.state)
+    return f"{entry.state}{' ' if entry.state is State.STOPPED else ': '}{entry.reason}"
+
+
+class Display:
+    """Follows a book. `close` leaves the last state on the screen."""
+
+    def __init__(self, book: Book, console: Console, *, concurrent: int = 1) -> None:
+        """concurrent: trials at once."""
+        self.book, self.console, self.concurrent = book, console, concurrent
+        self._started = monotonic()
+        self._notes: set[str] = set()
+        self._heard: dict[int, float] = {}  # when a trial started or last reported, by its index
+        self._took: list[float] = []  # seconds between a trial's reports
+        self._validations: list[float] = []  # the part of those that were validation
+        self._live = (
+            Live(get_renderable=self._render, console=console, refresh_per_second=2) if console.is_terminal else None
+        )
+
+    def open(self) -> None:
+        if self._live:
+            self._live.start()
+
+    def close(self) -> None:
+        if self._live:
+            self._live.stop()
+
+    def started(self, entry: Entry) -> None:
+        how = f"resumes after epoch {entry.epoch}" if entry.epoch else "starts"
+        if entry.index in self._heard:
+            how += " again, since its process ended"
+        self._heard[entry.index] = monotonic()
+        self._line(f"{entry.name} {how}: {values_line(entry, self.book.space.parameters)}")
+
+    def reported(self, entry: Entry) -> None:
+        """One line a validation; the epochs between are for the live table."""
+        now, record = monotonic(), entry.history[-1]
+        self._took.append(now - self._heard.get(entry.index, now))
+        self._heard[entry.index] = now
+        score = record.get(self.book.space.metric)
+        if score is not None:
+            self._validations.append(max(0.0, self._took[-1] - record.get("seconds", 0.0)))
+        if score is not None:
+            loss = entry.last("loss/total")
+            self._line(
+                f"{entry.name} epoch {entry.epoch}/{self.book.epochs_of(entry)}: loss {loss:.3f}, "
+                f"{self.book.space.metric} {score:.2f}; {self.summary()}"
+            )
+
+    def ended(self, entry: Entry) -> None:
+        self._line(f"{entry.name} {with_reason(entry)}")
+
+    def note(self, text: str) -> None:
+        """A line about the search, above the live table; each once, however many trials say it."""
+        if text not in self._notes:
+            self._notes.add(text)
+            self.console.print(text, style="yellow", soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+    def tested(self, entry: Entry) -> None:
+        """One line a trial of the last part of a search, when the live table is closed."""
+        self.console.print(f"{entry.name} scored on the test set", highlight=False)
+
+    def summary(self) -> str:
+        """Best so far (a table has none), elapsed, remaining."""
+        parts = []
+        if not self.book.space.table:
+            best = self.book.ranked()[:1]
+            parts = [f"best {best[0].last(self.book.space.metric):.2f} ({best[0].name})" if best else "best –"]
+        of = "" if self.book.budget is None else f"/{self.book.budget}"
+        parts.append(f"{self._ended()}{of} trials")
+        parts.append(f"elapsed {duration(monotonic() - self._started)}")
+        remaining = self._remaining()
+        parts.append(f"about {duration(remaining)} left" if remaining is not None else "time left: not known yet")
+        return ", ".join(parts)
+
+    def _line(self, text: str) -> None:
+        if self._live is None:
+            self.console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+    def _ended(self) -> int:
+        return sum(entry.state is not State.RUNNING for entry in self.book.entries.values())
+
+    def _remaining(self) -> float | None:
+        """Seconds until the report: of the trials, and of the test set's scores; None before the first epoch."""
+        if not self._took:
+            return None
+        book, now = self.book, monotonic()
+        entries = list(book.entries.values())
+        running = [
+            Course(e.epoch, book.epochs_of(e), now - self._heard.get(e.index, now))
+            for e in entries
+            if e.state is State.RUNNING
+        ]
+        ended = [Course(e.epoch, book.epochs_of(e)) for e in entries if e.state in (State.FINISHED, State.STOPPED)]
+        trials = [] if book.deadline is None else [max(0.0, book.deadline - now)]
+        if book.budget is not None:
+            waiting = max(0, book.budget - len(entries))
+            epochs, pace = mean(book.epochs_of(e) for e in entries), mean(self._took)
+            trials.append(seconds_left(ended, running, waiting, epochs=epochs, pace=pace, slots=self.concurrent))
+        most = len(entries) if book.budget is None else book.budget
+        tested = most if book.space.table else min(FINALISTS, most)
+        validation = mean(self._validations) if self._validations else 0.0
+        return min(trials) + ceil(tested / self.concurrent) * validation
+
+    def _render(self) -> RenderableType:
+        running = [entry for entry in self.book.entries.values() if entry.state is State.RUNNING]
+        best = self.book.ranked()
+        ended = [entry for entry in self.book.entries.values() if entry.state in (State.STOPPED, State.FAILED)]
+        summary = self.summary()
+        width, height = self.console.size
+        failed = [entry for entry in ended if entry.state is State.FAILED]
+        room = height - _HEADINGS - _NOTES - ceil(len(summary) / width)
+        rows = (running + best + ended)[: max(1, min(_ROWS, room))]
+        hidden = len(self.book.entries) - len(rows)
+        lines: list[RenderableType] = [trials_table(self.book, rows, best[:1])]
+        if hidden:
+            lines.append(Text(f"… and {hidden} more trials", style="dim"))
+        if failed:
+            reason = f"{failed[-1].name} failed: {failed[-1].reason}"
+            lines.append(Text(reason, style=_STYLES[State.FAILED], no_wrap=True, overflow="ellipsis"))
+        lines.append(Text(summary, style="bold"))
+        return Group(*lines)
+
+
+def trials_table(book: Book, entries: Sequence[Entry], best: Sequence[Entry] = ()) -> RenderableType:
+    """Trial, the first parameters of the space, epoch, loss, validation KNN, state: a line a trial."""
+    metric = book.space.metric
+    scores = ["loss/total", metric, *(name for name in ("val/knn/joint", "val/knn/fused") if name != metric)]
+
+    def build(parameters: Mapping[str, str]) -> Table:
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        table.add_column("trial", vertical="bottom")
+        for heading in (*parameters.values(), *(name.replace("/", "\n") for name in ("epoch", *scores))):
+            table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column("state", no_wrap=True)
+        for entry in entries:
+            numbers = (entry.last(name) for name in scores)
+            table.add_row(
+                f"{entry.index:03d}",
+                *(shown(entry.values[name]) for name in parameters),
+                f"{entry.epoch}/{book.epochs_of(entry)}",
+                *("–" if number is None else f"{number:.2f}" for number in numbers),
+                Text(str(entry.state), style=_STYLES[entry.state]),
+                style="bold" if entry in best else None,
+            )
+        return table
+
+    return Fitted(tuple(book.space.parameters), build, "… and {} more parameters")
+
+
+def values_line(entry: Entry, names: Iterable[str]) -> str:
+    return ", ".join(f"{name} {shown(entry.values[name])}" for name in names)

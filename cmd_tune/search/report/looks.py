@@ -1,0 +1,111 @@
+"""The looks that have tested a table's claims, kept in the search's folder: each look at a claim is stricter.
+
+A look is new where a cell of the claim has other seeds than at every look before. The same scores reported again are
+the same look. A claim that is stated, or changed, after others were tested goes on from the last look at those.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cmd_tune.errors import CmdTuneError
+from cmd_tune.files import write_text
+from cmd_tune.search.report.cell_results import Measured
+from cmd_tune.search.report.verdicts import Judgement, Verdict, level_of
+from cmd_tune.search.spaces.comparison import Claim, Table
+
+LOOKS = "looks.json"
+_STATEMENT = ("relation", "margin", "metrics", "pairs")  # of a test: which claim it is of, however it is worded
+_SEEDS = "seeds"
+
+
+@dataclass(frozen=True)
+class Look:
+    """A look at one claim; looks count from 1. seeds: how many its cells had, "3" or "2 to 3"."""
+
+    number: int
+    seeds: str
+    verdict: Verdict
+
+
+class Looks:
+    """The look that is being taken at each claim of a table, after the earlier ones."""
+
+    def __init__(self, folder: Path, table: Table, measured: Sequence[Measured]) -> None:
+        """Raises CmdTuneError where the folder's record cannot be read: without it no level is known."""
+        self.path = folder / LOOKS
+        self._kept = _read(self.path)
+        self._now = [_test(table, claim, measured) for claim in table.claims]
+
+    def number(self, claim: int) -> int:
+        """Which look is being taken at a claim of the table."""
+        own = self._own(claim)
+        same = next((test["look"] for test in own if test[_SEEDS] == self._now[claim][_SEEDS]), None)
+        return int(same or max((test["look"] for test in own or self._kept), default=0) + 1)
+
+    def before(self, claim: int) -> list[Look]:
+        """Earlier looks at a claim of the table."""
+        tests = [test for test in self._own(claim) if test["look"] < self.number(claim)]
+        return [Look(test["look"], _counts(test), Verdict(test["verdict"])) for test in tests]
+
+    def seeds(self, claim: int) -> str:
+        """How many seeds the cells of a claim have now."""
+        return _counts(self._now[claim])
+
+    def keep(self, judgements: Sequence[Judgement]) -> list[Path]:
+        """Write new looks down, of claims that could be tested; returns the record, if there is one."""
+        new = [
+            {
+                "look": self.number(index),
+                "level": level_of(self.number(index)),
+                **now,
+                "verdict": str(judgement.verdict),
+            }
+            for index, (now, judgement) in enumerate(zip(self._now, judgements, strict=True))
+            if judgement.tested and all(test[_SEEDS] != now[_SEEDS] for test in self._own(index))
+        ]
+        if new:
+            write_text(self.path, json.dumps([*self._kept, *new], indent=1) + "\n")
+        return [self.path] if self.path.exists() else []
+
+    def _own(self, claim: int) -> list[dict[str, Any]]:
+        """Earlier tests of a claim of the table."""
+        return [test for test in self._kept if all(test[key] == self._now[claim][key] for key in _STATEMENT)]
+
+
+def _test(table: Table, claim: Claim, measured: Sequence[Measured]) -> dict[str, Any]:
+    """What a look at a claim is of, as it is when it is read again: tuples are lists."""
+    pairs = [[table.cells[index].values for index in pair] for pair in claim.pairs]
+    cells = [table.cells[index].values for index in sorted({index for pair in claim.pairs for index in pair})]
+    seeds = [{"cell": values, "seeds": _seeds(values, claim, measured)} for values in cells]
+    statement = {"relation": str(claim.relation), "margin": claim.margin, "metrics": claim.metrics, "pairs": pairs}
+    test: dict[str, Any] = json.loads(json.dumps({"says": claim.says, **statement, _SEEDS: seeds}))
+    return test
+
+
+def _seeds(values: dict[str, Any], claim: Claim, measured: Sequence[Measured]) -> list[int]:
+    return sorted(
+        {seed for m in measured if m.cell.values == values and m.metric in claim.metrics for seed in m.scores}
+    )
+
+
+def _counts(test: dict[str, Any]) -> str:
+    counts = [len(cell["seeds"]) for cell in test[_SEEDS]]
+    return " to ".join(str(count) for count in dict.fromkeys((min(counts), max(counts))))
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    try:
+        tests: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        for test in tests:
+            _ = int(test["look"]), [test[key] for key in _STATEMENT], _counts(test), Verdict(test["verdict"])
+        if not isinstance(tests, list):
+            raise TypeError
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        cure = "restore it, or start the table anew: verdicts depend on how often its scores were looked at"
+        raise CmdTuneError(f"{path}: is no record of looks; {cure}") from None
+    return tests

@@ -1,0 +1,89 @@
+"""What every node of a cluster needs, looked at before the first trial."""
+
+import re
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from cmd_tune.errors import CmdTuneError
+from cmd_tune.search.execution.nodes import check_nodes, difference, look_around
+from cmd_tune.search.execution.ray_session import ray_session
+
+PLAN = "search.yaml"
+
+
+@pytest.fixture
+def places(make_store, tmp_path):
+    """A data set and the folder of a search, in folders of their own."""
+    store = make_store()
+    data, folder = tmp_path / "data" / "data.arrow", tmp_path / "runs" / "it"
+    for path in (data.parent, folder):
+        path.mkdir(parents=True)
+    store.path.rename(data)
+    (folder / PLAN).write_text("name: it")
+    return data, folder
+
+
+def test_what_is_the_same_in_two_places_is_no_difference(places):
+    here = look_around(*places, PLAN)
+    assert set(here) == {"cmd_tune", "Python", "PyTorch", "data", "storage"}
+    assert difference(here, look_around(*places, PLAN)) == ""
+
+
+def test_what_differs_is_named_with_what_to_do(places):
+    data, folder = places
+    here = look_around(*places, PLAN)
+    content = bytearray(data.read_bytes())
+    content[-1] ^= 1
+    data.write_bytes(content)
+    problem = difference(here, look_around(*places, PLAN))
+    assert problem.startswith("data: ")
+    assert problem.endswith("the file must lie under the same path, and be the same, on every node")
+    data.unlink()
+    assert difference(here, look_around(*places, PLAN)).startswith(f"data: {data}: no such file")
+    (folder / PLAN).unlink()
+    assert f"storage: {folder / PLAN}: No such file" in difference({"storage": "…"}, look_around(*places, PLAN))
+    assert difference({"PyTorch": "2.8.0"}, {"PyTorch": "2.9.0"}) == (
+        "PyTorch: 2.9.0, where the search was started 2.8.0; install the same on every node"
+    )
+    assert difference({"cmd_tune": "1"}, {}).startswith("cmd_tune: absent, ")
+    assert not list(folder.iterdir())
+
+
+@pytest.fixture
+def cluster():
+    """One node here; `join` adds one that sees an empty folder in the place of another."""
+    from ray.cluster_utils import Cluster
+
+    if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:  # noqa: S607
+        pytest.skip("no mount namespaces here")
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    joined = []
+
+    def join(hidden):
+        ray = f"exec {sys.executable} -m ray.scripts.scripts start --address {made.address} --num-cpus 1 --block"
+        script = f"mount -t tmpfs none '{hidden}' && {ray}"
+        joined.append(subprocess.Popen(["unshare", "-m", "sh", "-c", script], stdout=subprocess.DEVNULL))  # noqa: S607
+        until = time.monotonic() + 120
+        while len(made.global_state._live_node_ids()) < 2:
+            assert time.monotonic() < until
+            time.sleep(0.2)
+
+    yield SimpleNamespace(address=made.address, join=join)
+    for process in joined:
+        process.terminate()
+        process.wait()
+    made.shutdown()
+
+
+def test_a_node_that_does_not_see_the_data_is_named(cluster, places, tmp_path):
+    data, folder = places
+    cluster.join(data.parent)
+    with ray_session(cluster.address, tmp_path / "ray.log", nested=False) as nodes:
+        assert len(nodes) == 2
+        with pytest.raises(CmdTuneError) as caught:
+            check_nodes(data, folder, PLAN)
+    assert re.match(rf"node \S+ \(\S+\): data: {data}: no such file; make one with .*, where", str(caught.value))

@@ -1,0 +1,66 @@
+"""Ray for the length of a search."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from cmd_tune.errors import CmdTuneError
+from cmd_tune.search.execution.ray_session import _complaint, ray_session
+
+
+def test_who_is_given_no_gpu_sees_none(tmp_path, monkeypatch):
+    """Else a trial planned for a CPU would compute on the GPU, beside as many others as there are CPUs."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with ray_session(None, tmp_path / "ray.log", nested=False):
+        import ray
+
+        assert ray.get(ray.remote(os.getenv).remote("CUDA_VISIBLE_DEVICES")) == ""
+
+
+def test_what_keeps_rays_processes_from_starting_is_said_with_its_log(tmp_path, monkeypatch):
+    """Ray goes on trying for good, and only its log knows. Here they find no shell."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("cmd_tune.search.execution.ray_session._SOON_S", 6)
+    with pytest.raises(CmdTuneError) as caught, ray_session(None, tmp_path / "ray.log", nested=False):
+        pytest.fail("nothing can run there")
+    said = re.fullmatch(r"Ray: its processes die as they start: (.+); see (/.+/raylet\.\w+)", str(caught.value))
+    assert said, caught.value
+    assert "bash" in said[1] or "FileNotFoundError" in said[1]
+    assert said[1] in Path(said[2]).read_text()
+
+
+def test_what_keeps_ray_itself_from_starting_is_said(tmp_path, monkeypatch):
+    """A socket's path may have 107 bytes."""
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / ("x" * 100)))
+    with pytest.raises(CmdTuneError, match=r"^Ray: cannot be reached or started: .*107 bytes.*; see /"):
+        ray_session(None, tmp_path / "ray.log", nested=False).__enter__()
+
+
+@pytest.mark.parametrize("name", ["it's", "a\\b"])
+def test_an_environment_that_ray_cannot_run_is_refused_at_once(tmp_path, monkeypatch, name):
+    """Ray splits the commands of its own processes at spaces, and takes quotes and backslashes out of them."""
+    monkeypatch.setattr("sys.executable", str(tmp_path / name / "python"))
+    with pytest.raises(CmdTuneError, match=r"/python: Ray does not start where a path has ['\\]; rename the folder$"):
+        ray_session(None, tmp_path / "ray.log", nested=False).__enter__()
+
+
+def test_the_reason_is_an_error_and_not_the_end_of_a_stack(tmp_path):
+    (tmp_path / "raylet.err").write_text(
+        "[2026-11-27 22:21:13,651 E 8612 8651] (raylet) agent_manager.cc:87: One agent failed.\n"
+        "The raylet fate shares with the agent.\n/site-packages/ray/raylet(+0x263cb7) [0x555675404cb7]\n\n"
+    )
+    assert _complaint(tmp_path) == ("One agent failed.", tmp_path / "raylet.err")
+
+
+def test_what_ray_says_itself_stands_alone_where_its_logs_say_nothing(tmp_path, monkeypatch):
+    """As where its folder cannot be made."""
+
+    def fail(**options):
+        raise PermissionError(13, "Permission denied", "/usr/.ray")
+
+    monkeypatch.setattr("ray.init", fail)
+    monkeypatch.setattr("cmd_tune.search.execution.ray_session._ray_logs", lambda: None)
+    with pytest.raises(CmdTuneError, match=r"^Ray: cannot be reached or started: .*'/usr/\.ray'; see /"):
+        ray_session(None, tmp_path / "ray.log", nested=False).__enter__()

@@ -1,0 +1,60 @@
+"""A table with as many parameters as a screen has room for."""
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from cmd_tune.search.report.columns import Fitted, by_difference
+from cmd_tune.search.spaces.parameter import Parameter
+
+NAMES = ("teacher_temperature", "topk", "queue_size")
+
+
+def build(headings):
+    table = Table(box=None, pad_edge=False)
+    table.add_column("trial")
+    for heading in headings.values():
+        table.add_column(heading, no_wrap=True)
+    table.add_row("000", *("1" for _ in headings))
+    return table
+
+
+def lines_of(width):
+    console = Console(width=width, legacy_windows=False)
+    with console.capture() as capture:
+        console.print(Fitted(NAMES, build, "… and {} more parameters"))
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("width", "headings", "more"),
+    [
+        (31, ["       teacher            queue", "trial  temperature  topk  size"], ""),
+        (30, ["       teacher          queue", "trial  temperat…  topk  size"], ""),
+        (29, ["       teacher          queue", "trial  temperat…  topk  size"], ""),
+        (28, ["       teacher", "trial  temperat…  topk"], "… and 1 more parameters"),
+        (21, ["       teacher", "trial  temperat…"], "… and 2 more parameters"),
+        (10, ["trial"], "… and 3 more parameters"),
+    ],
+)
+def test_words_are_cut_first_and_then_parameters_left_out(width, headings, more):
+    lines = lines_of(width)
+    assert lines[: len(headings)] == headings
+    assert " ".join(lines[len(headings) + 1 :]) == more
+    assert all(len(line) <= width for line in lines)
+
+
+def test_parameters_that_differ_most_come_first():
+    parameters = {
+        "seed": Parameter("seed", "categorical", choices=(0, 1, 2)),
+        "key_momentum": Parameter("key_momentum", "uniform", 0.0, 1.0),
+        "learning_rate": Parameter("learning_rate", "uniform", 1e-4, 1.0),
+        "topk": Parameter("topk", "int_uniform", 1, 9, 1),
+    }
+    rows = [
+        {"seed": 1, "key_momentum": 0.4, "learning_rate": 1e-4, "topk": 4},
+        {"seed": 1, "key_momentum": 0.6, "learning_rate": 1e-3, "topk": 7},
+    ]
+    # Standard deviations over the range: 0; 0.1; on a log scale 1/8; 3/16 of 9 times, which is no log scale.
+    assert by_difference(parameters, rows) == ["topk", "learning_rate", "key_momentum", "seed"]
+    assert by_difference(parameters, []) == list(parameters)

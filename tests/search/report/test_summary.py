@@ -1,0 +1,57 @@
+"""The end of a search: the best trial beside the baselines, with what the test set's clips can tell."""
+
+import io
+
+from rich.console import Console
+
+from cmd_tune.evaluate.intervals import clustered_interval, difference_interval
+from cmd_tune.evaluate.tally import Tally, write_tally
+from cmd_tune.runs.ending import Ending
+from cmd_tune.runs.pretrain_and_score import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY
+from cmd_tune.search.report.summary import search_report
+
+CLIPS = [50, 50, 60, 40]
+OURS, UNTRAINED, RAW = [45, 40, 54, 34], [30, 20, 30, 20], [40, 42, 50, 30]
+METRIC = "test/knn/fused"
+
+
+def tally(right, *, by_subject=True, clips=CLIPS):
+    return Tally(clips, {METRIC: right}, by_subject)
+
+
+def test_the_best_trial_stands_beside_the_baselines_with_intervals(make_space, open_book):
+    book = open_book(make_space())
+    for value in (10.0, 70.0):
+        entry = book.next()
+        book.record(entry, {"epoch": book.epochs_of(entry), "loss/total": 1.0, "val/knn/fused": value})
+        book.end(entry)
+        book.record_test(entry, {METRIC: 86.5})
+        write_tally(entry.folder / TEST_TALLY, tally(OURS))
+    write_tally(book.folder / UNTRAINED_TALLY, tally(UNTRAINED))
+    write_tally(book.folder / RAW_TALLY, tally(RAW))
+    printed = io.StringIO()
+    Console(file=printed, width=200).print(search_report(book, {METRIC: 81.0}, {METRIC: 50.0}).closing)
+    (low, high), (least, most) = clustered_interval(OURS, CLIPS), difference_interval(OURS, UNTRAINED, CLIPS)
+    words = " ".join(printed.getvalue().split())
+    assert f"{METRIC}: trial-001 86.5 ({low:.1f}–{high:.1f}); less untrained, 50.0 (" in words
+    assert f"): +36.5 ({least:+.1f} to {most:+.1f}); less raw 1-NN, 81.0 (" in words
+    assert "+5.5 (" in words
+    assert (
+        "95 % intervals over 200 clips, those of each of 4 subjects taken together; they do not cover what other"
+        in words
+    )
+
+
+def test_a_count_that_cannot_be_read_costs_the_intervals_alone(make_space, open_book):
+    book = open_book(make_space())
+    entry = book.next()
+    book.record(entry, {"epoch": book.epochs_of(entry), "loss/total": 1.0, "val/knn/fused": 70.0})
+    book.end(entry)
+    book.record_test(entry, {METRIC: 86.5})
+    write_tally(entry.folder / TEST_TALLY, tally(OURS))
+    (book.folder / RAW_TALLY).mkdir()
+    ending, printed = Ending(book.folder), io.StringIO()
+    report = search_report(book, {METRIC: 81.0}, {METRIC: 50.0}, attempt=ending.attempt)
+    Console(file=printed, width=200).print(report.closing)
+    assert all(text in printed.getvalue() for text in ("trial-000", "86.5", "untrained", "50.0"))
+    assert [trouble.partition(":")[0] for trouble in ending.troubles] == ["intervals"]
