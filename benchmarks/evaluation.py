@@ -10,8 +10,8 @@ from benchmarks.rows import Row
 from benchmarks.step import CHANNELS, LAYOUT, paper_settings
 from benchmarks.timing import Timing, take_turns
 from benchmarks.views import FRAMES, clips_of
+from cmd_tune.compute.random_keys import keyed_generator
 from cmd_tune.data.store import Store
-from cmd_tune.data.views.crop_shear import keyed_generator
 from cmd_tune.evaluate.classifier import LINEAR, Classifier, Labelled, train_classifier
 from cmd_tune.evaluate.features import extract_features
 from cmd_tune.evaluate.knn import knn_predictions

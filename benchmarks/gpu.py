@@ -23,6 +23,7 @@ import typer
 from rich.console import Console
 
 ROOT = Path(__file__).resolve().parents[1]
+GPU_TESTS = ("tests/test_gpu.py", "tests/train/test_distributed_gpu.py")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Part:
 
     def command(self, device: str) -> list[str]:
         if self.name == "tests":
-            return [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "tests/test_gpu.py"]
+            return [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", *GPU_TESTS]
         part = self.name.partition(",")[0]
         return [sys.executable, "-m", "benchmarks.gpu_parts", part, "--device", device, *self.arguments]
 

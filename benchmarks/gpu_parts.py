@@ -35,6 +35,7 @@ from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import Store, open_store
 from cmd_tune.data.synthetic import synthesize
+from cmd_tune.model.encoders import GRUEncoder
 from cmd_tune.runs.pretrain_and_score import DataSource, baseline_scores, run, test_scores
 from cmd_tune.train.loop import (
     build_batches,
@@ -112,7 +113,7 @@ def timed_step(
     if in_loop and in_loop.captures:
         return Timing(runs), "one graph"
     encoders = (pretrainer.online, pretrainer.momentum)
-    ways = {way for one in encoders for way, _ in one.recurrence.chosen.values()}
+    ways = {way for one in encoders if isinstance(one, GRUEncoder) for way, _ in one.recurrence.chosen.values()}
     return Timing(runs), ", ".join(sorted(ways)) or "operation by operation"
 
 
@@ -186,7 +187,7 @@ def train_worker(rank: int, workers: int, folder: str, device_type: str) -> None
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=workers)
     settings = make_settings("quick", ("benchmark", {"epochs": 3}))
     device = torch.device(device_type)
-    store = open_store(Path(folder) / "random.arrow").near(device)
+    store = open_store(Path(folder) / "random.arrow").on_device_if_it_fits(device)
     records: list[dict[str, float]] = []
     place = Path(folder) / f"{workers}-{rank}"
     place.mkdir()
@@ -231,7 +232,7 @@ def _scores(scores: dict[str, float], prefix: str) -> str:
 @contextmanager
 def random_store(device: torch.device) -> Iterator[Store]:
     with tempfile.TemporaryDirectory() as folder:
-        yield write_random_store(Path(folder) / "random.arrow", CLIPS).near(device)
+        yield write_random_store(Path(folder) / "random.arrow", CLIPS).on_device_if_it_fits(device)
 
 
 @contextmanager

@@ -11,10 +11,11 @@ from time import perf_counter, process_time
 import torch
 from torch import Tensor
 
+from benchmarks import authors
 from benchmarks.processes import child
 from benchmarks.rows import Row
 from benchmarks.timing import Timing, take_turns
-from cmd_tune.model.encoder import Encoders
+from cmd_tune.model.encoders import GRUEncoder
 from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.objectives.methods import CMD, DISTILLATIONS, Base
 from cmd_tune.model.pretrainer import Pretrainer
@@ -81,7 +82,7 @@ def embedded(modalities: int, sizes: Sizes, device: torch.device) -> tuple[Tenso
 
 def only_losses(modalities: int, sizes: Sizes, objective: CMD | Base, device: torch.device) -> Pretrainer:
     """A pretrainer for its losses alone: the encoders are as small as can be."""
-    encoders = Encoders(modalities, 1, hidden_size=1, embedding_size=sizes.embedding, layers=1)
+    encoders = GRUEncoder(modalities, 1, hidden_size=1, embedding_size=sizes.embedding, layers=1)
     banks = MemoryBanks(modalities, sizes.queue_size, sizes.embedding)
     return Pretrainer(encoders, banks, objective, 0.999).to(device)
 
@@ -96,16 +97,19 @@ def fit_exponent(counts: Sequence[int], values: Sequence[float]) -> float:
 def objective_rows(device: torch.device, repeats: int, sizes: Sizes | None = None) -> list[Row]:
     """A row for each number of modalities: the objective of a step, similarities included; distillation by PyTorch.
 
-    Theirs is the paper's distillation by this package's code. On a CPU, seconds are of its time (all threads'), which
-    other processes bend less than the clock on the wall.
+    Theirs is the paper's distillation by this package's code, and in one row the authors' objective. On a CPU, seconds
+    are of its time (all threads'), which other processes bend less than the clock on the wall.
     """
     clock = process_time if device.type == "cpu" else perf_counter
     sizes = sizes or Sizes()
     rows: list[Row] = []
     step = {f"{d}, {M}": _Step(M, sizes, cmd(d, sizes), device) for d in DISTILLATIONS for M in MODALITIES}
     step |= {f"base, {M}": _Step(M, sizes, Base(0.07), device) for M in MODALITIES}
-    taken = take_turns(step, repeats, clock=clock)
+    taken = take_turns({**step, "authors": _AuthorsObjective(sizes, device)}, repeats, clock=clock)
     rows += _compared("objective of a step", taken)
+    rows.append(
+        Row("objective of a step, pairwise, M = 3", taken["pairwise, 3"], taken["authors"], note="theirs: the authors'")
+    )
     for M in MODALITIES:
         rows.append(Row(f"  without distillation, M = {M}", taken[f"base, {M}"]))
     del step
@@ -144,6 +148,22 @@ class _Step:
 
     def __call__(self) -> None:
         self.pretrainer.losses(self.query_MBD, self.key_MBD).total.backward()
+
+
+class _AuthorsObjective:
+    """The authors' similarities, contrast and pairwise distillation of three modalities, by autograd."""
+
+    def __init__(self, sizes: Sizes, device: torch.device) -> None:
+        query_MBD, key_MBD, banks_MKD = embedded(3, sizes, device)
+        small = {"hidden_size": 1, "layers": 1, "embedding_size": sizes.embedding}
+        self.model = authors.CMD((), 1, **small, queue_size=sizes.queue_size, topk=sizes.topk, key_momentum=0.999)
+        self.model.queue, self.model.queue_motion, self.model.queue_bone = banks_MKD.transpose(1, 2).contiguous()
+        self.query = [q.detach().requires_grad_() for q in query_MBD]
+        self.key = list(key_MBD)
+
+    def __call__(self) -> None:
+        contrastive, distillation = self.model.losses(self.query, self.key)
+        torch.autograd.grad(contrastive + distillation, self.query)
 
 
 class _Distillation:

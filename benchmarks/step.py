@@ -14,6 +14,7 @@ from benchmarks.timing import Timing, take_turns
 from cmd_tune.config import Settings, make_settings
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.views.modalities import stack_modalities
+from cmd_tune.model.encoders import GRUEncoder
 from cmd_tune.train.loop import build_optimizer, build_pretrainer, round_products
 
 LAYOUT = LAYOUTS["ntu-25"]
@@ -59,7 +60,9 @@ class OurStep(Parts):
     def ways(self) -> str:
         """How a GPU's recurrences went, of query and key encoders; nothing on a CPU."""
         encoders = (self.pretrainer.online, self.pretrainer.momentum)
-        return ", ".join(name for one in encoders for name, _ in one.recurrence.chosen.values())
+        return ", ".join(
+            name for one in encoders if isinstance(one, GRUEncoder) for name, _ in one.recurrence.chosen.values()
+        )
 
     def __call__(self, query_MBTX: Tensor, key_MBTX: Tensor) -> None:
         pretrainer = self.pretrainer

@@ -11,9 +11,10 @@ from benchmarks import authors
 from benchmarks.rows import Row
 from benchmarks.step import LAYOUT, SHAPE
 from benchmarks.timing import take_turns
+from cmd_tune.compute.random_keys import keyed_generator
 from cmd_tune.data.clip import Clip
 from cmd_tune.data.store import Store, open_store, write_store
-from cmd_tune.data.views.crop_shear import Strength, draw_view, keyed_generator, make_view
+from cmd_tune.data.views.crop_shear import Strength, draw_view, make_view
 from cmd_tune.data.views.modalities import stack_modalities
 
 FRAMES, BATCH, BATCHES = 64, 64, 8
@@ -52,7 +53,7 @@ def view_rows(store: Store, device: torch.device, repeats: int) -> list[Row]:
     model = authors.CMD(
         LAYOUT.parents, 1, hidden_size=1, layers=1, embedding_size=1, queue_size=1, topk=1, key_momentum=0
     )
-    near = store.near(device)
+    near = store.on_device_if_it_fits(device)
 
     def ours_views() -> Iterator[torch.Tensor]:
         for batch, clips_B in enumerate(clips_NB.repeat(1, 2)):

@@ -2,24 +2,29 @@
 
 import copy
 from contextlib import contextmanager
+from importlib import import_module
 
 import numpy as np
 import pytest
 import torch
 
-from cmd_tune.data.views.crop_shear import Strength, draw_view, keyed_generator, make_view
-from cmd_tune.model.encoder import Encoders
-from cmd_tune.model.gru import GRUPairs, gru_pairs, pairs_by_torch
-from cmd_tune.model.recurrence import capture
+from cmd_tune.compute.random_keys import keyed_generator
+from cmd_tune.data.views.crop_shear import Strength, draw_view, make_view
+from cmd_tune.model import batch_loss
+from cmd_tune.model.batch_loss import BatchLoss
+from cmd_tune.model.encoders import GRUEncoder
+from cmd_tune.model.encoders.gru_dispatch import capture
+from cmd_tune.model.encoders.gru_layer import GRUPairs, gru_pairs, gru_pairs_by_torch
 from cmd_tune.train.loop import build_batches, build_optimizer, build_pretrainer, objective_at, pretrain, round_products
 from cmd_tune.train.step import TrainingStep, take_step
+from tests.model.objectives.cases import NAMES, compare, every_objective, similarities
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 GPU = torch.device("cuda")
 M, S = 3, 2
-# The paper's layers, the quick preset's, and sizes that no tile divides: (T, B, I, H)
-SHAPES = [(64, 64, 150, 1024), (16, 32, 60, 64), (5, 37, 11, 19), (1, 1, 1, 1)]
+# The paper's layers, the quick preset's, the largest and others of all frames at once, and odd sizes: (T, B, I, H)
+SHAPES = [(64, 64, 150, 1024), (16, 32, 60, 64), (9, 64, 60, 128), (7, 33, 40, 100), (5, 37, 11, 19), (1, 1, 1, 1)]
 
 
 @contextmanager
@@ -61,19 +66,87 @@ def exactly(tensors, last_only):
     [(torch.float32, False, 1e-5), (torch.float32, True, 1e-2), (torch.bfloat16, False, 3e-2)],
     ids=["float32", "tf32", "bfloat16"],
 )
-@pytest.mark.parametrize("way", [GRUPairs.apply, pairs_by_torch], ids=["kernels", "cuDNN"])
-def test_a_layer_and_its_gradients_are_those_of_float64(way, dtype, rounded, tolerance, shape, last_only):
+@pytest.mark.parametrize("way", ["kernels", "kernels, frame by frame", "cuDNN"])
+def test_a_layer_and_its_gradients_are_those_of_float64(way, dtype, rounded, tolerance, shape, last_only, monkeypatch):
+    if way == "kernels, frame by frame":
+        monkeypatch.setattr("cmd_tune.model.encoders.gru_sequence_kernels.SIZES", {})
+    run_layer = gru_pairs_by_torch if way == "cuDNN" else GRUPairs.apply
     tensors = layer(shape, dtype)
     with tf32(rounded):
-        found = numbers(way, tensors, last_only)
+        found = numbers(run_layer, tensors, last_only)
     for a, b in zip(found, exactly(tensors, last_only), strict=True):
         assert (a.double() - b).norm() <= tolerance * b.norm()
+
+
+@pytest.fixture
+def objective_losses():
+    """one_pass_kernels.py's: imported where Triton compiles."""
+    return import_module("cmd_tune.model.objectives.one_pass_kernels").losses
+
+
+# (M, B, K, topk): the quick preset's, the paper's, odd ones, and a row that registers do not hold
+@pytest.mark.parametrize(
+    "sizes", [(3, 64, 192, 32), (3, 64, 16384, 8192), (7, 5, 333, 100), (2, 1, 1, 1), (2, 3, 70000, 5000)], ids=str
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_an_objectives_numbers_are_those_of_float64(objective_losses, name, sizes):
+    M, B, K, topk = sizes
+    objective = every_objective(topk)[name]
+    tensors = (x.to(GPU) for x in similarities(objective, M, B, K))
+    compare(objective_losses, objective, *tensors, within=2e-5)
+
+
+@pytest.mark.parametrize(
+    "temperatures",
+    [
+        {"teacher_temperature": 1e-3},
+        {"teacher_temperature": 0.02, "student_temperature": 0.005},
+        {"contrast_temperature": 5e-3},
+        {"teacher_temperature": 1e3, "student_temperature": 1e3, "contrast_temperature": 1e3},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_an_objectives_numbers_at_cold_and_hot_temperatures(objective_losses, name, temperatures):
+    objective = every_objective(50, **temperatures)[name]
+    tensors = (x.to(GPU) for x in similarities(objective, 3, 8, 200, spread=0.5))
+    compare(objective_losses, objective, *tensors, within=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_captured_objective_is_the_eager_one(monkeypatch, name):
+    """BatchLoss and its gradient by the kernels, replayed with other embeddings."""
+    monkeypatch.setattr(batch_loss, "_losses_in_blocks", None)
+    objective = every_objective(32)[name]
+    generator = torch.Generator(GPU).manual_seed(0)
+    shapes = ((3, 64, 128), (3, 64, 128), (3, 192, 128))
+    query, key, banks = (torch.randn(s, generator=generator, device=GPU).div_(128**0.5) for s in shapes)
+
+    def losses():
+        asked = query.clone().requires_grad_()
+        asked_MABD = asked.expand(3, 3, 64, 128) if objective.asks_every_bank else asked[:, None]
+        loss, figures = BatchLoss.apply(asked_MABD, key, banks, objective)
+        return loss, figures, *torch.autograd.grad(loss, asked)
+
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        losses()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = losses()
+    for _ in range(3):
+        query.copy_(torch.randn(shapes[0], generator=generator, device=GPU).div_(128**0.5))
+        graph.replay()
+        for a, b in zip(captured, losses(), strict=True):
+            assert torch.equal(a, b)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_captured_graph_follows_inputs_and_parameters(dtype):
     T, B, X = 8, 16, 12
-    model = Encoders(
+    model = GRUEncoder(
         M,
         X,
         hidden_size=64,
@@ -103,7 +176,7 @@ def test_a_captured_graph_follows_inputs_and_parameters(dtype):
 
 
 def test_views_are_those_of_the_cpu(tiny_store):
-    near = tiny_store.near(GPU)
+    near = tiny_store.on_device_if_it_fits(GPU)
     assert near.rows_FX.is_cuda
     clips_B = torch.arange(len(tiny_store))
     draws = draw_view(
@@ -123,7 +196,7 @@ def test_no_step_waits_for_the_host(tiny_store, tiny, precision):
     round_products(settings)
     pretrainer = build_pretrainer(settings, tiny_store.width).to(GPU)
     optimizer = build_optimizer(settings, pretrainer)
-    batches = build_batches(settings, tiny_store.near(GPU), np.arange(len(tiny_store)), GPU)
+    batches = build_batches(settings, tiny_store.on_device_if_it_fits(GPU), np.arange(len(tiny_store)), GPU)
     try:
         for step, (query_MBTX, key_MBTX) in enumerate(batches.epoch(1)):
             take_step(pretrainer, optimizer, query_MBTX, key_MBTX)
@@ -141,7 +214,7 @@ def test_a_run_has_the_cpus_losses(tiny_store, tiny, tmp_path, precision, tolera
         history = histories[device.type] = []
         pretrain(
             tiny(precision=kind, epochs=3, evaluate_every=3),
-            tiny_store.near(device),
+            tiny_store.on_device_if_it_fits(device),
             np.arange(len(tiny_store)),
             folder=tmp_path / device.type,
             evaluate=lambda online: {},
@@ -165,7 +238,7 @@ def trained(settings, store, captured, steps=9, resume=None):
     if not captured:
         step.captures = False
         for encoders in (pretrainer.online, pretrainer.momentum):
-            encoders.recurrence.part_of_graph = True
+            encoders.expect_capture(True)
     pretrainer.objective = objective_at(settings, settings.epochs)
     generator = torch.Generator(GPU).manual_seed(3)
     shape = (len(settings.modalities), settings.batch_size, settings.frames, store.width)

@@ -1,6 +1,6 @@
 """This package's C++, compiled on the machine it runs on when first wanted, and kept in the user's cache.
 
-A machine without a compiler does the same work with PyTorch's operations.
+A machine without a compiler does the same work with PyTorch's operations. For a GPU there are Triton's kernels.
 """
 
 import ctypes
@@ -12,8 +12,11 @@ import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -24,10 +27,8 @@ from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import whole_file
 
 _PACKAGE = Path(__file__).parents[1]
-SOURCES = tuple(
-    _PACKAGE / name for name in ("data/views/crop_shear.cpp", "model/gates.cpp", "model/objectives/compiled.cpp")
-)
-_FILES = (*SOURCES, _PACKAGE / "model/elementary.h")
+SOURCES = sorted(_PACKAGE.rglob("*.cpp"))
+_FILES = (*SOURCES, *sorted(_PACKAGE.rglob("*.h")))  # which sources include by their path in the package
 _X86 = platform.machine() in ("x86_64", "AMD64")
 _TARGET = ("-march=native", "-mprefer-vector-width=512") if _X86 else ("-mcpu=native",)
 _FLAGS = ("-std=c++17", "-O3", *_TARGET, "-fopenmp-simd", "-shared", "-fPIC")
@@ -66,7 +67,7 @@ def _compiled() -> Path:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with whole_file(path) as temporary:
-            command += [*map(str, SOURCES), "-o", str(temporary)]
+            command += [f"-I{_PACKAGE}", *map(str, SOURCES), "-o", str(temporary)]
             subprocess.run(command, check=True, capture_output=True, timeout=_PATIENCE)  # noqa: S603
     return path
 
@@ -107,6 +108,11 @@ def bind(
         native(ctypes.c_void_p(address), *map(ctypes.c_int64, arguments))
 
     return call
+
+
+def kernels(module: str, x: Tensor) -> ModuleType | None:
+    """A module of Triton kernels, where x is on a GPU and Triton is installed, as it is with PyTorch for CUDA."""
+    return import_module(module) if x.is_cuda and find_spec("triton") else None
 
 
 def _processor() -> bytes:

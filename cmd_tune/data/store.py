@@ -164,7 +164,7 @@ class Store(Description):
             "fingerprint": self.fingerprint,
         }
 
-    def near(self, device: torch.device) -> "Store":
+    def on_device_if_it_fits(self, device: torch.device) -> "Store":
         """This store with its frames on a GPU where they take at most half of what is free there; else as it is.
 
         Frames that stay behind are read by memory map, and what is made of them is moved.

@@ -12,16 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cmd_tune.compute.device import onto
+from cmd_tune.compute.device import to_device
+from cmd_tune.compute.random_keys import keyed_generator
 from cmd_tune.compute.threads import steadily
 from cmd_tune.config import Settings
 from cmd_tune.data.splits import Indices
 from cmd_tune.data.store import Store
-from cmd_tune.data.views.crop_shear import Strength, draw_view, keyed_generator, make_view
+from cmd_tune.data.views.crop_shear import Strength, draw_view, make_view
 from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.errors import Diverged
 from cmd_tune.evaluate.features import extract_features
-from cmd_tune.model.encoder import Encoders
+from cmd_tune.model.encoders import Encoder
 from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
 
 _CHECKPOINT_EVERY = 5  # epochs
@@ -56,11 +57,11 @@ FINETUNE = Recipe(frozen=False, learning_rate=0.01)
 class Classifier(nn.Module):
     """Encoders, and a linear classifier on the features of each modality; frozen ones also on all features joined."""
 
-    def __init__(self, encoders: Encoders, classes: int, *, joined: bool, generator: torch.Generator) -> None:
+    def __init__(self, encoders: Encoder, classes: int, *, joined: bool, generator: torch.Generator) -> None:
         """encoders: used as they are, not copied. joined: with a classifier on the features of all modalities."""
         super().__init__()
         self.encoders = encoders
-        modalities, width = len(encoders.input_norm.weight), encoders.feature_size
+        modalities, width = encoders.modalities, encoders.feature_size
         self.weight_MFL = nn.Parameter(_STD * torch.randn(modalities, width, classes, generator=generator))
         self.bias_M1L = nn.Parameter(torch.zeros(modalities, 1, classes))
         self.joined = nn.Linear(modalities * width, classes) if joined else None
@@ -134,7 +135,7 @@ def train_classifier(
             else:
                 features_MBF = features_MNF[:, first : first + recipe.batch_size]
             logits_SBL = classifier.of_features(features_MBF)
-            label_SB = label_N[onto(order_N[place_B], device)].expand(len(logits_SBL), -1)
+            label_SB = label_N[to_device(order_N[place_B], device)].expand(len(logits_SBL), -1)
             loss = F.cross_entropy(logits_SBL.flatten(0, 1), label_SB.flatten(), reduction="sum") / len(place_B)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -177,10 +178,10 @@ class _Crops:
 
     def __call__(self, place_B: Tensor) -> Tensor:
         draws, shape = self.draws.part(place_B), self.store.frame_shape()
-        return onto(make_view(self.store.rows_FX, self.start_N[place_B], draws, self.frames, shape), self.device)
+        return to_device(make_view(self.store.rows_FX, self.start_N[place_B], draws, self.frames, shape), self.device)
 
 
-def _features(encoders: Encoders, data: Labelled, clips_N: Tensor, views: _Crops | None) -> Tensor:
+def _features(encoders: Encoder, data: Labelled, clips_N: Tensor, views: _Crops | None) -> Tensor:
     settings = data.settings
     clips = clips_N.numpy()
     return extract_features(

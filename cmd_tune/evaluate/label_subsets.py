@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cmd_tune.data.views.crop_shear import keyed_generator
+from cmd_tune.compute.random_keys import keyed_generator
 
 
 def stratified_subset(label_N: NDArray[np.int32], share: float, *key: int | str) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ from cmd_tune.evaluate.knn import knn_predictions
 from cmd_tune.evaluate.linear import linear_predictions
 from cmd_tune.evaluate.raw_skeletons import raw_predictions
 from cmd_tune.evaluate.tally import Tally, count_hits
-from cmd_tune.model.encoder import Encoders
+from cmd_tune.model.encoders import Encoder
 
 PROBES = {"knn": "1-NN", "linear": "solved"}  # by what each kind of accuracy is found: cosine; multinomial regression
 
@@ -30,7 +30,7 @@ Predict = Callable[[Tensor, Tensor, Tensor], Tensor]  # gallery (M, G, F), query
 
 
 def encoder_scores(
-    encoders: Encoders, store: Store, rounds: Sequence[Retrieval], settings: Settings, *, prefix: str
+    encoders: Encoder, store: Store, rounds: Sequence[Retrieval], settings: Settings, *, prefix: str
 ) -> Scores:
     """`{prefix}/knn/{modality}`, `{prefix}/knn/fused` and the same under `linear`, over the queries of all rounds.
 
@@ -46,7 +46,7 @@ def raw_knn_scores(store: Store, rounds: Sequence[Retrieval], *, modalities: Seq
 
 
 def encoder_hits(
-    encoders: Encoders, store: Store, rounds: Sequence[Retrieval], settings: Settings, *, prefix: str
+    encoders: Encoder, store: Store, rounds: Sequence[Retrieval], settings: Settings, *, prefix: str
 ) -> Hits:
     """What `encoder_scores` is the mean of, query by query."""
     clips_N = _clips(rounds)

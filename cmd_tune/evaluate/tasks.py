@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cmd_tune.data.views.crop_shear import keyed_generator
+from cmd_tune.compute.random_keys import keyed_generator
 from cmd_tune.evaluate.classifier import FINETUNE, LINEAR, Classifier, Labelled, Recipe, classify, train_classifier
 from cmd_tune.evaluate.features import extract_features
 from cmd_tune.evaluate.intervals import Groups, group_queries
@@ -25,7 +25,7 @@ from cmd_tune.evaluate.retrieval import rank, recall_ks
 from cmd_tune.evaluate.similarity import stream_names
 from cmd_tune.evaluate.tally import count_hits
 from cmd_tune.files import write_text
-from cmd_tune.model.encoder import Encoders
+from cmd_tune.model.encoders import Encoder
 
 KNN_KS = (1, 5, 10, 20)
 SEMI_SHARES, SEMI_RUNS = (1, 5, 10, 20), 5  # percent of the labels; subsets of each size
@@ -61,7 +61,7 @@ class Subject:
     best test accuracy over epochs, as public code does; that is selection on the test set.
     """
 
-    encoders: Encoders
+    encoders: Encoder
     data: Labelled
     folder: Path
     seed: int = 0
@@ -69,7 +69,7 @@ class Subject:
 
     @property
     def device(self) -> torch.device:
-        return self.encoders.input_norm.weight.device
+        return self.encoders.device
 
     @cached_property
     def features(self) -> tuple[Tensor, Tensor]:

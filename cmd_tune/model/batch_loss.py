@@ -7,15 +7,18 @@ M modality of a bank, A modality that asks it, B sample, K bank row, D embedding
 """
 
 from functools import partial
+from math import gcd
 
 import torch
 from torch import Tensor
 
+from cmd_tune.compute.native import kernels
 from cmd_tune.compute.threads import run_shared
-from cmd_tune.model.objectives import compiled
+from cmd_tune.model.objectives import one_pass
 from cmd_tune.model.objectives.methods import Objective, own
 
 _BLOCK = 3 * 2**18  # similarities of a block at most: 3 MB in float32, a quarter of the paper's batch
+_MANY, _PARTS = 4096, 32  # terms of a product from which on a GPU gets it in parts, and their number
 
 
 class BatchLoss(torch.autograd.Function):
@@ -33,12 +36,11 @@ class BatchLoss(torch.autograd.Function):
         similarities_MRK = torch.bmm(rows_MRD, banks_MKD.transpose(1, 2))
         positive_MAB = (query_MABD * key_MBD[:, None]).sum(3)
 
-        results = compiled.losses(objective, positive_MAB, similarities_MRK)
+        results = _losses_in_one_pass(objective, positive_MAB, similarities_MRK)
         loss, figures, grad_positive_MAB = results or _losses_in_blocks(objective, positive_MAB, similarities_MRK)
 
-        grad_MRD = (grad_positive_MAB[..., None] * key_MBD[:, None]).flatten(1, 2)
-        grad_MRD = torch.baddbmm(grad_MRD, similarities_MRK[:, : A * B], banks_MKD)
-        ctx.grad_query_MABD = grad_MRD.unflatten(1, (A, B))
+        grad_MRD = _product_of_many_terms(similarities_MRK[:, : A * B], banks_MKD)
+        ctx.grad_query_MABD = grad_MRD.unflatten(1, (A, B)).addcmul_(grad_positive_MAB[..., None], key_MBD[:, None])
         ctx.mark_non_differentiable(figures)
         return loss, figures
 
@@ -47,10 +49,35 @@ class BatchLoss(torch.autograd.Function):
         return grad * ctx.grad_query_MABD, None, None, None
 
 
+def _product_of_many_terms(grad_MRK: Tensor, banks_MKD: Tensor) -> Tensor:
+    """grad · banks, (M, R, D). A GPU would do few numbers of many terms each on a few of its processors: it gets the
+    terms in parts, whose products are summed.
+    """
+    M, R, K = grad_MRK.shape
+    parts = gcd(K, _PARTS) if grad_MRK.is_cuda and K >= _MANY else 1
+    if parts == 1:
+        return torch.bmm(grad_MRK, banks_MKD)
+    product_MPRD = grad_MRK.new_empty(M, parts, R, banks_MKD.shape[2])
+    for m in range(M):
+        grad_PRK = grad_MRK[m].view(R, parts, -1).transpose(0, 1)
+        torch.bmm(grad_PRK, banks_MKD[m].view(parts, K // parts, -1), out=product_MPRD[m])
+    return product_MPRD.sum(1)
+
+
+def _losses_in_one_pass(
+    objective: Objective, positive_MAB: Tensor, similarities_MRK: Tensor
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """By one_pass.cpp on a CPU, by one_pass_kernels.py on a GPU; None where neither can."""
+    if positive_MAB.is_cpu:
+        return one_pass.losses(objective, positive_MAB, similarities_MRK)
+    for_gpu = kernels("cmd_tune.model.objectives.one_pass_kernels", positive_MAB)
+    return for_gpu.losses(objective, positive_MAB, similarities_MRK) if for_gpu else None
+
+
 def _losses_in_blocks(
     objective: Objective, positive_MAB: Tensor, similarities_MRK: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`compiled.losses` by autograd, a few samples at a time: on a CPU a block's arrays stay in the cache."""
+    """The same by autograd, a few samples at a time: on a CPU a block's arrays stay in the cache."""
     M, A, B = positive_MAB.shape
     K = similarities_MRK.shape[2]
     student_MABK = similarities_MRK[:, : A * B].unflatten(1, (A, B))

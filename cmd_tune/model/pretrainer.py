@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cmd_tune.model.batch_loss import BatchLoss
-from cmd_tune.model.encoder import Encoders, SumOverWorkers, here_alone
+from cmd_tune.model.encoders import Encoder, SumOverWorkers, one_worker
 from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.objectives.methods import Objective
 
@@ -34,7 +34,7 @@ class Pretrainer(nn.Module):
     `pretrainer.banks.enqueue(keys of all workers)`. The losses are against the banks as they were.
     """
 
-    def __init__(self, online: Encoders, banks: MemoryBanks, objective: Objective, key_momentum: float) -> None:
+    def __init__(self, online: Encoder, banks: MemoryBanks, objective: Objective, key_momentum: float) -> None:
         """online: the query encoders; the key encoders start as their copy."""
         super().__init__()
         self.online = online
@@ -46,11 +46,11 @@ class Pretrainer(nn.Module):
     @torch.no_grad()
     def update_momentum(self) -> None:
         """k ← m·k + (1 − m)·q, parameters only: the key encoder's norm keeps its own statistics."""
-        for key, query in zip(self.momentum.parameters(), self.online.parameters(), strict=True):
-            key.lerp_(query, 1 - self.key_momentum)
+        keys, queries = (tuple(encoders.parameters()) for encoders in (self.momentum, self.online))
+        torch._foreach_lerp_(keys, queries, 1 - self.key_momentum)  # in one launch on a GPU
 
     def forward(
-        self, query_MBTX: Tensor, key_MBTX: Tensor, sum_over_workers: SumOverWorkers = here_alone
+        self, query_MBTX: Tensor, key_MBTX: Tensor, sum_over_workers: SumOverWorkers = one_worker
     ) -> tuple[Losses, Tensor]:
         """Losses of two views of the same samples, and the second view's keys (M, B, D)."""
         self.update_momentum()
@@ -78,5 +78,5 @@ class Pretrainer(nn.Module):
         return Losses(loss, figures[0], figures[1 : 1 + M], figures[1 + M :])
 
 
-def _frozen_copy(encoders: Encoders) -> Encoders:
+def _frozen_copy(encoders: Encoder) -> Encoder:
     return copy.deepcopy(encoders).requires_grad_(False)

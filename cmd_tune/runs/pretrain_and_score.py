@@ -13,7 +13,7 @@ from cmd_tune.data.splits import Split, remarks, split_store
 from cmd_tune.data.store import Store, open_store
 from cmd_tune.evaluate.scores import Scores, encoder_hits, encoder_scores, percent_right, raw_knn_hits, tally_of
 from cmd_tune.evaluate.tally import write_tally
-from cmd_tune.model.encoder import Encoders
+from cmd_tune.model.encoders import Encoder
 from cmd_tune.train.checkpoint import load_checkpoint
 from cmd_tune.train.loop import CHECKPOINT, Recall, Report, build_pretrainer, pretrain, round_products
 
@@ -61,9 +61,9 @@ def run(settings: Settings, source: DataSource, folder: Path, report: Report, re
         gc.collect()
         torch.cuda.empty_cache()
     store, split = source.open()
-    store = store.near(device)
+    store = store.on_device_if_it_fits(device)
 
-    def validate(online: Encoders) -> Scores:
+    def validate(online: Encoder) -> Scores:
         return encoder_scores(online, store, split.validation, settings, prefix="val")
 
     pretrain(

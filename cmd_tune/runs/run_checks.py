@@ -7,7 +7,7 @@ import torch
 
 from cmd_tune.config import Settings
 from cmd_tune.errors import CmdTuneError, UsageError
-from cmd_tune.model.encoder import Encoders
+from cmd_tune.train.loop import build_encoder
 
 _SPARE = 64 * 1024**2  # bytes for all that is small: histories, databases, logs
 
@@ -23,18 +23,11 @@ def check_batch(batch_size: int, clips: int, workers: int = 1) -> None:
 
 def checkpoint_bytes(settings: Settings, channels: int) -> int:
     """About what a checkpoint takes on disk. channels: of the encoders' input."""
-    modalities = len(settings.modalities)
     with torch.device("meta"):
-        online = Encoders(
-            modalities,
-            channels,
-            hidden_size=settings.hidden_size,
-            embedding_size=settings.embedding_size,
-            layers=settings.layers,
-        )
+        online = build_encoder(settings, channels)
     weights = sum(parameter.numel() for parameter in online.parameters())
     copies = {"sgd": 3, "adamw": 4}[settings.optimizer]  # query and key encoders, and the optimiser's averages
-    return 4 * (copies * weights + modalities * settings.queue_size * settings.embedding_size)
+    return 4 * (copies * weights + len(settings.modalities) * settings.queue_size * settings.embedding_size)
 
 
 def check_disk(folder: Path, one: int, count: int | None) -> str:

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cmd_tune.compute.device import onto
+from cmd_tune.compute.device import to_device
+from cmd_tune.compute.random_keys import keyed_generator
 from cmd_tune.data.store import Store
-from cmd_tune.data.views.crop_shear import Draws, Strength, choose, draw_numbers, keyed_generator, make_view
+from cmd_tune.data.views.crop_shear import Draws, Strength, choose, draw_numbers, make_view
 from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.errors import UsageError
 from cmd_tune.train.distributed import world
@@ -63,7 +64,7 @@ class Batches:
         start_SB, draws = self._choices(epoch)
         chosen = [start_SB, *(getattr(draws, field.name).unflatten(0, start_SB.shape) for field in fields(Draws))]
         if self._views_on_device:
-            chosen = [onto(x, self.device) for x in chosen]
+            chosen = [to_device(x, self.device) for x in chosen]
         for of_step in zip(*chosen, strict=True):
             yield of_step if self._views_on_device else tuple(x.contiguous() for x in self._make_views(*of_step))
 
@@ -97,6 +98,6 @@ class Batches:
 
     def _make_views(self, start_B: Tensor, *drawn: Tensor) -> tuple[Tensor, Tensor]:
         x_BTVCP = make_view(self.store.rows_FX, start_B, Draws(*drawn), self.frames, self.store.frame_shape())
-        x_BTVCP = onto(x_BTVCP, self.device)
+        x_BTVCP = to_device(x_BTVCP, self.device)
         query_MBTX, key_MBTX = stack_modalities(x_BTVCP, self.modalities, self.store.layout).chunk(2, dim=1)
         return query_MBTX, key_MBTX

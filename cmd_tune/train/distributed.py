@@ -3,11 +3,32 @@
 M modality, B sample, D embedding.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+Exchange = Callable[[], object]  # one collective on tensors of its own, which every worker takes part in
+
+
+def _at_once(exchange: Exchange) -> None:
+    exchange()
+
+
+_take_place: ContextVar[Callable[[Exchange], None]] = ContextVar("_take_place", default=_at_once)
+
+
+@contextmanager
+def exchanges_by(take_place: Callable[[Exchange], None]) -> Iterator[None]:
+    """Have each exchange of this context given to `take_place`, in order, in place of being made at once."""
+    token = _take_place.set(take_place)
+    try:
+        yield
+    finally:
+        _take_place.reset(token)
 
 
 def world() -> tuple[int, int]:
@@ -19,7 +40,7 @@ def sum_over_workers(x: Tensor) -> Tensor:
     """The sum of every worker's tensor; x itself where there is one worker. No gradient."""
     if world()[1] > 1:
         x = x.contiguous()
-        dist.all_reduce(x)
+        _take_place.get()(lambda: dist.all_reduce(x))
     return x
 
 
@@ -28,8 +49,9 @@ def gather_batch(x_MBD: Tensor) -> Tensor:
     workers = world()[1]
     if workers == 1:
         return x_MBD
-    parts = [torch.empty_like(x_MBD) for _ in range(workers)]
-    dist.all_gather(parts, x_MBD.contiguous())
+    given_MBD = x_MBD.contiguous()
+    parts = [torch.empty_like(given_MBD) for _ in range(workers)]
+    _take_place.get()(lambda: dist.all_gather(parts, given_MBD))
     return torch.cat(parts, dim=1)
 
 
@@ -39,8 +61,7 @@ def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
     if workers == 1:
         return
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    dist.all_reduce(flat)
+    flat = sum_over_workers(torch.cat([gradient.flatten() for gradient in gradients]))
     flat /= workers
     for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(part.view_as(gradient))

@@ -11,13 +11,14 @@ from typing import Any
 
 import torch
 
+from cmd_tune.compute.random_keys import keyed_generator
 from cmd_tune.config import Settings
 from cmd_tune.data.splits import Indices
 from cmd_tune.data.store import Store
-from cmd_tune.data.views.crop_shear import Strength, keyed_generator
+from cmd_tune.data.views.crop_shear import Strength
 from cmd_tune.errors import Diverged, UsageError
 from cmd_tune.files import remove_leftovers
-from cmd_tune.model.encoder import Encoders
+from cmd_tune.model.encoders import ENCODERS, Encoder
 from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.objectives.methods import CMD, MCL, Base, CrosSCLR, Objective
 from cmd_tune.model.pretrainer import Pretrainer
@@ -27,27 +28,31 @@ from cmd_tune.train.distributed import world
 from cmd_tune.train.step import TrainingStep
 
 Record = dict[str, float]  # one epoch's metrics; "epoch" counts from 1
-Evaluate = Callable[[Encoders], Record]
+Evaluate = Callable[[Encoder], Record]
 Report = Callable[[Record], None]
 Recall = Callable[[list[Record]], None]
 
 CHECKPOINT = "checkpoint.pt"
 
 
-def build_pretrainer(settings: Settings, channels: int) -> Pretrainer:
-    """Branches and banks at their initial values, which depend on the settings' seed alone."""
-    modalities = len(settings.modalities)
-    generator = keyed_generator(settings.seed, "initial values")
-    online = Encoders(
-        modalities,
+def build_encoder(settings: Settings, channels: int, generator: torch.Generator | None = None) -> Encoder:
+    """The encoder of all modalities, with its initial values by the generator. channels: of its input."""
+    kind = ENCODERS["gru"]
+    return kind(
+        len(settings.modalities),
         channels,
-        hidden_size=settings.hidden_size,
         embedding_size=settings.embedding_size,
-        layers=settings.layers,
         compute_dtype=torch.bfloat16 if settings.precision == "bfloat16" else torch.float32,
         generator=generator,
+        **{name: getattr(settings, name) for name in kind.settings},
     )
-    banks = MemoryBanks(modalities, settings.queue_size, settings.embedding_size, generator)
+
+
+def build_pretrainer(settings: Settings, channels: int) -> Pretrainer:
+    """Branches and banks at their initial values, which depend on the settings' seed alone."""
+    generator = keyed_generator(settings.seed, "initial values")
+    online = build_encoder(settings, channels, generator)
+    banks = MemoryBanks(len(settings.modalities), settings.queue_size, settings.embedding_size, generator)
     return Pretrainer(online, banks, objective_at(settings, 1), settings.key_momentum)
 
 

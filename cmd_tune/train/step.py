@@ -1,22 +1,31 @@
 """One training step: encoders, objective, backward, optimiser, enqueue and the epoch's sums, by one of two ways.
 
-Eager: operation by operation, on any device and any number of workers. Captured: on a GPU with one worker, the whole
-step is one CUDA graph, replayed, the making of its views included; a small encoder's step is a few hundred launches,
-which cost the host many times what they cost the card. What changes between steps lies in tensors that the graph reads:
-what its views are made of, learning rate, weights, banks, their pointer. What changes between epochs, the objective,
-has a graph of its own.
+Eager: operation by operation, on any device. Captured: on a GPU the whole step is one CUDA graph, replayed, the making
+of its views included; a small encoder's step is a few hundred launches, which cost the host many times what they cost
+the card. Where several workers exchange something, the graph ends and another begins, so that it does not matter what
+the exchange goes by. What changes between steps lies in tensors that the graph reads: what its views are made of,
+learning rate, weights, banks, their pointer. What changes between epochs, the objective, has a graph of its own.
 M modality, B sample, T frame, X input channel.
 """
 
 import gc
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor
 
 from cmd_tune.compute.slower import warn_slower
+from cmd_tune.model.encoders.base import one_worker
 from cmd_tune.model.pretrainer import Losses, Pretrainer
-from cmd_tune.train.distributed import average_gradients, gather_batch, sum_over_workers, world
+from cmd_tune.train.distributed import (
+    Exchange,
+    average_gradients,
+    exchanges_by,
+    gather_batch,
+    sum_over_workers,
+    world,
+)
 
 Views = Callable[..., tuple[Tensor, Tensor]]
 
@@ -25,7 +34,7 @@ WARM_UP = 3  # steps before a capture: they compile kernels and make the optimis
 
 def take_step(pretrainer: Pretrainer, optimizer: torch.optim.Optimizer, query_MBTX: Tensor, key_MBTX: Tensor) -> Losses:
     """One step on this worker's two views of a batch, operation by operation. Nothing in it waits for a GPU."""
-    losses, key_MBD = pretrainer(query_MBTX, key_MBTX, sum_over_workers)
+    losses, key_MBD = pretrainer(query_MBTX, key_MBTX, sum_over_workers if world()[1] > 1 else one_worker)
     optimizer.zero_grad(set_to_none=True)
     losses.total.backward()
     average_gradients(pretrainer.online.parameters())
@@ -42,7 +51,7 @@ class TrainingStep:
     ) -> None:
         """views: makes a batch's two views (M, B, T, X) of what a step is given."""
         self.pretrainer, self.optimizer, self.views, self.device = pretrainer, optimizer, views, device
-        self.captures = device.type == "cuda" and world()[1] == 1
+        self.captures = device.type == "cuda"
         self.sums = torch.zeros(2 + 2 * len(pretrainer.banks.keys_MKD), device=device)
         self._graphs: dict[object, _Graph] = {}
         self._taken: dict[object, int] = {}
@@ -119,7 +128,7 @@ class TrainingStep:
     def _share_recurrences(self, inside: bool) -> None:
         """Whether the recurrences are part of a larger graph, or have graphs of their own."""
         for encoders in (self.pretrainer.online, self.pretrainer.momentum):
-            encoders.recurrence.part_of_graph = inside
+            encoders.expect_capture(inside)
 
 
 class _Graph:
@@ -127,20 +136,43 @@ class _Graph:
 
     def __init__(self, step: TrainingStep, prepared: Sequence[Tensor]) -> None:
         self.inputs = [x.clone() for x in prepared]
+        self._parts: list[Exchange] = []  # replays of graphs, and between them what the workers exchange, in order
+        self._pool = torch.cuda.graph_pool_handle()
         step.optimizer.zero_grad(set_to_none=True)
-        self.graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize(step.device)
-        step.pretrainer.key_stream = torch.cuda.Stream(step.device)
+        if world()[1] == 1:  # an exchange ends a graph, which must not leave another stream's work open
+            step.pretrainer.key_stream = torch.cuda.Stream(step.device)
         try:
-            with torch.cuda.graph(self.graph, stream=step._stream):
+            with torch.cuda.stream(step._stream), exchanges_by(self._between_graphs):
+                self._begin()
                 step._take(self.inputs)
+                self._end()
+        except BaseException:
+            with suppress(RuntimeError):  # it says again what has failed
+                self._graph.capture_end()
+            raise
         finally:
             step.pretrainer.key_stream = None
 
     def replay(self, prepared: Sequence[Tensor]) -> None:
         for own, given in zip(self.inputs, prepared, strict=True):
             own.copy_(given)
-        self.graph.replay()
+        for part in self._parts:
+            part()
+
+    def _begin(self) -> None:
+        self._graph = torch.cuda.CUDAGraph()
+        # Other threads may be about: those of what the workers exchange by.
+        self._graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+
+    def _end(self) -> None:
+        self._graph.capture_end()
+        self._parts.append(self._graph.replay)
+
+    def _between_graphs(self, exchange: Exchange) -> None:
+        self._end()
+        self._parts.append(exchange)
+        self._begin()
 
 
 def use_tensor_rate(optimizer: torch.optim.Optimizer, rate: Tensor) -> None:

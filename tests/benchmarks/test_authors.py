@@ -13,8 +13,8 @@ from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.views.crop_shear import Draws, crop_resize, distort
 from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.evaluate.knn import knn_predictions
-from cmd_tune.model.encoder import Encoders
-from cmd_tune.model.interop import from_official
+from cmd_tune.model.encoders import GRUEncoder
+from cmd_tune.train.official_checkpoint import from_official
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -130,7 +130,7 @@ def test_features_are_the_packages(reference: Arrays) -> None:
     x = torch.from_numpy(reference["step0/x_q"])
     layout = next(layout for layout in LAYOUTS.values() if len(layout.joints) == x.shape[3])
     sizes = {"hidden_size": config["hidden_size"], "embedding_size": config["embedding_dim"]}
-    encoders = Encoders(3, x[0, :, 0].numel(), layers=config["num_layers"], **sizes)
+    encoders = GRUEncoder(3, x[0, :, 0].numel(), layers=config["num_layers"], **sizes)
     state = from_official(model.state_dict(), names)
     encoders.load_state_dict({key[7:]: value for key, value in state.items() if key.startswith("online.")})
     ours = encoders.eval().features(stack_modalities(x.permute(0, 2, 3, 1, 4).contiguous(), names, layout))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.objective import MODALITIES, Sizes, fit_exponent, objective_rows
+from benchmarks.objective import MODALITIES, Sizes, _AuthorsObjective, _Step, cmd, fit_exponent, objective_rows
 
 
 def test_the_fit_is_exact_on_a_power_and_the_slope_between_two_points() -> None:
@@ -16,7 +16,17 @@ def test_the_fit_is_exact_on_a_power_and_the_slope_between_two_points() -> None:
 def test_a_row_for_each_number_of_modalities() -> None:
     rows = objective_rows(torch.device("cpu"), 2, Sizes(batch=4, part=2, embedding=4, queue_size=32, topk=8))
     compared = [row for row in rows if row.theirs]
-    assert len(rows) == 3 * len(MODALITIES)
-    assert len(compared) == 2 * len(MODALITIES)
+    assert len(rows) == 3 * len(MODALITIES) + 1
+    assert len(compared) == 2 * len(MODALITIES) + 1
     assert all(row.ratio and len(row.ours.runs) == 2 for row in compared)
     assert sum(row.note.startswith("grows as M^") for row in rows) == 2
+
+
+def test_the_authors_objective_has_our_numbers() -> None:
+    sizes = Sizes(batch=4, part=2, embedding=8, queue_size=32, topk=8)
+    device = torch.device("cpu")
+    theirs = _AuthorsObjective(sizes, device)
+    ours = _Step(3, sizes, cmd("pairwise", sizes), device)
+    contrastive, distillation = theirs.model.losses(theirs.query, theirs.key)
+    losses = ours.pretrainer.losses(ours.query_MBD, ours.key_MBD)
+    assert (contrastive + distillation).item() == pytest.approx(losses.total.item(), rel=1e-5)

@@ -13,7 +13,7 @@ from cmd_tune.compute.native import _compiler
 CODE = """
 from cmd_tune.compute import native
 import torch
-from cmd_tune.model.gru import GRUPairs
+from cmd_tune.model.encoders.gru_layer import GRUPairs
 x = [torch.ones(s) / 2 for s in [(1, 3, 2, 4), (1, 2, 15, 4), (1, 2, 15, 5), (1, 2, 15), (1, 2, 15)]]
 print(native.library() is not None, GRUPairs.apply(*x, True).sum().item())
 """

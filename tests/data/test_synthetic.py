@@ -18,7 +18,7 @@ from cmd_tune.data.ingest.ingest import store_clips
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.synthetic import ACTIONS, ANGLES, CAMERAS, LAYOUT, Actor, perform, pose, record, synthesize
 from cmd_tune.evaluate.scores import encoder_scores, raw_knn_scores
-from cmd_tune.model.encoder import Encoders
+from cmd_tune.model.encoders import Encoder
 from cmd_tune.train.loop import build_pretrainer, pretrain
 
 Floats = NDArray[np.float64]
@@ -210,7 +210,7 @@ def test_cmd_learns_what_raw_skeletons_and_chance_features_do_not_have(
     settings = make_settings("quick", ("test", {"evaluate_every": 1000}))
     untrained = build_pretrainer(settings, store.width).online
 
-    def evaluate(encoders: Encoders) -> dict[str, float]:
+    def evaluate(encoders: Encoder) -> dict[str, float]:
         return encoder_scores(encoders, store, split.validation, settings, prefix="val")
 
     history: list[dict[str, float]] = []

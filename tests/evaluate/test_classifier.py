@@ -9,8 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from cmd_tune.compute.random_keys import keyed_generator
 from cmd_tune.data.splits import split_store
-from cmd_tune.data.views.crop_shear import Strength, draw_view, keyed_generator, make_view
+from cmd_tune.data.views.crop_shear import Strength, draw_view, make_view
 from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.errors import Diverged
 from cmd_tune.evaluate.classifier import FINETUNE, LINEAR, Classifier, Labelled, Recipe, classify, train_classifier

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from cmd_tune.compute.random_keys import keyed_generator
 from cmd_tune.data.splits import Retrieval, split_store
-from cmd_tune.data.views.crop_shear import keyed_generator
 from cmd_tune.evaluate.classifier import FINETUNE, LINEAR, Classifier, Labelled, classify, train_classifier
 from cmd_tune.evaluate.features import extract_features
 from cmd_tune.evaluate.linear import linear_probabilities

@@ -1,4 +1,4 @@
-"""Compiles gru_kernels.py for a compute capability, without a GPU, and prints what came of it as JSON.
+"""Compiles the kernels for a compute capability, without a GPU, and prints what came of it as JSON.
 
 Run as a process of its own, since Triton either compiles or interprets.
 """
@@ -10,32 +10,53 @@ import sys
 import tempfile
 from pathlib import Path
 
+import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from cmd_tune.model import gru_kernels
+from cmd_tune.data.views import crop_shear_kernels
+from cmd_tune.model.encoders import gru_frame_kernels, gru_sequence_kernels, input_norm_kernels
+from cmd_tune.model.objectives import one_pass_kernels as kernels
 
-KINDS = {"bias": "*fp32", "carried": "*fp32", "t": "i32", "T": "i32", "B": "i32", "S": "i32", "H": "i32"}
-MULTIPLES_OF_16 = {"T", "B", "H"}  # and pointers, as at the paper's sizes: known when a kernel is compiled
+STORED = {torch.bfloat16: "*bf16", torch.float32: "*fp32"}
+# Types of arguments by name. Pointers, and these sizes, are multiples of 16 as at the paper's sizes: known when a
+# kernel is compiled.
+GRU = {"bias": "*fp32", "carried": "*fp32", **dict.fromkeys("tTBSH", "i32")}
+GRU_ALIGNED = {"T", "B", "H"}
+SEQUENCES = [
+    (torch.bfloat16, 128),
+    (torch.bfloat16, 64),
+    (torch.float32, 64),
+    (torch.bfloat16, 19),
+    (torch.float32, 19),
+]
+TEMPERATURES = ("colder", "contrast_colder", "student_colder", "teacher_colder")
+OBJECTIVE = {
+    "neighbours": "*i32",
+    **dict.fromkeys((*TEMPERATURES, "itself", "others", "distill"), "fp32"),
+    **dict.fromkeys(("topk", *"MABRK"), "i32"),
+}
+OBJECTIVE_ALIGNED = {"K"}
 
 
-def compiled(kernel, capability, **flag):
-    constants = {"block": 256, **flag}
+def compiled(kernel, capability, kinds, aligned, dtype, num_warps=4, num_stages=3, **constants):
+    """dtype: of the tensors that kinds does not name."""
     names = kernel.arg_names
-    signature = {name: "constexpr" if name in constants else KINDS.get(name, "*bf16") for name in names}
-    aligned = [n for n in names if signature[n].startswith("*") or n in MULTIPLES_OF_16]
+    signature = {name: "constexpr" if name in constants else kinds.get(name, STORED[dtype]) for name in names}
+    aligned = [n for n in names if signature[n].startswith("*") or (n in aligned and n not in constants)]
     source = ASTSource(
         kernel,
         signature,
         {(names.index(name),): value for name, value in constants.items()},
         {(names.index(name),): [["tt.divisibility", 16]] for name in aligned},
     )
-    made = triton.compile(source, target=GPUTarget("cuda", capability, 32))
-    ptx = made.asm["ptx"]
+    options = {"num_warps": num_warps, "num_stages": num_stages}
+    made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
     return {
         "spilled": stack_bytes(made.asm["cubin"]),
-        "narrow": len(re.findall(r"(?:ld|st)\.global\.[bu]16", ptx)),
+        "narrow": len(re.findall(r"(?:ld|st)\.global\.[bu]16", made.asm["ptx"])),
+        "shared": made.metadata.shared,
     }
 
 
@@ -49,18 +70,78 @@ def stack_bytes(cubin):
     return sum(int(number) for number in re.findall(r"(?:STACK|LOCAL):(\d+)", shown))
 
 
+def frames(capability):
+    def made(kernel, **flags):
+        return compiled(kernel, capability, GRU, GRU_ALIGNED, torch.bfloat16, block=256, **flags)
+
+    return {
+        "forward": made(gru_frame_kernels._forward_frame, keep=True, keep_hidden=True),
+        "forward, nothing kept": made(gru_frame_kernels._forward_frame, keep=False, keep_hidden=False),
+        "backward": made(gru_frame_kernels._backward_frame, last_only=False),
+        "backward, last only": made(gru_frame_kernels._backward_frame, last_only=True),
+    }
+
+
+def sequences(capability):
+    """What came of each, with the most that it was to need of shared memory."""
+    found = {}
+    for dtype, H in SEQUENCES:
+        for tf32 in (False, True) if dtype == torch.float32 else (False,):
+            torch.backends.cuda.matmul.allow_tf32 = tf32
+            given = {"H": H, **gru_sequence_kernels._constants(H, dtype)}
+            for direction, kernel, flags in (
+                ("forward", gru_sequence_kernels._forward, {"keep": True, "keep_hidden": True}),
+                ("backward", gru_sequence_kernels._backward, {"last_only": False}),
+            ):
+                made = compiled(kernel, capability, GRU, GRU_ALIGNED, dtype, **flags, **given)
+                name = f"{direction}, {str(dtype).removeprefix('torch.')}, tf32 {tf32}, H {H}"
+                found[name] = {**made, "room": gru_sequence_kernels.shared_bytes(H, dtype)}
+    return found
+
+
+def objectives(capability):
+    """Names end with the rows of a bank: one, the quick preset's, the paper's and the most."""
+
+    def made(kernel, **flags):
+        return compiled(kernel, capability, OBJECTIVE, OBJECTIVE_ALIGNED, torch.float32, **flags)
+
+    found = {}
+    for K in (1, 192, 16384, kernels.MOST_ROWS):
+        registers = kernels.in_registers(K)
+        for choose, exponential in ((True, True), (False, True), (True, False)):
+            flags = {"choose": choose, "exponential": exponential, **registers}
+            found[f"look, {choose=}, {exponential=}, {K}"] = made(kernels._look, **flags)
+        for distillation in (None, "pairwise", "consensus"):
+            found[f"learn, {distillation}, {K}"] = made(kernels._learn, M=3, distillation=distillation, **registers)
+    for modalities in (2, 4, 8):
+        sizes = {"modalities": modalities, "columns": kernels.COLUMNS}
+        found[f"sum other teachers, {modalities}"] = made(kernels._sum_other_teachers, **sizes)
+        for distills in (True, False):
+            sizes = {"modalities": modalities, "columns": kernels.SUMMED}
+            found[f"sum up, {distills=}, {modalities}"] = made(kernels._sum_up, distills=distills, **sizes)
+    return found
+
+
+def inputs(capability):
+    """The views' kernel, and the input norm's."""
+    sizes = {"channels_block": 256, "rows_block": 8}
+    standardise = {**dict.fromkeys("BTXN", "i32"), "width": "i32", "batches": "*i64", "eps": "fp32", "momentum": "fp32"}
+    parts = {"rows": "i32", "X": "i32"}
+    views = {"start": "*i64", "length": "*i64", **dict.fromkeys("TXP", "i32")}
+    made = {
+        "views": (crop_shear_kernels._draw_view, views, {"frames_block": 4, "numbers_block": 256}),
+        "statistics": (input_norm_kernels._statistics, parts, {**sizes, "rows_block": input_norm_kernels.ROWS_OF_PART}),
+        "standardise": (input_norm_kernels._standardise, standardise, {**sizes, "parts_block": 16}),
+    }
+    return {
+        name: compiled(kernel, capability, kinds, set(), torch.float32, **constants)
+        for name, (kernel, kinds, constants) in made.items()
+    }
+
+
 def main(capability):
-    forward, backward = gru_kernels._forward_frame, gru_kernels._backward_frame
-    print(
-        json.dumps(
-            {
-                "forward": compiled(forward, capability, keep=True, keep_hidden=True),
-                "forward, nothing kept": compiled(forward, capability, keep=False, keep_hidden=False),
-                "backward": compiled(backward, capability, last_only=False),
-                "backward, last only": compiled(backward, capability, last_only=True),
-            }
-        )
-    )
+    made = {"inputs": inputs, "frames": frames, "sequences": sequences, "objectives": objectives}
+    print(json.dumps({name: of(capability) for name, of in made.items()}))
 
 
 if __name__ == "__main__":

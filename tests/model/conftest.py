@@ -8,20 +8,26 @@ import pytest
 import torch
 
 from cmd_tune.compute import native
-from cmd_tune.model import gru
+from cmd_tune.model.encoders import gru_layer
 
-WAYS = ("native", "native, one thread", "torch", "triton")
+WAYS = ("native", "native, one thread", "torch", "triton, frame by frame", "triton, all frames")
 
 
 @contextmanager
 def computing(way: str) -> Iterator[str]:
-    """gates.cpp on two threads or on one; PyTorch's operations, as without a compiler; a GPU's kernels, interpreted."""
+    """gru_gates.cpp on two threads or one; PyTorch's operations, for no compiler; a GPU's kernels, interpreted."""
     before = torch.get_num_threads()
     torch.set_num_threads(1 if "one" in way else 2)
     with pytest.MonkeyPatch.context() as patch:
-        if way == "triton":
-            kernels = import_module("tests.model.interpreted").gru_kernels
-            patch.setattr(gru, "_kernels", lambda x: None if x.dtype == torch.float64 else kernels)
+        if way.startswith("triton"):
+            interpreted = import_module("tests.model.interpreted")
+            patch.setattr(
+                gru_layer,
+                "_frame_kernels",
+                lambda x: None if x.dtype == torch.float64 else interpreted.gru_frame_kernels,
+            )
+            if way.endswith("frame by frame"):
+                patch.setattr(interpreted.gru_sequence_kernels, "SIZES", {})
         elif way == "torch":
             patch.setattr(native, "library", lambda: None)
         else:

@@ -1,7 +1,9 @@
-"""The GPU's kernels on a CPU, by Triton's interpreter, with two of its shortcuts in bfloat16 put right.
+"""The GPU's kernels on a CPU, by Triton's interpreter, with some of its shortcuts put right.
 
 The tests' conftest.py asks for the interpreter before anything imports Triton. It keeps bfloat16 as bits: its products
-multiply those instead of the numbers, and float32 is cut off rather than rounded to them.
+multiply those instead of the numbers, and float32 is cut off rather than rounded to them. A truth value that is spread
+over a tile becomes an integer, which no mask may be. A number is an array of one, which NumPy no longer takes for an
+index where Triton is older.
 """
 
 import os
@@ -15,13 +17,15 @@ if os.environ["TRITON_INTERPRET"] != "1":
     pytest.skip("the kernels are compiled here: test_gpu.py has them", allow_module_level=True)
 
 import triton.language as tl
+from triton.runtime import interpreter
 from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
-from cmd_tune.model import gru_kernels
+from cmd_tune.model.encoders import gru_frame_kernels, gru_sequence_kernels, input_norm_kernels
+from cmd_tune.model.objectives import one_pass_kernels as objective_kernels
 
-__all__ = ["gru_kernels"]
+__all__ = ["gru_frame_kernels", "gru_sequence_kernels", "input_norm_kernels", "objective_kernels"]
 
-_dot, _cast = InterpreterBuilder.create_dot, InterpreterBuilder.cast_impl
+_dot, _cast, _splat = InterpreterBuilder.create_dot, InterpreterBuilder.cast_impl, InterpreterBuilder.create_splat
 
 
 def _dot_of_numbers(self, a, b, *rest):
@@ -35,4 +39,19 @@ def _rounding_cast(self, x, to):
     return TensorHandle(rounded, tl.bfloat16)
 
 
+def _splat_of_truths(self, to, x):
+    tile = _splat(self, to, x)
+    return TensorHandle(tile.data.astype(np.bool_), tl.int1) if x.data.dtype == np.bool_ else tile
+
+
+_patch_tensor = interpreter._patch_lang_tensor
+
+
+def _patch_tensor_and_index(tensor, *scope):
+    _patch_tensor(tensor, *scope)
+    tensor.__index__ = lambda self: self.handle.data.item()
+
+
 InterpreterBuilder.create_dot, InterpreterBuilder.cast_impl = _dot_of_numbers, _rounding_cast
+InterpreterBuilder.create_splat = _splat_of_truths
+interpreter._patch_lang_tensor = _patch_tensor_and_index

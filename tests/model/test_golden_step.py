@@ -15,11 +15,11 @@ from torch import Tensor
 
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.views.modalities import stack_modalities
-from cmd_tune.model.encoder import Encoders
-from cmd_tune.model.interop import from_official, to_official
+from cmd_tune.model.encoders import GRUEncoder
 from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.objectives.methods import CMD
 from cmd_tune.model.pretrainer import Losses, Pretrainer
+from cmd_tune.train.official_checkpoint import from_official, to_official
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -61,7 +61,7 @@ def run(reference: Reference, way_of_module: str) -> Run:
     def inputs(x_BCTVP: NDArray[np.float32]) -> Tensor:
         return stack_modalities(torch.from_numpy(x_BCTVP).permute(0, 2, 3, 1, 4).contiguous(), names, layout)
 
-    encoders = Encoders(
+    encoders = GRUEncoder(
         len(names),
         V * C * P,
         hidden_size=config["hidden_size"],

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cmd_tune.model.encoder import Encoders
+from cmd_tune.model.encoders import GRUEncoder
 from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.objectives.methods import CMD, MCL, Base, CrosSCLR
 from cmd_tune.model.pretrainer import Pretrainer
@@ -14,7 +14,7 @@ M, B, T, X, D, K = 3, 4, 5, 12, 6, 10
 
 def build(momentum=0.9, **objective):
     generator = torch.Generator().manual_seed(0)
-    encoders = Encoders(M, X, hidden_size=4, embedding_size=D, layers=2, generator=generator)
+    encoders = GRUEncoder(M, X, hidden_size=4, embedding_size=D, layers=2, generator=generator)
     values = {
         "contrast_temperature": 0.07,
         "teacher_temperature": 0.05,
@@ -44,7 +44,7 @@ def weights(module):
 
 
 def test_the_key_encoders_start_as_copies_that_learn_nothing():
-    encoders = Encoders(M, X, hidden_size=4, embedding_size=D)
+    encoders = GRUEncoder(M, X, hidden_size=4, embedding_size=D)
     pretrainer = Pretrainer(encoders, MemoryBanks(M, K, D), CMD(0.07, 0.05, 0.1, 4, 1.0), 0.9)
     for (name, ours), twin in zip(pretrainer.online.named_parameters(), pretrainer.momentum.parameters(), strict=True):
         assert torch.equal(ours, twin), name

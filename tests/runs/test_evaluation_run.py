@@ -25,7 +25,7 @@ from cmd_tune.runs.evaluation_run import check_fit, new_evaluation, remark, resu
 from cmd_tune.runs.pretrain_and_score import DataSource, run
 from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
 from cmd_tune.train.loop import build_pretrainer
-from cmd_tune.train.saved import open_saved
+from cmd_tune.train.saved_checkpoint import open_saved
 
 REPOSITORY = Path(__file__).parents[2]
 

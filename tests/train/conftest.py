@@ -39,7 +39,8 @@ def run_jobs() -> Callable[..., list[list[int]]]:
 
     def run(*jobs: Mapping[str, Any]) -> list[list[int]]:
         paths = [write_job(**job) for job in jobs]
-        environment = {**os.environ, "PYTHONPATH": str(Path(cmd_tune.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+        search = [str(Path(cmd_tune.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(search), "OMP_NUM_THREADS": "1"}
         subprocess.run([sys.executable, str(WORKER), *map(str, paths)], env=environment, check=True, timeout=PATIENCE)
         return [json.loads((path.parent / "exits.json").read_text()) for path in paths]
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from cmd_tune.compute.random_keys import keyed_generator
 from cmd_tune.data.clip import Clip
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.store import open_store, write_store
-from cmd_tune.data.views.crop_shear import Strength, draw_view, keyed_generator, make_view
+from cmd_tune.data.views.crop_shear import Strength, draw_view, make_view
 
 CLIPS = 30
 

@@ -32,14 +32,22 @@ PROTOCOL = "xview"
 CPU = torch.device("cpu")
 
 
-def train(settings: Settings, store: Store, folder: Path, report=lambda record: None) -> Pretrainer:
+def train(settings: Settings, store: Store, folder: Path, report=lambda record: None, device=CPU) -> Pretrainer:
     """`pretrain` with the scores of the validation split."""
     _, split = split_store(store, PROTOCOL)
 
     def evaluate(encoders):
         return encoder_scores(encoders, store, split.validation, settings, prefix="val")
 
-    return pretrain(settings, store, split.pretrain_N, folder=folder, evaluate=evaluate, report=report, device=CPU)
+    return pretrain(
+        settings,
+        store.on_device_if_it_fits(device),
+        split.pretrain_N,
+        folder=folder,
+        evaluate=evaluate,
+        report=report,
+        device=device,
+    )
 
 
 def make_batches(settings: Settings, store: Store, clips_N=None) -> Batches:
@@ -48,11 +56,11 @@ def make_batches(settings: Settings, store: Store, clips_N=None) -> Batches:
     return build_batches(settings, store, clips_N, CPU)
 
 
-def outcome(settings: Settings, store: Store, folder: Path) -> dict[str, Any]:
+def outcome(settings: Settings, store: Store, folder: Path, device=CPU) -> dict[str, Any]:
     """All that must not depend on the number of workers, or the one line that a run ends with."""
     records: list[dict[str, float]] = []
     try:
-        pretrainer = train(settings, store, folder, records.append)
+        pretrainer = train(settings, store, folder, records.append, device)
     except CmdTuneError as error:
         return {"error": f"{type(error).__name__}: {error}"}
     clips_N = split_store(store, PROTOCOL)[1].test[0].query_N
@@ -97,7 +105,7 @@ def rank_main(job_path: Path, rank: int) -> None:
         die_at(*job["die_at"])
     store = open_store(Path(job["store"]))
     for name, settings in job["runs"].items():
-        result = outcome(Settings(**settings), store, job_path.parent / name)
+        result = outcome(Settings(**settings), store, job_path.parent / name, torch.device(job.get("device", "cpu")))
         torch.save(result, job_path.parent / f"{name}-{rank}.pt")
     if dist.is_initialized():
         dist.barrier()

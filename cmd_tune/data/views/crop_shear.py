@@ -5,7 +5,6 @@ on the CPU, so that they are the same on every device; each worker keeps its sli
 B sample, T frame, V joint, C coordinate, P body, F stored frame, X = V·C·P.
 """
 
-import hashlib
 from dataclasses import dataclass, fields
 from functools import partial
 
@@ -13,15 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from cmd_tune.compute.device import onto
-from cmd_tune.compute.native import bind
+from cmd_tune.compute.device import to_device
+from cmd_tune.compute.native import bind, kernels
 from cmd_tune.compute.threads import run_shared, shares
-
-
-def keyed_generator(*key: int | str) -> torch.Generator:
-    """A CPU generator whose stream depends on the key alone: (seed, "view", epoch, step), for instance."""
-    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest) >> 1)
 
 
 @dataclass(frozen=True)
@@ -89,15 +82,17 @@ def choose(uniform_BN: Tensor, frames_B: Tensor, strength: Strength) -> Draws:
 def make_view(rows_FX: Tensor, start_B: Tensor, draws: Draws, frames: int, frame_shape: tuple[int, int, int]) -> Tensor:
     """The view of clips whose first frames are rows start_B, as drawn: (B, T, V, C, P) on the rows' device.
 
-    One pass by crop_shear.cpp where it can be, else crop_resize and distort.
+    One pass by crop_shear.cpp or crop_shear_kernels.py where it can be, else crop_resize and distort.
     """
     V, C, P = frame_shape
     start_B = start_B + draws.start_B
+    inputs = [draws.length_B, draws.matrix_BCC, draws.kept_BV, draws.mixed_BV]
+    inputs = [to_device(x, rows_FX.device).contiguous() for x in (start_B, *inputs)]
+    if for_gpu := kernels("cmd_tune.data.views.crop_shear_kernels", rows_FX):
+        return for_gpu.draw_view(rows_FX, *inputs, frames, P).view(-1, frames, V, C, P)
     if not rows_FX.is_cuda:
         view_BTVCP = torch.empty(len(start_B), frames, V, C, P)
-        inputs = (start_B, draws.length_B, draws.matrix_BCC, draws.kept_BV, draws.mixed_BV)
-        tensors = (rows_FX, *(x.contiguous() for x in inputs), view_BTVCP)
-        if draw := bind("draw_view", rows_FX.dtype, (frames, V, P), tensors):
+        if draw := bind("draw_view", rows_FX.dtype, (frames, V, P), (rows_FX, *inputs, view_BTVCP)):
             run_shared([partial(draw, *share) for share in shares(len(start_B))])
             return view_BTVCP
     x_BTX = crop_resize(rows_FX, start_B, draws.length_B, frames)
@@ -110,7 +105,7 @@ def crop_resize(rows_FX: Tensor, start_B: Tensor, length_B: Tensor, frames: int)
     rows_FX: stored frames of all clips; start_B counts from its first row.
     """
     device = rows_FX.device
-    start_B, length_B = onto(start_B, device), onto(length_B, device)
+    start_B, length_B = to_device(start_B, device), to_device(length_B, device)
     step_B = length_B.float() / frames
     position_BT = ((torch.arange(frames, device=device) + 0.5) * step_B[:, None] - 0.5).clamp(min=0)
     below_BT = position_BT.long().minimum(length_B[:, None] - 1)
@@ -131,7 +126,9 @@ def distort(x_BTVCP: Tensor, draws: Draws) -> Tensor:
     """
     B, T, V, C, P = x_BTVCP.shape
     D, X = 2 * C - 1, V * C * P
-    matrix_BCC, kept_BV, mixed_BV = (onto(x, x_BTVCP.device) for x in (draws.matrix_BCC, draws.kept_BV, draws.mixed_BV))
+    matrix_BCC, kept_BV, mixed_BV = (
+        to_device(x, x_BTVCP.device) for x in (draws.matrix_BCC, draws.kept_BV, draws.mixed_BV)
+    )
     band_BDC = x_BTVCP.new_zeros(B, D, C)
     for c in range(C):
         band_BDC[:, C - 1 - c : D - c, c] = matrix_BCC[:, c]

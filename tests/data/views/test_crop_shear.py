@@ -1,6 +1,8 @@
 """Augmentation: each operation re-derived in NumPy, each distribution counted, each draw where its key puts it."""
 
+import os
 from dataclasses import fields
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -9,16 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmd_tune.compute import native
-from cmd_tune.data.views.crop_shear import (
-    Draws,
-    Strength,
-    centre_crop,
-    crop_resize,
-    distort,
-    draw_view,
-    keyed_generator,
-    make_view,
-)
+from cmd_tune.compute.random_keys import keyed_generator
+from cmd_tune.data.views.crop_shear import Draws, Strength, centre_crop, crop_resize, distort, draw_view, make_view
 
 PAPER = Strength(crop_min_frames=64, crop_min_share=0.1, shear_range=1.0, corrupted_share=0.6)
 SHORT = Strength(crop_min_frames=4, crop_min_share=0.1, shear_range=1.0, corrupted_share=0.6)
@@ -288,6 +282,26 @@ def test_a_view_is_its_crop_distorted(joints, bodies, threads):
     crop = crop_resize(rows_FX, start_N + draws.start_B, draws.length_B, frames)
     torch.testing.assert_close(ours, distort(crop.unflatten(2, shape), draws), rtol=1e-4, atol=1e-5)
     torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16])
+@pytest.mark.parametrize(("joints", "bodies"), [(25, 2), (20, 1), (3, 3)])
+def test_a_gpus_kernel_has_the_same_view(joints, bodies, kind):
+    """By Triton's interpreter; rows of other clips are not numbers here, and must not be looked at."""
+    pytest.importorskip("triton", reason="no Triton for this system")
+    if os.environ["TRITON_INTERPRET"] != "1":
+        pytest.skip("the kernels are compiled here: test_gpu.py has them")
+    kernels = import_module("cmd_tune.data.views.crop_shear_kernels")
+    length_N = torch.tensor([1, 7, 30, 12])
+    rows_FX = torch.full((int(length_N.sum()) + 8, joints * 3 * bodies), torch.nan, dtype=kind)
+    start_N = length_N.cumsum(0) - length_N + 2 * torch.arange(4)
+    for start, length in zip(start_N, length_N, strict=True):
+        rows_FX[start : start + length].normal_(generator=torch.Generator().manual_seed(int(start)))
+    draws = draw(length_N, joints=joints, strength=Strength(5, 0.2, 1.0, 0.6))
+    drawn = (draws.length_B, draws.matrix_BCC, draws.kept_BV, draws.mixed_BV)
+    ours = kernels.draw_view(rows_FX, start_N + draws.start_B, *(x.contiguous() for x in drawn), 17, bodies)
+    theirs = make_view(rows_FX, start_N, draws, 17, (joints, 3, bodies)).flatten(2)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("compiled", [True, False])

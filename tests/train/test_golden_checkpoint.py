@@ -10,11 +10,11 @@ from torch import Tensor
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.errors import DataError
-from cmd_tune.model.encoder import Encoders
-from cmd_tune.model.interop import from_official, to_official
+from cmd_tune.model.encoders import GRUEncoder
 from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.objectives.methods import CMD
 from cmd_tune.model.pretrainer import Pretrainer
+from cmd_tune.train.official_checkpoint import from_official, to_official
 
 MODALITIES = ("joint", "motion", "bone")
 
@@ -30,7 +30,9 @@ def build(state: dict[str, Tensor]) -> Pretrainer:
     gates, channels = bare["encoder_q.encoder.gru.weight_ih_l0"].shape
     layers = sum(name.startswith("encoder_q.encoder.gru.bias_ih_l") for name in bare) // 2
     embedding_size, queue_size = bare["queue"].shape
-    encoders = Encoders(len(MODALITIES), channels, hidden_size=gates // 3, embedding_size=embedding_size, layers=layers)
+    encoders = GRUEncoder(
+        len(MODALITIES), channels, hidden_size=gates // 3, embedding_size=embedding_size, layers=layers
+    )
     objective = CMD(0.07, 0.05, 0.1, 1, 1.0)
     pretrainer = Pretrainer(encoders, MemoryBanks(len(MODALITIES), queue_size, embedding_size), objective, 0.999)
     pretrainer.load_state_dict(from_official(state, MODALITIES))

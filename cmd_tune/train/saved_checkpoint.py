@@ -11,10 +11,10 @@ from torch import Tensor
 from cmd_tune.config import Settings, check_applies, make_settings
 from cmd_tune.errors import DataError, UsageError
 from cmd_tune.files import keep_apart
-from cmd_tune.model.encoder import Encoders
-from cmd_tune.model.interop import describe_official, from_official, to_official
+from cmd_tune.model.encoders import Encoder
 from cmd_tune.train.checkpoint import load_checkpoint, load_tensors, save_checkpoint, save_tensors
 from cmd_tune.train.loop import CHECKPOINT, build_pretrainer
+from cmd_tune.train.official_checkpoint import describe_official, from_official, to_official
 
 _NORM = "online.input_norm.weight"
 
@@ -45,7 +45,7 @@ class Saved:
             digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
         return digest.hexdigest()
 
-    def encoders(self) -> Encoders:
+    def encoders(self) -> Encoder:
         """Its online encoders. Raises DataError where tensors and settings do not belong together."""
         pretrainer = build_pretrainer(self.settings, self.channels)
         try:

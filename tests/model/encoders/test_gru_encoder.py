@@ -7,15 +7,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from cmd_tune.model.encoder import Encoders, GRULayer, InputNorm
-from cmd_tune.model.gru import gru_pairs
+from cmd_tune.model.encoders.gru_encoder import GRUEncoder, GRULayer
+from cmd_tune.model.encoders.gru_layer import gru_pairs
+from cmd_tune.model.encoders.input_norm import InputNorm
 
 M, B, T, X, H, D, LAYERS = 3, 5, 6, 10, 4, 7, 3
 
 
 def encoders(seed=0, **changes):
     sizes = {"hidden_size": H, "embedding_size": D, "layers": LAYERS, **changes}
-    return Encoders(M, X, generator=torch.Generator().manual_seed(seed), **sizes)
+    return GRUEncoder(M, X, generator=torch.Generator().manual_seed(seed), **sizes)
 
 
 def batch(seed=1, frames=T):
@@ -92,8 +93,7 @@ def test_statistics_are_of_all_workers():
     mine, other = x_MBTX[:, :2], x_MBTX[:, 2:]
     mean_MX = x_MBTX.mean((1, 2))
     of_the_other = iter([
-        torch.tensor([3.0 * T]),
-        other.sum((1, 2)),
+        torch.cat((other.sum((1, 2)).flatten(), torch.tensor([3.0 * T]))),
         (other - mean_MX[:, None, None]).square().sum((1, 2)),
     ])  # fmt: skip
     half = InputNorm(M, X)
@@ -101,6 +101,54 @@ def test_statistics_are_of_all_workers():
     torch.testing.assert_close(ours, expected[:, :2], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(half.running_var, whole.running_var)
     torch.testing.assert_close(half.running_mean, whole.running_mean)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("together", [True, False], ids=["in parts", "given"])
+def test_a_gpus_kernels_are_the_same_norm(dtype, together):
+    """By Triton's interpreter: frames first, channels of 0 up to a multiple of 8, the same running statistics."""
+    kernels = pytest.importorskip("tests.model.interpreted").input_norm_kernels
+    ours, theirs = InputNorm(M, X), InputNorm(M, X)
+    frames = 27  # 135 rows are 5 parts of 32, the last of 7
+    for seed in (1, 2):
+        x_MBTX = batch(seed, frames) + 100
+        expected = theirs.standardise(x_MBTX).transpose(1, 2)
+        if together:
+            statistics = kernels.statistics(x_MBTX)
+        else:
+            var_MX, mean_MX = torch.var_mean(x_MBTX, (1, 2), correction=0, keepdim=True)
+            count = torch.tensor([float(B * frames)])
+            statistics = (mean_MX[:, 0], count * var_MX[:, 0], count)
+        found = kernels.standardise(
+            x_MBTX,
+            statistics,
+            (ours.running_mean, ours.running_var, ours.num_batches_tracked),
+            eps=ours.eps,
+            momentum=ours.momentum,
+            dtype=dtype,
+        )
+        assert found.dtype == dtype
+        assert found.shape == (M, frames, B, 16)
+        assert not found[..., X:].any()
+        rounding = 2**-8 if dtype == torch.bfloat16 else 1e-5
+        torch.testing.assert_close(found[..., :X].float(), expected, rtol=rounding, atol=2e-4)
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_channels_of_0_change_nothing():
+    """As a GPU's norm leaves them behind the others: outputs and gradients of a layer are the same."""
+    layer = GRULayer(M, X, H, torch.Generator().manual_seed(0))
+    norm = InputNorm(M, X)
+    x_MTBX = torch.randn(M, T, B, X, generator=torch.Generator().manual_seed(1))
+    found = []
+    for x in (x_MTBX, F.pad(x_MTBX, (0, 6))):
+        layer.zero_grad()
+        out = layer(x, gru_pairs, norm=norm)
+        out.square().sum().backward()
+        found.append([out.detach(), layer.weight_ih.grad.clone()])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 # Two GRUs a layer, both forward in time
@@ -215,7 +263,7 @@ def test_bfloat16_recurrences_give_float32_embeddings_near_the_exact_ones():
 def test_initial_values_have_the_authors_bounds():
     """Xavier-uniform for GRU matrices and the last head layer, ±1/√fan for the rest, as PyTorch does by default."""
     hidden, channels, size = 32, 60, 24
-    model = Encoders(M, channels, hidden_size=hidden, embedding_size=size, generator=torch.Generator().manual_seed(0))
+    model = GRUEncoder(M, channels, hidden_size=hidden, embedding_size=size, generator=torch.Generator().manual_seed(0))
     bounds = {"head.weight_0": 1 / sqrt(2 * hidden), "head.bias_0": 1 / sqrt(2 * hidden)}
     bounds |= {"head.weight_1": sqrt(6 / (size + 2 * hidden)), "head.bias_1": 1 / sqrt(2 * hidden)}
     for layer, width in enumerate((channels, 2 * hidden, 2 * hidden)):

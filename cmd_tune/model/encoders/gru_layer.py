@@ -3,24 +3,25 @@
 The authors call a bidirectional GRU one frame at a time with its state carried on, so in every layer both sides run
 forward in time. Autograd would record a dozen operations a frame; here it records one a layer. Input products are
 taken for all frames and both sides at once, weight gradients as large products after the loop. On a CPU the groups
-are shared out to threads, which meet once a layer rather than in every operation; on a GPU a frame is one kernel.
+are shared out to threads, which meet once a layer rather than in every operation; on a GPU a frame is one kernel,
+or all frames are.
 M modality, T frame, B sample, I input, H hidden, S side of the pair, G group = M·S.
 """
 
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
-from importlib.util import find_spec
 from types import ModuleType
 
 import torch
 from torch import Tensor
 
+from cmd_tune.compute.native import kernels
 from cmd_tune.compute.threads import run_shared, shares
-from cmd_tune.model.gates import Backward, Forward, Step
+from cmd_tune.model.encoders.gru_gates import Backward, Forward, Step
 
 # (x_MTBI, weight_ih_MS3HI, weight_hh_MS3HH, bias_ih_MS3H, bias_hh_MS3H, last_only) → a layer's output, as GRUPairs says
-Pairs = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, bool], Tensor]
+LayerFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, bool], Tensor]
 
 
 class GRUPairs(torch.autograd.Function):
@@ -43,25 +44,14 @@ class GRUPairs(torch.autograd.Function):
         biases = (bias_ih[..., : 2 * H] + bias_hh[..., : 2 * H], bias_ih[..., 2 * H :], bias_hh[..., 2 * H :])
         way = Forward(
             gates=gates.view(M, T, B, S, 3 * H),
-            recurrent=x_MTBI.new_zeros(M * S, B, 3 * H),
+            recurrent=x_MTBI.new_empty(M * S, B, 3 * H),
             bias=torch.cat(biases, dim=-1).to(fine).flatten(0, 1),
-            carried=x_MTBI.new_zeros(M * S, B, H, dtype=fine),
+            carried=x_MTBI.new_empty(M * S, B, H, dtype=fine),
             state=x_MTBI.new_empty(M * S, B, H),
             hidden=None if last_only and not keep else x_MTBI.new_empty(M, T, B, S, H),
             recurrent_n=x_MTBI.new_empty(M, T, B, S, H) if keep else None,
         )
-        weight_hh_t = weight_hh.transpose(1, 2)
-        if not x_MTBI.is_cuda:
-            weight_hh_t = weight_hh_t.contiguous()
-
-        def frames(groups: slice, step: Step) -> None:
-            state, weight, recurrent = way.state[groups], weight_hh_t[groups], way.recurrent[groups]
-            for t in range(T):
-                if t:
-                    torch.bmm(state, weight, out=recurrent)
-                step(t)
-
-        _over_groups(way, M * S, frames)
+        _run_forward(way, weight_hh)
         if keep:
             ctx.save_for_backward(x_MTBI, weight_ih, weight_hh, way.gates, way.recurrent_n, way.hidden)
             ctx.last_only, ctx.spent = last_only, False
@@ -82,35 +72,20 @@ class GRUPairs(torch.autograd.Function):
             recurrent_n=recurrent_n,
             hidden=hidden,
             grad_hidden=grad.to(hidden.dtype).contiguous().view((M, B, S, H) if ctx.last_only else hidden.shape),
-            grad_state=x_MTBI.new_zeros(M * S, B, H),
-            carried=x_MTBI.new_zeros(M * S, B, H, dtype=fine),
+            grad_state=x_MTBI.new_empty(M * S, B, H),
+            carried=x_MTBI.new_empty(M * S, B, H, dtype=fine),
             grad_recurrent=x_MTBI.new_empty(M * S, B, 3 * H),
             grad_bias=x_MTBI.new_zeros(M * S, 4 * H, dtype=fine),
         )
-        grad_weight_hh = torch.empty_like(weight_hh)
-
-        def frames(groups: slice, step: Step) -> None:
-            grad, weight, grad_state = way.grad_recurrent[groups], weight_hh[groups], way.grad_state[groups]
-            for t in range(T - 1, -1, -1):
-                step(t)
-                if t:
-                    torch.bmm(grad, weight, out=grad_state)
-            for g in range(*groups.indices(M * S)):
-                before, grad_rzn, grad_n = (x[g // S, :, :, g % S].flatten(0, 1) for x in (hidden, gates, recurrent_n))
-                torch.mm(grad_rzn[B:, : 2 * H].t(), before[:-B], out=grad_weight_hh[g, : 2 * H])
-                torch.mm(grad_n[B:].t(), before[:-B], out=grad_weight_hh[g, 2 * H :])
-
-        _over_groups(way, M * S, frames)
-        if kernels := _kernels(x_MTBI):
-            kernels.sum_bias_gradients(way)
+        grad_weight_hh = _run_backward(way, weight_hh)
         grad_gates = gates.view(M, T * B, S * 3 * H)
-        grad_weight_ih = _product(grad_gates.transpose(1, 2), x_MTBI.reshape(M, T * B, -1))
+        grad_weight_ih = _fine_product(grad_gates.transpose(1, 2), x_MTBI.reshape(M, T * B, -1))
         grad_x = _product(grad_gates, weight_ih).view(x_MTBI.shape) if ctx.needs_input_grad[0] else None
         grad_bias = way.grad_bias.view(M, S, 4 * H)
         return (
             grad_x,
-            grad_weight_ih.view(M, S, 3 * H, -1).to(fine),
-            grad_weight_hh.view(M, S, 3 * H, H).to(fine),
+            grad_weight_ih.view(M, S, 3 * H, -1),
+            grad_weight_hh,
             grad_bias[..., : 3 * H],
             torch.cat((grad_bias[..., : 2 * H], grad_bias[..., 3 * H :]), dim=-1),
             None,
@@ -127,7 +102,7 @@ def gru_pairs(
     return GRUPairs.apply(*tensors, last_only)  # type: ignore[no-untyped-call]
 
 
-def pairs_by_torch(
+def gru_pairs_by_torch(
     x_MTBI: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor, last_only: bool
 ) -> Tensor:
     """The same as GRUPairs, a call of torch.gru a group: on a GPU that is cuDNN's, over the whole sequence."""
@@ -148,11 +123,17 @@ def pairs_by_torch(
     return torch.cat([torch.stack(side) for side in sides], dim=-1)
 
 
-def _kernels(x: Tensor) -> ModuleType | None:
-    """gru_kernels.py, where x is on a GPU and Triton is installed, as it is with PyTorch for CUDA."""
-    if not x.is_cuda or x.dtype == torch.float64 or find_spec("triton") is None:
+def _frame_kernels(x: Tensor) -> ModuleType | None:
+    """gru_frame_kernels.py, if Triton can run on x."""
+    return None if x.dtype == torch.float64 else kernels("cmd_tune.model.encoders.gru_frame_kernels", x)
+
+
+def _sequence_kernels(gates: Tensor) -> ModuleType | None:
+    """gru_sequence_kernels.py, if Triton can run on the gates and a group's weights fit one multiprocessor."""
+    if _frame_kernels(gates) is None:
         return None
-    return import_module("cmd_tune.model.gru_kernels")
+    sequence = import_module("cmd_tune.model.encoders.gru_sequence_kernels")
+    return sequence if sequence.has_room(gates) else None
 
 
 def _product(a_MIJ: Tensor, b_MJK: Tensor) -> Tensor:
@@ -169,11 +150,85 @@ def _product(a_MIJ: Tensor, b_MJK: Tensor) -> Tensor:
     return product_MIK
 
 
+def _fine_product(a_MIJ: Tensor, b_MJK: Tensor, out: Tensor | None = None) -> Tensor:
+    """a·b in float32 at least; on a GPU that is what it is summed in."""
+    fine = torch.promote_types(a_MIJ.dtype, torch.float32)
+    if not a_MIJ.is_cuda:
+        product = _product(a_MIJ, b_MJK)
+        return product.to(fine) if out is None else out.copy_(product)
+    return torch.bmm(a_MIJ, b_MJK, out=out) if a_MIJ.dtype == fine else torch.bmm(a_MIJ, b_MJK, fine, out=out)
+
+
+def _run_forward(way: Forward, weight_hh: Tensor) -> None:
+    """All frames of all groups, from a state of 0."""
+    G, T = weight_hh.shape[0], way.gates.shape[1]
+    weight_hh_t = weight_hh.transpose(1, 2)
+    if not weight_hh.is_cuda:
+        weight_hh_t = weight_hh_t.contiguous()
+
+    def frames(groups: slice, step: Step) -> None:
+        state, weight, recurrent = way.state[groups], weight_hh_t[groups], way.recurrent[groups]
+        recurrent.zero_()
+        way.carried[groups].zero_()
+        for t in range(T):
+            if t:
+                torch.bmm(state, weight, out=recurrent)
+            step(t)
+
+    if sequence := _sequence_kernels(way.gates):
+        sequence.forward(way, weight_hh)
+    elif by_frame := _frame_kernels(way.gates):
+        frames(slice(0, G), by_frame.forward_step(way))
+    else:
+        _over_groups(way, G, frames)
+
+
+def _run_backward(way: Backward, weight_hh: Tensor) -> Tensor:
+    """All frames of all groups, the last one first → the gradient of weight_hh, (M, S, 3H, H), in float32 at least."""
+    M, T, B, S, H = way.hidden.shape
+    grad_weight = torch.empty_like(weight_hh)
+
+    def frames(groups: slice, step: Step) -> None:
+        grad, weight, grad_state = way.grad_recurrent[groups], weight_hh[groups], way.grad_state[groups]
+        grad_state.zero_()
+        way.carried[groups].zero_()
+        for t in range(T - 1, -1, -1):
+            step(t)
+            if t:
+                torch.bmm(grad, weight, out=grad_state)
+
+    def frames_and_weights(groups: slice, step: Step) -> None:
+        frames(groups, step)
+        for g in range(*groups.indices(M * S)):
+            parts = (way.hidden, way.gates, way.recurrent_n)
+            before, grad_rzn, grad_n = (x[g // S, :, :, g % S].flatten(0, 1) for x in parts)
+            torch.mm(grad_rzn[B:, : 2 * H].t(), before[:-B], out=grad_weight[g, : 2 * H])
+            torch.mm(grad_n[B:].t(), before[:-B], out=grad_weight[g, 2 * H :])
+
+    if not (by_frame := _frame_kernels(way.gates)):
+        _over_groups(way, M * S, frames_and_weights)
+        return grad_weight.view(M, S, 3 * H, H).to(way.carried.dtype)
+    if sequence := _sequence_kernels(way.gates):
+        sequence.backward(way, weight_hh)
+    else:
+        frames(slice(0, M * S), by_frame.backward_step(way))
+    by_frame.sum_bias_gradients(way)
+    return _grad_weight_hh(way)
+
+
+def _grad_weight_hh(way: Backward) -> Tensor:
+    """The gradient of weight_hh from those of all frames, two products for all modalities' groups of a side."""
+    M, _, B, S, H = way.hidden.shape
+    grad_MS3HH = way.carried.new_empty(M, S, 3 * H, H)
+    for s in range(S):
+        before, grad_rzn, grad_n = (x[:, :, :, s].flatten(1, 2) for x in (way.hidden, way.gates, way.recurrent_n))
+        _fine_product(grad_rzn[:, B:, : 2 * H].mT, before[:, :-B], out=grad_MS3HH[:, s, : 2 * H])
+        _fine_product(grad_n[:, B:].mT, before[:, :-B], out=grad_MS3HH[:, s, 2 * H :])
+    return grad_MS3HH
+
+
 def _over_groups(way: Forward | Backward, groups: int, frames: Callable[[slice, Step], None]) -> None:
-    """Run `frames` for all groups: by kernels; by gates.cpp, a share of the groups a thread; or else in one piece."""
-    if kernels := _kernels(way.gates):
-        frames(slice(0, groups), kernels.forward_step(way) if isinstance(way, Forward) else kernels.backward_step(way))
-        return
+    """Run `frames` for all groups: by gru_gates.cpp, a share of the groups a thread, or else in one piece."""
     work = [(slice(*share), step) for share in shares(groups) if (step := way.native_step(*share))]
     if work:
         run_shared([partial(torch.no_grad()(frames), *share) for share in work])

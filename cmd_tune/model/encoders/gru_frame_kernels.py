@@ -1,15 +1,15 @@
-"""A frame of many GRUs as Triton kernels, forward and backward: what gates.cpp does on a CPU.
+"""A frame of many GRUs as Triton kernels, forward and backward: what gru_gates.cpp does on a CPU.
 
 The recurrent product of all groups is one batched product of cuBLAS's, which takes the weights through the cache as
 fast as the card can; then one kernel does the rest of the frame. Frames follow one another as launches, which a CUDA
-graph makes cheap (train/step.py, recurrence.py).
+graph makes cheap (train/step.py, gru_dispatch.py).
 M modality, T frame, B sample, S side of the pair, H hidden, G group = M·S.
 """
 
 import triton
 import triton.language as tl
 
-from cmd_tune.model.gates import Backward, Forward, Step
+from cmd_tune.model.encoders.gru_gates import Backward, Forward, Step
 
 FORWARD_BLOCK, BACKWARD_BLOCK = 512, 256  # values a program has; the best of 256 to 2048 on an H200
 
@@ -57,7 +57,7 @@ def sum_bias_gradients(way: Backward) -> None:
 
 @triton.jit
 def _exp_minus_1(x):  # type: ignore[no-untyped-def]
-    """gates.cpp's: e^x − 1 for |x| ≤ 87, as 2^k·(e^r − 1) + (2^k − 1)."""
+    """gru_gates.cpp's: e^x − 1 for |x| ≤ 87, as 2^k·(e^r − 1) + (2^k − 1)."""
     shifted = x * 1.44269504 + 12582912.0
     k = shifted - 12582912.0
     r = x - k * 0.693145752 - k * 1.42860677e-6

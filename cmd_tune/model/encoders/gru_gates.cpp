@@ -1,13 +1,13 @@
 // The gates of one frame of many independent GRUs, forward and backward, fused: each value is read and written once.
 //
 // Equations and gate order (r, z, n) are PyTorch's torch.nn.GRU. Storage is float32 or bfloat16; arithmetic, the state
-// carried on, its gradient and the bias gradients are float32. native.py compiles this file, gates.py calls it.
+// carried on, its gradient and the bias gradients are float32. native.py compiles this file, gru_gates.py calls it.
 // M modality, T frame, B sample, H hidden, G group: modality g / 2, direction g % 2.
 
 #include <cstdint>
 #include <cstring>
 
-#include "elementary.h"
+#include "compute/elementary.h"
 
 struct Forward {
     int64_t frames, batch, width, first_group, last_group;  // groups first … last − 1 are this call's

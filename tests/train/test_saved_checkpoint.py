@@ -11,7 +11,7 @@ from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.errors import CmdTuneError, DataError, UsageError
 from cmd_tune.train.checkpoint import save_checkpoint
 from cmd_tune.train.loop import CHECKPOINT, build_pretrainer, pretrain
-from cmd_tune.train.saved import export_official, import_official, open_saved
+from cmd_tune.train.saved_checkpoint import export_official, import_official, open_saved
 
 
 @pytest.fixture

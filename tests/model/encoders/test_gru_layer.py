@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from cmd_tune.model import gru
-from cmd_tune.model.gates import Forward
-from cmd_tune.model.gru import gru_pairs, pairs_by_torch
+from cmd_tune.model.encoders import gru_layer
+from cmd_tune.model.encoders.gru_gates import Forward
+from cmd_tune.model.encoders.gru_layer import gru_pairs, gru_pairs_by_torch
 
 M, T, B, S, I, H = 3, 7, 5, 2, 4, 19  # H: more than one vector of any processor, and a rest
 EXACT = {torch.float64: {"rtol": 1e-11, "atol": 1e-12}, torch.float32: {"rtol": 1e-4, "atol": 3e-6}}
@@ -34,14 +34,14 @@ def test_calls_of_torchs_gru_give_the_same(last_only):
     ours, calls = inputs(torch.float32), inputs(torch.float32)
     shape = (M, B, S * H) if last_only else (M, T, B, S * H)
     pull = torch.randn(shape, generator=torch.Generator().manual_seed(1))
-    outs = run(ours, last_only), pairs_by_torch(*calls, last_only)
+    outs = run(ours, last_only), gru_pairs_by_torch(*calls, last_only)
     torch.testing.assert_close(outs[1], outs[0], **EXACT[torch.float32])
     for out in outs:
         out.backward(pull)
     for a, b in zip(calls, ours, strict=True):
         torch.testing.assert_close(a.grad, b.grad, **EXACT[torch.float32])
     with torch.no_grad():
-        torch.testing.assert_close(pairs_by_torch(*calls, last_only), outs[0], **EXACT[torch.float32])
+        torch.testing.assert_close(gru_pairs_by_torch(*calls, last_only), outs[0], **EXACT[torch.float32])
 
 
 def torch_gru(modality, side, tensors):
@@ -139,7 +139,7 @@ def test_no_gradient_mode_gives_the_same_states(way, last_only):
 def test_only_what_a_backward_pass_will_read_is_kept(monkeypatch):
     """Parameters that learn are no reason by themselves: a model that does is scored in a fraction of the memory."""
     ways = []
-    monkeypatch.setattr(gru, "Forward", lambda **parts: ways.append(Forward(**parts)) or ways[-1])
+    monkeypatch.setattr(gru_layer, "Forward", lambda **parts: ways.append(Forward(**parts)) or ways[-1])
     tensors = inputs(torch.float32)
     run(tensors, last_only=True)
     with torch.no_grad():

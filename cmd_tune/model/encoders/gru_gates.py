@@ -1,8 +1,8 @@
 """One frame of many GRUs: everything but the matrix products, forward and backward.
 
-Two ways to the same numbers: `gates.cpp`, which reads and writes each value once, and PyTorch's operations (float64,
-a GPU, no compiler). The equations are PyTorch's (torch.nn.GRU), gates in the order r, z, n. Arithmetic is float32
-whatever the storage, float64 for float64.
+Two ways to the same numbers: `gru_gates.cpp`, which reads and writes each value once, and PyTorch's operations
+(float64, a GPU, no compiler). The equations are PyTorch's (torch.nn.GRU), gates in the order r, z, n. Arithmetic is
+float32 whatever the storage, float64 for float64.
 M modality, T frame, B sample, S side of the pair, H hidden, G group = M·S.
 """
 
@@ -48,7 +48,7 @@ class Forward:
             self.recurrent_n[:, t] = from_h
 
     def native_step(self, first: int, last: int) -> Step | None:
-        """The same for groups first … last − 1 by gates.cpp; None where it cannot be."""
+        """The same for groups first … last − 1 by gru_gates.cpp; None where it cannot be."""
         _, T, B, _, X = self.gates.shape
         pointers = (self.gates, self.recurrent, self.bias, self.carried, self.state, self.hidden, self.recurrent_n)
         return bind("forward", self.gates.dtype, (T, B, X // 3, first, last), pointers)
@@ -94,7 +94,7 @@ class Backward:
         self.grad_bias.add_(grad_bias_MS4H.flatten(0, 1))
 
     def native_step(self, first: int, last: int) -> Step | None:
-        """The same for groups first … last − 1 by gates.cpp; None where it cannot be."""
+        """The same for groups first … last − 1 by gru_gates.cpp; None where it cannot be."""
         _, T, B, _, X = self.gates.shape
         pointers = (
             *(self.gates, self.recurrent_n, self.hidden, self.grad_hidden, self.grad_state, self.carried),

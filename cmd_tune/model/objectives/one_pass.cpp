@@ -2,7 +2,7 @@
 // stays in the cache, and no row is gathered, since rows that a teacher did not choose are passed over in place.
 //
 // The numbers are those of contrast.py and distillation.py, within rounding; so are the names. native.py compiles this
-// file, compiled.py calls it.
+// file, one_pass.py calls it.
 // M modality, A modality that asks a bank, B sample, K bank row.
 
 #include <cmath>
@@ -10,7 +10,7 @@
 #include <limits>
 #include <vector>
 
-#include "../elementary.h"
+#include "compute/elementary.h"
 
 struct Objective {
     int64_t modalities, asking, batch, rows, topk, distillation;  // 0 none, 1 pairwise, 2 consensus

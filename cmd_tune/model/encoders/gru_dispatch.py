@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from cmd_tune.compute.slower import warn_slower
-from cmd_tune.model.gru import Pairs, gru_pairs, pairs_by_torch
+from cmd_tune.model.encoders.gru_layer import LayerFunction, gru_pairs, gru_pairs_by_torch
 
 Run = Callable[[Tensor], Tensor]  # (M, T, B, X) inputs → (M, B, 2H) of the last frame, by the way chosen
 
@@ -26,7 +26,7 @@ ROUNDS = 5
 class Recurrent(Protocol):
     """A model with recurrences."""
 
-    def recur(self, x_MTBX: Tensor, pairs: Pairs) -> Tensor:
+    def recur(self, x_MTBX: Tensor, run_layer: LayerFunction) -> Tensor:
         """The recurrences, with a way to run a layer."""
 
     def recurrent_parameters(self) -> Mapping[str, nn.Parameter]:
@@ -51,7 +51,7 @@ class Recurrence:
         if not x_MTBX.is_cuda:
             return model.recur(x_MTBX, gru_pairs)
         if not training:
-            return model.recur(x_MTBX, pairs_by_torch)
+            return model.recur(x_MTBX, gru_pairs_by_torch)
         if self.part_of_graph:
             return model.recur(x_MTBX, gru_pairs)
         tf32 = torch.backends.cuda.matmul.allow_tf32
@@ -59,7 +59,7 @@ class Recurrence:
         if key not in self.chosen:
             exact = x_MTBX.dtype == torch.float32 and not tf32
             self.chosen[key] = choose(
-                lambda x: model.recur(x, pairs_by_torch),
+                lambda x: model.recur(x, gru_pairs_by_torch),
                 lambda: capture(model, x_MTBX),
                 (x_MTBX, *model.recurrent_parameters().values()),
                 tolerance=1e-4 if exact else 0.05,

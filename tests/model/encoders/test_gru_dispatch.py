@@ -9,15 +9,15 @@ import weakref
 import pytest
 import torch
 
-from cmd_tune.model.encoder import Encoders
-from cmd_tune.model.gru import gru_pairs, pairs_by_torch
-from cmd_tune.model.recurrence import choose, over_aliases
+from cmd_tune.model.encoders import GRUEncoder
+from cmd_tune.model.encoders.gru_dispatch import choose, over_aliases
+from cmd_tune.model.encoders.gru_layer import gru_pairs, gru_pairs_by_torch
 
 M, T, B, X, H = 2, 8, 4, 6, 16
 
 
 def encoders(dtype=torch.float32, hidden_size=H, **changes):
-    return Encoders(
+    return GRUEncoder(
         M,
         X,
         hidden_size=hidden_size,
@@ -34,7 +34,7 @@ def inputs(model, frames=T, dtype=torch.float32):
 
 
 def ways(model):
-    return lambda x: model.recur(x, pairs_by_torch), lambda x: model.recur(x, gru_pairs)
+    return lambda x: model.recur(x, gru_pairs_by_torch), lambda x: model.recur(x, gru_pairs)
 
 
 def slowly(run):

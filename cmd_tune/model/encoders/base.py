@@ -1,0 +1,74 @@
+"""What pretraining and evaluation ask of an encoder: the base class of every variant in this folder.
+
+M modality, B sample, T frame, X input channel (V·C·P), F feature, D embedding.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SumOverWorkers = Callable[[Tensor], Tensor]  # the sum of every worker's tensor, without gradient
+
+
+def one_worker(x: Tensor) -> Tensor:
+    """The sum over one worker: x itself."""
+    return x
+
+
+class Encoder(nn.Module, ABC):
+    """M networks of one shape, one per modality, computed together.
+
+    Construction: `Variant(modalities, channels, embedding_size=…, compute_dtype=…, generator=…, **own)`; `own` are the
+    settings named in `settings`. The generator alone decides the initial values. The embedding size is that of the
+    memory banks; compute_dtype may be bfloat16 for the costly part, while parameters and results stay float32.
+
+    What must hold (tests/model/encoders/test_contract.py runs it for every variant):
+
+    - Every parameter's first dimension is M. Output m depends on input m and on the parameters of modality m alone.
+    - In train mode, what is taken over samples (as statistics of a batch norm) goes through `sum_over_workers`: workers
+      with equal shares of a batch compute what one worker computes with the whole of it.
+    - In eval mode, a sample's features depend on that sample and the parameters alone.
+    - `copy.deepcopy` gives an encoder that shares nothing with the first one: the momentum twin, or one to fine-tune.
+    - On a GPU a forward pass does not make the host wait once shapes are known, or steps cannot be captured.
+
+    Life cycle: built on the CPU, moved with `.to(device)`, copied for the momentum twin. Each step calls both in train
+    mode, the twin without gradient. Checkpoints keep `state_dict()`: names of tensors are a file format. Evaluation
+    rebuilds the encoder from settings and state, calls `eval()`, and reads `features`.
+    """
+
+    settings: ClassVar[tuple[str, ...]]  # names of the settings that the constructor takes by keyword
+    feature_size: int  # F
+    feature_dtype: torch.dtype = torch.float32
+    head: nn.Module  # (M, B, F) → (M, B, D)
+
+    def __init__(self, modalities: int, channels: int, **own: Any) -> None:
+        """channels: X, joints × coordinates × bodies. A variant takes the rest."""
+        super().__init__()
+        self.modalities, self.channels = modalities, channels
+
+    @abstractmethod
+    def features(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = one_worker) -> Tensor:
+        """What evaluation reads: (M, B, F) in feature_dtype, before the projection head."""
+
+    @staticmethod
+    @abstractmethod
+    def channels_of(state: Mapping[str, Tensor]) -> int | None:
+        """The input channels of an encoder with this state_dict; None if it is not one of this kind."""
+
+    def forward(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = one_worker) -> Tensor:
+        """What pretraining compares: L2-normalised embeddings, (M, B, D)."""
+        return F.normalize(self.head(self.features(x_MBTX, sum_over_workers)), dim=2)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def expect_capture(self, expected: bool) -> None:
+        """Called with True before steps that may be captured whole as one CUDA graph, with False if they are not.
+
+        An encoder that captures graphs of its own must not do so while it is part of a larger one. Does nothing here.
+        """

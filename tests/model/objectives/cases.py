@@ -1,0 +1,49 @@
+"""Objectives and similarities that one_pass.cpp, and one_pass_kernels.py interpreted and on a GPU, are tested with.
+
+M modalities, A that ask a bank, B samples, K bank rows, R rows of similarities.
+"""
+
+import torch
+
+from cmd_tune.model.batch_loss import _losses_in_blocks
+from cmd_tune.model.objectives.methods import CMD, MCL, Base
+
+
+def similarities(objective, M, B, K, seed=0, spread=0.3):
+    """(positive_MAB, similarities_MRK) in float32, as BatchLoss has them."""
+    generator = torch.Generator().manual_seed(seed)
+    A = M if objective.asks_every_bank else 1
+    rows = A * B + (B if objective.uses_keys else 0)
+    positive, both = (torch.randn(*s, generator=generator).mul(spread).clamp(-1, 1) for s in ((M, A, B), (M, rows, K)))
+    return positive, both
+
+
+def compare(losses, objective, positive_MAB, similarities_MRK, within=2e-6):
+    """Loss, figures and gradients against float64's; returns the gradient in the queries' similarities."""
+    M, A, B = positive_MAB.shape
+    exact_MRK, ours_MRK = similarities_MRK.double(), similarities_MRK.clone()
+    loss, figures, grad_positive = _losses_in_blocks(objective, positive_MAB.double(), exact_MRK)
+    ours = losses(objective, positive_MAB, ours_MRK)
+    assert ours is not None
+    torch.testing.assert_close(ours[0].double(), loss, rtol=within, atol=1e-6)
+    torch.testing.assert_close(ours[1].double(), figures, rtol=within, atol=1e-6)
+    of_queries = slice(0, A * B)
+    for mine, right in ((ours[2], grad_positive), (ours_MRK[:, of_queries], exact_MRK[:, of_queries])):
+        assert (mine.double() - right).norm() <= within * right.norm() + 1e-12
+    return ours_MRK[:, of_queries].view(M, A, B, -1)
+
+
+def every_objective(topk, **temperatures):
+    cold = {"contrast_temperature": 0.07, "teacher_temperature": 0.05, "student_temperature": 0.1, **temperatures}
+    contrast = cold["contrast_temperature"]
+    return {
+        "base": Base(contrast),
+        "mcl": MCL(contrast, "added"),
+        "mcl instead": MCL(contrast, "instead"),
+        "cmd": CMD(**cold, topk=topk, distill_weight=0.7),
+        "consensus": CMD(**cold, topk=topk, distill_weight=0.7, distillation="consensus"),
+        "weight 0": CMD(**cold, topk=topk, distill_weight=0.0),
+    }
+
+
+NAMES = tuple(every_objective(1))
