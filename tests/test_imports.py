@@ -27,9 +27,9 @@ PLACES = {
 }
 # The rooms of the search floor: of its other rooms, each imports from these alone, and from no file that stands above.
 ROOMS: dict[str, set[str]] = {"spaces": set(), "study": {"spaces"}, "execution": set()}
-# Files outside the floors that read settings or data: config checks settings against the registry of modalities.
+# Files outside the floors that read settings or data: config checks settings against registries.
 BESIDE = {
-    "config": {"data"},
+    "config": {"data", "model"},
     "formatting": set(),
     "plain_yaml": set(),
     "sqlite_url": set(),
