@@ -41,7 +41,7 @@ def search(
 ) -> None:
     """Search a space of settings (the same as run_search.py)."""
     from cmd_tune.search.plan import new_plan, resumed_plan
-    from cmd_tune.search.tuner import run_search
+    from cmd_tune.search.search import run_search
 
     plan = (
         resumed_plan(

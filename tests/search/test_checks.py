@@ -10,8 +10,8 @@ from cmd_tune.data.store import Store
 from cmd_tune.errors import UsageError
 from cmd_tune.search.checks import check_start
 from cmd_tune.search.plan import Plan, new_plan, resumed_plan
+from cmd_tune.search.search import run_search
 from cmd_tune.search.spaces.space import Space
-from cmd_tune.search.tuner import run_search
 
 BATCHES = {"points_to_evaluate": None, "constraints": ["batch_size != 9"]}
 STEPS = {"distribution": "int_uniform", "min": 4, "max": 36}

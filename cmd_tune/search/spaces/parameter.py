@@ -1,6 +1,5 @@
 """A searched setting, and how one is read from a space file: choices or a range, as W&B sweeps write them."""
 
-import json
 import math
 import sys
 from collections.abc import Collection, Iterable, Mapping
@@ -8,8 +7,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from reprlib import repr as shortened
 from typing import Any
-
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from cmd_tune.config import Settings, check_setting, usage_error
 from cmd_tune.errors import UsageError, nearest
@@ -26,7 +23,7 @@ _EXPONENTS = ("log_uniform", "q_log_uniform")  # W&B's, whose bounds are exponen
 class Parameter:
     """One searched setting: `choices`, or a range from `low` to `high`, both included.
 
-    Where `q` is not 0, only its multiples count. Optuna then sees k of k·q: what it suggests is what runs, exactly.
+    If `q` is not 0, the values are its multiples, exactly: 3·0.1 is 0.3.
     """
 
     name: str
@@ -44,34 +41,22 @@ class Parameter:
     @property
     def first(self) -> Any:
         """The first choice, or the lowest value of the range."""
-        return self.choices[0] if self.choices else self.decode(self.multiples()[0]) if self.q else self.low
-
-    def optuna(self) -> BaseDistribution:
-        """The same as Optuna samples it."""
-        if self.choices:
-            return CategoricalDistribution([_carried(choice) for choice in self.choices])
-        if not self.q:
-            return FloatDistribution(self.low, self.high, log=self.log)
-        return IntDistribution(*self.multiples(), log=self.log)
+        return self.choices[0] if self.choices else self.at(self.multiples()[0]) if self.q else self.low
 
     def multiples(self) -> tuple[int, int]:
         """The first and last k for which k·q lies in the range; the first is the larger where none does."""
         return math.ceil(_exact(self.low) / _exact(self.q)), math.floor(_exact(self.high) / _exact(self.q))
 
-    def decode(self, value: Any) -> Any:
-        """A value that Optuna sampled, as the setting has it."""
-        if self.choices:
-            return next(choice for choice in self.choices if _carried(choice) == value)
+    def at(self, position: float) -> Any:
+        """The value at a position in the range: of a stepped one k·q for k, else the position itself."""
         if not self.q:
-            return min(max(value, self.low), self.high)  # exp(log(high)) may round past high
-        multiple = value * _exact(self.q)
+            return min(max(position, self.low), self.high)  # exp(log(high)) may round past high
+        multiple = position * _exact(self.q)
         return int(multiple) if _whole(self.name) else float(multiple)
 
-    def encode(self, value: Any) -> Any:
-        """A setting's value as Optuna has it: the inverse of `decode`."""
-        if self.choices or not self.q:
-            return _carried(value)
-        return int(_exact(value) / _exact(self.q))
+    def position(self, value: Any) -> Any:
+        """The position of a value in the range: the inverse of `at`."""
+        return int(_exact(value) / _exact(self.q)) if self.q else value
 
     def misfit(self, value: Any) -> str:
         """What keeps a value from being one of this parameter's; empty where nothing does."""
@@ -213,11 +198,6 @@ def _whole(name: str) -> bool:
 def _exact(number: float) -> Fraction:
     """A number as it is written: 0.1 is one tenth, so that 3·0.1 is 0.3."""
     return Fraction(str(number))
-
-
-def _carried(value: Any) -> Any:
-    """A value as Optuna's categories can hold it: a list as JSON."""
-    return json.dumps(value) if isinstance(value, list) else value
 
 
 def found(value: Any) -> str:

@@ -167,7 +167,7 @@ class _Axis:
     def _value(self, position: float) -> Any:
         if self._choices:
             return self._choices[int(position)]
-        return self._parameter.decode(math.exp(position) if self._log and not self._whole_numbers else position)
+        return self._parameter.at(math.exp(position) if self._log and not self._whole_numbers else position)
 
 
 def _bounds(value: Any) -> Bounds:

@@ -8,7 +8,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from optuna.distributions import BaseDistribution
 from pydantic import ValidationError
 
 import cmd_tune
@@ -64,18 +63,6 @@ class Space:
     settings: dict[str, Any]
     preset: str | None
     table: Table | None = None
-
-    def distributions(self) -> dict[str, BaseDistribution]:
-        """What Optuna samples."""
-        return {name: parameter.optuna() for name, parameter in self.parameters.items()}
-
-    def decode(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Optuna's values of the parameters as settings."""
-        return {name: parameter.decode(params[name]) for name, parameter in self.parameters.items() if name in params}
-
-    def encode(self, point: Mapping[str, Any]) -> dict[str, Any]:
-        """Settings of the parameters (a start point, a cell) as Optuna has them: the inverse of `decode`."""
-        return {name: self.parameters[name].encode(value) for name, value in point.items()}
 
     def allows(self, values: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
         """Whether values laid over whole settings meet the constraints and what `Settings` itself demands."""

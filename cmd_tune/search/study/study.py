@@ -24,6 +24,7 @@ from cmd_tune.files import write_text
 from cmd_tune.runs.pretrain_and_score import TEST_SCORES
 from cmd_tune.search.spaces.region import MOST_DRAWS
 from cmd_tune.search.spaces.space import LEARNING, LISTED, Space
+from cmd_tune.search.study.optuna_values import distributions, from_optuna, to_optuna
 from cmd_tune.sqlite_url import sqlite_url
 
 STUDY = "study.db"  # in a search's folder
@@ -252,7 +253,7 @@ class Book:
             # Optuna keeps the trial's state. Its categories cannot grow, so that the values are an attribute alone.
             return self._enter(self._study.ask(), values)
         point = {name: value for name, value in values.items() if name in self.space.parameters}
-        self._study.enqueue_trial(self.space.encode(point))
+        self._study.enqueue_trial(to_optuna(self.space, point))
         for _ in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             if entry := self._ask():
                 return entry
@@ -260,8 +261,8 @@ class Book:
 
     def _ask(self) -> Entry | None:
         """Optuna's next suggestion; None where it is not allowed or has been tried, which Optuna is then told."""
-        trial = self._study.ask(self.space.distributions())
-        values = {**self.space.fixed, **self.space.decode(trial.params)}
+        trial = self._study.ask(distributions(self.space))
+        values = {**self.space.fixed, **from_optuna(self.space, trial.params)}
         repeated = self._has(values)
         if not repeated and self.space.allows(values, self.base.model_dump()):
             return self._enter(trial, values)

@@ -3,8 +3,6 @@
 import pytest
 
 from cmd_tune.errors import UsageError
-from cmd_tune.runs.pretrain_and_score import Conditions
-from cmd_tune.search.left_out import left_out
 from cmd_tune.search.spaces.parameter import Place
 from cmd_tune.search.spaces.reported import Origin, read_origin
 
@@ -28,13 +26,3 @@ def test_a_mistake_is_named_where_it_stands(changes, message):
     with pytest.raises(UsageError) as caught:
         read_origin(Place("mine.yaml")["reported_on"], {**STATED, **changes})
     assert str(caught.value) == message
-
-
-def test_what_another_probe_found_is_left_out_alone():
-    ours = Conditions("ntu-60", "xsub", {})
-    names = ["test/knn/joint", "test/linear/joint", "test/linear/fused"]
-    why = "their probe is SGD, ours solved"
-    assert left_out(Origin(**STATED), names, ours) == {"test/linear/joint": why, "test/linear/fused": why}
-    assert left_out(Origin(**{**STATED, "probes": {"linear": "solved"}}), names, ours) == {
-        "test/knn/joint": "their probe is not named, ours 1-NN"
-    }

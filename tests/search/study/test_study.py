@@ -9,9 +9,10 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError
-from cmd_tune.search.display import Display
+from cmd_tune.search.report.live import Display
 from cmd_tune.search.spaces import region
 from cmd_tune.search.spaces.space import find_space, load_space
+from cmd_tune.search.study.optuna_values import distributions
 from cmd_tune.search.study.study import State
 
 
@@ -320,7 +321,7 @@ def test_what_a_kill_left_between_history_and_optuna_is_made_up_for(make_space, 
 def test_a_start_point_that_was_asked_for_but_never_entered_waits_again(make_space, open_book):
     space = make_space()
     book = open_book(space)
-    book._study.ask(space.distributions())  # killed here, before the book had it
+    book._study.ask(distributions(space))  # killed here, before the book had it
     again = open_book(space)
     entry = again.next()
     assert (entry.index, entry.values) == (0, {"teacher_temperature": 0.05, "student_temperature": 0.1})

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cmd_tune.formatting import duration, shown
-from cmd_tune.search.columns import Fitted
-from cmd_tune.search.remaining import Course, seconds_left
+from cmd_tune.search.report.columns import Fitted
+from cmd_tune.search.report.time_left import Course, seconds_left
 from cmd_tune.search.study.study import FINALISTS, Book, Entry, State
 
 _STYLES = {State.RUNNING: "cyan", State.FINISHED: "green", State.STOPPED: "yellow", State.FAILED: "red"}

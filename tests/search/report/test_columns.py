@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from cmd_tune.search.columns import Fitted, by_difference
+from cmd_tune.search.report.columns import Fitted, by_difference
 from cmd_tune.search.spaces.parameter import Parameter
 
 NAMES = ("teacher_temperature", "topk", "queue_size")

@@ -5,9 +5,9 @@ import io
 import pytest
 from matplotlib.figure import Figure
 
-from cmd_tune.search.measured import Measured
+from cmd_tune.search.report.cell_results import Measured
+from cmd_tune.search.report.figures import table_figure
 from cmd_tune.search.spaces.comparison import Cell
-from cmd_tune.search.table_figures import table_figure
 
 TEMPERATURES = [(0.05, 0.1), (0.05, 1.0), (0.01, 0.1)]
 

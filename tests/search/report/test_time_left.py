@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from cmd_tune.search import display
-from cmd_tune.search.display import Display
-from cmd_tune.search.remaining import Course, seconds_left
+from cmd_tune.search.report import live
+from cmd_tune.search.report.live import Display
+from cmd_tune.search.report.time_left import Course, seconds_left
 
 WHOLE = Course(40, 40)
 
@@ -38,7 +38,7 @@ def test_a_search_of_three_at_once_with_early_stopping(make_space, open_book, mo
     With what a validation takes again for the finalists: 2 of each 10 s.
     """
     clock = [1000.0]
-    monkeypatch.setattr(display, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(live, "monotonic", lambda: clock[0])
     book = open_book(make_space(), trials=6, epochs=4)
     screen = Display(book, Console(file=io.StringIO()), concurrent=3)
     clock[0] += 60  # until Ray stands
@@ -62,12 +62,12 @@ def test_a_search_of_three_at_once_with_early_stopping(make_space, open_book, mo
     # Two ended after two epochs, the one that runs goes to its end, in 19 s. Those to come take (2 + 2 + 4) / 3 epochs:
     # two start at once, the last when that one has ended.
     left = 19 + 26.7 + 2
-    assert f"about {display.duration(left)} left" in screen.summary()
+    assert f"about {live.duration(left)} left" in screen.summary()
 
 
 def test_a_resumed_search_counts_what_it_does_itself(make_space, open_book, monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr(display, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(live, "monotonic", lambda: clock[0])
     first = open_book(make_space(), trials=1, epochs=10)
     entry = first.next()
     for number in range(1, 8):

@@ -4,9 +4,9 @@ import pytest
 import yaml
 from rich.console import Console
 
-from cmd_tune.search.columns import by_difference
-from cmd_tune.search.display import Display
-from cmd_tune.search.report import search_report
+from cmd_tune.search.report.columns import by_difference
+from cmd_tune.search.report.live import Display
+from cmd_tune.search.report.summary import search_report
 from cmd_tune.search.spaces.space import find_space, load_space
 from cmd_tune.search.study.study import Book
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from cmd_tune.search.claims_report import JudgedClaim, in_markdown, label, line, on_screen
-from cmd_tune.search.looks import Look
-from cmd_tune.search.measured import Measured, claimed_pairs, judged
-from cmd_tune.search.power import seeds_needed
+from cmd_tune.search.report.cell_results import Measured, claimed_pairs, judged
+from cmd_tune.search.report.claims import JudgedClaim, in_markdown, label, line, on_screen
+from cmd_tune.search.report.looks import Look
+from cmd_tune.search.report.power import seeds_needed
+from cmd_tune.search.report.verdicts import Verdict
 from cmd_tune.search.spaces.comparison import Cell, Claim, Relation, Table
-from cmd_tune.search.verdicts import Verdict
 
 CELLS = tuple(Cell({"topk": k}, {}) for k in (4, 8))
 ABOVE = Claim("eight is better", Relation.ABOVE, ((1, 0),), ("test/knn/joint",))

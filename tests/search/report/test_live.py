@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from cmd_tune.formatting import duration, shown
-from cmd_tune.search import display
-from cmd_tune.search.display import Display, values_line, with_reason
+from cmd_tune.search.report import live
+from cmd_tune.search.report.live import Display, values_line, with_reason
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_setting_has_four_digits(value, text):
 def printed(make_space, open_book, monkeypatch):
     """A book, its display on a file, the clock that the display goes by, and the lines that it has printed."""
     clock = [0.0]
-    monkeypatch.setattr(display, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(live, "monotonic", lambda: clock[0])
     book = open_book(make_space(points_to_evaluate=None, method="random"), trials=4)
     file = io.StringIO()
     return book, Display(book, Console(file=file, width=40), concurrent=1), clock, lambda: file.getvalue().splitlines()

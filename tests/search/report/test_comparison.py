@@ -14,13 +14,13 @@ from cmd_tune.evaluate.intervals import clustered_interval, wilson_interval
 from cmd_tune.evaluate.tally import Tally, write_tally
 from cmd_tune.runs.ending import Ending
 from cmd_tune.runs.pretrain_and_score import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY, Conditions
-from cmd_tune.search.left_out import left_out
-from cmd_tune.search.measured import measure
-from cmd_tune.search.power import seeds_needed
-from cmd_tune.search.report import Report
+from cmd_tune.search.report.cell_results import measure
+from cmd_tune.search.report.comparison import table_report
+from cmd_tune.search.report.left_out import left_out
+from cmd_tune.search.report.power import seeds_needed
+from cmd_tune.search.report.summary import Report
 from cmd_tune.search.spaces.space import Space, find_space, load_space
 from cmd_tune.search.study.study import Book
-from cmd_tune.search.table_report import table_report
 
 CELLS = [
     {"topk": 4, "reported": {"test/knn/joint": 70.0, "test/linear/joint": 80.0}},

@@ -9,11 +9,11 @@ from rich.padding import Padding
 from rich.text import Text
 
 from cmd_tune.formatting import shown
-from cmd_tune.search.looks import LOOKS, Look, Looks
-from cmd_tune.search.measured import Measured, claimed_pairs
-from cmd_tune.search.power import CHANCE, MOST_SEEDS, seeds_needed
+from cmd_tune.search.report.cell_results import Measured, claimed_pairs
+from cmd_tune.search.report.looks import LOOKS, Look, Looks
+from cmd_tune.search.report.power import CHANCE, MOST_SEEDS, seeds_needed
+from cmd_tune.search.report.verdicts import ALPHA, Comparison, Judgement, Verdict, level_of
 from cmd_tune.search.spaces.comparison import Claim, Relation, Table
-from cmd_tune.search.verdicts import ALPHA, Comparison, Judgement, Verdict, level_of
 
 _STYLES = {Verdict.HOLDS: "green", Verdict.DOES_NOT: "red", Verdict.CANNOT_TELL: "yellow"}
 LOOKS_RULE = (

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from cmd_tune.errors import CmdTuneError
-from cmd_tune.search.looks import Look, Looks
-from cmd_tune.search.measured import Measured, judged
+from cmd_tune.search.report.cell_results import Measured, judged
+from cmd_tune.search.report.looks import Look, Looks
+from cmd_tune.search.report.verdicts import Verdict
 from cmd_tune.search.spaces.comparison import Cell, Claim, Relation, Table
-from cmd_tune.search.verdicts import Verdict
 
 CELLS = tuple(Cell({"topk": k, "modalities": ["joint", "bone"]}, {}) for k in (4, 8, 16))
 BEST = Claim("eight is above four", Relation.ABOVE, ((1, 0),), ("test/knn/joint",))

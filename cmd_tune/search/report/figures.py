@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.figures import new_figure
 from cmd_tune.formatting import shown
-from cmd_tune.search.measured import Measured
+from cmd_tune.search.report.cell_results import Measured
 from cmd_tune.search.spaces.comparison import Cell
 
 _COLOURS = "YlGnBu"

@@ -18,15 +18,15 @@ from cmd_tune.files import write_text
 from cmd_tune.formatting import csv_text, percent, shown
 from cmd_tune.runs.ending import Attempt, outright, written
 from cmd_tune.runs.pretrain_and_score import RAW_TALLY, UNTRAINED_TALLY, Conditions
-from cmd_tune.search.claims_report import in_markdown, judged_claims, label, line, on_screen
-from cmd_tune.search.left_out import left_out
-from cmd_tune.search.looks import LOOKS, Looks
-from cmd_tune.search.measured import Measured, cells_columns, judged, measure
-from cmd_tune.search.report import Report, baseline_metrics, write_trials
+from cmd_tune.search.report.cell_results import Measured, cells_columns, judged, measure
+from cmd_tune.search.report.claims import in_markdown, judged_claims, label, line, on_screen
+from cmd_tune.search.report.figures import table_figure
+from cmd_tune.search.report.left_out import left_out
+from cmd_tune.search.report.looks import LOOKS, Looks
+from cmd_tune.search.report.summary import Report, baseline_metrics, write_trials
+from cmd_tune.search.report.verdicts import FEWEST
 from cmd_tune.search.spaces.comparison import Table
 from cmd_tune.search.study.study import Book, State
-from cmd_tune.search.table_figures import table_figure
-from cmd_tune.search.verdicts import FEWEST
 
 CELLS, FIGURE, REPORT = "cells.csv", "table.png", "report.md"
 

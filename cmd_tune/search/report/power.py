@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import chdtrc, nctdtr, stdtrit
 
-from cmd_tune.search.verdicts import FEWEST
+from cmd_tune.search.report.verdicts import FEWEST
 
 CHANCE = 0.8  # of telling, which is asked of the seeds
 MOST_SEEDS = 1000  # that are looked at

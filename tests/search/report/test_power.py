@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cmd_tune.search.power import seeds_needed
+from cmd_tune.search.report.power import seeds_needed
+from cmd_tune.search.report.verdicts import Verdict, judge, level_of
 from cmd_tune.search.spaces.comparison import Relation
-from cmd_tune.search.verdicts import Verdict, judge, level_of
 
 
 def test_one_comparison_is_the_power_of_a_t_test():

@@ -3,8 +3,8 @@
 import csv
 
 from cmd_tune.config import Settings
-from cmd_tune.search.measured import cells_columns
-from cmd_tune.search.report import search_report, trials_columns
+from cmd_tune.search.report.cell_results import cells_columns
+from cmd_tune.search.report.summary import search_report, trials_columns
 from cmd_tune.search.spaces.comparison import Cell, Table
 
 RATES = [0.002, 0.008]

@@ -8,7 +8,7 @@ from cmd_tune.evaluate.intervals import clustered_interval, difference_interval
 from cmd_tune.evaluate.tally import Tally, write_tally
 from cmd_tune.runs.ending import Ending
 from cmd_tune.runs.pretrain_and_score import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY
-from cmd_tune.search.report import search_report
+from cmd_tune.search.report.summary import search_report
 
 CLIPS = [50, 50, 60, 40]
 OURS, UNTRAINED, RAW = [45, 40, 54, 34], [30, 20, 30, 20], [40, 42, 50, 30]

@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from cmd_tune.config import read_settings
-from cmd_tune.search.display import Display
-from cmd_tune.search.report import search_report
+from cmd_tune.search.report.live import Display
+from cmd_tune.search.report.summary import search_report
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from typing import Any
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import write_text
-from cmd_tune.search.measured import Measured
+from cmd_tune.search.report.cell_results import Measured
+from cmd_tune.search.report.verdicts import Judgement, Verdict, level_of
 from cmd_tune.search.spaces.comparison import Claim, Table
-from cmd_tune.search.verdicts import Judgement, Verdict, level_of
 
 LOOKS = "looks.json"
 _STATEMENT = ("relation", "margin", "metrics", "pairs")  # of a test: which claim it is of, however it is worded

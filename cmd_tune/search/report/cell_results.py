@@ -10,9 +10,9 @@ import numpy as np
 from cmd_tune.evaluate.intervals import Interval, wilson_interval
 from cmd_tune.evaluate.tally import read_tally
 from cmd_tune.runs.pretrain_and_score import TEST_TALLY
+from cmd_tune.search.report.verdicts import Judgement, judge, t_interval
 from cmd_tune.search.spaces.comparison import SEED, Cell, Claim, Table
 from cmd_tune.search.study.study import Book, State
-from cmd_tune.search.verdicts import Judgement, judge, t_interval
 
 OVER_SEEDS = "t over seeds"
 OVER_SUBJECTS, OVER_CLIPS = "Wilson over clips, by subject", "Wilson over clips as if independent"

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from cmd_tune.search.report.verdicts import Verdict, holm, judge, level_of, t_interval
 from cmd_tune.search.spaces.comparison import Relation
-from cmd_tune.search.verdicts import Verdict, holm, judge, level_of, t_interval
 
 ABOVE, WITHIN, NOT_BELOW = Relation.ABOVE, Relation.WITHIN, Relation.NOT_BELOW
 
