@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from cmd_tune.compute.allocator import keep_freed_memory
+from cmd_tune.compute.device import device_here
 from cmd_tune.config import read_settings
 from cmd_tune.data.layouts import layout_content
 from cmd_tune.data.splits import Indices, Retrieval, split_store
@@ -26,16 +27,15 @@ from cmd_tune.formatting import duration
 from cmd_tune.model.encoders import Encoder
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.progress import progress_bar
+from cmd_tune.runs.data_source import SYNTHETIC, DataSource, open_data
 from cmd_tune.runs.ending import Ending, written
 from cmd_tune.runs.environment import describe_environment, git_commit
 from cmd_tune.runs.evaluation_report import Lines, describe_test, draw_figures, metrics, results, table
-from cmd_tune.runs.pretrain_and_score import DataSource, device_here
 from cmd_tune.runs.run_folder import (
-    SYNTHETIC,
+    EVALUATE_FILE,
     check_same_data,
     earlier_run,
     new_folder,
-    open_data,
     print_places,
     removed_on_failure,
     resume_line,
@@ -47,7 +47,6 @@ from cmd_tune.tracking import RunSnapshot, RunStatus, open_tracker, resolve_trac
 from cmd_tune.train.loop import build_pretrainer, round_products
 from cmd_tune.train.saved_checkpoint import Saved, open_saved
 
-PLAN = "evaluate.yaml"
 RESULTS, FIGURES = "results.json", "figures"  # in an evaluation's folder
 DEFAULT_TASKS = ("knn", "fast")
 CURVES = ("linear", "finetune", "transfer")  # tasks that have a test accuracy of each epoch
@@ -134,13 +133,13 @@ def new_evaluation(
         "environment": describe_environment(),
     }
     with removed_on_failure(evaluation.folder):
-        write_text(evaluation.folder / PLAN, dump_yaml(content))
+        write_text(evaluation.folder / EVALUATE_FILE, dump_yaml(content))
     return evaluation
 
 
 def resumed_evaluation(name: str, *, kept_options: Mapping[str, Any], storage: Path) -> Evaluation:
     """The evaluation of an earlier sitting, as it was. kept_options: what may not change, as typed now."""
-    path = earlier_run(storage, name, PLAN, kept=kept_options)
+    path = earlier_run(storage, name, EVALUATE_FILE, kept=kept_options)
     kept = read_settings(path)
     check_same_data(path, kept)
     saved = open_saved(home_path(kept["checkpoint"]))

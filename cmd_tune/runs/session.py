@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError, Interrupted
-from cmd_tune.runs.environment import describe_environment, record_sitting
-from cmd_tune.runs.run_folder import close_tracker, hold, print_line, resume_line
+from cmd_tune.runs.environment import describe_environment, record_session
+from cmd_tune.runs.run_folder import close_tracker, lock_folder, print_line, resume_line
 from cmd_tune.tracking import BackgroundTracker, RunStatus
 
 
@@ -35,9 +35,9 @@ def sitting(
     status = RunStatus.FAILED
     for line in tracker.remarks():
         print_line(console, line)
-    with hold(folder), termination_as_interrupt():
+    with lock_folder(folder), termination_as_interrupt():
         if not finished:
-            record_sitting(folder, describe_environment())
+            record_session(folder, describe_environment())
         try:
             try:
                 tracker.check()

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cmd_tune.compute.device import device_here
 from cmd_tune.config import Settings, check_applies, make_settings, parse_overrides, read_settings
 from cmd_tune.errors import UsageError
 from cmd_tune.evaluate.scores import Scores
@@ -19,17 +20,18 @@ from cmd_tune.formatting import percent
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.progress import PERIOD_S
 from cmd_tune.runs.baseline_comparison import against_baselines
+from cmd_tune.runs.data_source import DataSource, open_data
 from cmd_tune.runs.ending import Ending
 from cmd_tune.runs.environment import describe_environment, git_commit
 from cmd_tune.runs.failures import named_failures
-from cmd_tune.runs.pretrain_and_score import TEST_SCORES, DataSource, baseline_scores, device_here, run, test_scores
+from cmd_tune.runs.pretrain_and_score import TEST_SCORES, baseline_scores, run, test_scores
 from cmd_tune.runs.run_checks import check_batch, check_disk, checkpoint_bytes
 from cmd_tune.runs.run_folder import (
-    SEARCH_PLAN,
+    PRETRAIN_FILE,
+    SEARCH_FILE,
     check_same_data,
     earlier_run,
     new_folder,
-    open_data,
     print_places,
     removed_on_failure,
     resume_line,
@@ -39,8 +41,6 @@ from cmd_tune.runs.run_records import cost, run_note, scores_page
 from cmd_tune.runs.session import sitting
 from cmd_tune.tracking import RunSnapshot, RunStatus, open_tracker, resolve_tracking_uri
 from cmd_tune.train.loop import Record, epochs_done
-
-PLAN = "pretrain.yaml"
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def new_single(
         "environment": describe_environment(),
     }
     with removed_on_failure(folder):
-        write_text(folder / PLAN, dump_yaml(content))
+        write_text(folder / PRETRAIN_FILE, dump_yaml(content))
     return single
 
 
@@ -94,7 +94,7 @@ def _data_of(config: Path | None, data: Path | None, protocol: str | None) -> tu
 
     Raises UsageError where these are gone or have changed.
     """
-    plan = config.parent / SEARCH_PLAN if config else None
+    plan = config.parent / SEARCH_FILE if config else None
     if data is not None or plan is None or not plan.is_file():
         return data, protocol
     kept = read_settings(plan)
@@ -107,7 +107,7 @@ def _data_of(config: Path | None, data: Path | None, protocol: str | None) -> tu
 
 def resumed_single(name: str, *, kept_options: Mapping[str, Any], storage: Path) -> Single:
     """The run of an earlier sitting, as it was. kept_options: what may not change, as typed now."""
-    path = earlier_run(storage, name, PLAN, kept=kept_options)
+    path = earlier_run(storage, name, PRETRAIN_FILE, kept=kept_options)
     kept = read_settings(path)
     check_same_data(path, kept)
     settings = make_settings("quick", (f"{path}: settings", kept["settings"]))

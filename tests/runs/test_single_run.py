@@ -8,8 +8,8 @@ from mlflow import MlflowClient
 from rich.console import Console
 
 from cmd_tune.errors import UsageError
+from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.evaluation_run import new_evaluation, resumed_evaluation, run_evaluation
-from cmd_tune.runs.pretrain_and_score import DataSource
 from cmd_tune.runs.single_run import new_single, resumed_single, run_single
 from cmd_tune.tracking.mlflow.uris import default_uri
 

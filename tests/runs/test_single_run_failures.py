@@ -8,7 +8,7 @@ from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.runs import single_run
-from cmd_tune.runs.pretrain_and_score import DataSource
+from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.single_run import Single, run_single
 
 
