@@ -6,19 +6,15 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from cmd_tune.data.store import open_store
 from cmd_tune.errors import CmdTuneError, UsageError, nearest
 from cmd_tune.files import DEFAULT_STORAGE, home_path
-from cmd_tune.tracking import BackgroundTracker
 
 LOCK = "lock"
 # What a command was asked for, in its run's folder.
@@ -77,43 +73,10 @@ def earlier_run(storage: Path, name: str, plan: str, *, kept: Mapping[str, Any])
         return path
 
 
-def check_same_data(plan: Path, kept: Mapping[str, Any]) -> None:
-    """Raise UsageError where the store that an earlier run's plan names holds something else by now."""
-    store = open_store(home_path(kept["data"]))
-    if (kept.get("fingerprint") or store.fingerprint) != store.fingerprint:
-        raise UsageError(
-            f"{plan}: data: {store.path} is no longer what this run began with; put it back, or start a new run"
-        )
-
-
 def resume_line(command: str, folder: Path) -> str:
     """What goes on with a run: works as printed, from where the run was started."""
     storage = [] if folder.parent == DEFAULT_STORAGE.absolute() else ["--storage", str(folder.parent)]
     return shlex.join([sys.executable, "-m", "cmd_tune", command, "--resume", folder.name, *storage])
-
-
-def tell_outage(console: Console, command: str, folder: Path) -> Callable[[str, str], None]:
-    """What a tracker calls: prints one line if the server does not answer, and one when it does again."""
-
-    def tell(server: str, trouble: str) -> None:
-        text = f"{server} answers again; what it missed is written now"
-        if trouble:
-            kept = f"the run goes on, its records are kept in {folder} and go to {server} when it answers"
-            text = f"{trouble}; {kept}, or afterwards by: {resume_line(command, folder)}"
-        print_line(console, text)
-
-    return tell
-
-
-def close_tracker(tracker: BackgroundTracker, console: Console, command: str, folder: Path) -> None:
-    """Write what is left; if that cannot be done, say so, and which command writes the rest."""
-    try:
-        trouble = tracker.close()
-    except KeyboardInterrupt:
-        trouble = "interrupted"
-    if trouble:
-        print_line(console, f"Not everything is recorded. {trouble}")
-        print_line(console, f"Write the rest with: {resume_line(command, folder)}")
 
 
 @contextmanager
@@ -128,16 +91,3 @@ def lock_folder(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise CmdTuneError(f"{folder}: is in use by another process; wait for it or stop it") from None
         yield
-
-
-def print_line(console: Console, text: str) -> None:
-    """A line about the run, not of its results: paths and commands as they are, so that they can be pasted."""
-    console.print(text, style="yellow", soft_wrap=True, highlight=False, markup=False, emoji=False)
-
-
-def print_places(console: Console, folder: Path, contents: str, tracker: BackgroundTracker) -> None:
-    """Print where a run's files are, and what opens the tracker's UI; unwrapped, so that both can be pasted."""
-    what = f" ({contents})" if contents else ""
-    first, *then = tracker.links()
-    for line in (f"\nFolder: {folder}{what}", f"{tracker.title}: {first}", *(f"  then: {link}" for link in then)):
-        console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)

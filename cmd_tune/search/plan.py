@@ -21,7 +21,8 @@ from cmd_tune.formatting import shown
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.runs.data_source import DataSource, open_data
 from cmd_tune.runs.environment import describe_software
-from cmd_tune.runs.run_folder import SEARCH_FILE, check_same_data, earlier_run, new_folder, removed_on_failure
+from cmd_tune.runs.run_folder import SEARCH_FILE, earlier_run, new_folder, removed_on_failure
+from cmd_tune.runs.run_plan import check_same_data
 from cmd_tune.search.spaces.region import RULED
 from cmd_tune.search.spaces.space import DEFAULT_TRIALS, LEARNING, LISTED, Space, find_space, load_space
 from cmd_tune.tracking import resolve_tracking_uri

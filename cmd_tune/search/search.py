@@ -12,8 +12,9 @@ from cmd_tune.errors import CmdTuneError, Interrupted, one_line
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.runs.ending import ERRORS, Ending, keep_traceback
 from cmd_tune.runs.environment import describe_software, record_session
+from cmd_tune.runs.messages import close_tracker, print_line, tell_outage
 from cmd_tune.runs.pretrain_and_score import Conditions, baseline_scores, conditions, test_scores
-from cmd_tune.runs.run_folder import SEARCH_FILE, close_tracker, lock_folder, print_line, resume_line, tell_outage
+from cmd_tune.runs.run_folder import SEARCH_FILE, lock_folder, resume_line
 from cmd_tune.runs.session import termination_as_interrupt
 from cmd_tune.search.checks import check_start
 from cmd_tune.search.controller import Conductor
