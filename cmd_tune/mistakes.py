@@ -67,6 +67,7 @@ def reason(details: ErrorDetails) -> str:
     return (
         details["msg"]
         .removeprefix("Value error, ")
+        .replace("Field required", "is missing")
         .replace("Input should be", "should be")
         .replace("a valid tuple", "a list, as [joint, bone]")
     )
