@@ -96,6 +96,13 @@ def test_a_library_is_known_in_its_place_alone(library: str) -> None:
     assert found == PLACES[library]
 
 
+@pytest.mark.parametrize("file", [file for file in FILES if not file.startswith("tracking/")])
+def test_tracking_is_entered_by_its_door(file: str) -> None:
+    inside = {path.stem for path in (PACKAGE / "tracking").iterdir()} - {"__init__"}
+    beyond = {name.split(".")[2] for name in imports(PACKAGE / file) if name.startswith("cmd_tune.tracking.")}
+    assert not beyond & inside
+
+
 @pytest.mark.parametrize(
     ("modules", "absent"),
     [
