@@ -33,10 +33,10 @@ ROOMS: dict[str, set[str]] = {
     "report": {"spaces", "study"},
     "plan": {"spaces", "study"},
 }
-# What imports from fewer floors than those before it, or lies beside them: config knows the registry of modalities.
+# What imports from fewer floors than those before it, or lies beside them: config knows the registries.
 FEWER: dict[str, set[str]] = {
     "tracking": {"tracking"},
-    "config": {"data"},
+    "config": {"data", "model"},
     "formatting": set(),
     "plain_yaml": set(),
     "sqlite_url": set(),

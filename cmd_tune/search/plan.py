@@ -18,6 +18,7 @@ from cmd_tune.data.store import open_store
 from cmd_tune.errors import UsageError, nearest
 from cmd_tune.files import home_path, write_text
 from cmd_tune.formatting import shown
+from cmd_tune.model.objectives import OBJECTIVES
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.runs.data_source import DataSource, open_data
 from cmd_tune.runs.environment import describe_software
@@ -247,7 +248,11 @@ def _judging(settings: Mapping[str, Any]) -> list[str]:
     objective = settings["objective"]
     if settings["stages"] == "two" and settings["stage_switch"] >= 1:
         objective = "base"  # to the end
-    return ["loss/total", *([] if objective == "base" else [f"loss/{objective}"]), *_accuracies("val", settings)]
+    return [
+        "loss/total",
+        *([f"loss/{objective}"] if OBJECTIVES[objective].cross_modal else []),
+        *_accuracies("val", settings),
+    ]
 
 
 def _comparing(settings: Mapping[str, Any]) -> list[str]:
