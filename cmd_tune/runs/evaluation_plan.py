@@ -64,9 +64,11 @@ def new_evaluation(
     if ("transfer" in chosen) != (transfer_data is not None):
         raise UsageError("--with transfer and --transfer-data STORE go together; give both or neither")
     if best_of_test and not set(chosen) & set(CURVES):
-        raise UsageError(f"--official-best-of-test: is of {', '.join(CURVES)}, of which --with asks none; leave it out")
+        raise UsageError(
+            f"--official-best-of-test: applies to {', '.join(CURVES)}, and --with names none of these; leave it out"
+        )
     if seed and not set(chosen) & set(DRAWN):
-        raise UsageError(f"--seed {seed}: is of {', '.join(DRAWN)}, of which --with asks none; leave it out")
+        raise UsageError(f"--seed {seed}: applies to {', '.join(DRAWN)}, and --with names none of these; leave it out")
     saved = open_saved(checkpoint)
     source, store = _data_of(saved, storage, data, protocol)
     check_fit(saved, store)

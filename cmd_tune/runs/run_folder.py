@@ -66,7 +66,7 @@ def earlier_run(storage: Path, name: str, plan: str, *, kept: Mapping[str, Any])
     if path is None:
         for command, file in _COMMANDS.items():
             if any((place / file).is_file() for place in places):
-                raise UsageError(f"--resume {name}: is of {command}; go on with it by: {command} --resume {name}")
+                raise UsageError(f"--resume {name}: is a run of {command}; resume it with: {command} --resume {name}")
         known = [found.parent.name for found in storage.glob(f"*/{plan}")]
         hint = nearest(name, known) if known else "there are none"
         raise UsageError(f"--resume {name}: {storage} has no such run; {hint}")

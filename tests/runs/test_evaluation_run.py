@@ -148,10 +148,13 @@ def asked(checkpoint, store, storage, **changes):
         ({"tasks": "transfer"}, "--with transfer and --transfer-data STORE go together"),
         (
             {"best_of_test": True},
-            "--official-best-of-test: is of sgd, finetune, transfer, of which --with asks none",
+            "--official-best-of-test: applies to sgd, finetune, transfer, and --with names none of these",
         ),
-        ({"best_of_test": True, "tasks": "semi,knn"}, "--official-best-of-test: is of sgd, finetune, transfer, of"),
-        ({"seed": 3, "tasks": "knn,retrieval"}, "--seed 3: is of sgd, finetune, transfer, semi, of which --with"),
+        (
+            {"best_of_test": True, "tasks": "semi,knn"},
+            "--official-best-of-test: applies to sgd, finetune, transfer, and",
+        ),
+        ({"seed": 3, "tasks": "knn,retrieval"}, "--seed 3: applies to sgd, finetune, transfer, semi, and --with names"),
         ({"protocol": "xsup"}, "protocol: 'xsup' is not one of synthetic; did you mean 'xsub'?"),
     ],
 )
