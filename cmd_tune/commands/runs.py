@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from cmd_tune.commands.options import Data, Name, Overrides, Preset, Protocol, Resume, Storage, TrackingUri
-from cmd_tune.files import DEFAULT_STORAGE
+from cmd_tune.runs.run_folder import DEFAULT_STORAGE
 
 
 def search(

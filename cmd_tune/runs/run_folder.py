@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from cmd_tune.errors import CmdTuneError, UsageError, nearest
-from cmd_tune.files import DEFAULT_STORAGE, home_path
+from cmd_tune.files import home_path
 
+DEFAULT_STORAGE = Path("runs")  # all runs, made-up data and mlflow.db, in the folder a command is started from
 LOCK = "lock"
 # What a command was asked for, in its run's folder.
 SEARCH_FILE, PRETRAIN_FILE, EVALUATE_FILE = "search.yaml", "pretrain.yaml", "evaluate.yaml"
