@@ -9,13 +9,13 @@ from itertools import pairwise
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 import cmd_tune
 from cmd_tune.commands.checkpoints import export, import_
 from cmd_tune.commands.data import ingest, inspect
 from cmd_tune.commands.options import from_home
 from cmd_tune.commands.runs import evaluate, pretrain, search
+from cmd_tune.commands.settings import settings
 from cmd_tune.compute.home import ensure_home
 from cmd_tune.compute.screen import outlive_screen
 from cmd_tune.compute.slower import format_warning
@@ -73,27 +73,10 @@ _COMMANDS: dict[str, Callable[..., None]] = {  # as they are listed
     "export": export,
     "ingest": ingest,
     "inspect": inspect,
+    "settings": settings,
 }
 for _name, _command in _COMMANDS.items():
     app.command(_name)(from_home(_command))
-
-
-@app.command()
-def settings() -> None:
-    """List every setting, its value in each preset, and what it means."""
-    from rich.table import Table
-
-    from cmd_tune.config import PRESETS, Settings, make_settings
-    from cmd_tune.formatting import shown
-
-    presets = {name: make_settings(name) for name in PRESETS}
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("setting", *presets, "meaning"):
-        table.add_column(heading, overflow="fold")
-    for key, field in Settings.model_fields.items():
-        values = (shown(getattr(preset, key)) for preset in presets.values())
-        table.add_row(key, *values, field.description or "")
-    Console().print(table)
 
 
 def _version(wanted: bool) -> None:
