@@ -1,4 +1,4 @@
-"""What an evaluation found, as a table, as JSON, as metrics and as figures."""
+"""The results of an evaluation as a table, as JSON, as metrics and as figures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,19 +15,19 @@ from cmd_tune.evaluate.tally import count_hits, describe_groups
 from cmd_tune.evaluate.tasks import Estimate, Measure, query_groups
 from cmd_tune.figures import new_figure, save_figure
 
-Lines = dict[str, list[Measure]]  # who was asked → what came out
+MeasuresByEncoder = dict[str, list[Measure]]  # the checkpoint first, then its baselines
 
 _MOST_NUMBERS = 20  # classes up to which the cells of a confusion matrix have numbers
 
 
-def table(lines: Lines, data: Labelled, protocol: str) -> RenderableType:
+def table(by_encoder: MeasuresByEncoder, data: Labelled, protocol: str) -> RenderableType:
     """Measures by stream, the baselines below; in percent."""
     streams = stream_names(data.settings.modalities)
     grid = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     grid.add_column("", no_wrap=True)
     for stream in streams:
         grid.add_column(stream.replace("_", "\n"), justify="right")
-    for index, (who, measures) in enumerate(lines.items()):
+    for index, (who, measures) in enumerate(by_encoder.items()):
         style = "dim" if index else ""
         grid.add_row(Text(who, style="bold"), style=style)
         for measure in measures:
@@ -36,20 +36,20 @@ def table(lines: Lines, data: Labelled, protocol: str) -> RenderableType:
             )
     groups = query_groups(data)
     over = describe_groups(len(data.query_N), groups.count if groups.by_subject else 0)
-    spread = any(e.std is not None for measures in lines.values() for m in measures for e in m.estimates.values())
+    spread = any(e.std is not None for measures in by_encoder.values() for m in measures for e in m.estimates.values())
     notes = [
         describe_test(data, protocol),
         f"Percent; beside it 95 % intervals {over}{'; ±: standard deviation over subsets' if spread else ''}.",
-        *(f"{FUSED} {title}, on the same clips: {text}." for title, text in _gains(lines, data)),
+        *(f"{FUSED} {title}, on the same clips: {text}." for title, text in _gains(by_encoder, data)),
         f"{FUSED}: mean of the streams' scores; {CONCATENATED}: one classifier on all features joined.",
     ]
     return Group(grid, Text("\n".join(notes), style="dim"))
 
 
-def differences(lines: Lines, data: Labelled) -> dict[str, dict[str, dict[str, Estimate]]]:
-    """By measure, baseline and stream: the checkpoint's accuracy less the baseline's on the same clips, in points."""
+def differences(by_encoder: MeasuresByEncoder, data: Labelled) -> dict[str, dict[str, dict[str, Estimate]]]:
+    """By measure, baseline and stream: the checkpoint's accuracy minus the baseline's on the same clips, in points."""
     groups, label_Q = query_groups(data), data.store.label_N[data.query_N]
-    (_, ours), *baselines = lines.items()
+    (_, ours), *baselines = by_encoder.items()
     found: dict[str, dict[str, dict[str, Estimate]]] = {}
     for measure in ours:
         for who, measures in baselines:
@@ -69,11 +69,11 @@ def differences(lines: Lines, data: Labelled) -> dict[str, dict[str, dict[str, E
     return found
 
 
-def _gains(lines: Lines, data: Labelled) -> list[tuple[str, str]]:
-    """What the fused stream has against each baseline, in words, with a measure's title."""
-    titles = {measure.key: measure.title for measure in next(iter(lines.values()))}
+def _gains(by_encoder: MeasuresByEncoder, data: Labelled) -> list[tuple[str, str]]:
+    """(Title of a measure, differences of the fused stream from each baseline in words)."""
+    titles = {measure.key: measure.title for measure in next(iter(by_encoder.values()))}
     gains = []
-    for key, by_baseline in differences(lines, data).items():
+    for key, by_baseline in differences(by_encoder, data).items():
         fused = {who: streams[FUSED] for who, streams in by_baseline.items() if FUSED in streams}
         if fused:
             gains.append((titles[key], ", ".join(f"{_gain(e)} against the {who}" for who, e in fused.items())))
@@ -86,7 +86,7 @@ def _gain(estimate: Estimate) -> str:
 
 
 def describe_test(data: Labelled, protocol: str) -> str:
-    """Which test set, its size, what it learns from, and the normalisation, without which no score can be compared."""
+    """The test set, its size, that of the training set, and the normalisation, without which no score is comparable."""
     classes = len(np.unique(data.store.label_N[data.train_N]))
     return (
         f"{data.store.dataset} {protocol}: {len(data.train_N)} training clips, {len(data.query_N)} test clips, "
@@ -104,15 +104,17 @@ def _cell(estimate: Estimate | None) -> str:
     return f"{estimate.value:.1f} {estimate.low:.0f}–{estimate.high:.0f}"
 
 
-def results(lines: Lines, data: Labelled, other: Labelled | None, about: dict[str, Any]) -> dict[str, Any]:
-    """Everything as plain values; predicted labels beside the true ones, so that other figures can be made of them.
+def results(
+    by_encoder: MeasuresByEncoder, data: Labelled, other: Labelled | None, about: dict[str, Any]
+) -> dict[str, Any]:
+    """All results as plain values, with predicted labels beside the true ones, from which other figures can be made.
 
     other: the data set that is transferred to, if there is one.
     """
     scores = {
-        who: {m.key: {s: _plain(e) for s, e in m.estimates.items()} for m in found} for who, found in lines.items()
+        who: {m.key: {s: _plain(e) for s, e in m.estimates.items()} for m in found} for who, found in by_encoder.items()
     }
-    predicted = {m.key: m.predicted for m in next(iter(lines.values())) if m.predicted and m.key != "transfer"}
+    predicted = {m.key: m.predicted for m in next(iter(by_encoder.values())) if m.predicted and m.key != "transfer"}
     return {
         **about,
         "training_clips": len(data.train_N),
@@ -122,7 +124,7 @@ def results(lines: Lines, data: Labelled, other: Labelled | None, about: dict[st
         "scores": scores,
         "differences": {
             key: {who: {s: _plain(e) for s, e in streams.items()} for who, streams in by_baseline.items()}
-            for key, by_baseline in differences(lines, data).items()
+            for key, by_baseline in differences(by_encoder, data).items()
         },
         "test_labels": data.store.label_N[data.query_N].tolist(),
         "test_names": [data.store.names[index] for index in data.query_N],
@@ -135,10 +137,10 @@ def _plain(estimate: Estimate) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def metrics(lines: Lines) -> dict[str, float]:
-    """Names as a search has them: `test/knn/joint`; the baselines' under `baseline/…`."""
+def metrics(by_encoder: MeasuresByEncoder) -> dict[str, float]:
+    """Scores under the names that a search uses: `test/knn/joint`; the baselines' under `baseline/…`."""
     scores: dict[str, float] = {}
-    for index, (who, measures) in enumerate(lines.items()):
+    for index, (who, measures) in enumerate(by_encoder.items()):
         prefix = f"baseline/{who.split()[0]}/test" if index else "test"
         for measure in measures:
             for stream, estimate in measure.estimates.items():
@@ -159,7 +161,7 @@ def draw_figures(measures: Sequence[Measure], data: Labelled, folder: Path) -> l
 
 
 def confusion(label_Q: np.ndarray, predicted_Q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Classes that occur, and how often each (row) was taken for each (column)."""
+    """The classes that occur, (L,), and how often each (row) was predicted as each (column), (L, L)."""
     classes, codes = np.unique(np.concatenate((label_Q, predicted_Q)), return_inverse=True)
     counts_LL = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(counts_LL, (codes[: len(label_Q)], codes[len(label_Q) :]), 1)
