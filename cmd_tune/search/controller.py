@@ -72,7 +72,7 @@ class Conductor:
             try:
                 settings = self.book.settings_of(entry)
             except CmdTuneError as error:
-                self._end(entry, str(error))
+                self._end(entry, one_line(error))
                 continue
             self._running[trial] = entry
             assert self.machine is not None
