@@ -27,8 +27,7 @@ from cmd_tune.search.report.comparison import table_report
 from cmd_tune.search.report.live import with_reason
 from cmd_tune.search.report.summary import Report, kept_baselines, print_closing, search_report
 from cmd_tune.search.study.study import FINALISTS, STUDY, Book, Entry
-from cmd_tune.tracking.mlflow.uris import variables_not_taken
-from cmd_tune.tracking.tracker import Tracker
+from cmd_tune.tracking import BackgroundTracker, RunStatus, open_tracker
 
 
 def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
@@ -43,8 +42,8 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
         if address and ":" in address:
             check_reachable(address)
         say = tell_outage(console, "search", plan.folder)
-        tracker = Tracker(plan.tracking_uri, plan.experiment, plan.name, plan.folder.parent / "mlartifacts", say)
-        for line in variables_not_taken(plan.tracking_uri, plan.experiment):
+        tracker = open_tracker(plan.tracking_uri, plan.experiment, plan.name, plan.folder.parent, say)
+        for line in tracker.remarks():
             print_line(console, line)
         try:
             _conduct(plan, tracker, address, console)
@@ -66,7 +65,7 @@ def _removed_unless_started(plan: Plan) -> Iterator[None]:
         raise
 
 
-def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console) -> None:
+def _conduct(plan: Plan, tracker: BackgroundTracker, address: str | None, console: Console) -> None:
     resume = resume_line("search", plan.folder)
     conductor = None
     try:
@@ -109,7 +108,7 @@ def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console
     except Exception as error:  # what is no step of the ending, such as a study that cannot be opened
         if conductor:
             conductor.interrupted()
-            conductor.show_search("FAILED")
+            conductor.show_search(RunStatus.FAILED)
         if isinstance(error, CmdTuneError):
             raise
         keep_traceback(plan.folder, error)
@@ -144,10 +143,8 @@ def _end(plan: Plan, conductor: Conductor, raw: Scores, untrained: Scores, endin
     if ranked and not plan.space.table:
         conductor.show_winner(ranked[0])
     failed = not ranked or conductor.trouble or ending.troubles
-    conductor.show_search("FAILED" if failed else "FINISHED", report.metrics, report.files)
-    ending.attempt(
-        "closing table", lambda: print_closing(console, book, report, plan.tracking_uri, conductor.tracker.page())
-    )
+    conductor.show_search(RunStatus.FAILED if failed else RunStatus.FINISHED, report.metrics, report.files)
+    ending.attempt("closing table", lambda: print_closing(console, book, report, conductor.tracker))
 
 
 def _report(plan: Plan, book: Book, raw: Scores, untrained: Scores, ending: Ending) -> Report:

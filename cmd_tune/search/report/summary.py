@@ -20,6 +20,7 @@ from cmd_tune.runs.run_records import main_scores
 from cmd_tune.search.report.columns import Fitted, by_difference
 from cmd_tune.search.report.live import values_line
 from cmd_tune.search.study.study import Book, Entry, State
+from cmd_tune.tracking import BackgroundTracker
 
 BEST = 5  # trials in the closing table
 BEST_FILE, BASELINES = "best.yaml", "baselines.yaml"
@@ -174,7 +175,7 @@ def _best_metrics(book: Book) -> dict[str, float]:
     return metrics
 
 
-def print_closing(console: Console, book: Book, report: Report, tracking_uri: str, page: str) -> None:
+def print_closing(console: Console, book: Book, report: Report, tracker: BackgroundTracker) -> None:
     """The table, then where things are and what to type next."""
     console.print()
     console.print(report.closing)
@@ -187,4 +188,4 @@ def print_closing(console: Console, book: Book, report: Report, tracking_uri: st
         so_far = f"{trials} of {book.budget} trials" if short else f"{trials} trials"
         console.print(f"{so_far}: {book.shortfall}", soft_wrap=True, highlight=False, markup=False)
     names = ", ".join(("search.yaml", *(path.name for path in report.files), "trials/"))
-    print_places(console, book.folder, names, tracking_uri, page)
+    print_places(console, book.folder, names, tracker)
