@@ -16,11 +16,11 @@ FLOORS = ("compute", "data", "model", "train", "evaluate", "tracking", "runs", "
 PLACES = {
     "ray": {
         "search/execution/nodes.py",
+        "search/execution/ray_engine.py",
         "search/execution/ray_output.py",
         "search/execution/ray_session.py",
+        "search/execution/ray_trial.py",
         "search/execution/ray_tune.py",
-        "search/execution/trial_process.py",
-        "search/search.py",
     },
     "optuna": {"search/study/optuna_values.py", "search/study/study.py"},
     "mlflow": {"tracking/mlflow/recorded_run.py", "tracking/mlflow/tracker.py"},
@@ -31,7 +31,10 @@ ROOMS: dict[str, set[str]] = {
     "study": {"spaces"},
     "execution": set(),
     "report": {"spaces", "study"},
-    "plan": {"spaces", "study"},
+    "plan": {"spaces", "study", "execution"},
+    "listeners": {"spaces", "study", "execution", "plan", "report"},
+    "controller": {"study", "execution", "listeners"},
+    "finalists": {"study", "execution", "listeners"},
 }
 # What imports from fewer floors than those before it, or lies beside them: config knows the registry of modalities.
 FEWER: dict[str, set[str]] = {
@@ -102,6 +105,8 @@ def test_a_library_is_known_in_its_place_alone(library: str) -> None:
         ("cmd_tune.data.store, cmd_tune.train.loop, cmd_tune.evaluate.tasks", "ray optuna mlflow"),
         ("cmd_tune.runs.single_run, cmd_tune.runs.evaluation_run", "ray optuna mlflow"),
         ("cmd_tune.search.spaces.space", "ray optuna mlflow"),
+        ("cmd_tune.search.execution", "ray optuna mlflow"),
+        ("cmd_tune.search.search", "ray mlflow"),
         ("cmd_tune.data.ingest.parallel_reading", "torch"),  # its processes start without it
         ("cmd_tune.cli", "torch ray optuna mlflow"),  # --help answers at once
     ],

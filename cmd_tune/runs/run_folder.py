@@ -83,13 +83,14 @@ def earlier_run(storage: Path, name: str, plan: str, *, kept: Mapping[str, Any])
         return path
 
 
-def check_same_data(plan: Path, kept: Mapping[str, Any]) -> None:
-    """Raise UsageError where the store that an earlier run's plan names holds something else by now."""
+def check_same_data(plan: Path, kept: Mapping[str, Any]) -> Store:
+    """The store that an earlier run's plan names. Raises UsageError if it holds something else by now."""
     store = open_store(home_path(kept["data"]))
     if (kept.get("fingerprint") or store.fingerprint) != store.fingerprint:
         raise UsageError(
             f"{plan}: data: {store.path} is no longer what this run began with; put it back, or start a new run"
         )
+    return store
 
 
 def resume_line(command: str, folder: Path) -> str:

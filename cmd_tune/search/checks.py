@@ -16,7 +16,7 @@ def check_start(plan: Plan) -> list[str]:
     store, split = plan.source.open()
     space, settings = plan.space, plan.settings
     for size in batch_sizes(space, settings):
-        check_batch(size, len(split.pretrain_N), plan.workers)
+        check_batch(size, len(split.pretrain_N), plan.resources.workers or 1)
     lines = [check_disk(plan.folder, checkpoint_bytes(settings, store.width), plan.trials)]
     early = space.early_terminate
     if early and "epochs" not in space.parameters and early.grace_period >= settings.epochs:

@@ -1,7 +1,7 @@
 """A search before it runs: space, settings, data and place, resolved, and written down to be resumed by name."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,8 @@ from cmd_tune.config import (
     parse_overrides,
     read_settings,
 )
-from cmd_tune.data.store import open_store
 from cmd_tune.errors import UsageError, nearest
-from cmd_tune.files import home_path, write_text
+from cmd_tune.files import write_text
 from cmd_tune.formatting import shown
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.runs.environment import describe_software
@@ -29,11 +28,13 @@ from cmd_tune.runs.run_folder import (
     open_data,
     removed_on_failure,
 )
+from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.spaces.region import RULED
 from cmd_tune.search.spaces.space import DEFAULT_TRIALS, LEARNING, LISTED, Space, find_space, load_space
 from cmd_tune.tracking import resolve_tracking_uri
 
 SPACE = "space.yaml"  # in a search's folder
+_RESOURCES = [option.name for option in fields(ResourceRequest)]  # keys of the plan file
 _TELLING = ("objective", "stages", "stage_switch", "modalities")  # settings that tell which metrics a trial reports
 
 
@@ -47,10 +48,9 @@ class Plan:
     settings: Settings
     source: DataSource
     dataset: str
+    fingerprint: str  # of the store's content
     trials: int | None  # None: as many as the time allows
-    concurrent: int | None
-    workers: int
-    gpus_per_worker: float | None
+    resources: ResourceRequest
     tracking_uri: str
     environment: Mapping[str, Any] = field(default_factory=describe_software)  # of the first sitting
     new: bool = False
@@ -82,9 +82,7 @@ def new_plan(
     preset: str | None,
     overrides: Sequence[str],
     trials: int | None,
-    concurrent: int | None,
-    workers: int,
-    gpus_per_worker: float | None,
+    resources: ResourceRequest,
     tracking_uri: str | None,
 ) -> Plan:
     """Resolve a search and write it into a new folder of the storage. Raises UsageError for what does not fit."""
@@ -101,8 +99,6 @@ def new_plan(
     _check_metrics(space, settings)
     _check_uses(space, settings, changed)
     source, store = open_data(storage, data, protocol)
-
-    count = _trials(space, trials, settings)
     plan = Plan(
         folder=new_folder(storage, name, space.path.stem),
         space=space,
@@ -110,10 +106,9 @@ def new_plan(
         settings=settings,
         source=source,
         dataset=store.dataset,
-        trials=count,
-        concurrent=concurrent,
-        workers=workers,
-        gpus_per_worker=gpus_per_worker,
+        fingerprint=store.fingerprint,
+        trials=_trials(space, trials, settings),
+        resources=resources.or_else(ResourceRequest(workers=1)),
         tracking_uri=resolve_tracking_uri(tracking_uri, storage),
         new=True,
     )
@@ -130,9 +125,7 @@ def resumed_plan(
     kept_options: Mapping[str, Any],
     storage: Path,
     trials: int | None,
-    concurrent: int | None,
-    workers: int | None,
-    gpus_per_worker: float | None,
+    resources: ResourceRequest,
     tracking_uri: str | None,
 ) -> Plan:
     """The plan of an earlier search. kept_options: what may not change between sittings, as typed now.
@@ -141,7 +134,7 @@ def resumed_plan(
     """
     path = earlier_run(storage, name, SEARCH_PLAN, kept=kept_options)
     folder, kept = path.parent, read_settings(path)
-    check_same_data(path, kept)
+    store = check_same_data(path, kept)
     started = len(list((folder / "trials").glob("*")))
     if trials is not None and trials < started:
         raise UsageError(f"--trials {trials}: {folder.name} has started {started}; ask for more, or leave it out")
@@ -155,12 +148,11 @@ def resumed_plan(
         space=space,
         preset=kept["preset"],
         settings=settings,
-        source=DataSource(home_path(kept["data"]), kept["protocol"]),
+        source=DataSource(store.path, kept["protocol"]),
         dataset=kept["dataset"],
+        fingerprint=store.fingerprint,
         trials=_trials(space, asked, settings),
-        concurrent=concurrent or kept["concurrent"],
-        workers=workers or kept["workers"],
-        gpus_per_worker=kept["gpus_per_worker"] if gpus_per_worker is None else gpus_per_worker,
+        resources=resources.or_else(ResourceRequest(**{name: kept[name] for name in _RESOURCES})),
         tracking_uri=resolve_tracking_uri(tracking_uri or kept["tracking_uri"], storage),
         environment=kept.get("environment", {}),
     )
@@ -303,14 +295,12 @@ def _write_plan(plan: Plan, kept: Mapping[str, Any] | None = None) -> None:
         "method": plan.space.method,
         "dataset": plan.dataset,
         "data": str(plan.source.path),
-        "fingerprint": open_store(plan.source.path).fingerprint,
+        "fingerprint": plan.fingerprint,
         "protocol": plan.source.protocol,
         "preset": plan.preset,
         "settings": plan.settings.model_dump(mode="json"),
         "trials": plan.trials,
-        "concurrent": plan.concurrent,
-        "workers": plan.workers,
-        "gpus_per_worker": plan.gpus_per_worker,
+        **asdict(plan.resources),
         "tracking_uri": plan.tracking_uri,
         "environment": plan.environment,
         **(kept or {}),

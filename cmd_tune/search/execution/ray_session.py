@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cmd_tune.errors import CmdTuneError, first_line
+from cmd_tune.search.execution.ray_trial import PATIENCE_S
 from cmd_tune.search.execution.resources import Node
-from cmd_tune.search.execution.trial_process import PATIENCE_S
 
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
