@@ -24,6 +24,7 @@ from cmd_tune.data.store import Store
 from cmd_tune.data.views.modalities import MODALITIES
 from cmd_tune.errors import CmdTuneError, Interrupted, UsageError
 from cmd_tune.evaluate.tasks import TASKS
+from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.plan import new_plan
 from cmd_tune.search.spaces.space import load_space
 
@@ -156,9 +157,9 @@ def test_yaml_blocks_are_read(block: str, tmp_path: Path, tiny_store: Store) -> 
         str(path),
         storage=tmp_path / "runs",
         data=tiny_store.path,
-        **dict.fromkeys(("name", "protocol", "preset", "trials", "concurrent", "gpus_per_worker", "tracking_uri")),
+        **dict.fromkeys(("name", "protocol", "preset", "trials", "tracking_uri")),
         overrides=[],
-        workers=1,
+        resources=ResourceRequest(),
     )
     if content.keys() >= {"method", "parameters"}:  # a whole file is read as it stands in the page, too
         path.write_text(block, encoding="utf-8")

@@ -5,8 +5,8 @@ from math import isfinite
 from typing import Literal
 
 from cmd_tune.errors import CmdTuneError, one_line
+from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.ending import keep_traceback
-from cmd_tune.runs.pretrain_and_score import DataSource
 from cmd_tune.search.execution import WAIT, ResourcePlan, TrialEvents, TrialReport, TrialTask
 from cmd_tune.search.listeners import SearchListener
 from cmd_tune.search.study.study import Book, Entry

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from cmd_tune.evaluate.scores import Scores
+from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.ending import Attempt
-from cmd_tune.runs.pretrain_and_score import DataSource, test_scores
+from cmd_tune.runs.pretrain_and_score import test_scores
 from cmd_tune.search.execution import Engine, TrialResources
 from cmd_tune.search.listeners import SearchListener
 from cmd_tune.search.study.study import FINALISTS, Book, Entry

@@ -9,9 +9,10 @@ from rich.console import Console
 from cmd_tune.errors import CmdTuneError, Interrupted, one_line
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.runs.ending import ERRORS, Ending, keep_traceback
-from cmd_tune.runs.environment import describe_software, record_sitting
+from cmd_tune.runs.environment import describe_software, record_session
+from cmd_tune.runs.messages import close_tracker, print_line, tell_outage
 from cmd_tune.runs.pretrain_and_score import Conditions, baseline_scores, conditions
-from cmd_tune.runs.run_folder import close_tracker, hold, print_line, resume_line, tell_outage
+from cmd_tune.runs.run_folder import lock_folder, resume_line
 from cmd_tune.runs.session import termination_as_interrupt
 from cmd_tune.search.checks import check_start
 from cmd_tune.search.controller import SearchController
@@ -32,7 +33,7 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
     Raises Interrupted on Ctrl-C or SIGTERM; CmdTuneError if no trial has a result, if the search could not go on, or if
     a step of its end failed: the others are done.
     """
-    with _removed_unless_started(plan), hold(plan.folder), termination_as_interrupt():
+    with _removed_unless_started(plan), lock_folder(plan.folder), termination_as_interrupt():
         for remark in check_start(plan):
             console.print(remark, style="yellow", soft_wrap=True, highlight=False, markup=False)
         engine = ENGINES["ray"](plan.folder, plan.source, plan.resources, address)
@@ -118,7 +119,7 @@ class _SearchSession:
             f"search {plan.name}: {f'joining {title} at {address}' if address else f'starting {title}'}",
             highlight=False,
         )
-        record_sitting(plan.folder, describe_software())
+        record_session(plan.folder, describe_software())
         with self.engine as engine:
             self.tracker.check()
             resources = engine.plan(trials=plan.trials, given=plan.given)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cmd_tune.errors import one_line
-from cmd_tune.runs.pretrain_and_score import DataSource
+from cmd_tune.runs.data_source import DataSource
 from cmd_tune.search.execution import (
     WAIT,
     Engine,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cmd_tune.runs.pretrain_and_score import DataSource
+from cmd_tune.runs.data_source import DataSource
 from cmd_tune.search.controller import SearchController
 from cmd_tune.search.execution import WAIT, ResourcePlan, TrialResources
 

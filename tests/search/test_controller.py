@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cmd_tune.runs.pretrain_and_score import DataSource
+from cmd_tune.runs.data_source import DataSource
 from cmd_tune.search.controller import SearchController
 from cmd_tune.search.execution import ResourceRequest, TrialReport
 from cmd_tune.search.listeners import SearchListener

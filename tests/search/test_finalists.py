@@ -1,7 +1,7 @@
 """The trials that are scored on the test set."""
 
+from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.ending import Ending
-from cmd_tune.runs.pretrain_and_score import DataSource
 from cmd_tune.search.controller import SearchController
 from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.finalists import all_tested, score_finalists

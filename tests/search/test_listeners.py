@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from cmd_tune.runs.pretrain_and_score import DataSource
+from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.run_records import run_note
 from cmd_tune.search.execution import ResourcePlan, ResourceRequest, TrialResources
 from cmd_tune.search.listeners import (

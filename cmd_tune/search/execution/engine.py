@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Protocol, Self, TypeVar
 
 from cmd_tune.config import Settings
-from cmd_tune.runs.pretrain_and_score import DataSource
+from cmd_tune.runs.data_source import DataSource
 from cmd_tune.search.execution.resources import ResourcePlan, ResourceRequest, TrialResources
 
 T = TypeVar("T")

@@ -5,8 +5,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
-from cmd_tune.runs.pretrain_and_score import DataSource
-from cmd_tune.runs.run_folder import SEARCH_PLAN
+from cmd_tune.runs.data_source import DataSource
+from cmd_tune.runs.run_folder import SEARCH_FILE
 from cmd_tune.search.execution.engine import Engine, TrialEvents
 from cmd_tune.search.execution.nodes import check_nodes
 from cmd_tune.search.execution.ray_output import log_ray_messages, native_errors_to
@@ -37,7 +37,7 @@ class RayEngine(Engine):
 
     def plan(self, *, trials: int | None, given: int) -> ResourcePlan:
         if self.address:
-            check_nodes(self.source.path, self.folder, SEARCH_PLAN)
+            check_nodes(self.source.path, self.folder, SEARCH_FILE)
         return plan_resources(self._nodes, self.request, trials=trials, given=given)
 
     def call(self, function: Callable[..., T], *arguments: object, cpus: float, gpus: float) -> Callable[[], T]:

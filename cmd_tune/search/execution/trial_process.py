@@ -6,7 +6,7 @@ import torch
 
 from cmd_tune.compute.slower import heard
 from cmd_tune.errors import CmdTuneError, Diverged, OutOfMemory, UsageError
-from cmd_tune.runs.environment import describe_environment, record_sitting
+from cmd_tune.runs.environment import describe_environment, record_session
 from cmd_tune.runs.failures import named_failures
 from cmd_tune.runs.pretrain_and_score import run
 from cmd_tune.search.execution.engine import TrialReport, TrialTask
@@ -41,7 +41,7 @@ def run_worker(task: TrialTask, report: Callable[[TrialReport], None]) -> None:
 
     with named_failures():
         if world()[0] == 0:
-            record_sitting(task.folder, describe_environment())
+            record_session(task.folder, describe_environment())
         with heard() as said:
             run(task.settings, task.source, task.folder, tell, recall=lambda records: tell(*records))
 

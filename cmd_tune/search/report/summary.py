@@ -15,7 +15,7 @@ from cmd_tune.formatting import csv_text, percent, shown
 from cmd_tune.plain_yaml import dump_yaml, read_yaml
 from cmd_tune.runs.baseline_comparison import against_baselines
 from cmd_tune.runs.ending import Attempt, outright, written
-from cmd_tune.runs.run_folder import print_places
+from cmd_tune.runs.messages import print_places
 from cmd_tune.runs.run_records import main_scores
 from cmd_tune.search.report.columns import Fitted, by_difference
 from cmd_tune.search.report.live import values_line

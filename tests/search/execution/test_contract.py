@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from cmd_tune.runs.pretrain_and_score import DataSource
+from cmd_tune.runs.data_source import DataSource
 from cmd_tune.search.execution import ENGINES, WAIT, ResourceRequest, TrialEvents, TrialTask
 from cmd_tune.search.execution.trial_process import run_task
 from cmd_tune.train.loop import epochs_done

@@ -8,7 +8,7 @@ import pytest
 from cmd_tune.compute import native
 from cmd_tune.errors import CmdTuneError, DataError, Diverged, OutOfMemory, UsageError
 from cmd_tune.plain_yaml import read_yaml
-from cmd_tune.runs.pretrain_and_score import DataSource
+from cmd_tune.runs.data_source import DataSource
 from cmd_tune.search.execution import TrialReport, TrialResources, TrialTask
 from cmd_tune.search.execution.trial_process import failure_report, run_task
 
