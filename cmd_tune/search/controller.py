@@ -21,9 +21,9 @@ class SearchController(TrialEvents):
     """
 
     def __init__(
-        self, book: Book, source: DataSource, resources: ResourcePlan, listeners: Sequence[SearchListener] = ()
+        self, study: Book, source: DataSource, resources: ResourcePlan, listeners: Sequence[SearchListener] = ()
     ) -> None:
-        self.book, self.source, self.resources, self.listeners = book, source, resources, listeners
+        self.study, self.source, self.resources, self.listeners = study, source, resources, listeners
         self.trouble = ""
         self._running: dict[int, Entry] = {}
         self._alike, self._kind = 0, ""  # trials in a row that failed for reasons of one kind
@@ -32,11 +32,11 @@ class SearchController(TrialEvents):
         while not self.trouble:
             if not self._has_room():
                 return WAIT
-            trial = self.book.next()
+            trial = self.study.next()
             if trial is None:
                 return None
             try:
-                settings = self.book.settings_of(trial)
+                settings = self.study.settings_of(trial)
             except CmdTuneError as error:
                 self._end(trial, str(error))
                 continue
@@ -47,7 +47,7 @@ class SearchController(TrialEvents):
     def _has_room(self) -> bool:
         """Whether one more trial may run: fewer do at once if the sampler learns for it."""
         running = len(self._running)
-        return running < self.resources.learning or (running < self.resources.concurrent and not self.book.learns())
+        return running < self.resources.learning or (running < self.resources.concurrent and not self.study.learns())
 
     def started(self, index: int) -> None:
         trial = self._running[index]
@@ -63,10 +63,10 @@ class SearchController(TrialEvents):
             for listener in self.listeners:
                 listener.noted(report.slower)
         finite = [{name: float(x) for name, x in record.items() if isfinite(x)} for record in report.records]
-        new = [record for record in finite if self.book.record(trial, record)]
+        new = [record for record in finite if self.study.record(trial, record)]
         for listener in self.listeners:
             listener.reported(trial, new)
-        return self.book.should_stop(trial)
+        return self.study.should_stop(trial)
 
     def ended(self, index: int, failure: str = "", kind: str = "") -> None:
         """kind: three trials in a row that failed for reasons of one kind end the search."""
@@ -80,7 +80,7 @@ class SearchController(TrialEvents):
             self._give_up(f"{MOST_ALIKE} trials in a row failed alike, the last since {failure}")
 
     def failed(self, error: Exception) -> None:
-        folder, why = self.book.folder, one_line(error)
+        folder, why = self.study.folder, one_line(error)
         keep_traceback(folder, error)
         self._give_up(why if str(folder) in why else f"{folder}: {why}")
 
@@ -91,6 +91,6 @@ class SearchController(TrialEvents):
         self.trouble = self.trouble or why
 
     def _end(self, trial: Entry, failure: str, kind: str = "") -> None:
-        self.book.end(trial, failure=failure, again=bool(kind))
+        self.study.end(trial, failure=failure, again=bool(kind))
         for listener in self.listeners:
             listener.ended(trial)

@@ -12,13 +12,13 @@ from cmd_tune.search.listeners import SearchListener
 from cmd_tune.search.study.study import FINALISTS, Book, Entry
 
 
-def all_tested(book: Book) -> bool:
+def all_tested(study: Book) -> bool:
     """Whether every finalist has its test scores."""
-    return all(trial.test_scores for trial in book.finalists(FINALISTS))
+    return all(trial.test_scores for trial in study.finalists(FINALISTS))
 
 
 def score_finalists(
-    book: Book,
+    study: Book,
     source: DataSource,
     engine: Engine,
     resources: TrialResources,
@@ -29,17 +29,17 @@ def score_finalists(
 
     Each takes a worker's place, now that no trial does: as many are scored at once as there is room for.
     """
-    untested = [trial for trial in book.finalists(FINALISTS) if not trial.test_scores]
+    untested = [trial for trial in study.finalists(FINALISTS) if not trial.test_scores]
     if untested:
         for listener in listeners:
             listener.continued()
 
     def start(trial: Entry) -> Callable[[], Scores]:
-        task = (book.settings_of(trial), source, trial.folder)
+        task = (study.settings_of(trial), source, trial.folder)
         return engine.call(test_scores, *task, cpus=resources.cpus, gpus=resources.gpus)
 
     def record(trial: Entry, scores: Callable[[], Scores]) -> None:
-        book.record_test(trial, scores())
+        study.record_test(trial, scores())
         for listener in listeners:
             listener.tested(trial)
 

@@ -70,9 +70,9 @@ class ScreenListener(Display, SearchListener):
 class TrackerListener(SearchListener):
     """Shows a search and its trials on the tracking server."""
 
-    def __init__(self, plan: Plan, book: Book, resources: ResourcePlan | None, tracker: BackgroundTracker) -> None:
+    def __init__(self, plan: Plan, study: Book, resources: ResourcePlan | None, tracker: BackgroundTracker) -> None:
         """resources: None if all trials have been run, and none is asked for."""
-        self.plan, self.book, self.resources, self.tracker = plan, book, resources, tracker
+        self.plan, self.study, self.resources, self.tracker = plan, study, resources, tracker
         self._started: set[int] = set()  # trials that this run session has run, by this code
         self._heard: set[int] = set()  # trials that have reported in it, so that their folder says where they run
         # None until there is something to run: the end of a search that proves to be finished is not to be moved.
@@ -80,9 +80,9 @@ class TrackerListener(SearchListener):
 
     def opened(self) -> None:
         self._show_search(self._status)
-        if not self.book.entries:
+        if not self.study.entries:
             self.continued()
-        for trial in self.book.entries.values():
+        for trial in self.study.entries.values():
             self._show(trial)
 
     def continued(self) -> None:
@@ -106,13 +106,13 @@ class TrackerListener(SearchListener):
         self._show(trial)
 
     def interrupted(self, status: RunStatus) -> None:
-        for trial in self.book.entries.values():
+        for trial in self.study.entries.values():
             self._show(trial, running=RunStatus.STOPPED)
         if self._status is RunStatus.RUNNING or status is RunStatus.FAILED:
             self._show_search(status)
 
     def closed(self, status: RunStatus, report: Report, best: Entry | None) -> None:
-        for trial in self.book.entries.values():
+        for trial in self.study.entries.values():
             if trial.state is State.RUNNING:  # the search could not go on
                 self._show(trial, running=RunStatus.STOPPED)
         if best and (best.folder / CHECKPOINT).exists():
@@ -138,11 +138,11 @@ class TrackerListener(SearchListener):
                 documents={"settings.yaml": plan.settings.model_dump(mode="json"), ENVIRONMENT: describe_software()},
                 note=search_note(plan, self.resources) if self.resources else "",
                 commit=git_commit() or "" if self._status is RunStatus.RUNNING else None,
-                scores=report.metrics | self._cost(*self.book.entries.values()) if report else {},
+                scores=report.metrics | self._cost(*self.study.entries.values()) if report else {},
                 files=report.files if report else [],
-                table=trials_columns(self.book) if report else {},
+                table=trials_columns(self.study) if report else {},
                 status=status,
-                reason=self.book.shortfall,
+                reason=self.study.shortfall,
                 page=search_page(plan),
             )
         )
@@ -150,7 +150,7 @@ class TrackerListener(SearchListener):
     def _show(self, trial: Entry, *, running: RunStatus = RunStatus.RUNNING, files: Sequence[Path] = ()) -> None:
         """running: how a trial is shown that has not ended."""
         try:
-            settings = self.book.settings_of(trial)
+            settings = self.study.settings_of(trial)
         except CmdTuneError:
             settings = self.plan.settings
         self.tracker.show(

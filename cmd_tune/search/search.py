@@ -74,13 +74,13 @@ class _SearchSession:
         folder = self.plan.folder
         resume = resume_line("search", folder)
         try:
-            book = None if self.plan.new else self._open_study()
-            baselines = kept_baselines(folder) if book else None
-            if book and baselines and all_tested(book) and book.complete:
-                self._reopen(book)
+            study = None if self.plan.new else self._open_study()
+            baselines = kept_baselines(folder) if study else None
+            if study and baselines and all_tested(study) and study.complete:
+                self._reopen(study)
             else:
-                book, baselines = self._run_trials(book)
-            self._close(book, *baselines)
+                study, baselines = self._run_trials(study)
+            self._close(study, *baselines)
         except KeyboardInterrupt:
             self._interrupted(RunStatus.STOPPED)
             raise Interrupted(f"interrupted; go on with: {resume}") from None
@@ -96,22 +96,22 @@ class _SearchSession:
         if self.trouble:
             raise CmdTuneError(f"{self.trouble}; mend that, and go on with: {resume}")
         self.ending.check(resume)
-        if not book.ranked():
-            reasons = (f"{trial.name} {with_reason(trial)}" for trial in book.entries.values() if trial.reason)
-            cure = f"; raise budget.time or lower epochs, or go on with: {resume}" if book.timed_out else ""
-            raise CmdTuneError(f"{folder}: no trial has a result; {next(reasons, book.shortfall)}{cure}")
+        if not study.ranked():
+            reasons = (f"{trial.name} {with_reason(trial)}" for trial in study.entries.values() if trial.reason)
+            cure = f"; raise budget.time or lower epochs, or go on with: {resume}" if study.timed_out else ""
+            raise CmdTuneError(f"{folder}: no trial has a result; {next(reasons, study.shortfall)}{cure}")
 
     def _open_study(self) -> Book:
         plan = self.plan
         return Book(plan.folder, plan.space, plan.settings, plan.preset, plan.trials)
 
-    def _reopen(self, book: Book) -> None:
+    def _reopen(self, study: Book) -> None:
         """Show a search that has nothing left to run."""
         self.console.print(f"search {self.plan.name}: is finished; nothing is left to run", highlight=False)
         self.tracker.check()
-        self._listen(TrackerListener(self.plan, book, None, self.tracker))
+        self._listen(TrackerListener(self.plan, study, None, self.tracker))
 
-    def _run_trials(self, book: Book | None) -> tuple[Book, tuple[Scores, Scores]]:
+    def _run_trials(self, study: Book | None) -> tuple[Book, tuple[Scores, Scores]]:
         """Run what is left of a search, with the baselines beside it. Returns its study, and the baselines' scores."""
         plan, console = self.plan, self.console
         title, address = self.engine.title, self.engine.address
@@ -125,13 +125,13 @@ class _SearchSession:
             resources = engine.plan(trials=plan.trials, given=plan.given)
             console.print(f"layout: {resources}", highlight=False, soft_wrap=True)
             record_layout(plan, str(resources))
-            book = book or self._open_study()
-            self._listen(TrackerListener(plan, book, resources, self.tracker))
-            screen = ScreenListener(book, console, concurrent=resources.concurrent)
+            study = study or self._open_study()
+            self._listen(TrackerListener(plan, study, resources, self.tracker))
+            screen = ScreenListener(study, console, concurrent=resources.concurrent)
             self._listen(screen)
             each = resources.per_trial
             baselines = engine.call(baseline_scores, plan.settings, plan.source, plan.folder, cpus=0, gpus=each.gpus)
-            controller = SearchController(book, plan.source, resources, self.listeners)
+            controller = SearchController(study, plan.source, resources, self.listeners)
             try:
                 screen.open()
                 try:
@@ -143,8 +143,8 @@ class _SearchSession:
             scores = self.ending.attempt("baselines", baselines) or ({}, {})
             self.trouble = controller.trouble
             if not self.trouble:
-                score_finalists(book, plan.source, engine, each, self.listeners, self.ending.attempt)
-        return book, scores
+                score_finalists(study, plan.source, engine, each, self.listeners, self.ending.attempt)
+        return study, scores
 
     def _listen(self, listener: SearchListener) -> None:
         self.listeners.append(listener)
@@ -154,21 +154,21 @@ class _SearchSession:
         for listener in self.listeners:
             listener.interrupted(status)
 
-    def _close(self, book: Book, raw: Scores, untrained: Scores) -> None:
+    def _close(self, study: Book, raw: Scores, untrained: Scores) -> None:
         """Write files, tell listeners, print; each as far as it goes."""
         plan, attempt = self.plan, self.ending.attempt
-        report = attempt("report", lambda: self._report(book, raw, untrained)) or Report([], {}, "")
-        ranked = book.ranked()
+        report = attempt("report", lambda: self._report(study, raw, untrained)) or Report([], {}, "")
+        ranked = study.ranked()
         failed = not ranked or self.trouble or self.ending.troubles
         best = ranked[0] if ranked and not plan.space.table else None
         for listener in self.listeners:
             listener.closed(RunStatus.FAILED if failed else RunStatus.FINISHED, report, best)
-        attempt("closing table", lambda: print_closing(self.console, book, report, self.tracker))
+        attempt("closing table", lambda: print_closing(self.console, study, report, self.tracker))
 
-    def _report(self, book: Book, raw: Scores, untrained: Scores) -> Report:
+    def _report(self, study: Book, raw: Scores, untrained: Scores) -> Report:
         table, source, attempt = self.plan.space.table, self.plan.source, self.ending.attempt
         if table is None:
-            return search_report(book, raw, untrained, attempt=attempt)
+            return search_report(study, raw, untrained, attempt=attempt)
         where = attempt("data set", lambda: conditions(source))
         where = where or Conditions(self.plan.dataset, source.protocol, {}, "")
-        return table_report(book, table, raw, untrained, where, attempt=attempt)
+        return table_report(study, table, raw, untrained, where, attempt=attempt)

@@ -21,26 +21,26 @@ class Listener(SearchListener):
 
 
 def test_each_finalist_is_scored_once_and_one_that_cannot_be_stops_no_other(make_space, open_book, tiny_store):
-    book, source, listener = open_book(make_space(), trials=2), DataSource(tiny_store.path, "xview"), Listener()
-    engine = LocalEngine(book.folder, source, ResourceRequest())
+    study, source, listener = open_book(make_space(), trials=2), DataSource(tiny_store.path, "xview"), Listener()
+    engine = LocalEngine(study.folder, source, ResourceRequest())
     layout = engine.plan(trials=2, given=2)
-    engine.run(layout, SearchController(book, source, layout))
-    checkpoint = book.entries[0].folder / "checkpoint.pt"
+    engine.run(layout, SearchController(study, source, layout))
+    checkpoint = study.entries[0].folder / "checkpoint.pt"
     content = checkpoint.read_bytes()
     checkpoint.unlink()
 
     def score():
-        ending = Ending(book.folder)
-        score_finalists(book, source, engine, layout.per_trial, [listener], ending.attempt)
+        ending = Ending(study.folder)
+        score_finalists(study, source, engine, layout.per_trial, [listener], ending.attempt)
         return ending.troubles
 
-    assert not all_tested(book)
+    assert not all_tested(study)
     assert score() == [f"test of trial-000: {checkpoint}: no such checkpoint"]
     assert listener.told == ["continued", "trial-001"]
-    assert book.entries[1].test_scores.keys() >= {"test/knn/fused", "test/linear/joint"}
+    assert study.entries[1].test_scores.keys() >= {"test/knn/fused", "test/linear/joint"}
     checkpoint.write_bytes(content)
     assert score() == []
     assert listener.told == ["continued", "trial-001", "continued", "trial-000"]
-    assert all_tested(book)
+    assert all_tested(study)
     assert score() == []
     assert len(listener.told) == 4

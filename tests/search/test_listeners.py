@@ -76,9 +76,9 @@ def test_the_note_of_a_search_says_what_is_asked_and_how_to_go_on(make_space, ma
 
 
 def test_the_tags_of_a_trial(make_space, open_book):
-    book = open_book(make_space())
-    entry = book.next()
-    book.end(entry, failure="out of memory")
+    study = open_book(make_space())
+    entry = study.next()
+    study.end(entry, failure="out of memory")
     assert trial_tags(entry) == {"cmd_tune.state": "failed"}
     note = trial_note(entry)
     assert note.startswith("trial-000 of search: teacher_temperature 0.05, student_temperature 0.1.\n")
@@ -96,19 +96,19 @@ def listen(make_plan, make_space, open_book):
     """Opens the study of a plan; returns it, its listener, and what that shows."""
 
     def make(**changes):
-        book, shown = open_book(make_space(**changes)), Shown()
-        return book, TrackerListener(make_plan(book.space), book, LAYOUT, shown), shown
+        study, shown = open_book(make_space(**changes)), Shown()
+        return study, TrackerListener(make_plan(study.space), study, LAYOUT, shown), shown
 
     return make
 
 
 def test_a_search_is_running_once_there_is_something_to_run(listen):
-    book, listener, shown = listen()
+    study, listener, shown = listen()
     listener.opened()
     assert [(snapshot.key, snapshot.status) for snapshot in shown] == [(None, None), (None, RunStatus.RUNNING)]
-    trial = book.next()
-    book.end(trial, failure="out of memory")
-    again = TrackerListener(listener.plan, book, LAYOUT, shown)
+    trial = study.next()
+    study.end(trial, failure="out of memory")
+    again = TrackerListener(listener.plan, study, LAYOUT, shown)
     del shown[:]
     again.opened()  # a resume, which may find that all has been run
     assert [(snapshot.key, snapshot.status) for snapshot in shown] == [(None, None), (0, RunStatus.FAILED)]
@@ -120,41 +120,41 @@ def test_a_search_is_running_once_there_is_something_to_run(listen):
 
 
 def test_a_trial_is_shown_with_its_epochs_once_for_all_that_come_at_once(listen):
-    book, listener, shown = listen()
-    trial = book.next()
+    study, listener, shown = listen()
+    trial = study.next()
     listener.started(trial)
     records = [{"epoch": epoch, "loss/total": 1.0, "seconds": 1800.0} for epoch in (1, 2)]
     for record in records:
-        book.record(trial, record)
+        study.record(trial, record)
     listener.reported(trial, records)
     listener.reported(trial, [])
     started, reported = shown
     assert (started.epochs, started.files, started.scores) == ([], [], {})
     assert (reported.epochs, reported.files, reported.scores) == (records, [trial.folder / "environment.yaml"], {})
-    book.end(trial)
+    study.end(trial)
     listener.ended(trial)
     assert shown[-1].status is RunStatus.STOPPED
     assert shown[-1].scores["cost/cpu_hours"] == 1.0
-    book.record_test(trial, {"test/knn/fused": 60.0})
+    study.record_test(trial, {"test/knn/fused": 60.0})
     listener.tested(trial)
     assert shown[-1].scores["test/knn/fused"] == 60.0
 
 
 @pytest.mark.parametrize("end", ["interrupted", "closed"])
 def test_a_trial_that_is_left_to_be_resumed_is_shown_as_stopped(listen, end):
-    book, listener, shown = listen()
+    study, listener, shown = listen()
     listener.opened()
-    finished, running = book.next(), book.next()
+    finished, running = study.next(), study.next()
     for epoch in (1, 2, 3):
-        book.record(finished, {"epoch": epoch, "loss/total": 1.0, "val/knn/fused": 50.0, "seconds": 600.0})
-    book.end(finished)
+        study.record(finished, {"epoch": epoch, "loss/total": 1.0, "val/knn/fused": 50.0, "seconds": 600.0})
+    study.end(finished)
     (finished.folder / "checkpoint.pt").write_bytes(b"")
     del shown[:]
     if end == "interrupted":
         listener.interrupted(RunStatus.STOPPED)
         expected = {0: RunStatus.FINISHED, 1: RunStatus.STOPPED, None: RunStatus.STOPPED}
     else:
-        file = book.folder / "trials.csv"
+        file = study.folder / "trials.csv"
         listener.closed(RunStatus.FAILED, Report([file], {"best/val/knn/fused": 50.0}, ""), finished)
         expected = {1: RunStatus.STOPPED, 0: RunStatus.FINISHED, None: RunStatus.FAILED}
         assert shown[1].files == [finished.folder / "checkpoint.pt"]

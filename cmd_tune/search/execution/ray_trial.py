@@ -1,7 +1,7 @@
-"""A trial as Ray runs it: one worker is Tune's own process; two or more are a Ray Train run beneath it.
+"""Runs a trial in Ray: a single worker in Tune's own process, several as a Ray Train run below it.
 
-If one of several workers cannot go on, it raises, which ends the others, who would wait for it. Tune alone starts a
-trial again whose process died; it then resumes from its checkpoint.
+If one of several workers cannot go on, it raises, which ends the others too: they would wait for it. Only Tune restarts
+a trial whose process died; the trial then resumes from its checkpoint.
 """
 
 import socket
@@ -13,7 +13,7 @@ from cmd_tune.errors import CmdTuneError, Diverged, UsageError, first_line
 from cmd_tune.search.execution.engine import TrialTask
 from cmd_tune.search.execution.trial_process import failure_report, run_task, run_worker
 
-PATIENCE_S = 300  # of a worker that waits for the others; what they do alone in between takes seconds
+PATIENCE_S = 300  # how long a worker waits for the others; what each does alone takes seconds
 
 
 def run_trial(config: dict[str, Any]) -> None:
@@ -33,7 +33,7 @@ def run_trial(config: dict[str, Any]) -> None:
 def _run_group(task: TrialTask) -> None:
     """Run a trial of several workers; rank 0's reports reach Tune.
 
-    The run's name is the same after a restart, so that it finds its place.
+    The run has the same name after a restart, so that Train goes on in the same folder.
     """
     import ray.train
     from ray.train import ControllerError, WorkerGroupError
@@ -66,7 +66,7 @@ def _run_group(task: TrialTask) -> None:
 
 
 def group_failure(failures: Mapping[int, Exception]) -> Exception:
-    """The one cause of a group's end, by rank: a worker's own words, before what the others saw of its end."""
+    """Find the cause among the exceptions of a group's workers, by rank: a named failure, else no lost connection."""
     for _, error in sorted(failures.items()):
         if isinstance(error, CmdTuneError):
             return error
@@ -76,7 +76,7 @@ def group_failure(failures: Mapping[int, Exception]) -> Exception:
 
 
 def _of_another(error: Exception) -> bool:
-    """Whether a worker only lost its connection to one that failed."""
+    """Whether a worker failed only because it lost the connection to another."""
     return isinstance(error, RuntimeError) and "connection" in str(error).lower()
 
 

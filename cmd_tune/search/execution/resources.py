@@ -7,8 +7,8 @@ from math import ceil, floor
 from cmd_tune.errors import UsageError
 
 DRIVER_CPU = 0.01  # of a trial that only starts workers; Ray Tune refuses 0
-MOST_PER_CPU = 20  # processes; more would start and wait for each other's turns for minutes
-TRIALS_PER_SLOT = 4  # a sampler learns little when most of its trials run at once
+MOST_PER_CPU = 20  # processes; more would take minutes to start
+TRIALS_PER_SLOT = 4  # a sampler learns little if most of its trials run at once
 
 
 @dataclass(frozen=True)
@@ -106,13 +106,13 @@ def plan_resources(nodes: Sequence[Node], request: ResourceRequest, *, trials: i
 
 
 def _largest_share(cpus: Sequence[float], count: int) -> float:
-    """The most CPUs that each of `count` workers can have, when none may straddle two nodes."""
+    """The most CPUs that each of `count` workers can have, if none may span two nodes."""
     candidates = sorted((cpu / parts for cpu in cpus if cpu for parts in range(1, count + 1)), reverse=True)
     return next(share for share in candidates if sum(_whole(cpu, share) for cpu in cpus) >= count)
 
 
 def _gpu_slots(there: float, share: float) -> int:
-    """How many workers a node's GPUs have room for: a part of one GPU cannot be made up of what two have left."""
+    """How many workers fit on a node's GPUs: a share must come from one GPU."""
     return int(there) * _whole(1.0, share) if share < 1 else _whole(there, share)
 
 
