@@ -62,7 +62,7 @@ def _removed_unless_started(plan: Plan) -> Iterator[None]:
 
 
 class _SearchSession:
-    """One run session of a search."""
+    """One session of a search, from the opening of its study to the end."""
 
     def __init__(self, plan: Plan, engine: Engine, tracker: BackgroundTracker, console: Console) -> None:
         self.plan, self.engine, self.tracker, self.console = plan, engine, tracker, console
@@ -115,10 +115,8 @@ class _SearchSession:
         """Run what is left of a search, with the baselines beside it. Returns its study, and the baselines' scores."""
         plan, console = self.plan, self.console
         title, address = self.engine.title, self.engine.address
-        console.print(
-            f"search {plan.name}: {f'joining {title} at {address}' if address else f'starting {title}'}",
-            highlight=False,
-        )
+        joins = f"joining {title} at {address}" if address else f"starting {title}"
+        console.print(f"search {plan.name}: {joins}", highlight=False)
         record_session(plan.folder, describe_software())
         with self.engine as engine:
             self.tracker.check()
