@@ -130,7 +130,7 @@ def _refuse_empty(words: Sequence[str]) -> None:
 
 
 def _run(commands: typer.Typer) -> None:
-    """Failures a person can act on end in one line and their exit code."""
+    """Failures a person can act on end in a line each and their exit code."""
     # Threads that wait for each other by spinning take the cores from whoever they wait for: on a busy machine a step
     # of the small encoder then takes a hundred times as long. Read when torch is loaded, here and in Ray's processes.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -142,7 +142,8 @@ def _run(commands: typer.Typer) -> None:
         commands()
     except CmdTuneError as error:
         word = "" if isinstance(error, Interrupted) else "error: "
-        print(f"{word}{' '.join(str(error).split())}", file=sys.stderr)
+        for line in error.lines:
+            print(f"{word}{line}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
         if error.errno not in _OF_THE_PLACE or not error.filename:

@@ -6,6 +6,7 @@ from cmd_tune.config import Settings
 from cmd_tune.runs.run_checks import check_batch, check_disk, checkpoint_bytes
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.spaces.space import Space
+from cmd_tune.search.study.early_stopping import stopping_rule
 
 
 def check_start(plan: Plan) -> list[str]:
@@ -18,12 +19,10 @@ def check_start(plan: Plan) -> list[str]:
     for size in batch_sizes(space, settings):
         check_batch(size, len(split.pretrain_N), plan.resources.workers or 1)
     lines = [check_disk(plan.folder, checkpoint_bytes(settings, store.width), plan.trials)]
-    early = space.early_terminate
-    if early and "epochs" not in space.parameters and early.grace_period >= settings.epochs:
-        lines.append(
-            f"{space.path}: early_terminate: grace_period {early.grace_period} is not below a trial's "
-            f"{settings.epochs} epochs, so that none will be stopped early"
-        )
+    rule = stopping_rule(space)
+    reason = rule.stops_nothing(settings.epochs) if rule and "epochs" not in space.parameters else ""
+    if reason:
+        lines.append(f"{space.path}: early_terminate.{reason}")
     return [line for line in lines if line]
 
 

@@ -38,7 +38,7 @@ class SearchController(TrialEvents):
             try:
                 settings = self.study.settings_of(trial)
             except CmdTuneError as error:
-                self._end(trial, str(error))
+                self._end(trial, one_line(error))
                 continue
             self._running[trial.index] = trial
             return TrialTask(trial.index, trial.folder, settings, self.source, self.resources.per_trial)

@@ -25,7 +25,10 @@ from cmd_tune.runs.run_folder import SEARCH_FILE, earlier_run, new_folder, remov
 from cmd_tune.runs.run_plan import check_same_data
 from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.spaces.region import RULED
-from cmd_tune.search.spaces.space import DEFAULT_TRIALS, LEARNING, LISTED, Space, find_space, load_space
+from cmd_tune.search.spaces.space import DEFAULT_TRIALS, Space
+from cmd_tune.search.spaces.space_file import find_space, load_space
+from cmd_tune.search.study.early_stopping import EARLY_STOPPING, stopping_rule
+from cmd_tune.search.study.methods import METHODS
 from cmd_tune.tracking import resolve_tracking_uri
 
 SPACE = "space.yaml"  # in a search's folder
@@ -64,7 +67,7 @@ class Plan:
         points = len(self.space.start_points)
         if self.trials is None:
             return points
-        return min(self.trials, points) if self.space.method in LEARNING else self.trials
+        return min(self.trials, points) if METHODS[self.space.method].learns else self.trials
 
 
 def new_plan(
@@ -83,7 +86,7 @@ def new_plan(
     """Resolve a search and write it into a new folder of the storage. Raises UsageError for what does not fit."""
     if space_name is None:
         raise UsageError("--space: name a space file, for instance --space temps.yaml (or --resume a search)")
-    space = load_space(find_space(space_name))
+    space = read_space(find_space(space_name))
     changed = parse_overrides(overrides)
     if searched := [key for key in changed if key in space.parameters or key in space.fixed]:
         raise UsageError(f"--set {searched[0]}: is a parameter of {space.path}; change it there")
@@ -133,7 +136,7 @@ def resumed_plan(
     started = len(list((folder / "trials").glob("*")))
     if trials is not None and trials < started:
         raise UsageError(f"--trials {trials}: {folder.name} has started {started}; ask for more, or leave it out")
-    space = load_space(folder / SPACE)
+    space = read_space(folder / SPACE)
     settings = make_settings(kept["preset"], (f"{folder / SEARCH_FILE}: settings", kept["settings"]))
     if space_name is not None:
         space = _changed_table(folder, space, space_name, settings)
@@ -156,9 +159,14 @@ def resumed_plan(
     return plan
 
 
+def read_space(path: Path) -> Space:
+    """A space file with the methods and rules of early stopping that there are. Raises UsageError."""
+    return load_space(path, METHODS, EARLY_STOPPING)
+
+
 def _changed_table(folder: Path, kept: Space, name: str, settings: Settings) -> Space:
     """The space file `name` in place of a table's own: it may have other cells, seeds and claims, and nothing else."""
-    space = load_space(find_space(name))
+    space = read_space(find_space(name))
     if not kept.table or not space.table:
         raise UsageError("--space: a resumed search keeps its own; only a table may get more cells and seeds")
     for key, ours, theirs in (
@@ -191,8 +199,8 @@ def _base_settings(space: Space, preset: str, changed: Mapping[str, Any]) -> Set
         if space.table or space.start_points:
             raise
         try:
-            single = {key: check_setting("--set", key, value) for key, value in changed.items() if key in RULED}
-        except UsageError:
+            single = {key: check_setting(key, value) for key, value in changed.items() if key in RULED}
+        except ValueError:
             raise error from None
         whole = {**Settings().model_dump(), **PRESETS.get(preset, {}), **space.settings, **space.fixed, **single}
         if (point := space.region(whole, "base").draw()) is None:
@@ -264,16 +272,14 @@ def _check_uses(space: Space, settings: Settings, changed: Mapping[str, Any]) ->
     for where, keys in ((f"{space.path}: settings", space.settings), ("--set", changed)):
         # topk is bounded by queue_size in any case.
         check_applies(where, [key for key in keys if key != "topk"], settings, tried)
-    early = space.early_terminate
-    if early and early.grace_period >= settings.epochs and not {"epochs"} & (space.parameters.keys() | changed.keys()):
-        raise UsageError(
-            f"{space.path}: early_terminate.grace_period: {early.grace_period} epochs are all that a trial has "
-            f"({settings.epochs}), so that none would be stopped; lower it, or remove early_terminate"
-        )
+    rule = stopping_rule(space)
+    reason = rule.stops_nothing(settings.epochs) if rule else ""
+    if reason and not {"epochs"} & (space.parameters.keys() | changed.keys()):
+        raise UsageError(f"{space.path}: early_terminate.{reason}")
 
 
 def _trials(space: Space, asked: int | None, settings: Settings) -> int | None:
-    if space.method in LISTED:
+    if space.lists_trials:
         listed = space.table.trials() if space.table else space.cells(settings.model_dump())
         count = len(list(listed))
         return min(asked or space.trials or count, count)

@@ -93,4 +93,4 @@ def test_early_stopping_that_stops_nothing_is_said(plan, epochs, said):
     early = {"type": "asha", "grace_period": 20}
     remarks = check_start(plan(overrides=("batch_size=8", f"epochs={epochs}"), early_terminate=early))
     assert len(remarks) == said
-    assert all("grace_period 20 is not below a trial's 20 epochs" in remark for remark in remarks)
+    assert all("early_terminate.grace_period: 20 epochs are all that a trial has (20)" in remark for remark in remarks)

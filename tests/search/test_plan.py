@@ -198,7 +198,7 @@ def test_a_resume_leaves_the_environment_that_was_recorded(plan: Callable[..., P
         (["stage_switch=0.2"], {}, "--set: stage_switch: applies to stages two alone, and one is asked for"),
         (
             ["objective=mcl"],
-            {},
+            {"parameters": {"teacher_temperature": {"min": 0.1, "max": 0.2}}},
             "parameters: teacher_temperature: applies to objective cmd alone, and mcl is asked for",
         ),
         ([], {"settings": {"mcl_form": "instead"}}, "settings: mcl_form: applies to objective mcl alone, and cmd is"),
@@ -220,6 +220,16 @@ def test_what_would_do_nothing_is_refused(plan, overrides, changes, said) -> Non
         plan("loss/total", *overrides, **changes)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_all_that_would_do_nothing_is_named_at_once(plan) -> None:
+    with pytest.raises(UsageError) as caught:
+        plan("loss/total", "objective=mcl")
+    name = caught.value.lines[0].partition(": ")[0]
+    assert caught.value.lines == [
+        f"{name}: parameters: {key}: applies to objective cmd alone, and mcl is asked for; leave it out"
+        for key in ("teacher_temperature", "student_temperature")
+    ]
 
 
 def test_what_some_trial_uses_is_none_of_it(plan) -> None:
