@@ -224,6 +224,13 @@ def check_applies(
         raise UsageError(*lines)
 
 
+def check_overrides(
+    where: str, keys: Iterable[str], settings: Settings, tried: Mapping[str, Collection[Any]] | None = None
+) -> None:
+    """As `check_applies`, for settings that replace a preset's: topk may have to follow queue_size, used or not."""
+    check_applies(where, [key for key in keys if key != "topk"], settings, tried)
+
+
 def check_setting(key: str, value: Any) -> Any:
     """One value as `Settings` would hold it, checked against its own field alone. Raises ValueError: what is wrong."""
     if isinstance(value, bool):
