@@ -16,7 +16,7 @@ from cmd_tune.search.execution.trial_process import RECORDS, SLOWER, trial_confi
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.recorded import search_page, search_tags, trial_tags
 from cmd_tune.search.report.live import Display
-from cmd_tune.search.report.summary import trials_columns
+from cmd_tune.search.report.trials_table import trials_columns
 from cmd_tune.search.study.study import Book, Entry, State
 from cmd_tune.tracking.mlflow.writer import LEFT_AS_IT_IS, Run
 from cmd_tune.tracking.tracker import Tracker

@@ -23,9 +23,8 @@ from cmd_tune.search.execution.ray_session import check_reachable, ray_session
 from cmd_tune.search.execution.resources import DRIVER_CPU, Machine, plan_machine
 from cmd_tune.search.execution.trial_process import MAX_RESTARTS, run_trial
 from cmd_tune.search.plan import Plan, record_layout
-from cmd_tune.search.report.comparison import table_report
+from cmd_tune.search.report import SearchReport, StudyFindings, kept_baselines, print_closing, write_report
 from cmd_tune.search.report.live import with_reason
-from cmd_tune.search.report.summary import Report, kept_baselines, print_closing, search_report
 from cmd_tune.search.study.study import FINALISTS, STUDY, Book, Entry
 from cmd_tune.tracking.mlflow.uris import variables_not_taken
 from cmd_tune.tracking.tracker import Tracker
@@ -137,7 +136,7 @@ def _baselines_of_finished(book: Book) -> tuple[Scores, Scores] | None:
 def _end(plan: Plan, conductor: Conductor, raw: Scores, untrained: Scores, ending: Ending, console: Console) -> None:
     """Files, MLflow and screen, each as far as it goes."""
     book = conductor.book
-    report = ending.attempt("report", lambda: _report(plan, book, raw, untrained, ending)) or Report([], {}, "")
+    report = ending.attempt("report", lambda: _report(plan, book, raw, untrained, ending)) or SearchReport()
     ranked = book.ranked()
     if conductor.trouble:
         conductor.interrupted()
@@ -150,13 +149,10 @@ def _end(plan: Plan, conductor: Conductor, raw: Scores, untrained: Scores, endin
     )
 
 
-def _report(plan: Plan, book: Book, raw: Scores, untrained: Scores, ending: Ending) -> Report:
-    table = plan.space.table
-    if table is None:
-        return search_report(book, raw, untrained, attempt=ending.attempt)
-    where = ending.attempt("data set", lambda: conditions(plan.source))
-    where = where or Conditions(plan.dataset, plan.source.protocol, {}, "")
-    return table_report(book, table, raw, untrained, where, attempt=ending.attempt)
+def _report(plan: Plan, book: Book, raw: Scores, untrained: Scores, ending: Ending) -> SearchReport:
+    where = ending.attempt("data set", lambda: conditions(plan.source)) if plan.space.table else None
+    where = where or Conditions(plan.dataset, plan.source.protocol, {})
+    return write_report(StudyFindings(book, raw, untrained, where), attempt=ending.attempt)
 
 
 def _run(plan: Plan, machine: Machine, conductor: Conductor, ending: Ending) -> tuple[Scores, Scores]:
