@@ -56,15 +56,9 @@ def record_sitting(folder: Path, environment: Mapping[str, Any]) -> None:
     write_text(path, dump_yaml([*earlier, {"started": started, **environment}]))
 
 
-def source_tags() -> dict[str, str]:
-    """Tags by which MLflow shows where a run's code came from."""
-    commit = git_commit()
-    return {"mlflow.source.name": "cmd_tune"} | ({"mlflow.source.git.commit": commit} if commit else {})
-
-
 @cache
 def git_commit() -> str | None:
-    """The commit of the checkout this package runs from, '+changes' where files differ; None outside a checkout."""
+    """The commit of the checkout this package runs from, '+changes' if files differ; None outside a checkout."""
     root = Path(cmd_tune.__file__).parent.parent
     if not (root / ".git").exists():
         return None

@@ -27,7 +27,7 @@ from cmd_tune.model.encoders import Encoder
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.progress import progress_bar
 from cmd_tune.runs.ending import Ending, written
-from cmd_tune.runs.environment import describe_environment, source_tags
+from cmd_tune.runs.environment import describe_environment, git_commit
 from cmd_tune.runs.evaluation_report import Lines, describe_test, draw_figures, metrics, results, table
 from cmd_tune.runs.pretrain_and_score import DataSource, device_here
 from cmd_tune.runs.run_folder import (
@@ -43,9 +43,7 @@ from cmd_tune.runs.run_folder import (
 )
 from cmd_tune.runs.run_records import run_note, scores_page
 from cmd_tune.runs.session import sitting
-from cmd_tune.tracking.mlflow import uris
-from cmd_tune.tracking.mlflow.writer import NOTE, Run
-from cmd_tune.tracking.tracker import Tracker
+from cmd_tune.tracking import RunSnapshot, RunStatus, open_tracker, resolve_tracking_uri
 from cmd_tune.train.loop import build_pretrainer, round_products
 from cmd_tune.train.saved_checkpoint import Saved, open_saved
 
@@ -116,7 +114,7 @@ def new_evaluation(
         transfer=transfer,
         best_of_test=best_of_test,
         seed=seed,
-        tracking_uri=uris.tracking_uri(tracking_uri, storage),
+        tracking_uri=resolve_tracking_uri(tracking_uri, storage),
         new=True,
     )
     content = {
@@ -232,18 +230,18 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> None:
     round_products(saved.settings)
     experiment = f"{evaluation.dataset}-{evaluation.source.protocol}"
     say = tell_outage(console, "evaluate", folder)
-    tracker = Tracker(evaluation.tracking_uri, experiment, folder.name, folder.parent / "mlartifacts", say)
+    tracker = open_tracker(evaluation.tracking_uri, experiment, folder.name, folder.parent, say)
     scores: dict[str, float] = {}
     files: list[Path] = []
     finished = _is_finished(evaluation)  # then nothing is to change, here or in MLflow
 
-    def show(status: str) -> None:
-        status = "FINISHED" if finished else status
-        tracker.show(_mlflow_run(evaluation, saved, scores, files, status, finished=finished))
+    def show(status: RunStatus) -> None:
+        status = RunStatus.FINISHED if finished else status
+        tracker.show(_snapshot(evaluation, saved, scores, files, status, finished=finished))
 
     ending = Ending(folder)
     with sitting("evaluate", folder, tracker, console, show, new=evaluation.new, finished=finished):
-        show("RUNNING")
+        show(RunStatus.RUNNING)
         data = _labelled(saved, evaluation.source)
         other = _labelled(saved, evaluation.transfer) if evaluation.transfer else None
         lines = _ask_all(evaluation, saved, data, other, console, ending)
@@ -259,7 +257,7 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> None:
             console.print(said, style="yellow", highlight=False, markup=False, soft_wrap=True)
         if other and evaluation.transfer:
             console.print(f"transferred: to {describe_test(other, evaluation.transfer.protocol)}", style="dim")
-        print_places(console, folder, "results.json, figures/", evaluation.tracking_uri, tracker.page())
+        print_places(console, folder, "results.json, figures/", tracker)
         ending.show(console)
         ending.check(resume_line("evaluate", folder))
 
@@ -351,15 +349,15 @@ def _about(evaluation: Evaluation, saved: Saved, store: Store) -> dict[str, Any]
     }
 
 
-def _mlflow_run(
+def _snapshot(
     evaluation: Evaluation,
     saved: Saved,
     scores: Mapping[str, float],
     files: Sequence[Path],
-    status: str,
+    status: RunStatus,
     *,
     finished: bool,
-) -> Run:
+) -> RunSnapshot:
     """finished: by an earlier sitting, whose code it is of."""
     params = {
         "checkpoint": str(evaluation.checkpoint),
@@ -370,13 +368,13 @@ def _mlflow_run(
     }
     settings = saved.settings.model_dump(mode="json")
     note = f"The test set's scores of `{evaluation.checkpoint}`."
-    return Run(
+    return RunSnapshot(
         key=0,
         name=evaluation.folder.name,
         params={**settings, **params},
         documents={"settings.yaml": settings, "environment.yaml": describe_environment()},
-        tags=({} if finished else source_tags())
-        | {NOTE: run_note(note, evaluation.folder, "results.json, figures/", "evaluate")},
+        note=run_note(note, evaluation.folder, "results.json, figures/", "evaluate"),
+        commit=None if finished else git_commit() or "",
         scores=dict(scores),
         files=list(files),
         status=status,

@@ -23,7 +23,7 @@ from cmd_tune.data.synthetic import synthesize
 from cmd_tune.errors import CmdTuneError, UsageError, nearest
 from cmd_tune.files import DEFAULT_STORAGE, home_path
 from cmd_tune.runs.pretrain_and_score import DataSource
-from cmd_tune.tracking.tracker import Tracker, ui_line
+from cmd_tune.tracking import BackgroundTracker
 
 LOCK = "lock"
 SEARCH_PLAN = "search.yaml"  # what a search was asked for, in its folder; other commands' are beside their code
@@ -98,21 +98,21 @@ def resume_line(command: str, folder: Path) -> str:
     return shlex.join([sys.executable, "-m", "cmd_tune", command, "--resume", folder.name, *storage])
 
 
-def tell_outage(console: Console, command: str, folder: Path) -> Callable[[str], None]:
-    """What a tracker is to call: one line where MLflow does not answer, one where it does again."""
+def tell_outage(console: Console, command: str, folder: Path) -> Callable[[str, str], None]:
+    """What a tracker calls: prints one line if the server does not answer, and one when it does again."""
 
-    def tell(trouble: str) -> None:
-        text = "MLflow answers again; what it missed is written now"
+    def tell(server: str, trouble: str) -> None:
+        text = f"{server} answers again; what it missed is written now"
         if trouble:
-            kept = f"the run goes on, its records are kept in {folder} and go to MLflow when it answers"
+            kept = f"the run goes on, its records are kept in {folder} and go to {server} when it answers"
             text = f"{trouble}; {kept}, or afterwards by: {resume_line(command, folder)}"
         print_line(console, text)
 
     return tell
 
 
-def close_tracker(tracker: Tracker, console: Console, command: str, folder: Path) -> None:
-    """Write what is left; where MLflow has not got everything, say so, and what writes the rest."""
+def close_tracker(tracker: BackgroundTracker, console: Console, command: str, folder: Path) -> None:
+    """Write what is left; if that cannot be done, say so, and which command writes the rest."""
     try:
         trouble = tracker.close()
     except KeyboardInterrupt:
@@ -138,15 +138,11 @@ def print_line(console: Console, text: str) -> None:
     console.print(text, style="yellow", soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
-def print_places(console: Console, folder: Path, contents: str, tracking_uri: str, page: str) -> None:
-    """Where a run's files are, and how to see it in MLflow; as they are, so that they can be pasted.
-
-    page: its address in the UI, where that is known.
-    """
+def print_places(console: Console, folder: Path, contents: str, tracker: BackgroundTracker) -> None:
+    """Print where a run's files are, and what opens the tracker's UI; unwrapped, so that both can be pasted."""
     what = f" ({contents})" if contents else ""
-    then = [f"  then: {page}"] if page and not tracking_uri.startswith("http") else []
-    mlflow = page if page and not then else ui_line(tracking_uri)
-    for line in (f"\nFolder: {folder}{what}", f"MLflow: {mlflow}", *then):
+    first, *then = tracker.links()
+    for line in (f"\nFolder: {folder}{what}", f"{tracker.title}: {first}", *(f"  then: {link}" for link in then)):
         console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 

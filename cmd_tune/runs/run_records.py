@@ -1,10 +1,10 @@
-"""What MLflow gets of any run beside its scores: what it cost, what a person is told of it, which columns are shown."""
+"""What every run shows on the tracking server beside its scores: its cost, a note, the columns of the UI."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cmd_tune.runs.run_folder import resume_line
-from cmd_tune.tracking.mlflow.page import Page
+from cmd_tune.tracking import Page
 
 SCORES = ("val/knn/fused", "test/knn/fused")  # metrics that have a column in the UI
 SECONDS = "cost/seconds"
@@ -30,5 +30,5 @@ def scores_page() -> Page:
 
 
 def run_note(kind: str, folder: Path, contents: str, command: str) -> str:
-    """What the UI shows of a run that is no trial, in Markdown."""
+    """The note of a run that is no trial, in Markdown."""
     return f"{kind}\n\nFolder: `{folder}` ({contents})\n\nGo on with it: `{resume_line(command, folder)}`"

@@ -12,17 +12,16 @@ from rich.console import Console
 from cmd_tune.errors import CmdTuneError, Interrupted
 from cmd_tune.runs.environment import describe_environment, record_sitting
 from cmd_tune.runs.run_folder import close_tracker, hold, print_line, resume_line
-from cmd_tune.tracking.mlflow.uris import variables_not_taken
-from cmd_tune.tracking.tracker import Tracker
+from cmd_tune.tracking import BackgroundTracker, RunStatus
 
 
 @contextmanager
 def sitting(
     command: str,
     folder: Path,
-    tracker: Tracker,
+    tracker: BackgroundTracker,
     console: Console,
-    show: Callable[[str], None],
+    show: Callable[[RunStatus], None],
     *,
     new: bool,
     finished: bool,
@@ -33,8 +32,8 @@ def sitting(
     sitting, so that this one leaves no record.
     Raises Interrupted, with the line that goes on with the run, on Ctrl-C or SIGTERM.
     """
-    status = "FAILED"
-    for line in variables_not_taken(tracker.uri, tracker.experiment):
+    status = RunStatus.FAILED
+    for line in tracker.remarks():
         print_line(console, line)
     with hold(folder), termination_as_interrupt():
         if not finished:
@@ -47,9 +46,9 @@ def sitting(
                     shutil.rmtree(folder, ignore_errors=True)
                 raise
             yield
-            status = "FINISHED"
+            status = RunStatus.FINISHED
         except KeyboardInterrupt:
-            status = "KILLED"
+            status = RunStatus.STOPPED
             raise Interrupted(f"interrupted; go on with: {resume_line(command, folder)}") from None
         finally:
             show(status)

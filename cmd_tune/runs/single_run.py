@@ -20,7 +20,7 @@ from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.progress import PERIOD_S
 from cmd_tune.runs.baseline_comparison import against_baselines
 from cmd_tune.runs.ending import Ending
-from cmd_tune.runs.environment import describe_environment, source_tags
+from cmd_tune.runs.environment import describe_environment, git_commit
 from cmd_tune.runs.failures import named_failures
 from cmd_tune.runs.pretrain_and_score import TEST_SCORES, DataSource, baseline_scores, device_here, run, test_scores
 from cmd_tune.runs.run_checks import check_batch, check_disk, checkpoint_bytes
@@ -37,9 +37,7 @@ from cmd_tune.runs.run_folder import (
 )
 from cmd_tune.runs.run_records import cost, run_note, scores_page
 from cmd_tune.runs.session import sitting
-from cmd_tune.tracking.mlflow import uris
-from cmd_tune.tracking.mlflow.writer import NOTE, Run
-from cmd_tune.tracking.tracker import Tracker
+from cmd_tune.tracking import RunSnapshot, RunStatus, open_tracker, resolve_tracking_uri
 from cmd_tune.train.loop import Record, epochs_done
 
 PLAN = "pretrain.yaml"
@@ -76,7 +74,7 @@ def new_single(
     source, store = open_data(storage, *_data_of(config, data, protocol))
     _check_start(settings, source, storage)
     folder = new_folder(storage, name, "pretrain")
-    single = Single(folder, settings, source, store.dataset, uris.tracking_uri(tracking_uri, storage), new=True)
+    single = Single(folder, settings, source, store.dataset, resolve_tracking_uri(tracking_uri, storage), new=True)
     content = {
         "settings": settings.model_dump(mode="json"),
         "data": str(source.path),
@@ -138,23 +136,23 @@ def run_single(single: Single, *, test: bool, console: Console) -> None:
     """
     name = single.folder.name
     say = tell_outage(console, "pretrain", single.folder)
-    tracker = Tracker(single.tracking_uri, _experiment(single), name, single.folder.parent / "mlartifacts", say)
+    tracker = open_tracker(single.tracking_uri, _experiment(single), name, single.folder.parent, say)
     history: list[Record] = []
     before = epochs_done(single.folder)
     tested = single.folder / TEST_SCORES
     scores: Scores = json.loads(tested.read_text(encoding="utf-8")) if tested.exists() else {}
     finished = before == single.settings.epochs and not (test and not scores)  # then MLflow's run is not to change
 
-    def show(status: str) -> None:
-        status = "FINISHED" if finished else status
-        tracker.show(_mlflow_run(single, history, scores, status, finished=finished))
+    def show(status: RunStatus) -> None:
+        status = RunStatus.FINISHED if finished else status
+        tracker.show(_snapshot(single, history, scores, status, finished=finished))
 
     where = f"{single.dataset} {single.source.protocol}, {single.source.path}"
     console.print(f"{name}: pretraining on {where}", highlight=False, markup=False, soft_wrap=True)
     ending = Ending(single.folder)
     with sitting("pretrain", single.folder, tracker, console, show, new=single.new, finished=finished):
         baselines = ending.attempt("baselines", lambda: baseline_scores(single.settings, single.source, single.folder))
-        show("RUNNING")
+        show(RunStatus.RUNNING)
         with _progress(console) as progress:
             bar = progress.add_task(name, total=single.settings.epochs, best="")
 
@@ -163,7 +161,7 @@ def run_single(single: Single, *, test: bool, console: Console) -> None:
                 if len(history) <= before:  # from the checkpoint, at once: they say nothing of the time that is left
                     progress.reset(bar, completed=len(history))
                     return
-                show("RUNNING")
+                show(RunStatus.RUNNING)
                 progress.update(bar, completed=int(record["epoch"]), best=f"loss {record['loss/total']:.3f}")
                 if "val/knn/fused" in record:
                     progress.console.print(_line(record), highlight=False)
@@ -177,7 +175,7 @@ def run_single(single: Single, *, test: bool, console: Console) -> None:
         console.print(_closing(single.settings, history[-1] | scores, *(baselines or ({}, {}))))
         if scores:
             console.print(against_baselines("this run", "test/knn/fused", single.folder, single.folder), style="dim")
-        print_places(console, single.folder, "", single.tracking_uri, tracker.page())
+        print_places(console, single.folder, "", tracker)
         ending.show(console)
         ending.check(f"{resume_line('pretrain', single.folder)}{' --test' if test else ''}")
 
@@ -186,19 +184,22 @@ def _experiment(single: Single) -> str:
     return f"{single.dataset}-{single.source.protocol}"
 
 
-def _mlflow_run(single: Single, history: Sequence[Record], scores: Scores, status: str, *, finished: bool) -> Run:
+def _snapshot(
+    single: Single, history: Sequence[Record], scores: Scores, status: RunStatus, *, finished: bool
+) -> RunSnapshot:
     """finished: by an earlier sitting, whose code it is of."""
     settings = single.settings.model_dump(mode="json")
     costs = cost(history, cpus=torch.get_num_threads(), gpus=float(device_here().type == "cuda"))
-    return Run(
+    return RunSnapshot(
         key=0,
         name=single.folder.name,
         params=settings,
         documents={"settings.yaml": settings, "environment.yaml": describe_environment()},
-        tags=({} if finished else source_tags())
-        | {NOTE: run_note("One configuration.", single.folder, "checkpoint.pt", "pretrain")},
+        note=run_note("One configuration.", single.folder, "checkpoint.pt", "pretrain"),
+        commit=None if finished else git_commit() or "",
         epochs=list(history),
-        scores=scores | ({} if status == "RUNNING" or not history else costs),  # not before a resume has its history
+        scores=scores
+        | ({} if status is RunStatus.RUNNING or not history else costs),  # not before a resume has its history
         status=status,
         page=scores_page(),
     )

@@ -9,29 +9,35 @@ from rich.console import Console
 from cmd_tune.errors import CmdTuneError, one_line
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.runs.ending import keep_traceback
-from cmd_tune.runs.environment import ENVIRONMENT, describe_software, source_tags
+from cmd_tune.runs.environment import ENVIRONMENT, describe_software, git_commit
 from cmd_tune.runs.run_records import cost
 from cmd_tune.search.execution.resources import Machine
 from cmd_tune.search.execution.trial_process import RECORDS, SLOWER, trial_config
 from cmd_tune.search.plan import Plan
-from cmd_tune.search.recorded import search_page, search_tags, trial_tags
+from cmd_tune.search.recorded import search_note, search_page, trial_note, trial_tags
 from cmd_tune.search.report.live import Display
 from cmd_tune.search.report.trials_table import trials_columns
 from cmd_tune.search.study.study import Book, Entry, State
-from cmd_tune.tracking.mlflow.writer import LEFT_AS_IT_IS, Run
-from cmd_tune.tracking.tracker import Tracker
+from cmd_tune.tracking import BackgroundTracker, RunSnapshot, RunStatus
 from cmd_tune.train.loop import CHECKPOINT
 
 MOST_ALIKE = 3  # trials in a row that may fail for one reason that is not their values'
 _METRICS = ("loss/", "accuracy/", "val/")  # of the loop, among the many keys of a Tune result
 _NUMBERS = ("epoch", "learning_rate", "seconds")
-_STATUS = {State.RUNNING: "RUNNING", State.FINISHED: "FINISHED", State.STOPPED: "KILLED", State.FAILED: "FAILED"}
+_STATUS = {
+    State.RUNNING: RunStatus.RUNNING,
+    State.FINISHED: RunStatus.FINISHED,
+    State.STOPPED: RunStatus.STOPPED,
+    State.FAILED: RunStatus.FAILED,
+}
 
 
 class Conductor:
     """Everything of a running search that is neither Ray's nor the trials'. `trial` is Tune's name of a trial."""
 
-    def __init__(self, plan: Plan, book: Book, machine: Machine | None, tracker: Tracker, console: Console) -> None:
+    def __init__(
+        self, plan: Plan, book: Book, machine: Machine | None, tracker: BackgroundTracker, console: Console
+    ) -> None:
         """machine: None where all trials have been run, and none is asked for."""
         self.plan, self.book, self.machine, self.tracker = plan, book, machine, tracker
         self.display = Display(self.book, console, concurrent=machine.concurrent if machine else 1)
@@ -41,7 +47,9 @@ class Conductor:
         self._exhausted = False
         self._alike, self._kind = 0, ""  # trials in a row that failed for reasons of one kind
         self.trouble = ""  # why the search cannot go on
-        self._status = LEFT_AS_IT_IS  # of a search that may turn out to be finished: its end is not to be moved
+        self._status: RunStatus | None = (
+            None  # of a search that may turn out to be finished: its end is not to be moved
+        )
         self.show_search(self._status)
         if not book.entries:
             self.goes_on()
@@ -50,8 +58,8 @@ class Conductor:
 
     def goes_on(self) -> None:
         """Say in MLflow that there is something to do."""
-        if self._status != "RUNNING":
-            self._status = "RUNNING"
+        if self._status is not RunStatus.RUNNING:
+            self._status = RunStatus.RUNNING
             self.show_search(self._status)
 
     def suggest(self, trial: str) -> dict[str, Any] | None:
@@ -132,18 +140,20 @@ class Conductor:
         """Say in MLflow that what runs has been stopped, until it is resumed."""
         for entry in self.book.entries.values():
             self._show(entry, interrupted=True)
-        if self._status == "RUNNING" and not self.trouble:
-            self.show_search("KILLED")
+        if self._status is RunStatus.RUNNING and not self.trouble:
+            self.show_search(RunStatus.STOPPED)
 
     def show_winner(self, entry: Entry) -> None:
         checkpoint = entry.folder / CHECKPOINT
         self._show(entry, files=[checkpoint] if checkpoint.exists() else [])
 
-    def show_search(self, status: str, scores: Scores | None = None, files: list[Path] | None = None) -> None:
+    def show_search(
+        self, status: RunStatus | None, scores: Scores | None = None, files: list[Path] | None = None
+    ) -> None:
         """The parent run: best values, the table of trials, the search's files."""
         plan = self.plan
         self.tracker.show(
-            Run(
+            RunSnapshot(
                 key=None,
                 name=plan.name,
                 params={
@@ -156,8 +166,8 @@ class Conductor:
                     "workers": plan.workers,
                 },
                 documents={"settings.yaml": plan.settings.model_dump(mode="json"), ENVIRONMENT: describe_software()},
-                tags=(source_tags() if self._status == "RUNNING" else {})
-                | (search_tags(plan, self.machine) if self.machine else {}),
+                note=search_note(plan, self.machine) if self.machine else "",
+                commit=git_commit() or "" if self._status is RunStatus.RUNNING else None,
                 scores={} if scores is None else scores | self._cost(*self.book.entries.values()),
                 files=files or [],
                 table={} if scores is None else trials_columns(self.book),
@@ -182,16 +192,18 @@ class Conductor:
             settings = self.plan.settings
         stopped = interrupted and entry.state is State.RUNNING
         self.tracker.show(
-            Run(
+            RunSnapshot(
                 key=entry.index,
                 name=entry.name,
                 params=entry.values,
                 documents={"settings.yaml": settings.model_dump(mode="json")},
-                tags=(source_tags() if entry.index in self._started else {}) | trial_tags(entry),
+                note=trial_note(entry),
+                commit=git_commit() or "" if entry.index in self._started else None,
+                tags=trial_tags(entry),
                 epochs=list(entry.history),
                 scores=entry.test_scores | ({} if entry.state is State.RUNNING else self._cost(entry)),
                 files=[*([entry.folder / ENVIRONMENT] if entry.index in self._heard else []), *(files or [])],
-                status="KILLED" if stopped else _STATUS[entry.state],
+                status=RunStatus.STOPPED if stopped else _STATUS[entry.state],
                 reason=entry.reason,
             )
         )

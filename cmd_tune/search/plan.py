@@ -31,7 +31,7 @@ from cmd_tune.runs.run_folder import (
 )
 from cmd_tune.search.spaces.region import RULED
 from cmd_tune.search.spaces.space import DEFAULT_TRIALS, LEARNING, LISTED, Space, find_space, load_space
-from cmd_tune.tracking.mlflow import uris
+from cmd_tune.tracking import resolve_tracking_uri
 
 SPACE = "space.yaml"  # in a search's folder
 _TELLING = ("objective", "stages", "stage_switch", "modalities")  # settings that tell which metrics a trial reports
@@ -114,7 +114,7 @@ def new_plan(
         concurrent=concurrent,
         workers=workers,
         gpus_per_worker=gpus_per_worker,
-        tracking_uri=uris.tracking_uri(tracking_uri, storage),
+        tracking_uri=resolve_tracking_uri(tracking_uri, storage),
         new=True,
     )
     with removed_on_failure(plan.folder):
@@ -161,7 +161,7 @@ def resumed_plan(
         concurrent=concurrent or kept["concurrent"],
         workers=workers or kept["workers"],
         gpus_per_worker=kept["gpus_per_worker"] if gpus_per_worker is None else gpus_per_worker,
-        tracking_uri=uris.tracking_uri(tracking_uri or kept["tracking_uri"], storage),
+        tracking_uri=resolve_tracking_uri(tracking_uri or kept["tracking_uri"], storage),
         environment=kept.get("environment", {}),
     )
     lasting = ("layout",) if space_name is not None else ("layout", "space")

@@ -1,15 +1,14 @@
-"""What MLflow gets of a search and its trials beside scores: what a person is told of them, which columns are shown."""
+"""What a search and its trials show on the tracking server beside scores: notes, tags, the columns of the UI."""
 
 from cmd_tune.formatting import shown
 from cmd_tune.runs.run_records import SCORES, SECONDS, run_note
 from cmd_tune.search.execution.resources import Machine
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.study.study import Entry
-from cmd_tune.tracking.mlflow.page import Page
-from cmd_tune.tracking.mlflow.writer import NOTE
+from cmd_tune.tracking import Page
 from cmd_tune.train.loop import CHECKPOINT
 
-STATE = "cmd_tune.state"  # tag: a trial's state in words; MLflow calls one that was stopped early "killed"
+STATE = "cmd_tune.state"  # tag
 _PARAMETERS = 4  # that have a column in the UI; the others are behind its button *Columns*
 
 
@@ -21,18 +20,23 @@ def search_page(plan: Plan) -> Page:
     return Page(metrics, tuple(space.parameters)[:_PARAMETERS], order, not space.maximize)
 
 
-def search_tags(plan: Plan, machine: Machine) -> dict[str, str]:
-    """The note of a search."""
+def search_note(plan: Plan, machine: Machine) -> str:
+    """The note of a search, in Markdown."""
     space = plan.space
     goal = "highest" if space.maximize else "lowest"
     chosen = f"Method {space.method}, {plan.trials} trials over {', '.join(space.parameters)}"
     judged = "" if space.table else f"; the best has the {goal} {space.metric}"
     what = f"{chosen}{judged}. Preset {plan.preset}, {plan.settings.epochs} epochs; {machine}."
-    return {NOTE: run_note(what, plan.folder, "search.yaml, trials.csv, trials/", "search")}
+    return run_note(what, plan.folder, "search.yaml, trials.csv, trials/", "search")
 
 
 def trial_tags(entry: Entry) -> dict[str, str]:
-    """The state and the note of a trial."""
+    """The state of a trial: a server has fewer words for it."""
+    return {STATE: str(entry.state)}
+
+
+def trial_note(entry: Entry) -> str:
+    """The note of a trial, in Markdown."""
     values = ", ".join(f"{name} {shown(value)}" for name, value in entry.values.items())
     what = f"{entry.name} of {entry.folder.parents[1].name}: {values}."
-    return {STATE: str(entry.state), NOTE: f"{what}\n\nFolder: `{entry.folder}` (history.jsonl, {CHECKPOINT})"}
+    return f"{what}\n\nFolder: `{entry.folder}` (history.jsonl, {CHECKPOINT})"

@@ -13,7 +13,15 @@ from cmd_tune.evaluate.scores import Scores
 from cmd_tune.runs.ending import ERRORS, Ending, keep_traceback
 from cmd_tune.runs.environment import describe_software, record_sitting
 from cmd_tune.runs.pretrain_and_score import Conditions, baseline_scores, conditions, test_scores
-from cmd_tune.runs.run_folder import SEARCH_PLAN, close_tracker, hold, print_line, resume_line, tell_outage
+from cmd_tune.runs.run_folder import (
+    SEARCH_PLAN,
+    close_tracker,
+    hold,
+    print_line,
+    print_places,
+    resume_line,
+    tell_outage,
+)
 from cmd_tune.runs.session import termination_as_interrupt
 from cmd_tune.search.checks import check_start
 from cmd_tune.search.controller import Conductor
@@ -23,11 +31,10 @@ from cmd_tune.search.execution.ray_session import check_reachable, ray_session
 from cmd_tune.search.execution.resources import DRIVER_CPU, Machine, plan_machine
 from cmd_tune.search.execution.trial_process import MAX_RESTARTS, run_trial
 from cmd_tune.search.plan import Plan, record_layout
-from cmd_tune.search.report import SearchReport, StudyFindings, kept_baselines, print_closing, write_report
+from cmd_tune.search.report import SearchReport, StudyFindings, kept_baselines, print_report, write_report
 from cmd_tune.search.report.live import with_reason
 from cmd_tune.search.study.study import FINALISTS, STUDY, Book, Entry
-from cmd_tune.tracking.mlflow.uris import variables_not_taken
-from cmd_tune.tracking.tracker import Tracker
+from cmd_tune.tracking import BackgroundTracker, RunStatus, open_tracker
 
 
 def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
@@ -42,8 +49,8 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
         if address and ":" in address:
             check_reachable(address)
         say = tell_outage(console, "search", plan.folder)
-        tracker = Tracker(plan.tracking_uri, plan.experiment, plan.name, plan.folder.parent / "mlartifacts", say)
-        for line in variables_not_taken(plan.tracking_uri, plan.experiment):
+        tracker = open_tracker(plan.tracking_uri, plan.experiment, plan.name, plan.folder.parent, say)
+        for line in tracker.remarks():
             print_line(console, line)
         try:
             _conduct(plan, tracker, address, console)
@@ -65,7 +72,7 @@ def _removed_unless_started(plan: Plan) -> Iterator[None]:
         raise
 
 
-def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console) -> None:
+def _conduct(plan: Plan, tracker: BackgroundTracker, address: str | None, console: Console) -> None:
     resume = resume_line("search", plan.folder)
     conductor = None
     try:
@@ -108,7 +115,7 @@ def _conduct(plan: Plan, tracker: Tracker, address: str | None, console: Console
     except Exception as error:  # what is no step of the ending, such as a study that cannot be opened
         if conductor:
             conductor.interrupted()
-            conductor.show_search("FAILED")
+            conductor.show_search(RunStatus.FAILED)
         if isinstance(error, CmdTuneError):
             raise
         keep_traceback(plan.folder, error)
@@ -143,10 +150,10 @@ def _end(plan: Plan, conductor: Conductor, raw: Scores, untrained: Scores, endin
     if ranked and not plan.space.table:
         conductor.show_winner(ranked[0])
     failed = not ranked or conductor.trouble or ending.troubles
-    conductor.show_search("FAILED" if failed else "FINISHED", report.metrics, report.files)
-    ending.attempt(
-        "closing table", lambda: print_closing(console, book, report, plan.tracking_uri, conductor.tracker.page())
-    )
+    conductor.show_search(RunStatus.FAILED if failed else RunStatus.FINISHED, report.metrics, report.files)
+    ending.attempt("closing table", lambda: print_report(console, book, report))
+    names = ", ".join((SEARCH_PLAN, *(path.name for path in report.files), "trials/"))
+    print_places(console, book.folder, names, conductor.tracker)
 
 
 def _report(plan: Plan, book: Book, raw: Scores, untrained: Scores, ending: Ending) -> SearchReport:

@@ -1,5 +1,35 @@
-"""From what is known of a run to a server that shows it, in the background.
+"""Shows runs on a tracking server, in the background: a run never waits for the server and never fails with it.
 
-A run neither waits for the server nor fails with it. What a run is, and what is worth showing of it, is said by those
-that run: runs/ and search/.
+It is not the place where runs are kept: their folders are, and what a run is, and what of it is shown, is decided in
+runs/ and search/. MLflow's library and its words are in mlflow/ alone.
 """
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cmd_tune.tracking.background import BackgroundTracker, say_nothing
+from cmd_tune.tracking.base import Page, RunSnapshot, RunStatus, Tracker
+from cmd_tune.tracking.mlflow.tracker import MlflowTracker
+from cmd_tune.tracking.mlflow.uris import resolve_tracking_uri
+
+__all__ = [
+    "TRACKERS",
+    "BackgroundTracker",
+    "Page",
+    "RunSnapshot",
+    "RunStatus",
+    "Tracker",
+    "open_tracker",
+    "resolve_tracking_uri",
+]
+
+# Word → class. A class imports its library when it is opened, not before.
+TRACKERS: dict[str, type[Tracker[Any]]] = {"mlflow": MlflowTracker}
+
+
+def open_tracker(
+    uri: str, experiment: str, search: str, storage: Path, say: Callable[[str, str], None] = say_nothing
+) -> BackgroundTracker:
+    """The tracker of a run, started. Arguments as those of `Tracker` and `BackgroundTracker`."""
+    return BackgroundTracker(TRACKERS["mlflow"](uri, experiment, search, storage), say)

@@ -14,7 +14,6 @@ from cmd_tune.runs.environment import (
     describe_software,
     git_commit,
     record_sitting,
-    source_tags,
 )
 
 
@@ -42,7 +41,6 @@ def test_the_commit_of_a_checkout_and_whether_files_differ(checkout):
     git("commit", "--quiet", "-m", "one")
     head = git("rev-parse", "HEAD")
     assert git_commit() == head
-    assert source_tags() == {"mlflow.source.name": "cmd_tune", "mlflow.source.git.commit": head}
     (folder / "runs.txt").write_text("a run's own\n")  # not of the code
     git_commit.cache_clear()
     assert git_commit() == head
@@ -54,7 +52,6 @@ def test_the_commit_of_a_checkout_and_whether_files_differ(checkout):
 def test_outside_a_checkout_or_without_a_commit_there_is_none(checkout):
     _, git = checkout
     assert git_commit() is None
-    assert source_tags() == {"mlflow.source.name": "cmd_tune"}
     git("init", "--quiet")
     git_commit.cache_clear()
     assert git_commit() is None

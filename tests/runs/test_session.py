@@ -10,7 +10,7 @@ from rich.console import Console
 from cmd_tune.errors import CmdTuneError, Interrupted
 from cmd_tune.plain_yaml import read_yaml
 from cmd_tune.runs.session import sitting
-from cmd_tune.tracking.tracker import Tracker
+from cmd_tune.tracking import RunStatus, open_tracker
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def sit(tmp_path, database):
     statuses, file = [], io.StringIO()
 
     def make(uri=database, new=False, finished=False):
-        tracker = Tracker(uri, "synthetic-xview", "it", tmp_path / "mlartifacts")
+        tracker = open_tracker(uri, "synthetic-xview", "it", tmp_path)
         return sitting(
             "pretrain", tmp_path / "it", tracker, Console(file=file), statuses.append, new=new, finished=finished
         )
@@ -38,7 +38,7 @@ def sit(tmp_path, database):
 def test_a_run_that_comes_to_its_end(sit):
     with sit(), pytest.raises(CmdTuneError, match="it: is in use by another process"), sit():
         pass
-    assert sit.statuses == ["FINISHED"]
+    assert sit.statuses == [RunStatus.FINISHED]
     assert len(read_yaml(sit.folder / "environment.yaml")) == 1
     with sit():  # it may be held again, and writes down where this sitting was
         pass
@@ -56,14 +56,14 @@ def test_a_signal_ends_it_with_what_goes_on_with_it(sit, number):
     with pytest.raises(Interrupted, match=line) as caught, sit():
         os.kill(os.getpid(), number)
     assert caught.value.exit_code == 130
-    assert sit.statuses == ["KILLED"]
+    assert sit.statuses == [RunStatus.STOPPED]
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
 def test_what_fails_passes(sit):
     with pytest.raises(ZeroDivisionError), sit():
         _ = 1 // 0
-    assert sit.statuses == ["FAILED"]
+    assert sit.statuses == [RunStatus.FAILED]
 
 
 @pytest.mark.parametrize("new", [True, False])
@@ -72,7 +72,7 @@ def test_an_address_that_can_never_work_leaves_no_new_folder(sit, tmp_path, new)
     with pytest.raises(CmdTuneError, match="MLflow at sqlite"), sit(f"sqlite:///{tmp_path}/file/mlflow.db", new=new):
         raise AssertionError
     assert sit.folder.exists() == (not new)
-    assert sit.statuses == ["FAILED"]
+    assert sit.statuses == [RunStatus.FAILED]
 
 
 def test_a_variable_that_is_not_taken_is_said(sit, monkeypatch):

@@ -6,7 +6,7 @@ from cmd_tune.search.controller import Conductor
 from cmd_tune.search.execution.resources import Machine
 from cmd_tune.search.plan import new_plan
 from cmd_tune.search.study.study import Book
-from cmd_tune.tracking.tracker import Tracker
+from cmd_tune.tracking import open_tracker
 
 
 def handed_out(space, store, storage, machine):
@@ -25,7 +25,7 @@ def handed_out(space, store, storage, machine):
         gpus_per_worker=None,
         tracking_uri=None,
     )
-    tracker = Tracker(plan.tracking_uri, plan.experiment, plan.name, storage / "mlartifacts")
+    tracker = open_tracker(plan.tracking_uri, plan.experiment, plan.name, storage)
     book = Book(plan.folder, plan.space, plan.settings, plan.preset, plan.trials)
     conductor = Conductor(plan, book, machine, tracker, Console(quiet=True))
     count = 0

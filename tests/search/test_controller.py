@@ -14,7 +14,7 @@ from cmd_tune.search.execution.resources import Machine
 from cmd_tune.search.execution.trial_process import FAILURE, KIND
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.study.study import Book, State
-from cmd_tune.tracking.tracker import Tracker
+from cmd_tune.tracking import open_tracker
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def conduct(make_space, tiny, tiny_store, database, tmp_path):
             gpus_per_worker=None,
             tracking_uri=database,
         )
-        trackers.append(Tracker(plan.tracking_uri, plan.experiment, tmp_path.name, tmp_path / "mlartifacts"))
+        trackers.append(open_tracker(plan.tracking_uri, plan.experiment, tmp_path.name, tmp_path))
         book = Book(plan.folder, plan.space, plan.settings, plan.preset, plan.trials)
         conductor = Conductor(plan, book, Machine(1, 1.0, 0.0, 1, 1, 1), trackers[-1], Console(quiet=True))
         return SimpleNamespace(

@@ -6,9 +6,7 @@ from cmd_tune.runs.pretrain_and_score import DataSource
 from cmd_tune.runs.run_records import run_note
 from cmd_tune.search.execution.resources import Machine
 from cmd_tune.search.plan import Plan
-from cmd_tune.search.recorded import search_page, search_tags, trial_tags
-
-NOTE = "mlflow.note.content"
+from cmd_tune.search.recorded import search_note, search_page, trial_note, trial_tags
 
 
 @pytest.fixture
@@ -53,7 +51,7 @@ def test_a_table_is_shown_as_it_came(make_space, make_plan):
 
 def test_the_note_of_a_search_says_what_is_asked_and_how_to_go_on(make_space, make_plan):
     plan = make_plan(make_space())
-    (note,) = search_tags(plan, Machine(1, 1.0, 0.0, 1, 2, 2)).values()
+    note = search_note(plan, Machine(1, 1.0, 0.0, 1, 2, 2))
     what, folder, resume = note.split("\n\n")
     assert what == (
         "Method tpe, 4 trials over teacher_temperature, student_temperature; the best has the highest val/knn/fused. "
@@ -68,7 +66,7 @@ def test_the_tags_of_a_trial(make_space, open_book):
     book = open_book(make_space())
     entry = book.next()
     book.end(entry, failure="out of memory")
-    tags = trial_tags(entry)
-    assert tags["cmd_tune.state"] == "failed"
-    assert tags[NOTE].startswith("trial-000 of search: teacher_temperature 0.05, student_temperature 0.1.\n")
-    assert f"`{entry.folder}`" in tags[NOTE]
+    assert trial_tags(entry) == {"cmd_tune.state": "failed"}
+    note = trial_note(entry)
+    assert note.startswith("trial-000 of search: teacher_temperature 0.05, student_temperature 0.1.\n")
+    assert f"`{entry.folder}`" in note

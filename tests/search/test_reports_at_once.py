@@ -14,10 +14,10 @@ from cmd_tune.search.execution.trial_process import RECORDS, SLOWER
 from cmd_tune.search.plan import new_plan
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.study import Book
-from cmd_tune.tracking.mlflow.writer import Run
+from cmd_tune.tracking import RunSnapshot
 
 
-class Shown(list[Run]):
+class Shown(list[RunSnapshot]):
     """What MLflow would be shown."""
 
     show = list.append

@@ -6,17 +6,16 @@ import time
 import pytest
 from mlflow import MlflowClient
 
+from cmd_tune.tracking import RunSnapshot, RunStatus, open_tracker
 from cmd_tune.tracking.mlflow.uris import default_uri
-from cmd_tune.tracking.mlflow.writer import Run
-from cmd_tune.tracking.tracker import Tracker
 
-PARENT = Run(key=None, name="a-search", params={"method": "tpe"}, documents={}, tags={"mlflow.source.name": "cmd_tune"})
+PARENT = RunSnapshot(key=None, name="a-search", params={"method": "tpe"}, documents={}, commit="")
 
 
 def child(key, epochs=(), more=(), **changes):
     records = [{"epoch": epoch, "loss/total": 1.0 / epoch, **dict.fromkeys(more, 0.5)} for epoch in epochs]
     base = {"params": {"topk": key + 8}, "documents": {"settings.yaml": {"topk": key + 8}}, "epochs": records}
-    return Run(key=key, name=f"trial-{key:03d}", **{**base, **changes})
+    return RunSnapshot(key=key, name=f"trial-{key:03d}", **{**base, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +30,7 @@ def write(uri, tmp_path, request):
     search = request.node.name
 
     def sitting(*runs):
-        tracker = Tracker(uri, "synthetic-xview", search, tmp_path / "artifacts")
+        tracker = open_tracker(uri, "synthetic-xview", search, tmp_path)
         for run in runs:
             tracker.show(run)
         assert tracker.close() == ""
@@ -57,17 +56,31 @@ def test_one_parent_and_its_children(write):
     assert [file.path for file in client.list_artifacts(runs["trial-000"].info.run_id)] == ["settings.yaml"]
 
 
-@pytest.mark.parametrize("status", ["FINISHED", "KILLED", "FAILED"])
-def test_states(write, status):
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [(RunStatus.FINISHED, "FINISHED"), (RunStatus.STOPPED, "KILLED"), (RunStatus.FAILED, "FAILED")],
+)
+def test_states(write, status, word):
     _, runs = write(PARENT, child(0, (1,)), child(0, (1,), status=status, reason="the loss is nan"))
-    assert runs["trial-000"].info.status == status
+    assert runs["trial-000"].info.status == word
     assert runs["trial-000"].data.tags["cmd_tune.reason"] == "the loss is nan"
     assert runs["a-search"].info.status == "RUNNING"
 
 
+@pytest.mark.parametrize(
+    ("commit", "tags"), [(None, {}), ("", {"name": "cmd_tune"}), ("abc", {"name": "cmd_tune", "git.commit": "abc"})]
+)
+def test_where_the_code_came_from_and_what_people_are_told(write, commit, tags):
+    _, runs = write(child(0, commit=commit, note="One *configuration*."))
+    found = runs["trial-000"].data.tags
+    source = {name: value for name, value in found.items() if name.startswith("mlflow.source.")}
+    assert source == {f"mlflow.source.{name}": value for name, value in tags.items()}
+    assert found["mlflow.note.content"] == "One *configuration*."
+
+
 def test_a_later_sitting_goes_on_in_the_same_runs_and_fills_in_what_is_missing(write):
-    _, before = write(PARENT, child(0, (1, 2), status="KILLED"))
-    client, runs = write(PARENT, child(0, (1, 2, 3, 4), status="FINISHED"))
+    _, before = write(PARENT, child(0, (1, 2), status=RunStatus.STOPPED))
+    client, runs = write(PARENT, child(0, (1, 2, 3, 4), status=RunStatus.FINISHED))
     assert {name: run.info.run_id for name, run in runs.items()} == {n: r.info.run_id for n, r in before.items()}
     assert steps(client, runs["trial-000"]) == [(1, 1.0), (2, 0.5), (3, 1 / 3), (4, 0.25)]
     assert runs["trial-000"].info.status == "FINISHED"
@@ -83,7 +96,7 @@ def test_showing_a_run_again_and_again_writes_nothing_twice(write):
 
 def test_the_table_is_the_last_one_shown(write):
     def parent(column):
-        return Run(**{**PARENT.__dict__, "table": {"trial": column}})
+        return RunSnapshot(**{**PARENT.__dict__, "table": {"trial": column}})
 
     write(parent(["trial-000"]))
     client, runs = write(parent(["trial-000"]), parent(["trial-000", "trial-001"]))
@@ -99,8 +112,8 @@ def test_more_metrics_than_one_call_takes(write):
 
 
 def test_a_server_that_is_not_there_holds_nobody_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("cmd_tune.tracking.tracker._PATIENCE_S", 1.0)
-    tracker = Tracker("http://127.0.0.1:9", "synthetic-xview", "a-search", tmp_path)
+    monkeypatch.setattr("cmd_tune.tracking.background._PATIENCE_S", 1.0)
+    tracker = open_tracker("http://127.0.0.1:9", "synthetic-xview", "a-search", tmp_path)
     started = time.monotonic()
     tracker.show(PARENT)
     for epoch in range(1, 200):

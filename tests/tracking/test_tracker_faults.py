@@ -16,8 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 from cmd_tune.errors import CmdTuneError
-from cmd_tune.tracking.mlflow.writer import Run
-from cmd_tune.tracking.tracker import Tracker
+from cmd_tune.tracking import RunSnapshot, RunStatus, open_tracker
 
 EXPERIMENT = "synthetic-xview"
 
@@ -104,7 +103,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def proxy(server, monkeypatch):
-    monkeypatch.setattr("cmd_tune.tracking.tracker._PAUSE_S", 0.02)
+    monkeypatch.setattr("cmd_tune.tracking.background._PAUSE_S", 0.02)
     with Proxy(server) as between:
         yield between
         between.shutdown()
@@ -139,22 +138,22 @@ def after(part, what="request"):
 
 def parent(**changes):
     base = {"params": {"method": "tpe", "trials": 2}, "documents": {"settings.yaml": {"epochs": 3}}}
-    return Run(key=None, name="it", **{**base, **changes})
+    return RunSnapshot(key=None, name="it", **{**base, **changes})
 
 
 def child(last, **changes):
     epochs = [{"epoch": n, "seconds": 0.1, "loss/total": 1.0 / n, "val/knn/fused": 50.0} for n in range(1, last + 1)]
     base = {"params": {"topk": 8, "queue_size": 64}, "documents": {"settings.yaml": {"topk": 8}}, "epochs": epochs}
-    return Run(key=0, name="trial-000", **{**base, **changes})
+    return RunSnapshot(key=0, name="trial-000", **{**base, **changes})
 
 
 def sitting(uri, search, folder, *runs):
-    tracker = Tracker(uri, EXPERIMENT, search, folder / "artifacts")
+    tracker = open_tracker(uri, EXPERIMENT, search, folder)
     for run in runs:
         tracker.show(run)
         until = time.monotonic() + 60
         while (
-            tracker._wanted and not tracker.trouble and time.monotonic() < until
+            tracker._waiting and not tracker.trouble and time.monotonic() < until
         ):  # each is written, not the last alone
             time.sleep(0.01)
     return tracker.close()
@@ -186,8 +185,13 @@ def all_of_it(folder):
         parent(),
         child(1),
         child(2),
-        child(3, scores={"test/knn/fused": 70.0}, files=[best], status="FINISHED", reason="why"),
-        parent(scores={"best/test/knn/fused": 70.0}, table={"trial": ["trial-000"]}, files=[best], status="FINISHED"),
+        child(3, scores={"test/knn/fused": 70.0}, files=[best], status=RunStatus.FINISHED, reason="why"),
+        parent(
+            scores={"best/test/knn/fused": 70.0},
+            table={"trial": ["trial-000"]},
+            files=[best],
+            status=RunStatus.FINISHED,
+        ),
     ]
 
 
@@ -220,7 +224,7 @@ def test_calls_that_are_lost_once_each_leave_all_recorded_once(server, proxy, tm
 
 @pytest.mark.parametrize("part", ["runs/create", "runs/log-batch", "runs/update"])
 def test_what_a_sitting_left_half_written_the_next_one_completes(server, proxy, tmp_path, monkeypatch, part):
-    monkeypatch.setattr("cmd_tune.tracking.tracker._PATIENCE_S", 0.1)
+    monkeypatch.setattr("cmd_tune.tracking.background._PATIENCE_S", 0.1)
     search = f"half-{part.replace('/', '-')}"
     proxy.fate = after(part)
     assert "MLflow at" in sitting(proxy.uri, search, tmp_path, *all_of_it(tmp_path))
@@ -307,8 +311,8 @@ def test_a_sitting_with_nothing_to_do_leaves_the_duration(server, tmp_path):
 
 
 def test_an_outage_is_told_at_the_start_and_in_the_middle_and_so_is_its_end(server, proxy, tmp_path, monkeypatch):
-    monkeypatch.setattr("cmd_tune.tracking.tracker._GRACE_S", 0.3)
-    monkeypatch.setattr("cmd_tune.tracking.tracker._PULSE_S", 0.1)
+    monkeypatch.setattr("cmd_tune.tracking.background._GRACE_S", 0.3)
+    monkeypatch.setattr("cmd_tune.tracking.background._PULSE_S", 0.1)
     told = []
 
     def wait(count):
@@ -318,7 +322,7 @@ def test_an_outage_is_told_at_the_start_and_in_the_middle_and_so_is_its_end(serv
         assert len(told) == count
 
     proxy.fate = lambda call: "request"
-    tracker = Tracker(proxy.uri, EXPERIMENT, "outage", tmp_path / "artifacts", told.append)
+    tracker = open_tracker(proxy.uri, EXPERIMENT, "outage", tmp_path, lambda server, trouble: told.append(trouble))
     tracker.check()  # it may answer yet
     wait(1)
     assert told[0].startswith(f"MLflow at {proxy.uri}: ")
@@ -326,7 +330,7 @@ def test_an_outage_is_told_at_the_start_and_in_the_middle_and_so_is_its_end(serv
     proxy.fate = lambda call: ""
     wait(2)
     tracker.show(parent())
-    while tracker._wanted:
+    while tracker._waiting:
         time.sleep(0.01)
     proxy.fate = lambda call: "request"  # while nothing is to be written
     wait(3)
@@ -346,7 +350,7 @@ def test_an_outage_is_told_at_the_start_and_in_the_middle_and_so_is_its_end(serv
     ids=["a database that cannot be", "no MLflow server", "no such scheme"],
 )
 def test_an_address_that_can_never_work_is_refused_in_one_line(proxy, tmp_path, uri, words):
-    tracker = Tracker(uri.format(proxy=proxy.uri), EXPERIMENT, "refused", tmp_path / "artifacts")
+    tracker = open_tracker(uri.format(proxy=proxy.uri), EXPERIMENT, "refused", tmp_path)
     with pytest.raises(CmdTuneError) as caught:
         tracker.check()
     assert str(caught.value).startswith(words.format(proxy=proxy.uri))
@@ -358,7 +362,7 @@ def test_a_deleted_experiment_is_refused_with_what_brings_it_back(server, tmp_pa
     client = MlflowClient(server)
     experiment = client.create_experiment("deleted")
     client.delete_experiment(experiment)
-    tracker = Tracker(server, "deleted", "it", tmp_path / "artifacts")
+    tracker = open_tracker(server, "deleted", "it", tmp_path)
     with pytest.raises(CmdTuneError, match=f"is deleted; .*restore --experiment-id {experiment}"):
         tracker.check()
     assert tracker.close() == ""

@@ -10,7 +10,7 @@ from cmd_tune.search.report.figures import FIGURES
 from cmd_tune.search.report.files import FILES, kept_baselines
 from cmd_tune.search.report.findings import StudyFindings
 from cmd_tune.search.report.sections import SECTIONS
-from cmd_tune.search.report.write import SearchReport, print_closing, write_report
+from cmd_tune.search.report.write import SearchReport, print_report, write_report
 
 __all__ = [
     "FIGURES",
@@ -19,6 +19,6 @@ __all__ = [
     "SearchReport",
     "StudyFindings",
     "kept_baselines",
-    "print_closing",
+    "print_report",
     "write_report",
 ]

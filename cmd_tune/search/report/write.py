@@ -10,7 +10,6 @@ from rich.console import Console, Group, RenderableType
 from cmd_tune.figures import save_drawing
 from cmd_tune.files import write_text
 from cmd_tune.runs.ending import Attempt, outright, written
-from cmd_tune.runs.run_folder import print_places
 from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.figures import FIGURES
 from cmd_tune.search.report.files import FILES
@@ -62,8 +61,8 @@ def _markdown(sections: Sequence[Section]) -> str:
     return "\n\n".join(parts) + "\n" if parts else ""
 
 
-def print_closing(console: Console, study: Book, report: SearchReport, tracking_uri: str, page: str) -> None:
-    """Print the report, why trials failed, where the files are and how to see the search in the tracker."""
+def print_report(console: Console, study: Book, report: SearchReport) -> None:
+    """Print the closing text of a report, why trials failed, and why there are no more trials."""
     console.print()
     console.print(report.closing)
     for trial in study.entries.values():
@@ -74,5 +73,3 @@ def print_closing(console: Console, study: Book, report: SearchReport, tracking_
         short = study.budget is not None and trials < study.budget
         so_far = f"{trials} of {study.budget} trials" if short else f"{trials} trials"
         console.print(f"{so_far}: {study.shortfall}", soft_wrap=True, highlight=False, markup=False)
-    names = ", ".join(("search.yaml", *(path.name for path in report.files), "trials/"))
-    print_places(console, study.folder, names, tracking_uri, page)

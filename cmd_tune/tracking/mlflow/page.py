@@ -1,36 +1,32 @@
-"""What a person sees first in the MLflow UI: the trials of a search, its few columns that matter, best first."""
+"""The MLflow UI: how it is opened, and the view of a search that it shows first."""
 
 import json
-from dataclasses import dataclass
+import shlex
+import sys
 from hashlib import blake2b
 from typing import Any
 
+from cmd_tune.tracking.base import Page
+from cmd_tune.tracking.mlflow.uris import is_server
+
 _VIEW = "mlflow.sharedViewState."  # tag of an experiment: a view that an address can name
 _FIXED = {"attributes.`Run Name`": 130, "runDateAndNestInfo": 135}  # columns that are always there, in pixels
+_LOCAL = "http://127.0.0.1:5000"  # of the command that serves a database
 
 
-@dataclass(frozen=True)
-class Page:
-    """How the runs of one search are shown. columns: metrics; then parameters. order: the metric they are sorted by."""
-
-    metrics: tuple[str, ...]
-    params: tuple[str, ...] = ()
-    order: str = ""
-    ascending: bool = False
-
-    def tag(self, search: str, run_id: str) -> tuple[str, str]:
-        """The experiment's tag that holds the view: (key, JSON). run_id: of the search, whose trials are unfolded."""
-        columns = [*(f"metrics.`{name}`" for name in self.metrics), *(f"params.`{name}`" for name in self.params)]
-        view: dict[str, Any] = {
-            "searchFilter": f"tags.`cmd_tune.search` = '{search}'",
-            "selectedColumns": columns,
-            "columnOrder": [*_FIXED, *columns],  # without it they stand in the order of the alphabet
-            "columnWidths": {**_FIXED, **{column: max(100, 7 * len(column) - 30) for column in columns}},
-            "runsExpanded": {run_id: True},
-        }
-        if self.order:
-            view |= {"orderByKey": f"metrics.`{self.order}`", "orderByAsc": self.ascending}
-        return f"{_VIEW}{view_key(search)}", json.dumps(view)
+def page_tag(page: Page, search: str, run_id: str) -> tuple[str, str]:
+    """The experiment's tag that holds the view: (key, JSON). run_id: of the search, whose trials are unfolded."""
+    columns = [*(f"metrics.`{name}`" for name in page.metrics), *(f"params.`{name}`" for name in page.params)]
+    view: dict[str, Any] = {
+        "searchFilter": f"tags.`cmd_tune.search` = '{search}'",
+        "selectedColumns": columns,
+        "columnOrder": [*_FIXED, *columns],  # without it they are sorted by name
+        "columnWidths": {**_FIXED, **{column: max(100, 7 * len(column) - 30) for column in columns}},
+        "runsExpanded": {run_id: True},
+    }
+    if page.order:
+        view |= {"orderByKey": f"metrics.`{page.order}`", "orderByAsc": page.ascending}
+    return f"{_VIEW}{view_key(search)}", json.dumps(view)
 
 
 def view_key(search: str) -> str:
@@ -39,6 +35,22 @@ def view_key(search: str) -> str:
 
 
 def page_address(server: str, experiment_id: str, search: str) -> str:
-    """Where a browser finds the view of a search."""
+    """Address of the view of a search."""
     where = f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs"
     return f"{where}?workflowType=machine_learning&viewStateShareKey={view_key(search)}"
+
+
+def ui_command(uri: str) -> str:
+    """The command that serves a database's UI on this machine."""
+    return shlex.join(
+        [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", "5000"]
+    )
+
+
+def links(uri: str, experiment_id: str, search: str) -> list[str]:
+    """What opens the UI: for a database a command first; then the search's address, or the server's while unknown."""
+    server = uri if is_server(uri) else _LOCAL
+    page = page_address(server, experiment_id, search) if experiment_id else ""
+    if is_server(uri):
+        return [page or uri]
+    return [ui_command(uri), *([page] if page else [])]

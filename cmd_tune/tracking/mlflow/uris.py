@@ -1,4 +1,4 @@
-"""Which MLflow a run goes to, as a URI."""
+"""The URI of the MLflow server or database that a run is recorded in."""
 
 import os
 from pathlib import Path
@@ -10,8 +10,18 @@ from cmd_tune.errors import UsageError
 from cmd_tune.files import home_path
 from cmd_tune.sqlite_url import sqlite_url
 
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _VARIABLE = "MLFLOW_TRACKING_URI"
-_OTHERS = ("MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")  # what a run chooses by itself
+_OTHERS = ("MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")  # which a run chooses by itself
+
+
+def is_server(uri: str) -> bool:
+    """Whether a URI is a server's address, and not a database."""
+    return uri.startswith("http")
+
+
+def is_database(uri: str) -> bool:
+    return uri.startswith(_DATABASES)
 
 
 def default_uri(storage: Path) -> str:
@@ -19,8 +29,8 @@ def default_uri(storage: Path) -> str:
     return sqlite_url(storage / "mlflow.db")
 
 
-def tracking_uri(given: str | None, storage: Path) -> str:
-    """Where a new run's records go: what was given, else what MLFLOW_TRACKING_URI says, else a database in the storage.
+def resolve_tracking_uri(given: str | None, storage: Path) -> str:
+    """The URI of a new run: the given one, else that of MLFLOW_TRACKING_URI, else a database in the storage.
 
     Raises UsageError for what is no URI.
     """
@@ -31,7 +41,7 @@ def tracking_uri(given: str | None, storage: Path) -> str:
 
 
 def variables_not_taken(uri: str, experiment: str) -> list[str]:
-    """A line for each of MLflow's variables that a run to this URI and experiment does not follow."""
+    """One line for each of MLflow's variables that a run with this URI and experiment does not follow."""
     by_variable = os.environ.get(_VARIABLE, "").strip()
     lines = []
     if by_variable and _absolute(by_variable, _VARIABLE) != uri:
@@ -41,7 +51,7 @@ def variables_not_taken(uri: str, experiment: str) -> list[str]:
 
 
 def _absolute(uri: str, where: str) -> str:
-    """A database's file in full: a relative one would be another's in another folder."""
+    """The URI with the absolute path of a database's file: a resumed run may start in another folder."""
     if not uri.startswith("sqlite"):
         return uri
     try:

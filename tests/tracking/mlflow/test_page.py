@@ -2,12 +2,13 @@
 
 import json
 
-from cmd_tune.tracking.mlflow.page import Page, page_address
+from cmd_tune.tracking import Page
+from cmd_tune.tracking.mlflow.page import links, page_address, page_tag
 
 
 def test_a_search_is_sorted_by_its_metric_with_its_trials_unfolded():
     page = Page(("val/knn/fused", "cost/seconds"), ("topk",), "val/knn/fused", ascending=False)
-    key, text = page.tag("temps-1", "abc")
+    key, text = page_tag(page, "temps-1", "abc")
     view = json.loads(text)
     assert view["searchFilter"] == "tags.`cmd_tune.search` = 'temps-1'"
     columns = ["metrics.`val/knn/fused`", "metrics.`cost/seconds`", "params.`topk`"]
@@ -21,14 +22,23 @@ def test_a_search_is_sorted_by_its_metric_with_its_trials_unfolded():
 
 
 def test_without_a_metric_the_order_is_the_uis_own():
-    assert "orderByKey" not in json.loads(Page(("val/knn/fused",)).tag("it", "abc")[1])
+    assert "orderByKey" not in json.loads(page_tag(Page(("val/knn/fused",)), "it", "abc")[1])
 
 
 def test_the_address_names_the_view_of_its_own_search():
-    key, _ = Page(()).tag("temps-1", "abc")
+    key, _ = page_tag(Page(()), "temps-1", "abc")
     address = page_address("http://host:5000/", "7", "temps-1")
     assert address == (
         "http://host:5000/#/experiments/7/runs?workflowType=machine_learning&viewStateShareKey="
         + key.removeprefix("mlflow.sharedViewState.")
     )
     assert page_address("http://host:5000", "7", "temps-2") != address
+
+
+def test_a_server_is_opened_by_its_address_and_a_database_by_a_command_first():
+    server, database = "http://host:5000", "sqlite:////runs/mlflow.db"
+    assert links(server, "", "it") == [server]
+    assert links(server, "7", "it") == [page_address(server, "7", "it")]
+    (command,) = links(database, "", "it")
+    assert command.endswith(f" -m mlflow ui --backend-store-uri {database} --host 127.0.0.1 --port 5000")
+    assert links(database, "7", "it") == [command, page_address("http://127.0.0.1:5000", "7", "it")]

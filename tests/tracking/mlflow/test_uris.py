@@ -9,9 +9,9 @@ from mlflow import MlflowClient
 from cmd_tune.errors import UsageError
 from cmd_tune.runs.run_folder import resume_line
 from cmd_tune.sqlite_url import sqlite_url
-from cmd_tune.tracking.mlflow.uris import default_uri, tracking_uri, variables_not_taken
-from cmd_tune.tracking.mlflow.writer import Run
-from cmd_tune.tracking.tracker import Tracker, ui_line
+from cmd_tune.tracking import RunSnapshot, open_tracker
+from cmd_tune.tracking.mlflow.page import ui_command
+from cmd_tune.tracking.mlflow.uris import default_uri, resolve_tracking_uri, variables_not_taken
 from tests.odd_names import ALL, ODD
 
 
@@ -19,8 +19,8 @@ def test_records_and_their_files_lie_in_the_storage(tmp_path: Path, monkeypatch:
     storage = tmp_path / ALL
     storage.mkdir()
     monkeypatch.chdir(storage)
-    tracker = Tracker(default_uri(storage), "synthetic-xview", "it", storage / "mlartifacts")
-    tracker.show(Run(key=None, name="it", params={}, documents={"settings.yaml": {"topk": 8}}))
+    tracker = open_tracker(default_uri(storage), "synthetic-xview", "it", storage)
+    tracker.show(RunSnapshot(key=None, name="it", params={}, documents={"settings.yaml": {"topk": 8}}))
     assert tracker.close() == ""
     client = MlflowClient(default_uri(storage))
     experiment = client.get_experiment_by_name("synthetic-xview")
@@ -34,7 +34,7 @@ def test_records_and_their_files_lie_in_the_storage(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize("name", [*ODD, ALL], ids=ascii)
 def test_a_printed_command_is_the_shells(name: str) -> None:
     uri = default_uri(Path("/runs") / name)
-    words = shlex.split(ui_line(uri))
+    words = shlex.split(ui_command(uri))
     assert words[words.index("--backend-store-uri") + 1] == uri
     words = shlex.split(resume_line("search", Path("/runs") / name / "it"))
     assert words[-2:] == ["--storage", str(Path("/runs") / name)]
@@ -42,11 +42,11 @@ def test_a_printed_command_is_the_shells(name: str) -> None:
 
 def test_mlflows_own_variable_is_taken_after_the_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert tracking_uri(None, tmp_path) == default_uri(tmp_path)
+    assert resolve_tracking_uri(None, tmp_path) == default_uri(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://here:5000")
-    assert tracking_uri(None, tmp_path) == "http://here:5000"
+    assert resolve_tracking_uri(None, tmp_path) == "http://here:5000"
     assert variables_not_taken("http://here:5000", "x") == []
-    assert tracking_uri("http://there:5000", tmp_path) == "http://there:5000"
+    assert resolve_tracking_uri("http://there:5000", tmp_path) == "http://there:5000"
     (line,) = variables_not_taken("http://there:5000", "x")
     assert line == "MLFLOW_TRACKING_URI is not taken: this run goes to http://there:5000"
 
@@ -62,10 +62,10 @@ def test_a_database_of_a_relative_path_is_of_this_folder(tmp_path: Path, monkeyp
     """A run that is resumed from elsewhere goes on in the same one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/me")
-    assert tracking_uri("sqlite:///mine.db", tmp_path / "runs") == sqlite_url(tmp_path / "mine.db")
-    assert tracking_uri("sqlite:///~/mine.db", tmp_path / "runs") == "sqlite:////home/me/mine.db"
-    assert tracking_uri("sqlite:////there/mine.db", tmp_path / "runs") == "sqlite:////there/mine.db"
+    assert resolve_tracking_uri("sqlite:///mine.db", tmp_path / "runs") == sqlite_url(tmp_path / "mine.db")
+    assert resolve_tracking_uri("sqlite:///~/mine.db", tmp_path / "runs") == "sqlite:////home/me/mine.db"
+    assert resolve_tracking_uri("sqlite:////there/mine.db", tmp_path / "runs") == "sqlite:////there/mine.db"
     odd = sqlite_url(tmp_path / ALL)
-    assert tracking_uri(odd, tmp_path / "runs") == odd
+    assert resolve_tracking_uri(odd, tmp_path / "runs") == odd
     with pytest.raises(UsageError, match="is no URI"):
-        tracking_uri("sqlite", tmp_path)
+        resolve_tracking_uri("sqlite", tmp_path)

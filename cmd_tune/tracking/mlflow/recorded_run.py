@@ -1,0 +1,45 @@
+"""What MLflow has of a run, and an epoch's metrics in the form in which it has them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+_STEPPED = ("loss/", "val/")  # metrics of an epoch that MLflow gets; the run's folder has all of them
+
+
+@dataclass
+class RecordedRun:
+    """What is known to be in MLflow of a run."""
+
+    run_id: str
+    start: int  # ms
+    end: int | None
+    status: str  # in MLflow's words
+    tags: dict[str, str]
+    params: set[str]
+    scores: dict[str, float]
+    read: bool = True  # whether it may have epochs beyond its tag: written by others, or by a call that failed
+    changed: bool = False  # whether it has got metrics in this session
+    table: dict[str, list[Any]] = field(default_factory=dict)
+
+
+def recorded(run: Any) -> RecordedRun:
+    """A run as MLflow's client returns it."""
+    info, data = run.info, run.data
+    tags, params = dict(data.tags), set(data.params)
+    return RecordedRun(info.run_id, info.start_time, info.end_time, info.status, tags, params, dict(data.metrics))
+
+
+def epoch_metrics(epochs: list[dict[str, float]], start: int) -> Iterator[Any]:
+    """Metrics of epochs, as MLflow's. start: of the run, in ms.
+
+    A metric's time is the run's start and the seconds of its epochs so far: the same whenever it is written.
+    """
+    from mlflow.entities import Metric
+
+    seconds = 0.0
+    for record in epochs:
+        seconds += record.get("seconds", 0.0)
+        for name, value in record.items():
+            if name.startswith(_STEPPED):
+                yield Metric(name, value, start + round(1000 * seconds), int(record["epoch"]))
