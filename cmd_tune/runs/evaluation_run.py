@@ -28,7 +28,7 @@ from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.progress import progress_bar
 from cmd_tune.runs.ending import Ending, written
 from cmd_tune.runs.environment import describe_environment, git_commit
-from cmd_tune.runs.evaluation_report import Lines, describe_test, draw_figures, metrics, results, table
+from cmd_tune.runs.evaluation_report import MeasuresByEncoder, describe_test, draw_figures, metrics, on_screen, results
 from cmd_tune.runs.pretrain_and_score import DataSource, device_here
 from cmd_tune.runs.run_folder import (
     SYNTHETIC,
@@ -252,7 +252,7 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> None:
             content = json.dumps(results(lines, data, other, _about(evaluation, saved, data.store)), indent=1)
             files = written(ending.attempt, folder / RESULTS, lambda path: write_text(path, content))
             files += ending.attempt("figures", lambda: draw_figures(lines[TRAINED], data, folder / FIGURES)) or []
-        console.print(table(lines, data, evaluation.source.protocol))
+        console.print(on_screen(lines, data, evaluation.source.protocol))
         if said := remark(saved, data.store, evaluation.source.protocol, data.query_N):
             console.print(said, style="yellow", highlight=False, markup=False, soft_wrap=True)
         if other and evaluation.transfer:
@@ -282,9 +282,9 @@ def _labelled(saved: Saved, source: DataSource) -> Labelled:
 
 def _ask_all(
     evaluation: Evaluation, saved: Saved, data: Labelled, other: Labelled | None, console: Console, ending: Ending
-) -> Lines:
+) -> MeasuresByEncoder:
     """What could be asked of the checkpoint and of its baselines; `ending` names the rest."""
-    lines: Lines = {}
+    lines: MeasuresByEncoder = {}
     untrained = build_pretrainer(saved.settings, saved.channels).online
     for who, encoders in ((TRAINED, saved.encoders()), (UNTRAINED, untrained)):
         lines[who] = _ask(evaluation, data, other, who, encoders.to(device_here()), console, ending)
