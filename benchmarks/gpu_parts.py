@@ -36,7 +36,8 @@ from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import Store, open_store
 from cmd_tune.data.synthetic import synthesize
 from cmd_tune.model.encoders import GRUEncoder
-from cmd_tune.runs.pretrain_and_score import DataSource, baseline_scores, run, test_scores
+from cmd_tune.runs.data_source import DataSource
+from cmd_tune.runs.pretrain_and_score import baseline_scores, run, test_scores
 from cmd_tune.train.loop import (
     build_batches,
     build_optimizer,

@@ -17,7 +17,7 @@ from benchmarks.rows import Row
 from benchmarks.timing import Timing, take_turns
 from cmd_tune.model.encoders import GRUEncoder
 from cmd_tune.model.memory_bank import MemoryBanks
-from cmd_tune.model.objectives.methods import CMD, DISTILLATIONS, Base
+from cmd_tune.model.objectives import CMD, DISTILLATIONS, Base
 from cmd_tune.model.pretrainer import Pretrainer
 
 MODALITIES = (2, 3, 4, 5, 6, 7)

@@ -21,7 +21,8 @@ import json, sys, time
 start = time.perf_counter()
 from pathlib import Path
 from cmd_tune.config import make_settings
-from cmd_tune.runs.pretrain_and_score import DataSource, run
+from cmd_tune.runs.pretrain_and_score import run
+from cmd_tune.runs.data_source import DataSource
 imported = time.perf_counter()
 source, folder = DataSource(Path(sys.argv[1]), "xview"), Path(sys.argv[2])
 settings = make_settings("quick", ("benchmark", {"epochs": 1, "evaluate_every": 1}))

@@ -14,11 +14,11 @@ from benchmarks.timing import take_turns
 from cmd_tune.compute.random_keys import keyed_generator
 from cmd_tune.data.clip import Clip
 from cmd_tune.data.store import Store, open_store, write_store
-from cmd_tune.data.views.crop_shear import Strength, draw_view, make_view
+from cmd_tune.data.views.crop_shear import CropShear
 from cmd_tune.data.views.modalities import stack_modalities
 
 FRAMES, BATCH, BATCHES = 64, 64, 8
-STRENGTH = Strength(crop_min_frames=64, crop_min_share=0.1, shear_range=1.0, corrupted_share=0.6)
+VIEW = CropShear(crop_min_frames=64, crop_min_share=0.1, shear_range=1.0, corrupted_share=0.6)
 
 
 def write_random_store(path: Path, clips: int, classes: int = 10) -> Store:
@@ -58,8 +58,8 @@ def view_rows(store: Store, device: torch.device, repeats: int) -> list[Row]:
     def ours_views() -> Iterator[torch.Tensor]:
         for batch, clips_B in enumerate(clips_NB.repeat(1, 2)):
             generator = keyed_generator("views", batch)
-            draws = draw_view(store.length_N[clips_B], len(LAYOUT.joints), STRENGTH, generator)
-            yield make_view(near.rows_FX, store.start_N[clips_B], draws, FRAMES, SHAPE)
+            draws = VIEW.draw(store.length_N[clips_B], len(LAYOUT.joints), generator)
+            yield VIEW.make(near.rows_FX, store.start_N[clips_B], draws, FRAMES, SHAPE)
 
     def their_views() -> Iterator[np.ndarray]:
         for clips in theirs:

@@ -1,19 +1,30 @@
 """Every number of a pretraining run: typed, frozen, named once. Presets set the scale; an unknown key is an error."""
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from reprlib import repr as shortened
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from cmd_tune.data.views.modalities import MODALITIES
+from cmd_tune.data.views import MODALITIES, VIEWS
 from cmd_tune.errors import UsageError, nearest
+from cmd_tune.model.encoders import ENCODERS
+from cmd_tune.model.objectives import DISTILLATIONS, OBJECTIVES
 from cmd_tune.plain_yaml import parse_yaml, read_yaml
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+if TYPE_CHECKING:  # to whom a registry's names are any text
+    ObjectiveName: TypeAlias = str
+    DistillationName: TypeAlias = str
+    EncoderName: TypeAlias = str
+    ViewName: TypeAlias = str
+else:
+    ObjectiveName, DistillationName = Literal[*OBJECTIVES], Literal[*DISTILLATIONS]
+    EncoderName, ViewName = Literal[*ENCODERS], Literal[*VIEWS]
 
 
 class Settings(BaseModel):
@@ -21,7 +32,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
-    objective: Literal["base", "mcl", "crossclr", "cmd"] = Field(
+    objective: ObjectiveName = Field(
         "cmd", description="base: contrast alone; or with it, or in its place, a term between modalities"
     )
     stages: Literal["one", "two"] = Field("one", description="two: base first, then the objective")
@@ -35,7 +46,7 @@ class Settings(BaseModel):
     crossclr_context: Literal["with", "without"] = Field(
         "with", description="of crossclr: products of two modalities' similarities among the logits"
     )
-    distillation: Literal["pairwise", "consensus"] = Field(
+    distillation: DistillationName = Field(
         "pairwise", description="of cmd: each teacher to each student, or all teachers' mean at linear cost"
     )
     teacher_temperature: Positive = Field(0.05, description="τ_t of the distillation")
@@ -46,10 +57,12 @@ class Settings(BaseModel):
     topk: Count = Field(8192, description="neighbours of the teacher; at most queue_size")
     key_momentum: Share = Field(0.999, description="m of the key encoders")
 
+    encoder: EncoderName = Field("gru", description="gru: the authors' recurrent encoder")
     hidden_size: Count = Field(1024, description="H of each GRU")
     layers: Count = Field(3, description="GRU layers")
     embedding_size: Count = Field(128, description="D of the compared embeddings")
 
+    views: ViewName = Field("crop_shear", description="crop_shear: a crop in time, then a shear or corrupted joints")
     frames: Count = Field(64, description="T, frames of a view")
     crop_min_frames: Count = Field(64, description="shortest temporal crop, in frames")
     crop_min_share: Annotated[float, Field(gt=0, le=1)] = Field(
@@ -99,7 +112,7 @@ class Settings(BaseModel):
     def _objective_fits(self) -> Self:
         if self.objective == "base" and self.stages == "two":
             raise ValueError("stages two ends with an objective other than base; choose another, or stages one")
-        if self.objective != "base" and len(self.modalities) < 2:
+        if OBJECTIVES[self.objective].cross_modal and len(self.modalities) < 2:
             raise ValueError(
                 f"modalities {self.modalities[0]}: objective {self.objective} is between modalities; "
                 "name two or more, or objective base"
@@ -159,15 +172,21 @@ def make_settings(preset: str, *layers: tuple[str, Mapping[str, Any]]) -> Settin
         raise UsageError(f"{where}: {f'{key}{value}: ' if key else ''}{message}") from None
 
 
-# Settings that do nothing but where another one has one of these values.
+def _own_settings(key: str, read_by: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """The settings that some of a registry's variants read and others do not, each with the variants that do."""
+    every = {name for names in read_by.values() for name in names}
+    readers = {name: tuple(variant for variant, names in read_by.items() if name in names) for name in every}
+    return {name: (key, variants) for name, variants in readers.items() if len(variants) < len(read_by)}
+
+
+# Settings that do nothing unless another one has one of these values.
 APPLIES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "stage_switch": ("stages", ("two",)),
-    "mcl_form": ("objective", ("mcl",)),
-    **dict.fromkeys(("crossclr_topk", "crossclr_context"), ("objective", ("crossclr",))),
-    **dict.fromkeys(
-        ("distillation", "teacher_temperature", "student_temperature", "distill_weight", "topk"),
-        ("objective", ("cmd",)),
+    **_own_settings(
+        "objective", {name: [field.name for field in fields(method)] for name, method in OBJECTIVES.items()}
     ),
+    **_own_settings("encoder", {name: encoder.settings for name, encoder in ENCODERS.items()}),
+    **_own_settings("views", {name: [field.name for field in fields(view)] for name, view in VIEWS.items()}),
+    "stage_switch": ("stages", ("two",)),
     "sgd_momentum": ("optimizer", ("sgd",)),
     "step_epoch": ("schedule", ("step",)),
 }
@@ -187,7 +206,9 @@ def check_applies(
         there = (tried or {}).get(other, (getattr(settings, other),))
         if not set(there) & set(values):
             found = f"{' and '.join(map(str, there))} {'is' if len(there) == 1 else 'are'} asked for"
-            raise usage_error(f"{where}: {key}", f"applies to {other} {values[0]} alone, and {found}; leave it out")
+            raise usage_error(
+                f"{where}: {key}", f"applies to {other} {' and '.join(values)} alone, and {found}; leave it out"
+            )
 
 
 def check_setting(where: str, key: str, value: Any) -> Any:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cmd_tune.compute.random_keys import keyed_generator
-from cmd_tune.data.views.crop_shear import Strength, draw_view, make_view
+from cmd_tune.data.views.crop_shear import CropShear
 from cmd_tune.model import batch_loss
 from cmd_tune.model.batch_loss import BatchLoss
 from cmd_tune.model.encoders import GRUEncoder
@@ -179,11 +179,10 @@ def test_views_are_those_of_the_cpu(tiny_store):
     near = tiny_store.on_device_if_it_fits(GPU)
     assert near.rows_FX.is_cuda
     clips_B = torch.arange(len(tiny_store))
-    draws = draw_view(
-        tiny_store.length_N, len(tiny_store.layout.joints), Strength(4, 0.5, 1.0, 0.5), keyed_generator(0)
-    )
+    view = CropShear(4, 0.5, 1.0, 0.5)
+    draws = view.draw(tiny_store.length_N, len(tiny_store.layout.joints), keyed_generator(0))
     views = [
-        make_view(store.rows_FX, store.start_N[clips_B], draws, 16, store.frame_shape()).cpu()
+        view.make(store.rows_FX, store.start_N[clips_B], draws, 16, store.frame_shape()).cpu()
         for store in (near, tiny_store)
     ]
     torch.testing.assert_close(*views, rtol=1e-5, atol=1e-5)

@@ -33,10 +33,10 @@ ROOMS: dict[str, set[str]] = {
     "report": {"spaces", "study"},
     "plan": {"spaces", "study"},
 }
-# What imports from fewer floors than those before it, or lies beside them: config knows the registry of modalities.
+# What imports from fewer floors than those before it, or lies beside them: config knows the registries.
 FEWER: dict[str, set[str]] = {
     "tracking": {"tracking"},
-    "config": {"data"},
+    "config": {"data", "model"},
     "formatting": set(),
     "plain_yaml": set(),
     "sqlite_url": set(),
@@ -94,6 +94,13 @@ def test_no_part_of_the_search_imports_from_one_above(part: str) -> None:
 def test_a_library_is_known_in_its_place_alone(library: str) -> None:
     found = {file for file in FILES if any(name.split(".")[0] == library for name in imports(PACKAGE / file))}
     assert found == PLACES[library]
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if not file.startswith("tracking/")])
+def test_tracking_is_entered_by_its_door(file: str) -> None:
+    inside = {path.stem for path in (PACKAGE / "tracking").iterdir()} - {"__init__"}
+    beyond = {name.split(".")[2] for name in imports(PACKAGE / file) if name.startswith("cmd_tune.tracking.")}
+    assert not beyond & inside
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def import_(
     """
     from cmd_tune.config import parse_overrides
     from cmd_tune.formatting import shown
-    from cmd_tune.train.saved_checkpoint import import_official
+    from cmd_tune.train.official_checkpoint import import_official
 
     saved = import_official(source, out, parse_overrides(overrides or []))
     sizes = ("modalities", "hidden_size", "layers", "embedding_size", "queue_size", "frames")
@@ -34,6 +34,6 @@ def export(
 
     It can be evaluated there, not resumed: the optimiser's state stays behind.
     """
-    from cmd_tune.train.saved_checkpoint import export_official
+    from cmd_tune.train.official_checkpoint import export_official
 
     print(f"{out}: encoders of {', '.join(export_official(source, out))}, in the authors' layout")

@@ -170,7 +170,8 @@ def evaluate(
 
     Beside it stand the untrained encoder and the raw skeletons; each stream, fused and on joined features.
     """
-    from cmd_tune.runs.evaluation_run import new_evaluation, resumed_evaluation, run_evaluation
+    from cmd_tune.runs.evaluation_plan import new_evaluation, resumed_evaluation
+    from cmd_tune.runs.evaluation_run import run_evaluation
 
     evaluation = (
         resumed_evaluation(

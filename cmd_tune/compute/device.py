@@ -1,7 +1,12 @@
-"""Copies to a GPU that do not make the host wait for the work queued there."""
+"""The device of this process, and copies to it that do not make the host wait for the work queued there."""
 
 import torch
 from torch import Tensor
+
+
+def device_here() -> torch.device:
+    """The GPU this process was given, by its number, else the CPU."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def to_device(x: Tensor, device: torch.device) -> Tensor:

@@ -18,7 +18,7 @@ from cmd_tune.compute.threads import steadily
 from cmd_tune.config import Settings
 from cmd_tune.data.splits import Indices
 from cmd_tune.data.store import Store
-from cmd_tune.data.views.crop_shear import Strength, draw_view, make_view
+from cmd_tune.data.views import CropShear
 from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.errors import Diverged
 from cmd_tune.evaluate.features import extract_features
@@ -172,13 +172,14 @@ class _Crops:
     ) -> None:
         self.store, self.frames, self.device = data.store, data.settings.frames, device
         self.start_N = data.store.start_N[clips_N]
-        strength = Strength(data.settings.crop_min_frames, recipe.crop_min_share, shear_range=0, corrupted_share=0)
+        self.view = CropShear(data.settings.crop_min_frames, recipe.crop_min_share, shear_range=0, corrupted_share=0)
         joints = len(data.store.layout.joints)
-        self.draws = draw_view(data.store.length_N[clips_N], joints, strength, generator)
+        self.draws = self.view.draw(data.store.length_N[clips_N], joints, generator)
 
     def __call__(self, place_B: Tensor) -> Tensor:
-        draws, shape = self.draws.part(place_B), self.store.frame_shape()
-        return to_device(make_view(self.store.rows_FX, self.start_N[place_B], draws, self.frames, shape), self.device)
+        draws, shape = tuple(x[place_B] for x in self.draws), self.store.frame_shape()
+        x_BTVCP = self.view.make(self.store.rows_FX, self.start_N[place_B], draws, self.frames, shape)
+        return to_device(x_BTVCP, self.device)
 
 
 def _features(encoders: Encoder, data: Labelled, clips_N: Tensor, views: _Crops | None) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from cmd_tune.compute.native import kernels
 from cmd_tune.compute.threads import run_shared
 from cmd_tune.model.objectives import one_pass
-from cmd_tune.model.objectives.methods import Objective, own
+from cmd_tune.model.objectives.objective import Objective, own
 
 _BLOCK = 3 * 2**18  # similarities of a block at most: 3 MB in float32, a quarter of the paper's batch
 _MANY, _PARTS = 4096, 32  # terms of a product from which on a GPU gets it in parts, and their number

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cmd_tune.model.batch_loss import BatchLoss
 from cmd_tune.model.encoders import Encoder, SumOverWorkers, one_worker
 from cmd_tune.model.memory_bank import MemoryBanks
-from cmd_tune.model.objectives.methods import Objective
+from cmd_tune.model.objectives import Objective
 
 
 @dataclass(frozen=True)

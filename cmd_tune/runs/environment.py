@@ -48,7 +48,7 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
-def record_sitting(folder: Path, environment: Mapping[str, Any]) -> None:
+def record_session(folder: Path, environment: Mapping[str, Any]) -> None:
     """Add where a sitting of a run takes place to the list in its folder: it may be resumed elsewhere."""
     path = folder / ENVIRONMENT
     earlier = read_yaml(path) if path.exists() else []

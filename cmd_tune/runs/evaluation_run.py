@@ -1,269 +1,81 @@
-"""One checkpoint asked all that was chosen, beside its baselines: on the screen, as JSON and figures, in MLflow."""
+"""Scores one checkpoint and its baselines with the chosen tasks; prints a table, writes JSON and figures."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from cmd_tune.compute.allocator import keep_freed_memory
-from cmd_tune.config import read_settings
-from cmd_tune.data.layouts import layout_content
-from cmd_tune.data.splits import Indices, Retrieval, split_store
-from cmd_tune.data.store import Store, open_store
-from cmd_tune.errors import DataError, UsageError, nearest
+from cmd_tune.compute.device import device_here
+from cmd_tune.data.splits import Retrieval
+from cmd_tune.data.store import Store
 from cmd_tune.evaluate.classifier import Labelled
 from cmd_tune.evaluate.raw_skeletons import RAW_FRAMES, raw_predictions
 from cmd_tune.evaluate.similarity import stream_names
 from cmd_tune.evaluate.tasks import TASKS, Estimate, Measure, Subject, accuracy
-from cmd_tune.files import home_path, write_text
+from cmd_tune.files import write_text
 from cmd_tune.formatting import duration
 from cmd_tune.model.encoders import Encoder
-from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.progress import progress_bar
-from cmd_tune.runs.ending import Ending, written
+from cmd_tune.runs.data_source import DataSource
+from cmd_tune.runs.ending import Attempt, written
 from cmd_tune.runs.environment import describe_environment, git_commit
+from cmd_tune.runs.evaluation_plan import Evaluation, check_fit, remark
 from cmd_tune.runs.evaluation_report import MeasuresByEncoder, describe_test, draw_figures, metrics, on_screen, results
-from cmd_tune.runs.pretrain_and_score import DataSource, device_here
-from cmd_tune.runs.run_folder import (
-    SYNTHETIC,
-    check_same_data,
-    earlier_run,
-    new_folder,
-    open_data,
-    print_places,
-    removed_on_failure,
-    resume_line,
-    tell_outage,
-)
 from cmd_tune.runs.run_records import run_note, scores_page
-from cmd_tune.runs.session import sitting
-from cmd_tune.tracking import RunSnapshot, RunStatus, open_tracker, resolve_tracking_uri
+from cmd_tune.runs.session import run_session
+from cmd_tune.tracking import RunSnapshot, RunStatus
 from cmd_tune.train.loop import build_pretrainer, round_products
 from cmd_tune.train.saved_checkpoint import Saved, open_saved
 
-PLAN = "evaluate.yaml"
 RESULTS, FIGURES = "results.json", "figures"  # in an evaluation's folder
-DEFAULT_TASKS = ("knn", "fast")
-CURVES = ("linear", "finetune", "transfer")  # tasks that have a test accuracy of each epoch
-DRAWN = (*CURVES, "semi")  # tasks that draw random numbers
-
 TRAINED, UNTRAINED, RAW = "checkpoint", "untrained encoder", "raw skeletons"
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What is asked of which checkpoint. transfer: the other data set, for the task of that name."""
-
-    folder: Path
-    checkpoint: Path
-    source: DataSource
-    dataset: str
-    tasks: tuple[str, ...]
-    transfer: DataSource | None
-    best_of_test: bool
-    seed: int
-    tracking_uri: str
-    new: bool = False
-
-
-def new_evaluation(
-    checkpoint: Path | None,
-    *,
-    data: Path | None,
-    protocol: str | None,
-    tasks: str | None,
-    transfer_data: Path | None,
-    best_of_test: bool,
-    seed: int,
-    name: str | None,
-    storage: Path,
-    tracking_uri: str | None,
-) -> Evaluation:
-    """Resolve an evaluation and write it into a new folder of the storage. Raises UsageError for what does not fit."""
-    if checkpoint is None:
-        raise UsageError("CHECKPOINT: name a checkpoint or a run's folder (or --resume an evaluation)")
-    chosen = tuple(dict.fromkeys(part.strip() for part in tasks.split(","))) if tasks else DEFAULT_TASKS
-    for task in chosen:
-        if task not in TASKS:
-            raise UsageError(f"--with {task}: no such task, {nearest(task, TASKS)}")
-    if ("transfer" in chosen) != (transfer_data is not None):
-        raise UsageError("--with transfer and --transfer-data STORE go together; give both or neither")
-    if best_of_test and not set(chosen) & set(CURVES):
-        raise UsageError(f"--official-best-of-test: is of {', '.join(CURVES)}, of which --with asks none; leave it out")
-    if seed and not set(chosen) & set(DRAWN):
-        raise UsageError(f"--seed {seed}: is of {', '.join(DRAWN)}, of which --with asks none; leave it out")
-    saved = open_saved(checkpoint)
-    source, store = _data_of(saved, storage, data, protocol)
-    check_fit(saved, store)
-    transfer = None
-    if transfer_data is not None:
-        transfer, other = open_data(storage, transfer_data, None)
-        check_fit(saved, other)
-    evaluation = Evaluation(
-        folder=new_folder(storage, name, "evaluate"),
-        checkpoint=saved.path.absolute(),
-        source=source,
-        dataset=store.dataset,
-        tasks=chosen,
-        transfer=transfer,
-        best_of_test=best_of_test,
-        seed=seed,
-        tracking_uri=resolve_tracking_uri(tracking_uri, storage),
-        new=True,
-    )
-    content = {
-        "checkpoint": str(evaluation.checkpoint),
-        "weights": saved.fingerprint,
-        "data": str(source.path),
-        "fingerprint": store.fingerprint,
-        "protocol": source.protocol,
-        "dataset": store.dataset,
-        "tasks": list(chosen),
-        "transfer_data": str(transfer.path) if transfer else None,
-        "transfer_fingerprint": open_store(transfer.path).fingerprint if transfer else None,
-        "transfer_protocol": transfer.protocol if transfer else None,
-        "official_best_of_test": best_of_test,
-        "seed": seed,
-        "tracking_uri": evaluation.tracking_uri,
-        "environment": describe_environment(),
-    }
-    with removed_on_failure(evaluation.folder):
-        write_text(evaluation.folder / PLAN, dump_yaml(content))
-    return evaluation
-
-
-def resumed_evaluation(name: str, *, kept_options: Mapping[str, Any], storage: Path) -> Evaluation:
-    """The evaluation of an earlier sitting, as it was. kept_options: what may not change, as typed now."""
-    path = earlier_run(storage, name, PLAN, kept=kept_options)
-    kept = read_settings(path)
-    check_same_data(path, kept)
-    saved = open_saved(home_path(kept["checkpoint"]))
-    if kept.get("weights", saved.fingerprint) != saved.fingerprint:
-        raise UsageError(f"{path}: checkpoint: {saved.path} has changed since; start a new evaluation")
-    other = kept["transfer_data"]
-    if other:
-        check_same_data(path, {"data": other, "fingerprint": kept.get("transfer_fingerprint")})
-    return Evaluation(
-        folder=path.parent,
-        checkpoint=home_path(kept["checkpoint"]),
-        source=DataSource(home_path(kept["data"]), kept["protocol"]),
-        dataset=kept["dataset"],
-        tasks=tuple(kept["tasks"]),
-        transfer=DataSource(home_path(other), kept["transfer_protocol"]) if other else None,
-        best_of_test=kept["official_best_of_test"],
-        seed=kept["seed"],
-        tracking_uri=kept["tracking_uri"],
-    )
-
-
-def _data_of(saved: Saved, storage: Path, data: Path | None, protocol: str | None) -> tuple[DataSource, Store]:
-    """What to score a checkpoint on: as asked; where nothing is, what it was trained on, under its protocol.
-
-    Raises UsageError where that is not known, not there or no longer the same.
-    """
-    kept = saved.data
-    if data is not None:
-        same = kept and open_store(data).dataset == kept["dataset"]
-        return open_data(storage, data, protocol or (kept["protocol"] if same else None))
-    ask = "name the store to score it on"
-    if not kept:
-        raise UsageError(f"--data: {saved.path} does not say what it was trained on; {ask}")
-    path, protocol = Path(kept["path"]), protocol or kept["protocol"]
-    made_up = not path.is_file() and kept["dataset"] == SYNTHETIC
-    if not (path.is_file() or made_up):
-        raise UsageError(f"--data: {saved.path} was trained on {path}, which is not there; {ask}")
-    source, store = open_data(storage, None if made_up else path, protocol)
-    if store.fingerprint != kept["fingerprint"]:
-        raise UsageError(f"--data: {saved.path} was trained on {path}, which has changed since; {ask}")
-    return source, store
-
-
-def remark(saved: Saved, store: Store, protocol: str, query_N: Indices) -> str:
-    """What a reader of the scores must know of the data that the checkpoint was trained on; mostly nothing."""
-    kept = saved.data
-    if kept and kept["fingerprint"] != store.fingerprint:
-        return f"not the data that the checkpoint was trained on: {kept['dataset']} {kept['protocol']}, {kept['path']}"
-    if kept and kept["protocol"] not in (protocol, None):
-        seen = np.isin(query_N, split_store(store, kept["protocol"])[1].pretrain_N).sum()
-        return f"the checkpoint was pretrained on {seen} of these test clips, under {kept['protocol']}" if seen else ""
-    return ""
-
-
-def check_fit(saved: Saved, store: Store) -> None:
-    """Raise DataError where a store's skeletons, or their normalisation, are not what the encoders take."""
-    if saved.channels != store.width:
-        joints, coordinates, bodies = store.frame_shape()
-        raise DataError(
-            f"{store.path}: {joints} joints × {coordinates} × {bodies} bodies are {store.width} channels, the encoders "
-            f"of {saved.path} take {saved.channels}; evaluate them on the kind of skeletons they were trained on"
-        )
-    if not saved.data:
-        return
-    kept = saved.data["layout"], saved.data["normalization"]
-    ours = layout_content(store.layout), store.normalization
-    if {**kept[0], "name": ""} != {**ours[0], "name": ""}:
-        raise DataError(
-            f"{store.path}: its skeletons are {ours[0]['name']}, those that {saved.path} was trained on "
-            f"{kept[0]['name']}; evaluate it on the kind of skeletons it was trained on"
-        )
-    if kept[1] != ours[1]:
-        raise DataError(
-            f"{store.path}: normalised as {ours[1]}, what {saved.path} was trained on as {kept[1]}; evaluate it on "
-            "skeletons of the same normalisation"
-        )
-
-
 def run_evaluation(evaluation: Evaluation, console: Console) -> None:
-    """Ask, show, write. What was done in an earlier sitting is not done again.
+    """Run the tasks that no earlier session has done, print the scores, write the files.
 
-    Raises Interrupted on Ctrl-C; CmdTuneError where a part of it failed: the others are done.
+    Raises Interrupted on Ctrl-C; CmdTuneError if a part failed: the others are done.
     """
     keep_freed_memory()
     folder = evaluation.folder
     saved = open_saved(evaluation.checkpoint)
     round_products(saved.settings)
-    experiment = f"{evaluation.dataset}-{evaluation.source.protocol}"
-    say = tell_outage(console, "evaluate", folder)
-    tracker = open_tracker(evaluation.tracking_uri, experiment, folder.name, folder.parent, say)
     scores: dict[str, float] = {}
     files: list[Path] = []
-    finished = _is_finished(evaluation)  # then nothing is to change, here or in MLflow
+    finished = _is_finished(evaluation)
 
-    def show(status: RunStatus) -> None:
-        status = RunStatus.FINISHED if finished else status
-        tracker.show(_snapshot(evaluation, saved, scores, files, status, finished=finished))
+    def snapshot(status: RunStatus) -> RunSnapshot:
+        return _snapshot(evaluation, saved, scores, files, status, finished=finished)
 
-    ending = Ending(folder)
-    with sitting("evaluate", folder, tracker, console, show, new=evaluation.new, finished=finished):
-        show(RunStatus.RUNNING)
+    with run_session(evaluation, console, snapshot, finished=finished) as session:
+        session.show()
         data = _labelled(saved, evaluation.source)
         other = _labelled(saved, evaluation.transfer) if evaluation.transfer else None
-        lines = _ask_all(evaluation, saved, data, other, console, ending)
+        attempt = session.ending.attempt
+        lines = _run_tasks(evaluation, saved, data, other, console, attempt)
         scores = metrics(lines)
         if finished:
             files = [folder / RESULTS, *sorted((folder / FIGURES).glob("*.png"))]
         else:
             content = json.dumps(results(lines, data, other, _about(evaluation, saved, data.store)), indent=1)
-            files = written(ending.attempt, folder / RESULTS, lambda path: write_text(path, content))
-            files += ending.attempt("figures", lambda: draw_figures(lines[TRAINED], data, folder / FIGURES)) or []
-        console.print(on_screen(lines, data, evaluation.source.protocol))
-        if said := remark(saved, data.store, evaluation.source.protocol, data.query_N):
+            files = written(attempt, folder / RESULTS, lambda path: write_text(path, content))
+            files += attempt("figures", lambda: draw_figures(lines[TRAINED], data, folder / FIGURES)) or []
+        console.print(on_screen(lines, data, evaluation.protocol))
+        if said := remark(saved, data.store, evaluation.protocol, data.query_N):
             console.print(said, style="yellow", highlight=False, markup=False, soft_wrap=True)
         if other and evaluation.transfer:
             console.print(f"transferred: to {describe_test(other, evaluation.transfer.protocol)}", style="dim")
-        print_places(console, folder, "results.json, figures/", tracker)
-        ending.show(console)
-        ending.check(resume_line("evaluate", folder))
+        session.end("results.json, figures/")
 
 
 def _is_finished(evaluation: Evaluation) -> bool:
-    """Whether an earlier sitting came to the end, and nothing failed in it."""
+    """Whether an earlier session came to the end, and nothing failed in it."""
     asked = [_measures_file(evaluation, who, task) for who in (TRAINED, UNTRAINED) for task in evaluation.tasks]
     return all(path.exists() for path in (evaluation.folder / RESULTS, *asked))
 
@@ -280,30 +92,30 @@ def _labelled(saved: Saved, source: DataSource) -> Labelled:
     return Labelled(store.on_device_if_it_fits(device_here()), saved.settings, test.gallery_N, test.query_N)
 
 
-def _ask_all(
-    evaluation: Evaluation, saved: Saved, data: Labelled, other: Labelled | None, console: Console, ending: Ending
+def _run_tasks(
+    evaluation: Evaluation, saved: Saved, data: Labelled, other: Labelled | None, console: Console, attempt: Attempt
 ) -> MeasuresByEncoder:
-    """What could be asked of the checkpoint and of its baselines; `ending` names the rest."""
+    """The measures of the checkpoint and of its baselines, as far as the attempts succeed."""
     lines: MeasuresByEncoder = {}
     untrained = build_pretrainer(saved.settings, saved.channels).online
     for who, encoders in ((TRAINED, saved.encoders()), (UNTRAINED, untrained)):
-        lines[who] = _ask(evaluation, data, other, who, encoders.to(device_here()), console, ending)
-    lines[RAW] = ending.attempt(f"knn of the {RAW}", lambda: [_raw(data)]) or []
+        lines[who] = _measures(evaluation, data, other, who, encoders.to(device_here()), console, attempt)
+    lines[RAW] = attempt(f"knn of the {RAW}", lambda: [_raw(data)]) or []
     return lines
 
 
-def _ask(
+def _measures(
     evaluation: Evaluation,
     data: Labelled,
     other: Labelled | None,
     who: str,
     encoders: Encoder,
     console: Console,
-    ending: Ending,
+    attempt: Attempt,
 ) -> list[Measure]:
-    """All tasks for one encoder; each is written down when it is done."""
+    """The measures of all tasks for one encoder; those of each task are written when it is done."""
     place = evaluation.folder / "work" / who.replace(" ", "-")
-    subject = Subject(encoders, data, place, evaluation.seed, evaluation.best_of_test)
+    subject = Subject(encoders, data, place, evaluation.seed, evaluation.official_best_of_test)
 
     def measured(task: str) -> list[Measure]:
         done = _measures_file(evaluation, who, task)
@@ -316,7 +128,7 @@ def _ask(
             console.print(f"{who}: {task} took {duration(monotonic() - started)}", highlight=False)
         return [_measure(kept) for kept in json.loads(done.read_text(encoding="utf-8"))]
 
-    asked = [ending.attempt(f"{task} of the {who}", partial(measured, task)) for task in evaluation.tasks]
+    asked = [attempt(f"{task} of the {who}", partial(measured, task)) for task in evaluation.tasks]
     return [measure for measures in asked for measure in measures or []]
 
 
@@ -336,13 +148,13 @@ def _about(evaluation: Evaluation, saved: Saved, store: Store) -> dict[str, Any]
     return {
         "checkpoint": str(saved.path),
         "epoch": saved.epoch,
-        "data": str(evaluation.source.path),
+        "data": str(evaluation.data),
         "dataset": store.dataset,
-        "protocol": evaluation.source.protocol,
+        "protocol": evaluation.protocol,
         "normalization": store.normalization,
         "trained_on": dict(saved.data),
-        "transfer_data": str(evaluation.transfer.path) if evaluation.transfer else None,
-        "transfer_protocol": evaluation.transfer.protocol if evaluation.transfer else None,
+        "transfer_data": str(evaluation.transfer_data) if evaluation.transfer_data else None,
+        "transfer_protocol": evaluation.transfer_protocol,
         "seed": evaluation.seed,
         "settings": saved.settings.model_dump(mode="json"),
         "environment": describe_environment(),
@@ -358,12 +170,12 @@ def _snapshot(
     *,
     finished: bool,
 ) -> RunSnapshot:
-    """finished: by an earlier sitting, whose code it is of."""
+    """finished: by an earlier session, whose code it is of."""
     params = {
         "checkpoint": str(evaluation.checkpoint),
         "epoch": saved.epoch,
         "tasks": ",".join(evaluation.tasks),
-        "transfer_data": str(evaluation.transfer.path) if evaluation.transfer else "",
+        "transfer_data": str(evaluation.transfer_data) if evaluation.transfer_data else "",
         "evaluation_seed": evaluation.seed,
     }
     settings = saved.settings.model_dump(mode="json")

@@ -8,30 +8,19 @@ from pathlib import Path
 import torch
 
 from cmd_tune.compute.allocator import keep_freed_memory
+from cmd_tune.compute.device import device_here
 from cmd_tune.config import Settings
-from cmd_tune.data.splits import Split, remarks, split_store
-from cmd_tune.data.store import Store, open_store
+from cmd_tune.data.splits import remarks
 from cmd_tune.evaluate.scores import Scores, encoder_hits, encoder_scores, percent_right, raw_knn_hits, tally_of
 from cmd_tune.evaluate.tally import write_tally
 from cmd_tune.model.encoders import Encoder
+from cmd_tune.runs.data_source import DataSource
 from cmd_tune.train.checkpoint import load_checkpoint
 from cmd_tune.train.loop import CHECKPOINT, Recall, Report, build_pretrainer, pretrain, round_products
 
 TEST_SCORES = "test.json"  # in the folder of a run or of a trial that the test set was opened for
 # Right answers on the test set by subject: a finalist's in its folder, the baselines' in the run's.
 TEST_TALLY, RAW_TALLY, UNTRAINED_TALLY = "test_by_subject.json", "raw_by_subject.json", "untrained_by_subject.json"
-
-
-@dataclass(frozen=True)
-class DataSource:
-    """A store and the protocol it is seen under. Every process opens the same memory map."""
-
-    path: Path
-    protocol: str
-
-    def open(self) -> tuple[Store, Split]:
-        store = open_store(self.path)
-        return store, split_store(store, self.protocol)[1]
 
 
 @dataclass(frozen=True)
@@ -46,11 +35,6 @@ class Conditions:
     protocol: str
     queries: Mapping[str, int]
     partial: str = ""
-
-
-def device_here() -> torch.device:
-    """The GPU this process was given, by its number, else the CPU."""
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def run(settings: Settings, source: DataSource, folder: Path, report: Report, recall: Recall | None = None) -> None:

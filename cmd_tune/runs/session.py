@@ -1,58 +1,87 @@
-"""One sitting of a run that is no search: its folder held, Ctrl-C and MLflow seen to, however it ends."""
+"""Runs pretrain or evaluate once: locks the folder, turns Ctrl-C into a resume message, closes the tracker."""
 
 import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError, Interrupted
-from cmd_tune.runs.environment import describe_environment, record_sitting
-from cmd_tune.runs.run_folder import close_tracker, hold, print_line, resume_line
-from cmd_tune.tracking import BackgroundTracker, RunStatus
+from cmd_tune.runs.ending import Ending
+from cmd_tune.runs.environment import describe_environment, record_session
+from cmd_tune.runs.messages import close_tracker, print_line, print_places, tell_outage
+from cmd_tune.runs.run_folder import lock_folder, resume_line
+from cmd_tune.runs.run_plan import RunPlan
+from cmd_tune.tracking import BackgroundTracker, RunSnapshot, RunStatus, open_tracker
+
+
+class RunSession:
+    """An open session. Steps that may fail without ending the run are attempts of `ending`."""
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        tracker: BackgroundTracker,
+        console: Console,
+        snapshot: Callable[[RunStatus], RunSnapshot],
+        *,
+        finished: bool,
+    ) -> None:
+        self.plan, self.tracker, self.console, self.finished = plan, tracker, console, finished
+        self.ending = Ending(plan.folder)
+        self._snapshot = snapshot
+
+    def show(self, status: RunStatus = RunStatus.RUNNING) -> None:
+        """Show the run as it is now; a finished one stays finished."""
+        self.tracker.show(self._snapshot(RunStatus.FINISHED if self.finished else status))
+
+    def end(self, contents: str, options: str = "") -> None:
+        """Print where the run is, with `contents` of its folder, and the steps that failed.
+
+        options: what is typed behind the resume command to try these again. Raises CmdTuneError if one failed.
+        """
+        print_places(self.console, self.plan.folder, contents, self.tracker)
+        self.ending.show(self.console)
+        self.ending.check(resume_line(self.plan.command, self.plan.folder) + options)
 
 
 @contextmanager
-def sitting(
-    command: str,
-    folder: Path,
-    tracker: BackgroundTracker,
-    console: Console,
-    show: Callable[[RunStatus], None],
-    *,
-    new: bool,
-    finished: bool,
-) -> Iterator[None]:
-    """Bring MLflow to the run's end by `show`, with its status, and close the tracker.
+def run_session(
+    plan: RunPlan, console: Console, snapshot: Callable[[RunStatus], RunSnapshot], *, finished: bool
+) -> Iterator[RunSession]:
+    """At the end, shows the run with its final status and closes the tracker.
 
-    new: whether its folder goes where MLflow's address is one that can never be written to. finished: by an earlier
-    sitting, so that this one leaves no record.
-    Raises Interrupted, with the line that goes on with the run, on Ctrl-C or SIGTERM.
+    snapshot: the run as it is when called. finished: an earlier session came to the end, so that this one changes
+    nothing.
+    Raises Interrupted, with the resume command, on Ctrl-C or SIGTERM; CmdTuneError if the tracker can never be
+    reached, in which case a new run's folder is removed.
     """
     status = RunStatus.FAILED
+    say = tell_outage(console, plan.command, plan.folder)
+    tracker = open_tracker(plan.tracking_uri, plan.experiment, plan.name, plan.folder.parent, say)
+    session = RunSession(plan, tracker, console, snapshot, finished=finished)
     for line in tracker.remarks():
         print_line(console, line)
-    with hold(folder), termination_as_interrupt():
+    with lock_folder(plan.folder), termination_as_interrupt():
         if not finished:
-            record_sitting(folder, describe_environment())
+            record_session(plan.folder, describe_environment())
         try:
             try:
                 tracker.check()
             except CmdTuneError:
-                if new:
-                    shutil.rmtree(folder, ignore_errors=True)
+                if plan.new:
+                    shutil.rmtree(plan.folder, ignore_errors=True)
                 raise
-            yield
+            yield session
             status = RunStatus.FINISHED
         except KeyboardInterrupt:
             status = RunStatus.STOPPED
-            raise Interrupted(f"interrupted; go on with: {resume_line(command, folder)}") from None
+            raise Interrupted(f"interrupted; go on with: {resume_line(plan.command, plan.folder)}") from None
         finally:
-            show(status)
-            close_tracker(tracker, console, command, folder)
+            session.show(status)
+            close_tracker(tracker, console, plan.command, plan.folder)
 
 
 @contextmanager

@@ -18,17 +18,12 @@ from cmd_tune.data.store import open_store
 from cmd_tune.errors import UsageError, nearest
 from cmd_tune.files import home_path, write_text
 from cmd_tune.formatting import shown
+from cmd_tune.model.objectives import OBJECTIVES
 from cmd_tune.plain_yaml import dump_yaml
+from cmd_tune.runs.data_source import DataSource, open_data
 from cmd_tune.runs.environment import describe_software
-from cmd_tune.runs.pretrain_and_score import DataSource
-from cmd_tune.runs.run_folder import (
-    SEARCH_PLAN,
-    check_same_data,
-    earlier_run,
-    new_folder,
-    open_data,
-    removed_on_failure,
-)
+from cmd_tune.runs.run_folder import SEARCH_FILE, earlier_run, new_folder, removed_on_failure
+from cmd_tune.runs.run_plan import check_same_data
 from cmd_tune.search.spaces.region import RULED
 from cmd_tune.search.spaces.space import DEFAULT_TRIALS, LEARNING, LISTED, Space, find_space, load_space
 from cmd_tune.tracking import resolve_tracking_uri
@@ -139,14 +134,14 @@ def resumed_plan(
 
     space_name: a table's space file with more cells or seeds, which then takes the place of its own.
     """
-    path = earlier_run(storage, name, SEARCH_PLAN, kept=kept_options)
+    path = earlier_run(storage, name, SEARCH_FILE, kept=kept_options)
     folder, kept = path.parent, read_settings(path)
     check_same_data(path, kept)
     started = len(list((folder / "trials").glob("*")))
     if trials is not None and trials < started:
         raise UsageError(f"--trials {trials}: {folder.name} has started {started}; ask for more, or leave it out")
     space = load_space(folder / SPACE)
-    settings = make_settings(kept["preset"], (f"{folder / SEARCH_PLAN}: settings", kept["settings"]))
+    settings = make_settings(kept["preset"], (f"{folder / SEARCH_FILE}: settings", kept["settings"]))
     if space_name is not None:
         space = _changed_table(folder, space, space_name, settings)
     asked = trials if space_name is not None else trials or kept["trials"]
@@ -253,7 +248,11 @@ def _judging(settings: Mapping[str, Any]) -> list[str]:
     objective = settings["objective"]
     if settings["stages"] == "two" and settings["stage_switch"] >= 1:
         objective = "base"  # to the end
-    return ["loss/total", *([] if objective == "base" else [f"loss/{objective}"]), *_accuracies("val", settings)]
+    return [
+        "loss/total",
+        *([f"loss/{objective}"] if OBJECTIVES[objective].cross_modal else []),
+        *_accuracies("val", settings),
+    ]
 
 
 def _comparing(settings: Mapping[str, Any]) -> list[str]:
@@ -291,7 +290,7 @@ def _trials(space: Space, asked: int | None, settings: Settings) -> int | None:
 
 def record_layout(plan: Plan, layout: str) -> None:
     """Add to the plan how its trials are laid over the machine of this sitting."""
-    path = plan.folder / SEARCH_PLAN
+    path = plan.folder / SEARCH_FILE
     write_text(path, dump_yaml({**read_settings(path), "layout": layout}))
 
 
@@ -315,4 +314,4 @@ def _write_plan(plan: Plan, kept: Mapping[str, Any] | None = None) -> None:
         "environment": plan.environment,
         **(kept or {}),
     }
-    write_text(plan.folder / SEARCH_PLAN, dump_yaml(content))
+    write_text(plan.folder / SEARCH_FILE, dump_yaml(content))

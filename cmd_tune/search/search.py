@@ -11,17 +11,10 @@ from rich.console import Console
 from cmd_tune.errors import CmdTuneError, Interrupted, one_line
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.runs.ending import ERRORS, Ending, keep_traceback
-from cmd_tune.runs.environment import describe_software, record_sitting
+from cmd_tune.runs.environment import describe_software, record_session
+from cmd_tune.runs.messages import close_tracker, print_line, print_places, tell_outage
 from cmd_tune.runs.pretrain_and_score import Conditions, baseline_scores, conditions, test_scores
-from cmd_tune.runs.run_folder import (
-    SEARCH_PLAN,
-    close_tracker,
-    hold,
-    print_line,
-    print_places,
-    resume_line,
-    tell_outage,
-)
+from cmd_tune.runs.run_folder import SEARCH_FILE, lock_folder, resume_line
 from cmd_tune.runs.session import termination_as_interrupt
 from cmd_tune.search.checks import check_start
 from cmd_tune.search.controller import Conductor
@@ -43,7 +36,7 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
     Raises Interrupted on Ctrl-C or SIGTERM; CmdTuneError where no trial has a result, where the search could not go on,
     or where a step of its end failed: the others are done.
     """
-    with _removed_unless_started(plan), hold(plan.folder), termination_as_interrupt():
+    with _removed_unless_started(plan), lock_folder(plan.folder), termination_as_interrupt():
         for remark in check_start(plan):
             console.print(remark, style="yellow", soft_wrap=True, highlight=False, markup=False)
         if address and ":" in address:
@@ -87,13 +80,13 @@ def _conduct(plan: Plan, tracker: BackgroundTracker, address: str | None, consol
         else:
             joins = f"joining Ray at {address}" if address else "starting Ray"
             console.print(f"search {plan.name}: {joins}", highlight=False)
-            record_sitting(plan.folder, describe_software())
+            record_session(plan.folder, describe_software())
             log = plan.folder / "ray.log"
             with native_errors_to(log), ray_session(address, log, nested=plan.workers > 1) as nodes:
                 log_ray_messages()
                 tracker.check()
                 if address:
-                    check_nodes(plan.source.path, plan.folder, SEARCH_PLAN)
+                    check_nodes(plan.source.path, plan.folder, SEARCH_FILE)
                 machine = plan_machine(
                     nodes,
                     workers=plan.workers,
@@ -152,7 +145,7 @@ def _end(plan: Plan, conductor: Conductor, raw: Scores, untrained: Scores, endin
     failed = not ranked or conductor.trouble or ending.troubles
     conductor.show_search(RunStatus.FAILED if failed else RunStatus.FINISHED, report.metrics, report.files)
     ending.attempt("closing table", lambda: print_report(console, book, report))
-    names = ", ".join((SEARCH_PLAN, *(path.name for path in report.files), "trials/"))
+    names = ", ".join((SEARCH_FILE, *(path.name for path in report.files), "trials/"))
     print_places(console, book.folder, names, conductor.tracker)
 
 

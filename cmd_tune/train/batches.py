@@ -5,7 +5,6 @@ S step, B sample of both views, N random number, T frame, X = V·C·P, M modalit
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 from cmd_tune.compute.device import to_device
 from cmd_tune.compute.random_keys import keyed_generator
 from cmd_tune.data.store import Store
-from cmd_tune.data.views.crop_shear import Draws, Strength, choose, draw_numbers, make_view
+from cmd_tune.data.views import View
 from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.errors import UsageError
 from cmd_tune.train.distributed import world
@@ -31,7 +30,7 @@ class Batches:
         *,
         batch_size: int,
         frames: int,
-        strength: Strength,
+        view: View,
         modalities: Sequence[str],
         seed: int,
         device: torch.device,
@@ -44,8 +43,9 @@ class Batches:
         if batch_size % workers:
             raise UsageError(f"batch_size {batch_size}: not a multiple of the {workers} workers; make it one")
         self.store, self.clips_N = store, torch.from_numpy(clips_N)
-        self.batch_size, self.frames, self.strength = batch_size, frames, strength
+        self.batch_size, self.frames, self.view = batch_size, frames, view
         self.modalities, self.seed, self.device = tuple(modalities), seed, device
+        self._ahead: dict[int, list[Tensor]] = {}  # an epoch's draws, made before it begins
 
     def __len__(self) -> int:
         """Steps of an epoch; an incomplete last batch is dropped."""
@@ -61,12 +61,13 @@ class Batches:
         They are the clips' first rows and what was drawn for them; or, where the store's frames are not on the device,
         the views, made here.
         """
-        start_SB, draws = self._choices(epoch)
-        chosen = [start_SB, *(getattr(draws, field.name).unflatten(0, start_SB.shape) for field in fields(Draws))]
-        if self._views_on_device:
-            chosen = [to_device(x, self.device) for x in chosen]
+        chosen = self._ahead.pop(epoch, None) or self._chosen(epoch)
         for of_step in zip(*chosen, strict=True):
             yield of_step if self._views_on_device else tuple(x.contiguous() for x in self._make_views(*of_step))
+        if (
+            self._views_on_device and self.device.type == "cuda"
+        ):  # while the GPU is at the steps that have been launched
+            self._ahead = {epoch + 1: self._chosen(epoch + 1)}
 
     def views(self, *prepared: Tensor) -> tuple[Tensor, Tensor]:
         """A batch's two views (M, B, T, X) of this worker's samples. It waits for nothing and draws nothing."""
@@ -77,7 +78,13 @@ class Batches:
     def _views_on_device(self) -> bool:
         return self.store.rows_FX.device.type == self.device.type
 
-    def _choices(self, epoch: int) -> tuple[Tensor, Draws]:
+    def _chosen(self, epoch: int) -> list[Tensor]:
+        """`_choices`, step by step, where the views are made of them."""
+        start_SB, draws = self._choices(epoch)
+        chosen = [start_SB, *(x.unflatten(0, start_SB.shape) for x in draws)]
+        return [to_device(x, self.device) for x in chosen] if self._views_on_device else chosen
+
+    def _choices(self, epoch: int) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The first rows (S, B) of this worker's samples of both views, queries first; and their draws, all steps' in
         one dimension. Drawn are the global batches, each by a generator of its own.
         """
@@ -86,18 +93,18 @@ class Batches:
         clips_SB = self.clips_N[order_N[: steps * self.batch_size]].view(steps, self.batch_size).repeat(1, 2)
         uniform_SBN = torch.stack(
             [
-                draw_numbers(2 * self.batch_size, joints, keyed_generator(self.seed, "views", epoch, step))
+                self.view.numbers(2 * self.batch_size, joints, keyed_generator(self.seed, "views", epoch, step))
                 for step in range(steps)
             ]
         )
         rank, workers = world()
         mine_B = torch.arange(2 * self.batch_size).view(2, workers, -1)[:, rank].flatten()
         clips_SB, uniform_SBN = clips_SB[:, mine_B], uniform_SBN[:, mine_B]
-        draws = choose(uniform_SBN.flatten(0, 1), self.store.length_N[clips_SB].flatten(), self.strength)
+        draws = self.view.choose(uniform_SBN.flatten(0, 1), self.store.length_N[clips_SB].flatten())
         return self.store.start_N[clips_SB], draws
 
     def _make_views(self, start_B: Tensor, *drawn: Tensor) -> tuple[Tensor, Tensor]:
-        x_BTVCP = make_view(self.store.rows_FX, start_B, Draws(*drawn), self.frames, self.store.frame_shape())
+        x_BTVCP = self.view.make(self.store.rows_FX, start_B, drawn, self.frames, self.store.frame_shape())
         x_BTVCP = to_device(x_BTVCP, self.device)
         query_MBTX, key_MBTX = stack_modalities(x_BTVCP, self.modalities, self.store.layout).chunk(2, dim=1)
         return query_MBTX, key_MBTX

@@ -4,6 +4,7 @@ M modality, B sample, T frame, X input channel.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from math import cos, floor, isfinite, pi
 from pathlib import Path
 from time import monotonic
@@ -15,12 +16,12 @@ from cmd_tune.compute.random_keys import keyed_generator
 from cmd_tune.config import Settings
 from cmd_tune.data.splits import Indices
 from cmd_tune.data.store import Store
-from cmd_tune.data.views.crop_shear import Strength
+from cmd_tune.data.views import VIEWS
 from cmd_tune.errors import Diverged, UsageError
 from cmd_tune.files import remove_leftovers
 from cmd_tune.model.encoders import ENCODERS, Encoder
 from cmd_tune.model.memory_bank import MemoryBanks
-from cmd_tune.model.objectives.methods import CMD, MCL, Base, CrosSCLR, Objective
+from cmd_tune.model.objectives import OBJECTIVES, Base, Objective
 from cmd_tune.model.pretrainer import Pretrainer
 from cmd_tune.train.batches import Batches
 from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
@@ -37,7 +38,7 @@ CHECKPOINT = "checkpoint.pt"
 
 def build_encoder(settings: Settings, channels: int, generator: torch.Generator | None = None) -> Encoder:
     """The encoder of all modalities, with its initial values by the generator. channels: of its input."""
-    kind = ENCODERS["gru"]
+    kind = ENCODERS[settings.encoder]
     return kind(
         len(settings.modalities),
         channels,
@@ -58,22 +59,15 @@ def build_pretrainer(settings: Settings, channels: int) -> Pretrainer:
 
 def objective_at(settings: Settings, epoch: int) -> Objective:
     """What an epoch minimises; epochs count from 1. Of two stages, the first is Base. It has no state to resume."""
-    s = settings
     # A billionth: 0.29 of 100 epochs are 29, though the product is 28.999999999999996.
-    if s.objective == "base" or (s.stages == "two" and epoch <= floor(s.stage_switch * s.epochs + 1e-9)):
-        return Base(s.contrast_temperature)
-    if s.objective == "mcl":
-        return MCL(s.contrast_temperature, s.mcl_form)
-    if s.objective == "crossclr":
-        return CrosSCLR(s.contrast_temperature, s.crossclr_topk, s.crossclr_context)
-    return CMD(
-        s.contrast_temperature,
-        s.teacher_temperature,
-        s.student_temperature,
-        s.topk,
-        s.distill_weight,
-        s.distillation,
-    )
+    first = settings.stages == "two" and epoch <= floor(settings.stage_switch * settings.epochs + 1e-9)
+    method = Base if first else OBJECTIVES[settings.objective]
+    return method(**_of_settings(method, settings))
+
+
+def _of_settings(variant: type, settings: Settings) -> dict[str, Any]:
+    """The fields of a variant of a registry: the settings of the same names."""
+    return {field.name: getattr(settings, field.name) for field in fields(variant)}
 
 
 def round_products(settings: Settings) -> None:
@@ -99,14 +93,13 @@ def build_optimizer(settings: Settings, pretrainer: Pretrainer) -> torch.optim.O
 
 def build_batches(settings: Settings, store: Store, clips_N: Indices, device: torch.device) -> Batches:
     """Batches of the settings' size and views, drawn by the settings' seed. Raises UsageError where they do not fit."""
+    view = VIEWS[settings.views]
     return Batches(
         store,
         clips_N,
         batch_size=settings.batch_size,
         frames=settings.frames,
-        strength=Strength(
-            settings.crop_min_frames, settings.crop_min_share, settings.shear_range, settings.corrupted_share
-        ),
+        view=view(**_of_settings(view, settings)),
         modalities=settings.modalities,
         seed=settings.seed,
         device=device,

@@ -1,4 +1,4 @@
-"""The authors' checkpoints: their names for every tensor, to ours and back.
+"""The authors' checkpoints, in and out: their names for every tensor of the GRU encoder, to ours and back.
 
 They keep one module a modality (`encoder_q`, `encoder_q_motion`, …) and banks as (D, K); ours are stacked, (M, K, D).
 """
@@ -6,13 +6,18 @@ They keep one module a modality (`encoder_q`, `encoder_q_motion`, …) and banks
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from cmd_tune.config import Settings, check_applies, make_settings
 from cmd_tune.data.views.modalities import MODALITIES
-from cmd_tune.errors import DataError, nearest
+from cmd_tune.errors import DataError, UsageError, nearest
+from cmd_tune.files import keep_apart
+from cmd_tune.train.checkpoint import load_tensors, save_checkpoint, save_tensors
+from cmd_tune.train.saved_checkpoint import Saved, input_channels, open_saved
 
 _TWINS = {"online": "encoder_q", "momentum": "encoder_k"}
 _DIRECTIONS = ("", "_reverse")
@@ -20,19 +25,47 @@ _HEAD = {"weight_0": "fc.0.weight", "bias_0": "fc.0.bias", "weight_1": "fc.2.wei
 _NORM = ("weight", "bias", "running_mean", "running_var")
 
 
-def _suffix(modality: str) -> str:
-    return "" if modality == "joint" else f"_{modality}"
+def import_official(path: Path, out: Path, changes: Mapping[str, Any]) -> Saved:
+    """The authors' checkpoint as one of ours, with or without DistributedDataParallel's 'module.' before every name.
+
+    Sizes are read from its tensors; what tensors do not tell (frames, temperatures, …) is the paper's, or as `changes`
+    has it. Raises DataError for another kind of file, UsageError for settings that do not fit it.
+    """
+    keep_apart(out, path)
+    content = load_tensors(path)
+    state = content.get("state_dict")
+    if not isinstance(state, dict):
+        raise DataError(f"{path}: not the authors' checkpoint: it has no 'state_dict'")
+    try:
+        sizes = describe_official(state)
+        ours = from_official(state, sizes["modalities"])
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    for name, value in changes.items():
+        if name in sizes and value != sizes[name]:
+            raise UsageError(f"--set {name}={value}: the checkpoint's is {sizes[name]}; leave it out")
+    topk = min(Settings().topk, sizes["queue_size"])
+    settings = make_settings("paper", (str(path), {**sizes, "topk": topk}), ("--set", changes))
+    check_applies("--set", changes, settings)
+    epoch = int(content.get("epoch", 0))
+    saved = Saved(out, settings, input_channels(path, settings, ours), epoch, ours)
+    saved.encoders()
+    save_checkpoint(
+        out, {"settings": settings.model_dump(mode="json"), "pretrainer": ours, "epoch": epoch, "history": []}
+    )
+    return saved
 
 
-def _stacked_names(layers: int) -> Iterator[tuple[str, list[str]]]:
-    """Our name of an encoder's tensor, and the authors' (one for each direction, or one)."""
-    for name in _NORM:
-        yield f"input_norm.{name}", [f"input_norm.{name}"]
-    for layer in range(layers):
-        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-            yield f"gru.{layer}.{name}", [f"encoder.gru.{name}_l{layer}{end}" for end in _DIRECTIONS]
-    for ours, theirs in _HEAD.items():
-        yield f"head.{ours}", [theirs]
+def export_official(path: Path, out: Path) -> Sequence[str]:
+    """A checkpoint of ours in the authors' layout: 'epoch' and 'state_dict'; returns the modalities.
+
+    Their optimiser's state is left out: their code evaluates such a file, and cannot resume from it.
+    """
+    saved = open_saved(path)
+    keep_apart(out, saved.path)
+    state = to_official(saved.state, saved.settings.modalities)
+    save_tensors(out, {"epoch": saved.epoch, "state_dict": state})
+    return saved.settings.modalities
 
 
 def describe_official(state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -108,3 +141,18 @@ def to_official(state: Mapping[str, Tensor], modalities: Sequence[str]) -> dict[
                     theirs[f"{encoder}.{their}"] = part
             theirs[f"{encoder}.input_norm.num_batches_tracked"] = state[f"{twin}.input_norm.num_batches_tracked"]
     return {name: tensor.clone() for name, tensor in theirs.items()}
+
+
+def _suffix(modality: str) -> str:
+    return "" if modality == "joint" else f"_{modality}"
+
+
+def _stacked_names(layers: int) -> Iterator[tuple[str, list[str]]]:
+    """Our name of an encoder's tensor, and the authors' (one for each direction, or one)."""
+    for name in _NORM:
+        yield f"input_norm.{name}", [f"input_norm.{name}"]
+    for layer in range(layers):
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            yield f"gru.{layer}.{name}", [f"encoder.gru.{name}_l{layer}{end}" for end in _DIRECTIONS]
+    for ours, theirs in _HEAD.items():
+        yield f"head.{ours}", [theirs]

@@ -99,10 +99,11 @@ class TrainingStep:
 
     def means(self, modalities: Sequence[str], steps: int) -> dict[str, float]:
         """The epoch's means over steps and workers, by their names; read once, so that no step waits for the host."""
-        between = self.pretrainer.objective.cross_modal
-        names = ["loss/total", f"loss/{between}", *(f"{kind}/{m}" for kind in ("loss", "accuracy") for m in modalities)]
+        objective = self.pretrainer.objective
+        between = f"loss/{objective.name}"
+        names = ["loss/total", between, *(f"{kind}/{m}" for kind in ("loss", "accuracy") for m in modalities)]
         means = sum_over_workers(self.sums / (steps * world()[1])).tolist()
-        return {name: mean for name, mean in zip(names, means, strict=True) if between or name != "loss/None"}
+        return {name: mean for name, mean in zip(names, means, strict=True) if objective.cross_modal or name != between}
 
     def _take(self, prepared: Sequence[Tensor]) -> None:
         losses = take_step(self.pretrainer, self.optimizer, *self.views(*prepared))

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from cmd_tune.compute.random_keys import keyed_generator
 from cmd_tune.data.splits import split_store
-from cmd_tune.data.views.crop_shear import Strength, draw_view, make_view
+from cmd_tune.data.views.crop_shear import CropShear
 from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.errors import Diverged
 from cmd_tune.evaluate.classifier import FINETUNE, LINEAR, Classifier, Labelled, Recipe, classify, train_classifier
@@ -54,15 +54,15 @@ def test_against_a_plain_loop(data, recipe):
     parameters = theirs.heads() if recipe.frozen else list(theirs.parameters())
     velocity = [torch.zeros_like(parameter) for parameter in parameters]
     theirs.encoders.train(not recipe.frozen)
-    strength = Strength(settings.crop_min_frames, 0.5, 0, 0)
+    view = CropShear(settings.crop_min_frames, 0.5, 0, 0)
     for epoch, rate in zip(range(1, recipe.epochs + 1), [1, 1, 0.1, 0.01], strict=False):
         order = torch.randperm(len(data.train_N), generator=keyed_generator(*KEY, "order", epoch)).numpy()
         clips = data.train_N[order]
-        draws = draw_view(store.length_N[clips], 20, strength, keyed_generator(*KEY, "crops", epoch))
+        draws = view.draw(store.length_N[clips], 20, keyed_generator(*KEY, "crops", epoch))
         for first in range(0, len(clips), recipe.batch_size):
             places = torch.arange(first, min(first + recipe.batch_size, len(clips)))
             views = [
-                make_view(store.rows_FX, store.start_N[clips[[i]]], draws.part(torch.tensor([i])), 8, (20, 3, 1))
+                view.make(store.rows_FX, store.start_N[clips[[i]]], [x[[i]] for x in draws], 8, (20, 3, 1))
                 for i in places.tolist()
             ]
             features = theirs.encoders.features(stack_modalities(torch.cat(views), settings.modalities, store.layout))

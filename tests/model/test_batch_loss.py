@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from cmd_tune.model import batch_loss
 from cmd_tune.model.batch_loss import BatchLoss
-from cmd_tune.model.objectives.methods import CMD, MCL, Base, CrosSCLR
+from cmd_tune.model.objectives import CMD, MCL, Base, CrosSCLR
 
 M, B, D, K = 3, 7, 5, 11
 

@@ -6,7 +6,7 @@ import torch
 
 from cmd_tune.model.encoders import GRUEncoder
 from cmd_tune.model.memory_bank import MemoryBanks
-from cmd_tune.model.objectives.methods import CMD, MCL, Base, CrosSCLR
+from cmd_tune.model.objectives import CMD, MCL, Base, CrosSCLR
 from cmd_tune.model.pretrainer import Pretrainer
 
 M, B, T, X, D, K = 3, 4, 5, 12, 6, 10

@@ -13,7 +13,7 @@ from cmd_tune.runs.environment import (
     describe_environment,
     describe_software,
     git_commit,
-    record_sitting,
+    record_session,
 )
 
 
@@ -66,7 +66,7 @@ def test_what_computes_says_more_than_what_does_not():
 
 def test_every_sitting_is_added_to_the_list(tmp_path):
     for threads in (2, 4):
-        record_sitting(tmp_path, {"cpu_threads": threads})
+        record_session(tmp_path, {"cpu_threads": threads})
     first, second = read_yaml(tmp_path / ENVIRONMENT)
     assert (first["cpu_threads"], second["cpu_threads"]) == (2, 4)
     started = [datetime.fromisoformat(sitting["started"]) for sitting in (first, second)]

@@ -20,9 +20,11 @@ from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import open_store
 from cmd_tune.errors import CmdTuneError, DataError, UsageError
+from cmd_tune.runs.data_source import DataSource
+from cmd_tune.runs.evaluation_plan import check_fit, new_evaluation, remark, resumed_evaluation
 from cmd_tune.runs.evaluation_report import confusion
-from cmd_tune.runs.evaluation_run import check_fit, new_evaluation, remark, resumed_evaluation, run_evaluation
-from cmd_tune.runs.pretrain_and_score import DataSource, run
+from cmd_tune.runs.evaluation_run import run_evaluation
+from cmd_tune.runs.pretrain_and_score import run
 from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
 from cmd_tune.train.loop import build_pretrainer
 from cmd_tune.train.saved_checkpoint import open_saved

@@ -4,17 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from cmd_tune.compute.device import device_here
 from cmd_tune.evaluate.tally import read_tally
 from cmd_tune.runs import pretrain_and_score
-from cmd_tune.runs.pretrain_and_score import (
-    RAW_TALLY,
-    TEST_TALLY,
-    UNTRAINED_TALLY,
-    DataSource,
-    baseline_scores,
-    device_here,
-    run,
-)
+from cmd_tune.runs.data_source import DataSource
+from cmd_tune.runs.pretrain_and_score import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY, baseline_scores, run
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32"])

@@ -6,7 +6,8 @@ import pytest
 
 from cmd_tune.config import Settings
 from cmd_tune.errors import CmdTuneError, UsageError
-from cmd_tune.runs.pretrain_and_score import DataSource, run
+from cmd_tune.runs.data_source import DataSource
+from cmd_tune.runs.pretrain_and_score import run
 from cmd_tune.runs.run_checks import check_disk, checkpoint_bytes
 from cmd_tune.runs.single_run import new_single
 

@@ -12,7 +12,7 @@ from cmd_tune.cli import app
 from cmd_tune.commands.options import from_home
 from cmd_tune.data.store import Store
 from cmd_tune.errors import CmdTuneError, UsageError
-from cmd_tune.runs.run_folder import earlier_run, hold, new_folder
+from cmd_tune.runs.run_folder import earlier_run, lock_folder, new_folder
 
 
 def test_runs_that_start_in_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_run_that_is_running_is_not_resumed(tmp_path: Path) -> None:
     """Its plan would be written over before that is seen."""
     folder = new_folder(tmp_path, "it", "temps")
     (folder / "search.yaml").touch()
-    with hold(folder), pytest.raises(CmdTuneError, match="is in use by another process"):
+    with lock_folder(folder), pytest.raises(CmdTuneError, match="is in use by another process"):
         earlier_run(tmp_path, "it", "search.yaml", kept={})
     earlier_run(tmp_path, "it", "search.yaml", kept={})
 

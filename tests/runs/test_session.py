@@ -1,4 +1,4 @@
-"""One sitting of a run: what is told to MLflow, what is left in the folder, and who may be there."""
+"""One session of a run: what is shown, what is left in the folder, and who may be there."""
 
 import io
 import os
@@ -9,8 +9,9 @@ from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError, Interrupted
 from cmd_tune.plain_yaml import read_yaml
-from cmd_tune.runs.session import sitting
-from cmd_tune.tracking import RunStatus, open_tracker
+from cmd_tune.runs.run_plan import RunPlan
+from cmd_tune.runs.session import run_session
+from cmd_tune.tracking import RunSnapshot, RunStatus
 
 
 @pytest.fixture(scope="module")
@@ -19,64 +20,75 @@ def database(tmp_path_factory):
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
 
 
+class Pretend(RunPlan):
+    """A run that does nothing."""
+
+    command, file = "pretrain", "pretrain.yaml"
+
+
 @pytest.fixture
-def sit(tmp_path, database):
-    """Opens a sitting of the run in tmp_path / "it"; it notes the statuses that MLflow was to be told."""
+def begin(tmp_path, database):
+    """Opens a session of the run in tmp_path / "it"; it notes the statuses that were shown."""
     (tmp_path / "it").mkdir()
     statuses, file = [], io.StringIO()
 
     def make(uri=database, new=False, finished=False):
-        tracker = open_tracker(uri, "synthetic-xview", "it", tmp_path)
-        return sitting(
-            "pretrain", tmp_path / "it", tracker, Console(file=file), statuses.append, new=new, finished=finished
+        plan = Pretend(
+            folder=tmp_path / "it", new=new, data="x.arrow", protocol="xview", dataset="synthetic", tracking_uri=uri
         )
+
+        def snapshot(status):
+            statuses.append(status)
+            return RunSnapshot(key=0, name="it", params={}, documents={}, status=status)
+
+        return run_session(plan, Console(file=file), snapshot, finished=finished)
 
     make.folder, make.statuses, make.printed = tmp_path / "it", statuses, file.getvalue
     return make
 
 
-def test_a_run_that_comes_to_its_end(sit):
-    with sit(), pytest.raises(CmdTuneError, match="it: is in use by another process"), sit():
+def test_a_run_that_comes_to_its_end(begin):
+    with begin(), pytest.raises(CmdTuneError, match="it: is in use by another process"), begin():
         pass
-    assert sit.statuses == [RunStatus.FINISHED]
-    assert len(read_yaml(sit.folder / "environment.yaml")) == 1
-    with sit():  # it may be held again, and writes down where this sitting was
+    assert begin.statuses == [RunStatus.FINISHED]
+    assert len(read_yaml(begin.folder / "environment.yaml")) == 1
+    with begin():  # it may be held again, and writes down where this session was
         pass
-    assert len(read_yaml(sit.folder / "environment.yaml")) == 2
-    with sit(finished=True):
+    assert len(read_yaml(begin.folder / "environment.yaml")) == 2
+    with begin(finished=True):
         pass
-    assert len(read_yaml(sit.folder / "environment.yaml")) == 2
-    assert sit.printed() == ""
+    assert len(read_yaml(begin.folder / "environment.yaml")) == 2
+    assert begin.printed() == ""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_with_what_goes_on_with_it(sit, number):
+def test_a_signal_ends_it_with_what_goes_on_with_it(begin, number):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    line = rf"interrupted; go on with: .* -m cmd_tune pretrain --resume it --storage {sit.folder.parent}"
-    with pytest.raises(Interrupted, match=line) as caught, sit():
+    line = rf"interrupted; go on with: .* -m cmd_tune pretrain --resume it --storage {begin.folder.parent}"
+    with pytest.raises(Interrupted, match=line) as caught, begin():
         os.kill(os.getpid(), number)
     assert caught.value.exit_code == 130
-    assert sit.statuses == [RunStatus.STOPPED]
+    assert begin.statuses == [RunStatus.STOPPED]
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
-def test_what_fails_passes(sit):
-    with pytest.raises(ZeroDivisionError), sit():
+def test_what_fails_passes(begin):
+    with pytest.raises(ZeroDivisionError), begin():
         _ = 1 // 0
-    assert sit.statuses == [RunStatus.FAILED]
+    assert begin.statuses == [RunStatus.FAILED]
 
 
 @pytest.mark.parametrize("new", [True, False])
-def test_an_address_that_can_never_work_leaves_no_new_folder(sit, tmp_path, new):
+def test_an_address_that_can_never_work_leaves_no_new_folder(begin, tmp_path, new):
     (tmp_path / "file").write_text("")
-    with pytest.raises(CmdTuneError, match="MLflow at sqlite"), sit(f"sqlite:///{tmp_path}/file/mlflow.db", new=new):
+    with pytest.raises(CmdTuneError, match="MLflow at sqlite"), begin(f"sqlite:///{tmp_path}/file/mlflow.db", new=new):
         raise AssertionError
-    assert sit.folder.exists() == (not new)
-    assert sit.statuses == [RunStatus.FAILED]
+    assert begin.folder.exists() == (not new)
+    assert begin.statuses == [RunStatus.FAILED]
 
 
-def test_a_variable_that_is_not_taken_is_said(sit, monkeypatch):
+def test_a_variable_that_is_not_taken_is_said(begin, monkeypatch):
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
-    with sit():
+    with begin():
         pass
-    assert "MLFLOW_EXPERIMENT_NAME is not taken: runs are made in the experiment synthetic-xview\n" in sit.printed()
+    assert "MLFLOW_EXPERIMENT_NAME is not taken: runs are made in the experiment synthetic-xview\n" in begin.printed()

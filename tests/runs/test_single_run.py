@@ -8,8 +8,9 @@ from mlflow import MlflowClient
 from rich.console import Console
 
 from cmd_tune.errors import UsageError
-from cmd_tune.runs.evaluation_run import new_evaluation, resumed_evaluation, run_evaluation
-from cmd_tune.runs.pretrain_and_score import DataSource
+from cmd_tune.runs.data_source import DataSource
+from cmd_tune.runs.evaluation_plan import new_evaluation, resumed_evaluation
+from cmd_tune.runs.evaluation_run import run_evaluation
 from cmd_tune.runs.single_run import new_single, resumed_single, run_single
 from cmd_tune.tracking.mlflow.uris import default_uri
 
@@ -85,7 +86,7 @@ def test_a_resume_of_what_is_finished_changes_nothing(tiny, tiny_store, tmp_path
         run_single(resumed_single("p", kept_options={}, storage=storage), test=test, console=console)
         assert lasting(storage / "p", uri) == before
 
-    asked = {"protocol": None, "tasks": "knn,retrieval", "transfer_data": None, "best_of_test": False, "seed": None}
+    asked = {"protocol": None, "tasks": "knn,retrieval", "transfer_data": None, "best_of_test": False, "seed": 0}
     run_evaluation(
         new_evaluation(storage / "p", data=None, storage=storage, tracking_uri=None, name="e", **asked), console
     )

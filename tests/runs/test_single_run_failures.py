@@ -8,8 +8,7 @@ from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.runs import single_run
-from cmd_tune.runs.pretrain_and_score import DataSource
-from cmd_tune.runs.single_run import Single, run_single
+from cmd_tune.runs.single_run import SingleRun, run_single
 
 
 def test_what_fails_beside_the_run_is_named_and_the_rest_is_done(tiny, tiny_store, tmp_path, monkeypatch):
@@ -19,7 +18,9 @@ def test_what_fails_beside_the_run_is_named_and_the_rest_is_done(tiny, tiny_stor
     folder = tmp_path / "runs" / "it"
     folder.mkdir(parents=True)
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    single = Single(folder, tiny(), DataSource(tiny_store.path, "xview"), "synthetic", uri)
+    single = SingleRun(
+        folder=folder, settings=tiny(), data=tiny_store.path, protocol="xview", dataset="synthetic", tracking_uri=uri
+    )
     for part in ("baseline_scores", "test_scores"):
         monkeypatch.setattr(single_run, part, fail)
     screen = StringIO()
@@ -42,7 +43,15 @@ def test_an_address_that_is_none_of_mlflows_leaves_no_folder(tiny, tiny_store, t
     for new in (True, False):
         folder = tmp_path / f"new-{new}"
         folder.mkdir()
-        single = Single(folder, tiny(), DataSource(tiny_store.path, "xview"), "synthetic", uri, new=new)
+        single = SingleRun(
+            folder=folder,
+            new=new,
+            settings=tiny(),
+            data=tiny_store.path,
+            protocol="xview",
+            dataset="synthetic",
+            tracking_uri=uri,
+        )
         with pytest.raises(CmdTuneError, match=f"^MLflow at {uri}: "):
             run_single(single, test=False, console=Console(file=StringIO()))
         assert folder.exists() is not new

@@ -7,7 +7,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from rich.console import Console
 
-from cmd_tune.runs.pretrain_and_score import DataSource
+from cmd_tune.runs.data_source import DataSource
 from cmd_tune.search.controller import Conductor
 from cmd_tune.search.execution.ray_tune import BookCallback, BookScheduler, BookSearcher, BookStopper
 from cmd_tune.search.execution.resources import Machine

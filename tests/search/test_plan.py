@@ -10,7 +10,7 @@ import yaml
 from cmd_tune.data.store import Store
 from cmd_tune.errors import UsageError
 from cmd_tune.plain_yaml import dump_yaml, read_yaml
-from cmd_tune.runs.run_folder import SEARCH_PLAN
+from cmd_tune.runs.run_folder import SEARCH_FILE
 from cmd_tune.search.plan import Plan, new_plan, record_layout, resumed_plan
 from cmd_tune.search.spaces.space import Space
 
@@ -180,15 +180,15 @@ def test_what_the_command_line_makes_possible_is_not_refused(plan: Callable[...,
 def test_a_resume_leaves_the_environment_that_was_recorded(plan: Callable[..., Plan]) -> None:
     """It may go on with another release, on another machine."""
     folder = plan("loss/total").folder
-    kept = read_yaml(folder / SEARCH_PLAN)
+    kept = read_yaml(folder / SEARCH_FILE)
     assert kept["environment"].keys().isdisjoint({"gpu", "cpu_threads"})  # trials may run elsewhere
     kept["environment"]["python"] = "3.99"
-    (folder / SEARCH_PLAN).write_text(dump_yaml(kept))
+    (folder / SEARCH_FILE).write_text(dump_yaml(kept))
     resumed_plan(
         folder.name, space_name=None, kept_options={}, storage=folder.parent,
         trials=7, concurrent=None, workers=None, gpus_per_worker=None, tracking_uri=None,
     )  # fmt: skip
-    assert read_yaml(folder / SEARCH_PLAN) == {**kept, "trials": 7}
+    assert read_yaml(folder / SEARCH_FILE) == {**kept, "trials": 7}
 
 
 @pytest.mark.parametrize(

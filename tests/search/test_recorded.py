@@ -2,7 +2,7 @@
 
 import pytest
 
-from cmd_tune.runs.pretrain_and_score import DataSource
+from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.run_records import run_note
 from cmd_tune.search.execution.resources import Machine
 from cmd_tune.search.plan import Plan

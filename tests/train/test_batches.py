@@ -8,7 +8,7 @@ from cmd_tune.compute.random_keys import keyed_generator
 from cmd_tune.data.clip import Clip
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.store import open_store, write_store
-from cmd_tune.data.views.crop_shear import Strength, draw_view, make_view
+from cmd_tune.data.views.crop_shear import CropShear
 
 CLIPS = 30
 
@@ -112,15 +112,13 @@ def test_shapes(tiny, tiny_store, make_store, worker):
 def test_an_epochs_draws_are_those_of_its_steps_one_by_one(tiny, tiny_store, worker):
     """The order and the numbers of a step depend on (seed, epoch, step) alone."""
     settings = tiny(batch_size=8, modalities=("joint", "motion"))
-    strength = Strength(
-        settings.crop_min_frames, settings.crop_min_share, settings.shear_range, settings.corrupted_share
-    )
+    view = CropShear(settings.crop_min_frames, settings.crop_min_share, settings.shear_range, settings.corrupted_share)
     shape = tiny_store.frame_shape()
     batches = worker.make_batches(settings, tiny_store, np.arange(len(tiny_store)))
     order = torch.randperm(len(tiny_store), generator=keyed_generator(settings.seed, "order", 3))
     for step, views in enumerate(batches.epoch(3)):
         clips_B = order[8 * step : 8 * step + 8].repeat(2)
         generator = keyed_generator(settings.seed, "views", 3, step)
-        draws = draw_view(tiny_store.length_N[clips_B], shape[0], strength, generator)
-        both = make_view(tiny_store.rows_FX, tiny_store.start_N[clips_B], draws, settings.frames, shape).flatten(2)
+        draws = view.draw(tiny_store.length_N[clips_B], shape[0], generator)
+        both = view.make(tiny_store.rows_FX, tiny_store.start_N[clips_B], draws, settings.frames, shape).flatten(2)
         assert torch.equal(torch.cat([view[0] for view in views]), both)

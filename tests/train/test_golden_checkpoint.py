@@ -12,7 +12,7 @@ from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.errors import DataError
 from cmd_tune.model.encoders import GRUEncoder
 from cmd_tune.model.memory_bank import MemoryBanks
-from cmd_tune.model.objectives.methods import CMD
+from cmd_tune.model.objectives import CMD
 from cmd_tune.model.pretrainer import Pretrainer
 from cmd_tune.train.official_checkpoint import from_official, to_official
 

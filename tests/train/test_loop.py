@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cmd_tune.errors import Diverged, UsageError
-from cmd_tune.model.objectives.methods import CMD, MCL, Base, CrosSCLR
+from cmd_tune.model.objectives import CMD, MCL, Base, CrosSCLR
 from cmd_tune.train.checkpoint import load_checkpoint
 from cmd_tune.train.loop import CHECKPOINT, build_optimizer, build_pretrainer, learning_rate, objective_at, pretrain
 

@@ -11,7 +11,8 @@ from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.errors import CmdTuneError, DataError, UsageError
 from cmd_tune.train.checkpoint import save_checkpoint
 from cmd_tune.train.loop import CHECKPOINT, build_pretrainer, pretrain
-from cmd_tune.train.saved_checkpoint import export_official, import_official, open_saved
+from cmd_tune.train.official_checkpoint import export_official, import_official
+from cmd_tune.train.saved_checkpoint import open_saved
 
 
 @pytest.fixture

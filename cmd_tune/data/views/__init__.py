@@ -1,4 +1,15 @@
-"""From a clip to what a branch sees: a cropped and sheared view of it, as a modality.
+"""From a clip to what a branch sees: a random view of it, then a modality of that. Not here: which clips, and when.
 
-Pure functions of a whole batch on its device. Which clips are drawn, and in which order, is train/batches.py's.
+`VIEWS` lists the view transformations by name, `MODALITIES` (modalities.py) the modalities. To add a transformation,
+write a subclass of `View` in a file of its own and put it into the tuple below; `--set views=NAME` then chooses it. Its
+fields become fields of `Settings` (cmd_tune/config.py). Which clips are drawn, and in which order, is
+train/batches.py's.
 """
+
+from cmd_tune.data.views.base import View
+from cmd_tune.data.views.crop_shear import CropShear
+from cmd_tune.data.views.modalities import MODALITIES
+
+__all__ = ["MODALITIES", "VIEWS", "CropShear", "View"]
+
+VIEWS: dict[str, type[View]] = {view.name: view for view in (CropShear,)}

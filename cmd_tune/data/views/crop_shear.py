@@ -1,12 +1,12 @@
 """Two views of every clip of a batch at once: temporal crop, then shear or joint corruption.
 
-The draws of a view are those of the global batch, from a generator keyed by (seed, epoch, step), and are made
-on the CPU, so that they are the same on every device; each worker keeps its slice. Mao et al., ECCV 2022, and its code.
+Numbers are drawn on the CPU, so that they are the same for every device. Mao et al., ECCV 2022, and its code.
 B sample, T frame, V joint, C coordinate, P body, F stored frame, X = V·C·P.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,20 +15,10 @@ from torch.nn.functional import pad
 from cmd_tune.compute.device import to_device
 from cmd_tune.compute.native import bind, kernels
 from cmd_tune.compute.threads import run_shared, shares
+from cmd_tune.data.views.base import View
 
 
-@dataclass(frozen=True)
-class Strength:
-    """How far a view may stray: smallest crop in frames and as a share of the clip, largest shear, joints spoilt."""
-
-    crop_min_frames: int
-    crop_min_share: float
-    shear_range: float
-    corrupted_share: float
-
-
-@dataclass(frozen=True)
-class Draws:
+class Draws(NamedTuple):
     """One view's random choices for a batch; every field's first dimension is the sample."""
 
     start_B: Tensor  # first frame of the crop
@@ -37,66 +27,69 @@ class Draws:
     kept_BV: Tensor  # 1 for a joint that stays as it is, else 0
     mixed_BV: Tensor  # 1 for a joint that is multiplied by the matrix, else 0; a joint that is neither is zeroed
 
-    def part(self, samples: Tensor) -> "Draws":
-        return Draws(*(getattr(self, field.name)[samples] for field in fields(self)))
 
+@dataclass(frozen=True)
+class CropShear(View):
+    """The paper's views: a temporal crop, then a shear, or corrupted joints."""
 
-def draw_view(frames_B: Tensor, joints: int, strength: Strength, generator: torch.Generator) -> Draws:
-    """Choose crop and distortion for clips of `frames_B` frames."""
-    return choose(draw_numbers(len(frames_B), joints, generator), frames_B, strength)
+    crop_min_frames: int  # shortest crop
+    crop_min_share: float  # shortest crop, as a share of the clip
+    shear_range: float  # largest entry of a shear or corruption matrix
+    corrupted_share: float  # of the joints
 
+    name = "crop_shear"
 
-def draw_numbers(clips: int, joints: int, generator: torch.Generator) -> Tensor:
-    """What is random in a view of each clip, uniform in [0, 1): (clips, N)."""
-    return torch.rand(clips, 4 + 9 + 9 + joints, generator=generator)
+    def numbers(self, clips: int, joints: int, generator: torch.Generator) -> Tensor:
+        return torch.rand(clips, 4 + 9 + 9 + joints, generator=generator)
 
+    def choose(self, uniform_BN: Tensor, frames_B: Tensor) -> Draws:
+        """Crop: length clip(⌊n·u⌋, crop_min_frames, n), u ~ U[crop_min_share, 1], start uniform. Then, with probability
+        ½ each, shear (ones on the diagonal, U(−r, r) elsewhere) or corruption of the same joints in all frames
+        and bodies: zeroed, or multiplied by one matrix of U(−r, r), probability ½ each.
+        """
+        joints = uniform_BN.shape[1] - 22
+        crop_B, place_B, kind_B, loss_B = uniform_BN[:, :4].unbind(1)
+        matrix_BN = self.shear_range * (2 * uniform_BN[:, 4:22] - 1)
+        shear_BCC, joint_matrix_BCC = matrix_BN.view(-1, 2, 3, 3).unbind(1)
+        share_B = self.crop_min_share + (1 - self.crop_min_share) * crop_B
+        length_B = (frames_B * share_B).long().clamp(min=self.crop_min_frames).minimum(frames_B)
+        room_B = frames_B - length_B + 1
+        start_B = (place_B * room_B).long().minimum(room_B - 1)
 
-def choose(uniform_BN: Tensor, frames_B: Tensor, strength: Strength) -> Draws:
-    """What `draw_numbers`' numbers say of clips of `frames_B` frames.
+        shears_B1, zeroes_B1 = (kind_B < 0.5)[:, None], (loss_B < 0.5)[:, None]
+        shear_BCC.diagonal(dim1=1, dim2=2).fill_(1.0)
+        chosen_BV = uniform_BN[:, 22:].argsort(dim=1) < round(self.corrupted_share * joints)
+        return Draws(
+            start_B=start_B,
+            length_B=length_B,
+            matrix_BCC=torch.where(shears_B1[..., None], shear_BCC, joint_matrix_BCC),
+            kept_BV=(shears_B1 | chosen_BV).logical_not().float(),
+            mixed_BV=(shears_B1 | (chosen_BV & ~zeroes_B1)).float(),
+        )
 
-    Crop: length clip(⌊n·u⌋, crop_min_frames, n), u ~ U[crop_min_share, 1], start uniform. Then, with probability
-    ½ each, shear (ones on the diagonal, U(−r, r) elsewhere) or corruption of the same joints in all frames
-    and bodies: zeroed, or multiplied by one matrix of U(−r, r), probability ½ each.
-    """
-    joints = uniform_BN.shape[1] - 22
-    crop_B, place_B, kind_B, loss_B = uniform_BN[:, :4].unbind(1)
-    matrix_BN = strength.shear_range * (2 * uniform_BN[:, 4:22] - 1)
-    shear_BCC, joint_matrix_BCC = matrix_BN.view(-1, 2, 3, 3).unbind(1)
-    share_B = strength.crop_min_share + (1 - strength.crop_min_share) * crop_B
-    length_B = (frames_B * share_B).long().clamp(min=strength.crop_min_frames).minimum(frames_B)
-    room_B = frames_B - length_B + 1
-    start_B = (place_B * room_B).long().minimum(room_B - 1)
-
-    shears_B1, zeroes_B1 = (kind_B < 0.5)[:, None], (loss_B < 0.5)[:, None]
-    shear_BCC.diagonal(dim1=1, dim2=2).fill_(1.0)
-    chosen_BV = uniform_BN[:, 22:].argsort(dim=1) < round(strength.corrupted_share * joints)
-    return Draws(
-        start_B=start_B,
-        length_B=length_B,
-        matrix_BCC=torch.where(shears_B1[..., None], shear_BCC, joint_matrix_BCC),
-        kept_BV=(shears_B1 | chosen_BV).logical_not().float(),
-        mixed_BV=(shears_B1 | (chosen_BV & ~zeroes_B1)).float(),
-    )
-
-
-def make_view(rows_FX: Tensor, start_B: Tensor, draws: Draws, frames: int, frame_shape: tuple[int, int, int]) -> Tensor:
-    """The view of clips whose first frames are rows start_B, as drawn: (B, T, V, C, P) on the rows' device.
-
-    One pass by crop_shear.cpp or crop_shear_kernels.py where it can be, else crop_resize and distort.
-    """
-    V, C, P = frame_shape
-    start_B = start_B + draws.start_B
-    inputs = [draws.length_B, draws.matrix_BCC, draws.kept_BV, draws.mixed_BV]
-    inputs = [to_device(x, rows_FX.device).contiguous() for x in (start_B, *inputs)]
-    if for_gpu := kernels("cmd_tune.data.views.crop_shear_kernels", rows_FX):
-        return for_gpu.draw_view(rows_FX, *inputs, frames, P).view(-1, frames, V, C, P)
-    if not rows_FX.is_cuda:
-        view_BTVCP = torch.empty(len(start_B), frames, V, C, P)
-        if draw := bind("draw_view", rows_FX.dtype, (frames, V, P), (rows_FX, *inputs, view_BTVCP)):
-            run_shared([partial(draw, *share) for share in shares(len(start_B))])
-            return view_BTVCP
-    x_BTX = crop_resize(rows_FX, start_B, draws.length_B, frames)
-    return distort(x_BTX.unflatten(2, frame_shape), draws)
+    def make(
+        self,
+        rows_FX: Tensor,
+        start_B: Tensor,
+        draws: tuple[Tensor, ...],
+        frames: int,
+        frame_shape: tuple[int, int, int],
+    ) -> Tensor:
+        """One pass by crop_shear.cpp or crop_shear_kernels.py if one of them can run, else crop_resize and distort."""
+        draws = Draws(*draws)
+        V, C, P = frame_shape
+        start_B = start_B + draws.start_B
+        inputs = [draws.length_B, draws.matrix_BCC, draws.kept_BV, draws.mixed_BV]
+        inputs = [to_device(x, rows_FX.device).contiguous() for x in (start_B, *inputs)]
+        if for_gpu := kernels("cmd_tune.data.views.crop_shear_kernels", rows_FX):
+            return for_gpu.draw_view(rows_FX, *inputs, frames, P).view(-1, frames, V, C, P)
+        if not rows_FX.is_cuda:
+            view_BTVCP = torch.empty(len(start_B), frames, V, C, P)
+            if draw := bind("draw_view", rows_FX.dtype, (frames, V, P), (rows_FX, *inputs, view_BTVCP)):
+                run_shared([partial(draw, *share) for share in shares(len(start_B))])
+                return view_BTVCP
+        x_BTX = crop_resize(rows_FX, start_B, draws.length_B, frames)
+        return distort(x_BTX.unflatten(2, frame_shape), draws)
 
 
 def crop_resize(rows_FX: Tensor, start_B: Tensor, length_B: Tensor, frames: int) -> Tensor:

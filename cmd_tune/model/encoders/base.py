@@ -24,7 +24,8 @@ class Encoder(nn.Module, ABC):
 
     Construction: `Variant(modalities, channels, embedding_size=…, compute_dtype=…, generator=…, **own)`; `own` are the
     settings named in `settings`. The generator alone decides the initial values. The embedding size is that of the
-    memory banks; compute_dtype may be bfloat16 for the costly part, while parameters and results stay float32.
+    memory banks. compute_dtype is that of the costly part: float32, bfloat16 (parameters and results stay float32) or,
+    with `.double()`, float64.
 
     What must hold (tests/model/encoders/test_contract.py runs it for every variant):
 

@@ -1,12 +1,17 @@
-"""CrosSCLR's cross-view objective: what another modality finds near is a positive, too. Li et al., CVPR 2021.
+"""CrosSCLR's cross-view objective: rows that another modality finds near are positives, too. Li et al., CVPR 2021.
 
 M modality, B sample, K bank row, N neighbour.
 """
 
+from dataclasses import dataclass
 from itertools import combinations
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+from cmd_tune.model.objectives.contrast import info_nce
+from cmd_tune.model.objectives.objective import Objective, Outcome
 
 
 def cross_view_contrast(
@@ -39,3 +44,24 @@ def cross_view_contrast(
                 all_B = all_B.logaddexp(context_B)
             losses[u].append((all_B - torch.cat(positives, dim=1).mean(1)).mean())
     return torch.stack([torch.stack(of_one).mean() for of_one in losses])
+
+
+@dataclass(frozen=True)
+class CrosSCLR(Objective):
+    """The cross-view objective, which takes the place of Base."""
+
+    crossclr_topk: int
+    crossclr_context: Literal["with", "without"]
+
+    name = "crossclr"
+
+    def __call__(self, positive_MAB: Tensor, student_MABK: Tensor, teacher_MBK: Tensor) -> Outcome:
+        positive_MB, student_MBK = positive_MAB.squeeze(1), student_MABK.squeeze(1)
+        loss = cross_view_contrast(
+            positive_MB,
+            student_MBK,
+            self.crossclr_topk,
+            context=self.crossclr_context == "with",
+            contrast_temperature=self.contrast_temperature,
+        ).sum()
+        return loss, loss, info_nce(positive_MB.detach(), student_MBK.detach(), self.contrast_temperature)

@@ -21,8 +21,15 @@ selections, but give b rows that its own teacher alone is near to, to be pushed 
 topk = K, the two distillations have the same gradient.
 """
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 from torch import Tensor
+
+from cmd_tune.model.objectives.contrast import info_nce
+from cmd_tune.model.objectives.objective import Objective, Outcome
+from cmd_tune.model.objectives.terms import Terms
 
 _NEXT_TO_NOTHING = 1e-37  # a float32 that is not yet denormal
 
@@ -76,3 +83,44 @@ def _sum_of_others(x_MBK: Tensor) -> Tensor:
             others_MBK[b] += so_far_BK
             so_far_BK += x_MBK[b]
     return others_MBK
+
+
+DISTILLATIONS = {"pairwise": pairwise_distillation, "consensus": consensus_distillation}
+
+
+@dataclass(frozen=True)
+class CMD(Objective):
+    """Base, and λ times the distillation of each modality's neighbours into the others: τ_c, τ_t, τ_s, k_top, λ."""
+
+    teacher_temperature: float
+    student_temperature: float
+    topk: int
+    distill_weight: float
+    distillation: Literal["pairwise", "consensus"] = "pairwise"
+
+    name = "cmd"
+    uses_keys = True
+
+    def __call__(self, positive_MAB: Tensor, student_MABK: Tensor, teacher_MBK: Tensor) -> Outcome:
+        student_MBK = student_MABK.squeeze(1)
+        contrastive_M = info_nce(positive_MAB.squeeze(1), student_MBK, self.contrast_temperature)
+        distillation = DISTILLATIONS[self.distillation](
+            student_MBK,
+            teacher_MBK,
+            self.topk,
+            student_temperature=self.student_temperature,
+            teacher_temperature=self.teacher_temperature,
+        )
+        return contrastive_M.sum() + self.distill_weight * distillation, distillation, contrastive_M
+
+    def terms(self, rows: int) -> Terms:
+        if self.topk > rows:
+            raise ValueError(f"topk {self.topk} exceeds the {rows} rows of a bank")
+        return Terms(
+            self.contrast_temperature,
+            distill_weight=self.distill_weight,
+            distillation=self.distillation,
+            topk=self.topk,
+            student_temperature=self.student_temperature,
+            teacher_temperature=self.teacher_temperature,
+        )

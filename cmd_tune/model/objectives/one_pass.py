@@ -10,8 +10,7 @@ from torch import Tensor
 
 from cmd_tune.compute.native import bind
 from cmd_tune.compute.threads import run_shared, shares
-from cmd_tune.model.objectives.methods import Objective, own
-from cmd_tune.model.objectives.terms import terms
+from cmd_tune.model.objectives.objective import Objective, own
 
 _DISTILLATIONS = {None: 0, "pairwise": 1, "consensus": 2}
 
@@ -27,7 +26,7 @@ def losses(
     """
     M, A, B = positive_MAB.shape
     K = similarities_MRK.shape[2]
-    of = terms(objective, K)
+    of = objective.terms(K)
     if of is None:
         return None
     temperatures = (of.contrast_temperature, of.student_temperature, of.teacher_temperature)

@@ -11,8 +11,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from cmd_tune.model.objectives.methods import Objective
-from cmd_tune.model.objectives.terms import terms
+from cmd_tune.model.objectives.objective import Objective
 
 MOST_ROWS = 2**17  # of a bank; above 2**14 a part of a row is kept in memory, since registers do not suffice
 COLUMNS = 256  # that a program of _sum_other_teachers has
@@ -30,7 +29,7 @@ def losses(
     """
     M, A, B = positive_MAB.shape
     R, K = similarities_MRK.shape[1:]
-    of = terms(objective, K)
+    of = objective.terms(K)
     if of is None or positive_MAB.dtype != torch.float32 or K > MOST_ROWS:
         return None
     positive_MAB = positive_MAB.contiguous()

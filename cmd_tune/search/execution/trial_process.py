@@ -16,9 +16,10 @@ import torch
 from cmd_tune.compute.slower import heard
 from cmd_tune.config import Settings
 from cmd_tune.errors import CmdTuneError, Diverged, OutOfMemory, UsageError, first_line
-from cmd_tune.runs.environment import describe_environment, record_sitting
+from cmd_tune.runs.data_source import DataSource
+from cmd_tune.runs.environment import describe_environment, record_session
 from cmd_tune.runs.failures import named_failures
-from cmd_tune.runs.pretrain_and_score import DataSource, run
+from cmd_tune.runs.pretrain_and_score import run
 from cmd_tune.search.execution.resources import Machine
 from cmd_tune.train.distributed import world
 
@@ -82,7 +83,7 @@ def _train(config: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> 
 
     with named_failures():
         if world()[0] == 0:
-            record_sitting(Path(config["folder"]), describe_environment())
+            record_session(Path(config["folder"]), describe_environment())
         with heard() as said:
             run(
                 Settings(**config["settings"]),

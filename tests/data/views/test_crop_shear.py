@@ -1,7 +1,6 @@
 """Augmentation: each operation re-derived in NumPy, each distribution counted, each draw where its key puts it."""
 
 import os
-from dataclasses import fields
 from importlib import import_module
 
 import numpy as np
@@ -12,16 +11,16 @@ from hypothesis import strategies as st
 
 from cmd_tune.compute import native
 from cmd_tune.compute.random_keys import keyed_generator
-from cmd_tune.data.views.crop_shear import Draws, Strength, centre_crop, crop_resize, distort, draw_view, make_view
+from cmd_tune.data.views.crop_shear import CropShear, Draws, centre_crop, crop_resize, distort
 
-PAPER = Strength(crop_min_frames=64, crop_min_share=0.1, shear_range=1.0, corrupted_share=0.6)
-SHORT = Strength(crop_min_frames=4, crop_min_share=0.1, shear_range=1.0, corrupted_share=0.6)
+PAPER = CropShear(crop_min_frames=64, crop_min_share=0.1, shear_range=1.0, corrupted_share=0.6)
+SHORT = CropShear(crop_min_frames=4, crop_min_share=0.1, shear_range=1.0, corrupted_share=0.6)
 MANY = 40_000
 
 
-def draw(frames, joints=25, strength=PAPER, key=("draws",)):
+def draw(frames, joints=25, view=PAPER, key=("draws",)):
     frames_B = torch.as_tensor(frames)
-    return draw_view(frames_B, joints, strength, keyed_generator(*key))
+    return view.draw(frames_B, joints, keyed_generator(*key))
 
 
 def share_is(hits, probability):
@@ -103,7 +102,7 @@ def test_centre_crop_of_everything():
 
 def test_crop_lengths_follow_the_formula():
     """⌊10·u⌋, u ~ U[0.1, 1], at least 4: 4 when u < 0.5, with probability 4/9; 5, …, 9 with 1/9 each."""
-    length_B = draw(torch.full((MANY,), 10), strength=SHORT).length_B.numpy()
+    length_B = draw(torch.full((MANY,), 10), view=SHORT).length_B.numpy()
     assert set(length_B) == {4, 5, 6, 7, 8, 9}
     for length in range(4, 10):
         share_is(length_B == length, 4 / 9 if length == 4 else 1 / 9)
@@ -118,8 +117,8 @@ def test_crop_lengths_of_the_paper():
 
 
 def test_the_smallest_share_is_a_lower_limit():
-    strength = Strength(crop_min_frames=1, crop_min_share=0.5, shear_range=1.0, corrupted_share=0.6)
-    length_B = draw(torch.full((MANY,), 100), strength=strength).length_B.numpy()
+    view = CropShear(crop_min_frames=1, crop_min_share=0.5, shear_range=1.0, corrupted_share=0.6)
+    length_B = draw(torch.full((MANY,), 100), view=view).length_B.numpy()
     assert (length_B.min(), length_B.max()) == (50, 99)
     share_is(length_B < 75, 0.5)
 
@@ -132,7 +131,7 @@ def test_short_clips_are_kept_whole(frames):
 
 
 def test_starts_are_uniform_over_every_place_the_crop_fits():
-    draws = draw(torch.full((MANY,), 10), strength=SHORT)
+    draws = draw(torch.full((MANY,), 10), view=SHORT)
     for length in range(4, 10):
         start_B = draws.start_B[draws.length_B == length].numpy()
         places = 10 - length + 1
@@ -184,7 +183,7 @@ def test_the_number_of_spoilt_joints_is_fixed_and_the_joints_are_not(joints, spo
 
 @pytest.mark.parametrize(("share", "spoilt"), [(0.0, 0), (1.0, 25), (0.3, 8)])
 def test_the_share_of_spoilt_joints_is_a_setting(share, spoilt):
-    draws = draw(torch.full((200,), 30), strength=Strength(64, 0.1, 1.0, share))
+    draws = draw(torch.full((200,), 30), view=CropShear(64, 0.1, 1.0, share))
     sheared_B = kinds(draws)[0]
     assert set((draws.kept_BV[~sheared_B] == 0).sum(1).tolist()) == {spoilt}
 
@@ -215,14 +214,14 @@ def test_corruption_matrices_are_uniform_everywhere():
 
 def test_shear_range_scales_every_entry_but_the_diagonal():
     whole = draw(torch.full((500,), 30))
-    half = draw(torch.full((500,), 30), strength=Strength(64, 0.1, 0.5, 0.6))
+    half = draw(torch.full((500,), 30), view=CropShear(64, 0.1, 0.5, 0.6))
     sheared_B = torch.from_numpy(kinds(whole)[0])
     ones_BCC = sheared_B[:, None, None] * torch.eye(3)
     assert torch.equal(half.matrix_BCC - ones_BCC, (whole.matrix_BCC - ones_BCC) / 2)
 
 
 def test_without_strength_nothing_is_distorted():
-    draws = draw(torch.full((500,), 30), strength=Strength(64, 0.1, 0.0, 0.0))
+    draws = draw(torch.full((500,), 30), view=CropShear(64, 0.1, 0.0, 0.0))
     x_BTVCP = torch.randn(500, 2, 25, 3, 2, generator=torch.Generator().manual_seed(0))
     assert torch.equal(distort(x_BTVCP, draws), x_BTVCP)
 
@@ -276,9 +275,9 @@ def test_a_view_is_its_crop_distorted(joints, bodies, threads):
     start_N = length_N.cumsum(0) - length_N
     rows_FX = torch.randn(int(length_N.sum()), joints * 3 * bodies, generator=generator)
     shape, frames = (joints, 3, bodies), 17
-    draws = draw(length_N, joints=joints, strength=Strength(12, 0.2, 1.0, 0.6))
+    draws = draw(length_N, joints=joints, view=CropShear(12, 0.2, 1.0, 0.6))
     assert native.library() is not None
-    ours = make_view(rows_FX, start_N, draws, frames, shape)
+    ours = PAPER.make(rows_FX, start_N, draws, frames, shape)
     crop = crop_resize(rows_FX, start_N + draws.start_B, draws.length_B, frames)
     torch.testing.assert_close(ours, distort(crop.unflatten(2, shape), draws), rtol=1e-4, atol=1e-5)
     torch.set_num_threads(before)
@@ -297,10 +296,10 @@ def test_a_gpus_kernel_has_the_same_view(joints, bodies, kind):
     start_N = length_N.cumsum(0) - length_N + 2 * torch.arange(4)
     for start, length in zip(start_N, length_N, strict=True):
         rows_FX[start : start + length].normal_(generator=torch.Generator().manual_seed(int(start)))
-    draws = draw(length_N, joints=joints, strength=Strength(5, 0.2, 1.0, 0.6))
+    draws = draw(length_N, joints=joints, view=CropShear(5, 0.2, 1.0, 0.6))
     drawn = (draws.length_B, draws.matrix_BCC, draws.kept_BV, draws.mixed_BV)
     ours = kernels.draw_view(rows_FX, start_N + draws.start_B, *(x.contiguous() for x in drawn), 17, bodies)
-    theirs = make_view(rows_FX, start_N, draws, 17, (joints, 3, bodies)).flatten(2)
+    theirs = PAPER.make(rows_FX, start_N, draws, 17, (joints, 3, bodies)).flatten(2)
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
@@ -311,7 +310,9 @@ def test_half_precision_rows_give_views_in_float32(monkeypatch, compiled):
     length_N = torch.tensor([40, 50])
     rows_FX = torch.randn(90, 75, generator=torch.Generator().manual_seed(0)).half()
     draws = draw(length_N)
-    half, whole = (make_view(rows, torch.tensor([0, 40]), draws, 16, (25, 3, 1)) for rows in (rows_FX, rows_FX.float()))
+    half, whole = (
+        PAPER.make(rows, torch.tensor([0, 40]), draws, 16, (25, 3, 1)) for rows in (rows_FX, rows_FX.float())
+    )
     assert half.dtype == torch.float32
     torch.testing.assert_close(half, whole, rtol=1e-5, atol=2e-6)
 
@@ -320,7 +321,7 @@ def test_half_precision_rows_give_views_in_float32(monkeypatch, compiled):
 
 
 def same(a, b):
-    return [torch.equal(getattr(a, field.name), getattr(b, field.name)) for field in fields(Draws)]
+    return [torch.equal(x, y) for x, y in zip(a, b, strict=True)]
 
 
 def test_a_key_gives_its_draws_again():
@@ -356,10 +357,10 @@ def test_a_slice_of_the_draws_gives_a_slice_of_the_views():
     frames_B = torch.randint(1, 40, (12,), generator=torch.Generator().manual_seed(0))
     start_B = torch.cumsum(frames_B, 0) - frames_B
     rows_FX = torch.randn(int(frames_B.sum()), 60, generator=torch.Generator().manual_seed(1))
-    draws = draw(frames_B, joints=20, strength=SHORT)
+    draws = draw(frames_B, joints=20, view=SHORT)
 
     def views(samples):
-        mine = draws.part(samples)
+        mine = Draws(*(x[samples] for x in draws))
         x_BTX = crop_resize(rows_FX, start_B[samples] + mine.start_B, mine.length_B, 16)
         return distort(x_BTX.unflatten(2, (20, 3, 1)), mine)
 

@@ -6,7 +6,7 @@ M modalities, A that ask a bank, B samples, K bank rows, R rows of similarities.
 import torch
 
 from cmd_tune.model.batch_loss import _losses_in_blocks
-from cmd_tune.model.objectives.methods import CMD, MCL, Base
+from cmd_tune.model.objectives import CMD, MCL, Base
 
 
 def similarities(objective, M, B, K, seed=0, spread=0.3):

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from cmd_tune.model.objectives import CMD, MCL, Base, CrosSCLR
 from cmd_tune.model.objectives.contrast import info_nce
 from cmd_tune.model.objectives.crossclr import cross_view_contrast
 from cmd_tune.model.objectives.distillation import consensus_distillation, pairwise_distillation
-from cmd_tune.model.objectives.methods import CMD, MCL, Base, CrosSCLR
 
 M, B, K = 3, 5, 16
 TEMPERATURES = {"student_temperature": 0.1, "teacher_temperature": 0.05}

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from cmd_tune.compute import native
-from cmd_tune.model.objectives import one_pass
-from cmd_tune.model.objectives.methods import CMD, Base, CrosSCLR
+from cmd_tune.model.objectives import CMD, Base, CrosSCLR, one_pass
 from tests.model.objectives.cases import NAMES, compare, every_objective, similarities
 
 # (M modalities, B samples, K bank rows, topk)

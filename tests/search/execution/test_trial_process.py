@@ -5,7 +5,7 @@ import pytest
 from cmd_tune.compute import native
 from cmd_tune.errors import CmdTuneError, DataError, Diverged, OutOfMemory, UsageError
 from cmd_tune.plain_yaml import read_yaml
-from cmd_tune.runs.pretrain_and_score import DataSource
+from cmd_tune.runs.data_source import DataSource
 from cmd_tune.search.execution.resources import Machine
 from cmd_tune.search.execution.trial_process import (
     FAILURE,

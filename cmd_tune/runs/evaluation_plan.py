@@ -1,0 +1,166 @@
+"""What an evaluation is asked for: the checkpoint, the tasks, and data that fit the checkpoint."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmd_tune.data.layouts import layout_content
+from cmd_tune.data.splits import Indices, split_store
+from cmd_tune.data.store import Store, open_store
+from cmd_tune.errors import DataError, UsageError, nearest
+from cmd_tune.evaluate.tasks import TASKS
+from cmd_tune.runs.data_source import SYNTHETIC, DataSource, open_data
+from cmd_tune.runs.run_folder import EVALUATE_FILE, new_folder
+from cmd_tune.runs.run_plan import HomePath, RunPlan, check_same_data, data_fields
+from cmd_tune.tracking import resolve_tracking_uri
+from cmd_tune.train.saved_checkpoint import Saved, open_saved
+
+DEFAULT_TASKS = ("knn", "fast")
+CURVES = ("linear", "finetune", "transfer")  # tasks that have a test accuracy of each epoch
+DRAWN = (*CURVES, "semi")  # tasks that draw random numbers
+
+
+class Evaluation(RunPlan):
+    """The plan of `evaluate`."""
+
+    command = "evaluate"
+    file = EVALUATE_FILE
+
+    checkpoint: HomePath
+    weights: str | None = None  # fingerprint of the checkpoint
+    tasks: tuple[str, ...]
+    transfer_data: HomePath | None  # for the task of that name
+    transfer_fingerprint: str | None = None
+    transfer_protocol: str | None
+    official_best_of_test: bool
+    seed: int
+
+    @property
+    def transfer(self) -> DataSource | None:
+        if self.transfer_data is None or self.transfer_protocol is None:
+            return None
+        return DataSource(self.transfer_data, self.transfer_protocol)
+
+
+def new_evaluation(
+    checkpoint: Path | None,
+    *,
+    data: Path | None,
+    protocol: str | None,
+    tasks: str | None,
+    transfer_data: Path | None,
+    best_of_test: bool,
+    seed: int,
+    name: str | None,
+    storage: Path,
+    tracking_uri: str | None,
+) -> Evaluation:
+    """Resolve an evaluation, write its plan into a new folder. Raises UsageError or DataError for what does not fit."""
+    if checkpoint is None:
+        raise UsageError("CHECKPOINT: name a checkpoint or a run's folder (or --resume an evaluation)")
+    chosen = tuple(dict.fromkeys(part.strip() for part in tasks.split(","))) if tasks else DEFAULT_TASKS
+    for task in chosen:
+        if task not in TASKS:
+            raise UsageError(f"--with {task}: no such task, {nearest(task, TASKS)}")
+    if ("transfer" in chosen) != (transfer_data is not None):
+        raise UsageError("--with transfer and --transfer-data STORE go together; give both or neither")
+    if best_of_test and not set(chosen) & set(CURVES):
+        raise UsageError(f"--official-best-of-test: is of {', '.join(CURVES)}, of which --with asks none; leave it out")
+    if seed and not set(chosen) & set(DRAWN):
+        raise UsageError(f"--seed {seed}: is of {', '.join(DRAWN)}, of which --with asks none; leave it out")
+    saved = open_saved(checkpoint)
+    source, store = _data_of(saved, storage, data, protocol)
+    check_fit(saved, store)
+    transfer = other = None
+    if transfer_data is not None:
+        transfer, other = open_data(storage, transfer_data, None)
+        check_fit(saved, other)
+    evaluation = Evaluation(
+        checkpoint=saved.path.absolute(),
+        weights=saved.fingerprint,
+        tasks=chosen,
+        transfer_data=transfer.path if transfer else None,
+        transfer_fingerprint=other.fingerprint if other else None,
+        transfer_protocol=transfer.protocol if transfer else None,
+        official_best_of_test=best_of_test,
+        seed=seed,
+        **data_fields(source, store),
+        tracking_uri=resolve_tracking_uri(tracking_uri, storage),
+        folder=new_folder(storage, name, "evaluate"),
+        new=True,
+    )
+    evaluation.write()
+    return evaluation
+
+
+def resumed_evaluation(name: str, *, kept_options: Mapping[str, Any], storage: Path) -> Evaluation:
+    """An earlier evaluation, as it was. kept_options: as those of `earlier_run`.
+
+    Raises UsageError if its checkpoint or its data have changed.
+    """
+    evaluation = Evaluation.resumed(name, kept_options=kept_options, storage=storage)
+    path, saved = evaluation.folder / EVALUATE_FILE, open_saved(evaluation.checkpoint)
+    if (evaluation.weights or saved.fingerprint) != saved.fingerprint:
+        raise UsageError(f"{path}: checkpoint: {saved.path} has changed since; start a new evaluation")
+    if evaluation.transfer_data:
+        check_same_data(path, {"data": evaluation.transfer_data, "fingerprint": evaluation.transfer_fingerprint})
+    return evaluation
+
+
+def _data_of(saved: Saved, storage: Path, data: Path | None, protocol: str | None) -> tuple[DataSource, Store]:
+    """The data to score a checkpoint on: as asked; else what it was trained on, under its protocol.
+
+    Raises UsageError if that is not known, is gone, or has changed.
+    """
+    kept = saved.data
+    if data is not None:
+        same = kept and open_store(data).dataset == kept["dataset"]
+        return open_data(storage, data, protocol or (kept["protocol"] if same else None))
+    ask = "name the store to score it on"
+    if not kept:
+        raise UsageError(f"--data: {saved.path} does not say what it was trained on; {ask}")
+    path, protocol = Path(kept["path"]), protocol or kept["protocol"]
+    made_up = not path.is_file() and kept["dataset"] == SYNTHETIC
+    if not (path.is_file() or made_up):
+        raise UsageError(f"--data: {saved.path} was trained on {path}, which is not there; {ask}")
+    source, store = open_data(storage, None if made_up else path, protocol)
+    if store.fingerprint != kept["fingerprint"]:
+        raise UsageError(f"--data: {saved.path} was trained on {path}, which has changed since; {ask}")
+    return source, store
+
+
+def remark(saved: Saved, store: Store, protocol: str, query_N: Indices) -> str:
+    """What a reader of the scores must know about the data that the checkpoint was trained on; empty if nothing."""
+    kept = saved.data
+    if kept and kept["fingerprint"] != store.fingerprint:
+        return f"not the data that the checkpoint was trained on: {kept['dataset']} {kept['protocol']}, {kept['path']}"
+    if kept and kept["protocol"] not in (protocol, None):
+        seen = np.isin(query_N, split_store(store, kept["protocol"])[1].pretrain_N).sum()
+        return f"the checkpoint was pretrained on {seen} of these test clips, under {kept['protocol']}" if seen else ""
+    return ""
+
+
+def check_fit(saved: Saved, store: Store) -> None:
+    """Raise DataError if a store's skeletons, or their normalisation, differ from those the encoders take."""
+    if saved.channels != store.width:
+        joints, coordinates, bodies = store.frame_shape()
+        raise DataError(
+            f"{store.path}: {joints} joints × {coordinates} × {bodies} bodies are {store.width} channels, the encoders "
+            f"of {saved.path} take {saved.channels}; evaluate them on the kind of skeletons they were trained on"
+        )
+    if not saved.data:
+        return
+    kept = saved.data["layout"], saved.data["normalization"]
+    ours = layout_content(store.layout), store.normalization
+    if {**kept[0], "name": ""} != {**ours[0], "name": ""}:
+        raise DataError(
+            f"{store.path}: its skeletons are {ours[0]['name']}, those that {saved.path} was trained on "
+            f"{kept[0]['name']}; evaluate it on the kind of skeletons it was trained on"
+        )
+    if kept[1] != ours[1]:
+        raise DataError(
+            f"{store.path}: normalised as {ours[1]}, what {saved.path} was trained on as {kept[1]}; evaluate it on "
+            "skeletons of the same normalisation"
+        )

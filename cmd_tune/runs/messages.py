@@ -1,0 +1,46 @@
+"""Lines about a run on the screen: where it is, and what happens to its records. They can be pasted as they are."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from cmd_tune.runs.run_folder import resume_line
+from cmd_tune.tracking import BackgroundTracker
+
+
+def print_line(console: Console, text: str) -> None:
+    """Print a line about the run, not of its results: unwrapped and without markup."""
+    console.print(text, style="yellow", soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def print_places(console: Console, folder: Path, contents: str, tracker: BackgroundTracker) -> None:
+    """Print where a run's files are, and what opens the tracker's UI."""
+    what = f" ({contents})" if contents else ""
+    first, *then = tracker.links()
+    for line in (f"\nFolder: {folder}{what}", f"{tracker.title}: {first}", *(f"  then: {link}" for link in then)):
+        console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def tell_outage(console: Console, command: str, folder: Path) -> Callable[[str, str], None]:
+    """What a tracker calls: prints one line if the server does not answer, and one when it does again."""
+
+    def tell(server: str, trouble: str) -> None:
+        text = f"{server} answers again; what it missed is written now"
+        if trouble:
+            kept = f"the run goes on, its records are kept in {folder} and go to {server} when it answers"
+            text = f"{trouble}; {kept}, or afterwards by: {resume_line(command, folder)}"
+        print_line(console, text)
+
+    return tell
+
+
+def close_tracker(tracker: BackgroundTracker, console: Console, command: str, folder: Path) -> None:
+    """Close the tracker; if not everything could be written, say so, and which command writes the rest."""
+    try:
+        trouble = tracker.close()
+    except KeyboardInterrupt:
+        trouble = "interrupted"
+    if trouble:
+        print_line(console, f"Not everything is recorded. {trouble}")
+        print_line(console, f"Write the rest with: {resume_line(command, folder)}")

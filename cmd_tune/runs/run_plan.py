@@ -1,0 +1,93 @@
+"""What a run was asked for, resolved: written into its folder, and read again when the run is resumed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from cmd_tune.config import read_settings, reason_of, usage_error
+from cmd_tune.data.store import Store, open_store
+from cmd_tune.errors import UsageError
+from cmd_tune.files import home_path, write_text
+from cmd_tune.plain_yaml import dump_yaml
+from cmd_tune.runs.data_source import DataSource
+from cmd_tune.runs.environment import describe_environment
+from cmd_tune.runs.run_folder import earlier_run, removed_on_failure
+
+HomePath = Annotated[Path, BeforeValidator(home_path)]  # with ~ for the home folder
+
+
+class RunPlan(BaseModel):
+    """The plan of a run of one command. Its fields are the keys of the plan file, but for `folder` and `new`.
+
+    A command's plan adds fields. A field with a default may be absent in a file that an earlier release wrote.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    command: ClassVar[str]
+    file: ClassVar[str]  # name of the plan file
+
+    folder: Path = Field(exclude=True)
+    new: bool = Field(default=False, exclude=True)  # not resumed
+    data: HomePath
+    fingerprint: str | None = None  # of the data
+    protocol: str
+    dataset: str
+    tracking_uri: str
+    environment: dict[str, Any] = Field(default_factory=describe_environment)  # of the first session
+
+    @classmethod
+    def resumed(cls, name: str, *, kept_options: Mapping[str, Any], storage: Path) -> Self:
+        """The plan of an earlier run, as it was. Arguments and errors as those of `earlier_run`.
+
+        Raises UsageError if the file lacks something, or if its data have changed.
+        """
+        path = earlier_run(storage, name, cls.file, kept=kept_options)
+        content = read_settings(path)
+        try:
+            plan = cls.model_validate({**content, "folder": path.parent, "new": False})
+        except ValidationError as error:
+            raise usage_error(f"{path}: {error.errors()[0]['loc'][0]}", reason_of(error).lower()) from None
+        check_same_data(path, content)
+        return plan
+
+    def write(self) -> None:
+        """Write the plan file; if that fails, remove the folder."""
+        content = self.model_dump(mode="json")
+        common = {key: content.pop(key) for key in RunPlan.model_fields if key in content}
+        with removed_on_failure(self.folder):
+            write_text(self.folder / self.file, dump_yaml({**content, **common}))
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def experiment(self) -> str:
+        """Runs on one data set under one protocol are compared with each other."""
+        return f"{self.dataset}-{self.protocol}"
+
+    @property
+    def source(self) -> DataSource:
+        return DataSource(self.data, self.protocol)
+
+
+def data_fields(source: DataSource, store: Store) -> dict[str, Any]:
+    """The fields of a plan that say which data its run uses."""
+    return {
+        "data": source.path,
+        "fingerprint": store.fingerprint,
+        "protocol": source.protocol,
+        "dataset": store.dataset,
+    }
+
+
+def check_same_data(plan: Path, kept: Mapping[str, Any]) -> None:
+    """Raise UsageError if the store that a plan file names has changed. kept: the file's `data` and `fingerprint`."""
+    store = open_store(home_path(kept["data"]))
+    if (kept.get("fingerprint") or store.fingerprint) != store.fingerprint:
+        raise UsageError(
+            f"{plan}: data: {store.path} is no longer what this run began with; put it back, or start a new run"
+        )

@@ -1,0 +1,91 @@
+"""The plan file of a run: what is written is what is read, also from a file of an earlier release."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cmd_tune.config import Settings, make_settings
+from cmd_tune.data.store import Store
+from cmd_tune.errors import CmdTuneError, UsageError
+from cmd_tune.runs.data_source import DataSource
+from cmd_tune.runs.evaluation_plan import Evaluation
+from cmd_tune.runs.run_plan import RunPlan, data_fields
+from cmd_tune.runs.single_run import SingleRun
+
+COMMON = ["data", "fingerprint", "protocol", "dataset", "tracking_uri", "environment"]
+
+
+@pytest.fixture
+def common(tiny_store: Store, tmp_path: Path) -> dict[str, object]:
+    """What every plan has, of a run in a new folder."""
+    (tmp_path / "runs" / "it").mkdir(parents=True)
+    data = data_fields(DataSource(tiny_store.path, "xview"), tiny_store)
+    return {**data, "folder": tmp_path / "runs" / "it", "tracking_uri": "sqlite:////mlflow.db"}
+
+
+def resumed(kind: type[RunPlan], storage: Path) -> RunPlan:
+    return kind.resumed("it", kept_options={}, storage=storage)
+
+
+def test_a_pretraining_is_read_as_it_was_written(common: dict[str, object], tmp_path: Path) -> None:
+    settings = make_settings("quick", ("here", {"topk": 3, "modalities": ["joint", "bone"]}))
+    plan = SingleRun(**common, settings=settings, new=True)
+    plan.write()
+    content = yaml.safe_load((tmp_path / "runs" / "it" / "pretrain.yaml").read_text(encoding="utf-8"))
+    assert list(content) == ["settings", *COMMON]
+    assert content["settings"] == settings.model_dump(mode="json")
+    again = resumed(SingleRun, tmp_path / "runs")
+    assert again == plan.model_copy(update={"new": False})
+    assert (again.name, again.experiment) == ("it", "synthetic-xview")
+
+
+def test_an_evaluation_is_read_as_it_was_written(common: dict[str, object], tiny_store: Store, tmp_path: Path) -> None:
+    plan = Evaluation(
+        **common, checkpoint=tmp_path / "checkpoint.pt", tasks=("knn", "semi"), transfer_data=tiny_store.path,
+        transfer_protocol="xsub", official_best_of_test=True, seed=3,
+    )  # fmt: skip
+    plan.write()
+    content = yaml.safe_load((tmp_path / "runs" / "it" / "evaluate.yaml").read_text(encoding="utf-8"))
+    own = ["checkpoint", "weights", "tasks", "transfer_data", "transfer_fingerprint", "transfer_protocol"]
+    assert list(content) == [*own, "official_best_of_test", "seed", *COMMON]
+    assert content["tasks"] == ["knn", "semi"]
+    again = resumed(Evaluation, tmp_path / "runs")
+    assert again == plan
+    assert isinstance(again, Evaluation)
+    assert again.transfer == DataSource(tiny_store.path, "xsub")
+
+
+def test_what_an_earlier_release_did_not_write_is_made_up_for(
+    common: dict[str, object], tiny_store: Store, tmp_path: Path
+) -> None:
+    kept = {"settings": {"epochs": 7}, "data": str(tiny_store.path), "protocol": "xview", "dataset": "synthetic"}
+    kept |= {"tracking_uri": "sqlite:////mlflow.db", "of another release": 1}
+    (tmp_path / "runs" / "it" / "pretrain.yaml").write_text(yaml.safe_dump(kept), encoding="utf-8")
+    plan = resumed(SingleRun, tmp_path / "runs")
+    assert isinstance(plan, SingleRun)
+    assert plan.settings == make_settings("quick", ("here", {"epochs": 7}))
+    assert plan.fingerprint is None
+
+
+def test_a_setting_that_was_changed_by_hand_is_named_with_its_file(common: dict[str, object], tmp_path: Path) -> None:
+    SingleRun(**common, settings=Settings()).write()
+    path = tmp_path / "runs" / "it" / "pretrain.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("epochs: ", "epochs: -"), encoding="utf-8")
+    with pytest.raises(UsageError, match=rf"^{path}: settings: epochs = -"):
+        resumed(SingleRun, tmp_path / "runs")
+
+
+def test_a_key_that_is_missing_is_named_with_its_file(common: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "it" / "pretrain.yaml"
+    path.write_text(f"data: {common['data']}\nprotocol: xview\nsettings: {{}}\n", encoding="utf-8")
+    with pytest.raises(UsageError) as caught:
+        resumed(SingleRun, tmp_path / "runs")
+    assert str(caught.value) == f"{path}: dataset: field required"
+
+
+def test_a_plan_that_cannot_be_written_leaves_no_folder(common: dict[str, object], tmp_path: Path) -> None:
+    (tmp_path / "runs" / "it" / "pretrain.yaml").mkdir()
+    with pytest.raises(CmdTuneError, match=r"pretrain.yaml: cannot be written"):
+        SingleRun(**common, settings=Settings()).write()
+    assert not (tmp_path / "runs" / "it").exists()
