@@ -123,7 +123,7 @@ class Settings(BaseModel):
 
 
 # What differs from the paper so that a first search takes minutes on a laptop's CPU. Found on Northwestern-UCLA's
-# validation split and the made-up actions: benchmarks/RESULTS.md has the curves.
+# validation split and the made-up actions: docs/experiments/2026-11-22-quick-preset.md has the curves.
 _QUICK: dict[str, Any] = {
     "hidden_size": 64,
     "layers": 2,

@@ -25,7 +25,7 @@ def outright(what: str, step: Callable[[], T]) -> T | None:
     return step()
 
 
-def written(attempt: Attempt, path: Path, write: Callable[[Path], None]) -> list[Path]:
+def written(attempt: Attempt, path: Path, write: Callable[[Path], object]) -> list[Path]:
     """The file that `write` makes, or none where that failed."""
 
     def step() -> Path:

@@ -26,7 +26,7 @@ from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.ending import Attempt, written
 from cmd_tune.runs.environment import describe_environment, git_commit
 from cmd_tune.runs.evaluation_plan import Evaluation, check_fit, remark
-from cmd_tune.runs.evaluation_report import Lines, describe_test, draw_figures, metrics, results, table
+from cmd_tune.runs.evaluation_report import MeasuresByEncoder, describe_test, draw_figures, metrics, on_screen, results
 from cmd_tune.runs.run_records import run_note, scores_page
 from cmd_tune.runs.session import run_session
 from cmd_tune.tracking import RunSnapshot, RunStatus
@@ -66,7 +66,7 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> None:
             content = json.dumps(results(lines, data, other, _about(evaluation, saved, data.store)), indent=1)
             files = written(attempt, folder / RESULTS, lambda path: write_text(path, content))
             files += attempt("figures", lambda: draw_figures(lines[TRAINED], data, folder / FIGURES)) or []
-        console.print(table(lines, data, evaluation.protocol))
+        console.print(on_screen(lines, data, evaluation.protocol))
         if said := remark(saved, data.store, evaluation.protocol, data.query_N):
             console.print(said, style="yellow", highlight=False, markup=False, soft_wrap=True)
         if other and evaluation.transfer:
@@ -94,9 +94,9 @@ def _labelled(saved: Saved, source: DataSource) -> Labelled:
 
 def _run_tasks(
     evaluation: Evaluation, saved: Saved, data: Labelled, other: Labelled | None, console: Console, attempt: Attempt
-) -> Lines:
+) -> MeasuresByEncoder:
     """The measures of the checkpoint and of its baselines, as far as the attempts succeed."""
-    lines: Lines = {}
+    lines: MeasuresByEncoder = {}
     untrained = build_pretrainer(saved.settings, saved.channels).online
     for who, encoders in ((TRAINED, saved.encoders()), (UNTRAINED, untrained)):
         lines[who] = _measures(evaluation, data, other, who, encoders.to(device_here()), console, attempt)

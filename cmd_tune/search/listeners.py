@@ -9,8 +9,9 @@ from cmd_tune.runs.environment import ENVIRONMENT, describe_software, git_commit
 from cmd_tune.runs.run_records import SCORES, SECONDS, cost, run_note
 from cmd_tune.search.execution import ResourcePlan
 from cmd_tune.search.plan import Plan
+from cmd_tune.search.report import SearchReport
 from cmd_tune.search.report.live import Display
-from cmd_tune.search.report.summary import Report, trials_columns
+from cmd_tune.search.report.trials_table import trials_columns
 from cmd_tune.search.study.study import Book, Entry, State
 from cmd_tune.tracking import BackgroundTracker, Page, RunSnapshot, RunStatus
 from cmd_tune.train.loop import CHECKPOINT
@@ -59,7 +60,7 @@ class SearchListener:
     def interrupted(self, status: RunStatus) -> None:
         """status: STOPPED by a person, or FAILED. Trials that ran are left to be resumed."""
 
-    def closed(self, status: RunStatus, report: Report, best: Entry | None) -> None:
+    def closed(self, status: RunStatus, report: SearchReport, best: Entry | None) -> None:
         """best: the trial that won; None in a comparison, or if no trial finished."""
 
 
@@ -111,7 +112,7 @@ class TrackerListener(SearchListener):
         if self._status is RunStatus.RUNNING or status is RunStatus.FAILED:
             self._show_search(status)
 
-    def closed(self, status: RunStatus, report: Report, best: Entry | None) -> None:
+    def closed(self, status: RunStatus, report: SearchReport, best: Entry | None) -> None:
         for trial in self.study.entries.values():
             if trial.state is State.RUNNING:  # the search could not go on
                 self._show(trial, running=RunStatus.STOPPED)
@@ -119,7 +120,7 @@ class TrackerListener(SearchListener):
             self._show(best, files=[best.folder / CHECKPOINT])
         self._show_search(status, report)
 
-    def _show_search(self, status: RunStatus | None, report: Report | None = None) -> None:
+    def _show_search(self, status: RunStatus | None, report: SearchReport | None = None) -> None:
         """The parent run; with a report, also best values, the table of trials and the search's files."""
         plan = self.plan
         self.tracker.show(

@@ -10,9 +10,9 @@ from cmd_tune.errors import CmdTuneError, Interrupted, one_line
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.runs.ending import ERRORS, Ending, keep_traceback
 from cmd_tune.runs.environment import describe_software, record_session
-from cmd_tune.runs.messages import close_tracker, print_line, tell_outage
+from cmd_tune.runs.messages import close_tracker, print_line, print_places, tell_outage
 from cmd_tune.runs.pretrain_and_score import Conditions, baseline_scores, conditions
-from cmd_tune.runs.run_folder import lock_folder, resume_line
+from cmd_tune.runs.run_folder import SEARCH_FILE, lock_folder, resume_line
 from cmd_tune.runs.session import termination_as_interrupt
 from cmd_tune.search.checks import check_start
 from cmd_tune.search.controller import SearchController
@@ -20,9 +20,8 @@ from cmd_tune.search.execution import ENGINES, Engine
 from cmd_tune.search.finalists import all_tested, score_finalists
 from cmd_tune.search.listeners import ScreenListener, SearchListener, TrackerListener
 from cmd_tune.search.plan import Plan, record_layout
-from cmd_tune.search.report.comparison import table_report
+from cmd_tune.search.report import SearchReport, StudyFindings, kept_baselines, print_report, write_report
 from cmd_tune.search.report.live import with_reason
-from cmd_tune.search.report.summary import Report, kept_baselines, print_closing, search_report
 from cmd_tune.search.study.study import STUDY, Book
 from cmd_tune.tracking import BackgroundTracker, RunStatus, open_tracker
 
@@ -155,18 +154,18 @@ class _SearchSession:
     def _close(self, study: Book, raw: Scores, untrained: Scores) -> None:
         """Write files, tell listeners, print; each as far as it goes."""
         plan, attempt = self.plan, self.ending.attempt
-        report = attempt("report", lambda: self._report(study, raw, untrained)) or Report([], {}, "")
+        report = attempt("report", lambda: self._report(study, raw, untrained)) or SearchReport()
         ranked = study.ranked()
         failed = not ranked or self.trouble or self.ending.troubles
         best = ranked[0] if ranked and not plan.space.table else None
         for listener in self.listeners:
             listener.closed(RunStatus.FAILED if failed else RunStatus.FINISHED, report, best)
-        attempt("closing table", lambda: print_closing(self.console, study, report, self.tracker))
+        attempt("closing table", lambda: print_report(self.console, study, report))
+        names = ", ".join((SEARCH_FILE, *(path.name for path in report.files), "trials/"))
+        print_places(self.console, plan.folder, names, self.tracker)
 
-    def _report(self, study: Book, raw: Scores, untrained: Scores) -> Report:
-        table, source, attempt = self.plan.space.table, self.plan.source, self.ending.attempt
-        if table is None:
-            return search_report(study, raw, untrained, attempt=attempt)
-        where = attempt("data set", lambda: conditions(source))
-        where = where or Conditions(self.plan.dataset, source.protocol, {}, "")
-        return table_report(study, table, raw, untrained, where, attempt=attempt)
+    def _report(self, study: Book, raw: Scores, untrained: Scores) -> SearchReport:
+        plan, attempt = self.plan, self.ending.attempt
+        where = attempt("data set", lambda: conditions(plan.source)) if plan.space.table else None
+        where = where or Conditions(plan.dataset, plan.source.protocol, {})
+        return write_report(StudyFindings(study, raw, untrained, where), attempt=attempt)

@@ -17,7 +17,7 @@ from cmd_tune.search.listeners import (
     trial_tags,
 )
 from cmd_tune.search.plan import Plan
-from cmd_tune.search.report.summary import Report
+from cmd_tune.search.report import SearchReport
 from cmd_tune.tracking import RunStatus
 
 LAYOUT = ResourcePlan(TrialResources(1, 1.0, 0.0, 1), concurrent=2, learning=2)
@@ -155,7 +155,7 @@ def test_a_trial_that_is_left_to_be_resumed_is_shown_as_stopped(listen, end):
         expected = {0: RunStatus.FINISHED, 1: RunStatus.STOPPED, None: RunStatus.STOPPED}
     else:
         file = study.folder / "trials.csv"
-        listener.closed(RunStatus.FAILED, Report([file], {"best/val/knn/fused": 50.0}, ""), finished)
+        listener.closed(RunStatus.FAILED, SearchReport([file], {"best/val/knn/fused": 50.0}), finished)
         expected = {1: RunStatus.STOPPED, 0: RunStatus.FINISHED, None: RunStatus.FAILED}
         assert shown[1].files == [finished.folder / "checkpoint.pt"]
         assert shown[2].files == [file]

@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from cmd_tune.formatting import duration, shown
+from cmd_tune.formatting import duration, named_values, shown
 from cmd_tune.search.report import live
-from cmd_tune.search.report.live import Display, values_line, with_reason
+from cmd_tune.search.report.live import Display, with_reason
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def printed(make_space, open_book, monkeypatch):
 def test_a_trial_from_its_start_to_its_end_is_a_line_each(printed):
     book, screen, clock, lines = printed
     entry = book.next()
-    values = values_line(entry, book.space.parameters)
+    values = named_values(entry.values)
     assert values == ", ".join(f"{name} {entry.values[name]:.4g}" for name in book.space.parameters)
     screen.started(entry)
     assert lines() == [f"trial-000 starts: {values}"]  # one line, however narrow the screen is
