@@ -40,9 +40,11 @@ def search(
     resume: Resume = None,
 ) -> None:
     """Search a space of settings (the same as run_search.py)."""
+    from cmd_tune.search.execution import ResourceRequest
     from cmd_tune.search.plan import new_plan, resumed_plan
     from cmd_tune.search.search import run_search
 
+    resources = ResourceRequest(concurrent, workers, gpus_per_worker)
     plan = (
         resumed_plan(
             resume,
@@ -56,9 +58,7 @@ def search(
             },
             storage=storage,
             trials=trials,
-            concurrent=concurrent,
-            workers=workers,
-            gpus_per_worker=gpus_per_worker,
+            resources=resources,
             tracking_uri=tracking_uri,
         )
         if resume
@@ -69,9 +69,7 @@ def search(
             preset=preset,
             overrides=overrides or [],
             trials=trials,
-            concurrent=concurrent,
-            workers=workers or 1,
-            gpus_per_worker=gpus_per_worker,
+            resources=resources,
             name=name,
             storage=storage,
             tracking_uri=tracking_uri,

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from cmd_tune.evaluate.intervals import Interval
 from cmd_tune.evaluate.tally import read_tally
+from cmd_tune.formatting import percent, signed
 from cmd_tune.runs.pretrain_and_score import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY
 
 
@@ -15,16 +15,11 @@ def against_baselines(name: str, metric: str, place: Path, folder: Path) -> str:
     ours = read_tally(place / TEST_TALLY)
     if ours is None or metric not in ours.right:
         return ""
-    parts = [f"{name} {_with_interval(ours.percent(metric), ours.interval(metric))}"]
+    parts = [f"{name} {percent(ours.percent(metric), ours.interval(metric))}"]
     for title, file in (("untrained", UNTRAINED_TALLY), ("raw 1-NN", RAW_TALLY)):
         other = read_tally(folder / file)
         if other and (bounds := ours.above(other, metric)):
-            least, most = bounds
-            gain = f"{ours.percent(metric) - other.percent(metric):+.1f} ({least:+.1f} to {most:+.1f})"
-            parts.append(f"less {title}, {_with_interval(other.percent(metric), other.interval(metric))}: {gain}")
+            gain = signed(ours.percent(metric) - other.percent(metric), bounds)
+            parts.append(f"less {title}, {percent(other.percent(metric), other.interval(metric))}: {gain}")
     over = f"95 % intervals {ours.describe()}; they do not cover what other seeds would change"
     return f"{metric}: {'; '.join(parts)}. {over}."
-
-
-def _with_interval(value: float, bounds: Interval | None) -> str:
-    return f"{value:.1f}" + (f" ({bounds[0]:.1f}–{bounds[1]:.1f})" if bounds else "")

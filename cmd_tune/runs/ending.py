@@ -25,7 +25,7 @@ def outright(what: str, step: Callable[[], T]) -> T | None:
     return step()
 
 
-def written(attempt: Attempt, path: Path, write: Callable[[Path], None]) -> list[Path]:
+def written(attempt: Attempt, path: Path, write: Callable[[Path], object]) -> list[Path]:
     """A list of the file after `write` made it; an empty one if that failed."""
 
     def step() -> Path:

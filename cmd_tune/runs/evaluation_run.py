@@ -26,7 +26,7 @@ from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.ending import Attempt, written
 from cmd_tune.runs.environment import describe_environment, git_commit
 from cmd_tune.runs.evaluation_plan import Evaluation, check_fit, remark
-from cmd_tune.runs.evaluation_report import MeasuresByEncoder, describe_test, draw_figures, metrics, results, table
+from cmd_tune.runs.evaluation_report import MeasuresByEncoder, describe_test, draw_figures, metrics, on_screen, results
 from cmd_tune.runs.run_records import run_note, scores_page
 from cmd_tune.runs.session import run_session
 from cmd_tune.tracking import RunSnapshot, RunStatus
@@ -66,7 +66,7 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> None:
             content = json.dumps(results(by_encoder, data, other, _about(evaluation, saved, data.store)), indent=1)
             files = written(attempt, folder / RESULTS, lambda path: write_text(path, content))
             files += attempt("figures", lambda: draw_figures(by_encoder[TRAINED], data, folder / FIGURES)) or []
-        console.print(table(by_encoder, data, evaluation.protocol))
+        console.print(on_screen(by_encoder, data, evaluation.protocol))
         if said := remark(saved, data.store, evaluation.protocol, data.query_N):
             console.print(said, style="yellow", highlight=False, markup=False, soft_wrap=True)
         if other and evaluation.transfer:
