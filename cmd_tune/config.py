@@ -126,7 +126,7 @@ class Settings(BaseModel):
 
 
 # What differs from the paper so that a first search takes minutes on a laptop's CPU. Found on Northwestern-UCLA's
-# validation split and the made-up actions: benchmarks/RESULTS.md has the curves.
+# validation split and the made-up actions: docs/experiments/2026-11-22-quick-preset.md has the curves.
 _QUICK: dict[str, Any] = {
     "hidden_size": 64,
     "layers": 2,
@@ -234,6 +234,13 @@ def check_applies(
             lines.append(f"{where}: {key}: applies to {wanted} alone, and {asked}; leave it out")
     if lines:
         raise UsageError(*lines)
+
+
+def check_overrides(
+    where: str, keys: Iterable[str], settings: Settings, tried: Mapping[str, Collection[Any]] | None = None
+) -> None:
+    """As `check_applies`, for settings that replace a preset's: topk may have to follow queue_size, used or not."""
+    check_applies(where, [key for key in keys if key != "topk"], settings, tried)
 
 
 def check_setting(key: str, value: Any) -> Any:

@@ -16,11 +16,11 @@ FLOORS = ("compute", "data", "model", "train", "evaluate", "tracking", "runs", "
 PLACES = {
     "ray": {
         "search/execution/nodes.py",
+        "search/execution/ray_engine.py",
         "search/execution/ray_output.py",
         "search/execution/ray_session.py",
+        "search/execution/ray_trial.py",
         "search/execution/ray_tune.py",
-        "search/execution/trial_process.py",
-        "search/search.py",
     },
     "optuna": {
         "search/study/early_stopping/asha.py",
@@ -39,7 +39,11 @@ ROOMS: dict[str, set[str]] = {
     "study": {"spaces"},
     "execution": set(),
     "report": {"spaces", "study"},
-    "plan": {"spaces", "study"},
+    "space_checks": {"spaces", "study"},
+    "plan": {"spaces", "study", "execution", "space_checks"},
+    "listeners": {"spaces", "study", "execution", "plan", "report"},
+    "controller": {"study", "execution", "listeners"},
+    "finalists": {"study", "execution", "listeners"},
 }
 # What imports from fewer floors than those before it, or lies beside them: config knows the registries.
 FEWER: dict[str, set[str]] = {
@@ -118,6 +122,8 @@ def test_tracking_is_entered_by_its_door(file: str) -> None:
         ("cmd_tune.data.store, cmd_tune.train.loop, cmd_tune.evaluate.tasks", "ray optuna mlflow"),
         ("cmd_tune.runs.single_run, cmd_tune.runs.evaluation_run", "ray optuna mlflow"),
         ("cmd_tune.search.spaces.space_file, cmd_tune.search.plan", "ray optuna mlflow"),
+        ("cmd_tune.search.execution", "ray optuna mlflow"),
+        ("cmd_tune.search.search", "ray mlflow"),
         ("cmd_tune.data.ingest.parallel_reading", "torch"),  # its processes start without it
         ("cmd_tune.cli", "torch ray optuna mlflow"),  # --help answers at once
     ],

@@ -7,6 +7,7 @@ from cmd_tune.config import PRESETS, Settings, kept_settings, make_settings
 from cmd_tune.errors import UsageError
 from cmd_tune.runs.run_folder import PRETRAIN_FILE, SEARCH_FILE
 from cmd_tune.runs.single_run import new_single, resumed_single
+from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.plan import new_plan, resumed_plan
 from cmd_tune.train.checkpoint import save_checkpoint
 from cmd_tune.train.loop import CHECKPOINT, build_pretrainer
@@ -56,7 +57,7 @@ def test_in_a_pretrainings_plan(tiny, tiny_store, without, tmp_path):
 def test_in_a_searchs_plan_and_its_best_settings(make_plan_folder, tiny_store, without, tmp_path):
     made = make_plan_folder()
     rewrite(made.folder / SEARCH_FILE, lambda plan: {**plan, "settings": without(plan["settings"])})
-    options = dict.fromkeys(("space_name", "trials", "concurrent", "workers", "gpus_per_worker", "tracking_uri"))
+    options = {**dict.fromkeys(("space_name", "trials", "tracking_uri")), "resources": ResourceRequest()}
     assert resumed_plan("it", kept_options={}, storage=tmp_path / "runs", **options).settings == expected(made.settings)
 
     best = made.folder / "best.yaml"
@@ -74,13 +75,13 @@ def make_plan_folder(tiny_store, tmp_path):
     space.write_text(
         yaml.safe_dump({"method": "random", "metric": metric, "parameters": {"layers": {"values": [1, 2]}}})
     )
-    options = dict.fromkeys(("protocol", "preset", "trials", "concurrent", "gpus_per_worker", "tracking_uri"))
+    options = dict.fromkeys(("protocol", "preset", "trials", "tracking_uri"))
     return lambda: new_plan(
         str(space),
         data=tiny_store.path,
         name="it",
         overrides=["batch_size=8"],
-        workers=1,
+        resources=ResourceRequest(),
         storage=tmp_path / "runs",
         **options,
     )

@@ -85,10 +85,14 @@ def data_fields(source: DataSource, store: Store) -> dict[str, Any]:
     }
 
 
-def check_same_data(plan: Path, kept: Mapping[str, Any]) -> None:
-    """Raise UsageError if the store that a plan file names has changed. kept: the file's `data` and `fingerprint`."""
+def check_same_data(plan: Path, kept: Mapping[str, Any]) -> Store:
+    """The store that a plan file names. kept: the file's `data` and `fingerprint`.
+
+    Raises UsageError if the store has changed.
+    """
     store = open_store(home_path(kept["data"]))
     if (kept.get("fingerprint") or store.fingerprint) != store.fingerprint:
         raise UsageError(
             f"{plan}: data: {store.path} is no longer what this run began with; put it back, or start a new run"
         )
+    return store

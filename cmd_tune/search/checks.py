@@ -1,4 +1,4 @@
-"""What is known of a search before it starts, and is said then."""
+"""Checks of a resolved search against its data and its disk, before it starts."""
 
 from collections.abc import Collection
 
@@ -10,14 +10,14 @@ from cmd_tune.search.study.early_stopping import stopping_rule
 
 
 def check_start(plan: Plan) -> list[str]:
-    """Raise for what would fail every trial of a search, or a trial of some batch size.
+    """Raise CmdTuneError for what would fail every trial of a search, or its trials of some batch size.
 
-    Returns lines to be said at the start.
+    Returns remarks to print at the start.
     """
     store, split = plan.source.open()
     space, settings = plan.space, plan.settings
     for size in batch_sizes(space, settings):
-        check_batch(size, len(split.pretrain_N), plan.workers)
+        check_batch(size, len(split.pretrain_N), plan.resources.workers or 1)
     lines = [check_disk(plan.folder, checkpoint_bytes(settings, store.width), plan.trials)]
     rule = stopping_rule(space)
     reason = rule.stops_nothing(settings.epochs) if rule and "epochs" not in space.parameters else ""
@@ -27,7 +27,7 @@ def check_start(plan: Plan) -> list[str]:
 
 
 def batch_sizes(space: Space, settings: Settings) -> Collection[int]:
-    """The batch sizes that trials of a search may have, but for those that a constraint on nothing else rules out."""
+    """The batch sizes that trials of a search may have, without those that a constraint on nothing else rules out."""
     parameter = space.parameters.get("batch_size")
     if parameter is None:
         return [settings.batch_size]

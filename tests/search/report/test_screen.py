@@ -4,12 +4,15 @@ import pytest
 import yaml
 from rich.console import Console
 
+from cmd_tune.runs.pretrain_and_score import Conditions
 from cmd_tune.search.plan import read_space
-from cmd_tune.search.report.columns import by_difference
+from cmd_tune.search.report import StudyFindings, write_report
 from cmd_tune.search.report.live import Display
-from cmd_tune.search.report.summary import search_report
+from cmd_tune.search.report.trials_table import by_difference
 from cmd_tune.search.spaces.space_file import find_space
 from cmd_tune.search.study.study import Book
+
+HERE = Conditions("synthetic", "xview", {})
 
 RANGES = {
     name: {"distribution": "log_uniform_values", "min": 1e-4, "max": 1.0}
@@ -71,7 +74,7 @@ def test_the_live_table_shows_best_and_time_left_on_any_screen(book, width, heig
 
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_the_closing_table_has_a_line_a_trial_and_all_of_the_best_where_some_are_left_out(book, width):
-    lines = lines_of(search_report(book, {"val/knn/joint": 45.0}, {}).closing, width, 24)
+    lines = lines_of(write_report(StudyFindings(book, {"val/knn/joint": 45.0}, {}, HERE)).closing, width, 24)
     assert len([line for line in lines[:10] if line.startswith("trial-")]) == 5
     text = " ".join(lines)
     assert width == 200 or all(f"{name} " in text[text.index("All of trial-012: ") :] for name in SIXTEEN)
