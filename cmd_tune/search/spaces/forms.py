@@ -1,7 +1,7 @@
 """The two forms of a space file, as typed models: a search among values, and a comparison of cells.
 
-Fields hold what the file means. The order of fields is that in which they are read: a check of one sees those before it,
-if they are valid, so that whatever can be checked is.
+Fields hold what the file means, and are read in their order: the check of one sees those before it that are valid, so
+that one mistake hides no other.
 """
 
 import math
