@@ -45,6 +45,7 @@ class Batches:
         self.store, self.clips_N = store, torch.from_numpy(clips_N)
         self.batch_size, self.frames, self.view = batch_size, frames, view
         self.modalities, self.seed, self.device = tuple(modalities), seed, device
+        self._ahead: dict[int, list[Tensor]] = {}  # an epoch's draws, made before it begins
 
     def __len__(self) -> int:
         """Steps of an epoch; an incomplete last batch is dropped."""
@@ -59,12 +60,13 @@ class Batches:
 
         They are the clips' first rows and their draws; or, if the store's frames are not on the device, finished views.
         """
-        start_SB, draws = self._choices(epoch)
-        chosen = [start_SB, *(x.unflatten(0, start_SB.shape) for x in draws)]
-        if self._views_on_device:
-            chosen = [to_device(x, self.device) for x in chosen]
+        chosen = self._ahead.pop(epoch, None) or self._chosen(epoch)
         for of_step in zip(*chosen, strict=True):
             yield of_step if self._views_on_device else tuple(x.contiguous() for x in self._make_views(*of_step))
+        if (
+            self._views_on_device and self.device.type == "cuda"
+        ):  # while the GPU is at the steps that have been launched
+            self._ahead = {epoch + 1: self._chosen(epoch + 1)}
 
     def views(self, *prepared: Tensor) -> tuple[Tensor, Tensor]:
         """A batch's two views (M, B, T, X) of this worker's samples. The host does not wait; nothing is drawn."""
@@ -74,6 +76,12 @@ class Batches:
     @property
     def _views_on_device(self) -> bool:
         return self.store.rows_FX.device.type == self.device.type
+
+    def _chosen(self, epoch: int) -> list[Tensor]:
+        """`_choices`, step by step, where the views are made of them."""
+        start_SB, draws = self._choices(epoch)
+        chosen = [start_SB, *(x.unflatten(0, start_SB.shape) for x in draws)]
+        return [to_device(x, self.device) for x in chosen] if self._views_on_device else chosen
 
     def _choices(self, epoch: int) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The first rows (S, B) of this worker's samples of both views, queries first; and the draws of all steps, in

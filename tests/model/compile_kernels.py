@@ -22,7 +22,8 @@ from cmd_tune.model.objectives import one_pass_kernels as kernels
 STORED = {torch.bfloat16: "*bf16", torch.float32: "*fp32"}
 # Types of arguments by name. Pointers, and these sizes, are multiples of 16 as at the paper's sizes: known when a
 # kernel is compiled.
-GRU = {"bias": "*fp32", "carried": "*fp32", **dict.fromkeys("tTBSH", "i32")}
+STRIDES = ("of_group_stride", "of_h_stride", "of_gate_stride")
+GRU = {"bias": "*fp32", "carried": "*fp32", "grad_bias": "*fp32", **dict.fromkeys((*"tTBSH", *STRIDES), "i32")}
 GRU_ALIGNED = {"T", "B", "H"}
 SEQUENCES = [
     (torch.bfloat16, 128),
@@ -124,14 +125,15 @@ def objectives(capability):
 
 def inputs(capability):
     """The views' kernel, and the input norm's."""
-    sizes = {"channels_block": 256, "rows_block": 8}
-    standardise = {**dict.fromkeys("BTXN", "i32"), "width": "i32", "batches": "*i64", "eps": "fp32", "momentum": "fp32"}
-    parts = {"rows": "i32", "X": "i32"}
+    norm = {"eps": "fp32", "momentum": "fp32", "batches": "*i64", **dict.fromkeys("BTXN", "i32")}
+    norm |= {"rows": "i32", "width": "i32"}
     views = {"start": "*i64", "length": "*i64", **dict.fromkeys("TXP", "i32")}
+    part, joined = input_norm_kernels.ROWS_OF_PART, (input_norm_kernels.CHANNELS, input_norm_kernels.PARTS)
     made = {
         "views": (crop_shear_kernels._draw_view, views, {"frames_block": 4, "numbers_block": 256}),
-        "statistics": (input_norm_kernels._statistics, parts, {**sizes, "rows_block": input_norm_kernels.ROWS_OF_PART}),
-        "standardise": (input_norm_kernels._standardise, standardise, {**sizes, "parts_block": 16}),
+        "statistics": (input_norm_kernels._statistics, norm, {"rows_block": part, "channels_block": 256}),
+        "join": (input_norm_kernels._join, norm, dict(zip(("channels_block", "parts_block"), joined, strict=True))),
+        "standardise": (input_norm_kernels._standardise, norm, {"rows_block": 8, "channels_block": 256}),
     }
     return {
         name: compiled(kernel, capability, kinds, set(), torch.float32, **constants)

@@ -211,7 +211,7 @@ def _run_backward(way: Backward, weight_hh: Tensor) -> Tensor:
         sequence.backward(way, weight_hh)
     else:
         frames(slice(0, M * S), by_frame.backward_step(way))
-    by_frame.sum_bias_gradients(way)
+        by_frame.sum_bias_gradients(way)
     return _grad_weight_hh(way)
 
 

@@ -1,4 +1,4 @@
-"""The input norm of a training step as two Triton kernels: statistics of parts of the batch, then all the rest.
+"""The input norm of a training step as Triton kernels: statistics of parts of the batch, joined, then all the rest.
 
 M modality, B sample, T frame, X input channel, N part of the rows, with statistics of its own.
 """
@@ -9,6 +9,7 @@ import triton.language as tl
 from torch import Tensor
 
 ROWS_OF_PART, ROWS = 32, 8  # of a program
+PARTS, CHANNELS = 32, 32  # per program that joins them
 ALIGNED = 8  # the output's channels are padded to a multiple of this: other products are three times as slow
 
 Statistics = tuple[Tensor, Tensor, Tensor]  # mean (M, N, X), sum of squares about it (M, N, X), number of values (N,)
@@ -44,12 +45,17 @@ def standardise(
     """
     M, B, T, X = x_MBTX.shape
     width = triton.cdiv(X, ALIGNED) * ALIGNED
+    shift_MX, scale_MX = x_MBTX.new_empty(2, M, X)
+    _join[(triton.cdiv(X, CHANNELS), M)](
+        *(*of, *running, shift_MX, scale_MX, X, len(of[2]), eps, momentum),
+        channels_block=CHANNELS,
+        parts_block=PARTS,
+    )
     out_MTBX = torch.empty(M, T, B, width, device=x_MBTX.device, dtype=dtype)
     _standardise[(triton.cdiv(B * T, ROWS), M)](
-        *(x_MBTX.contiguous(), *of, *running, out_MTBX, B, T, X, width, len(of[2]), eps, momentum),
+        *(x_MBTX.contiguous(), shift_MX, scale_MX, out_MTBX, B, T, X, width),
         rows_block=ROWS,
         channels_block=triton.next_power_of_2(width),
-        parts_block=16,
     )
     return out_MTBX
 
@@ -82,29 +88,25 @@ def _statistics(  # type: ignore[no-untyped-def]
 
 
 @triton.jit(do_not_specialize=["eps", "momentum"])  # type: ignore[untyped-decorator]
-def _standardise(  # type: ignore[no-untyped-def]
-    x,  # (M, B, T, X)
+def _join(  # type: ignore[no-untyped-def]
     mean,  # (M, N, X)
     square,  # (M, N, X)
     count,  # (N)
     running_mean,  # (M, X)
     running_var,  # (M, X)
     batches,  # () batches that the running statistics have seen
-    out,  # (M, T, B, width)
-    B,
-    T,
+    shift,  # (M, X)
+    scale,  # (M, X)
     X,
-    width,
     N,
     eps,
     momentum,
-    rows_block: tl.constexpr,
     channels_block: tl.constexpr,
     parts_block: tl.constexpr,
 ):
-    """Some frames of one modality; the first program of each moves its running statistics on."""
+    """Some channels of one modality: all parts' statistics as one, in two passes; the running statistics move on."""
     m = tl.program_id(1)
-    channel = tl.arange(0, channels_block)
+    channel = tl.program_id(0) * channels_block + tl.arange(0, channels_block)
     held = channel < X
     n = tl.zeros((), tl.float32)
     centre = tl.zeros((channels_block,), tl.float32)
@@ -124,21 +126,41 @@ def _standardise(  # type: ignore[no-untyped-def]
         off = tl.load(mean + at, mask=there, other=0.0) - centre[None, :]
         spread += tl.sum(tl.load(square + at, mask=there, other=0.0) + weight[:, None] * off * off, 0)
 
+    to = m * X + channel
+    tl.store(shift + to, centre, mask=held)
+    tl.store(scale + to, 1.0 / tl.sqrt(spread / n + eps), mask=held)
+    before = tl.load(running_mean + to, mask=held, other=0.0)
+    tl.store(running_mean + to, before + momentum * (centre - before), mask=held)
+    before = tl.load(running_var + to, mask=held, other=0.0)
+    tl.store(running_var + to, before + momentum * (spread / (n - 1) - before), mask=held)
+    if (m == 0) & (tl.program_id(0) == 0):
+        tl.store(batches, tl.load(batches) + 1)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _standardise(  # type: ignore[no-untyped-def]
+    x,  # (M, B, T, X)
+    shift,  # (M, X)
+    scale,  # (M, X)
+    out,  # (M, T, B, width)
+    B,
+    T,
+    X,
+    width,
+    rows_block: tl.constexpr,
+    channels_block: tl.constexpr,
+):
+    """Some frames of one modality."""
+    m = tl.program_id(1).to(tl.int64)
+    channel = tl.arange(0, channels_block)
+    held = channel < X
+    centre = tl.load(shift + m * X + channel, mask=held, other=0.0)
+    spread = tl.load(scale + m * X + channel, mask=held, other=0.0)
     row = tl.program_id(0) * rows_block + tl.arange(0, rows_block)
-    at = (m.to(tl.int64) * B * T + row)[:, None] * X + channel[None, :]
     in_rows = (row < B * T)[:, None]
+    at = (m * B * T + row)[:, None] * X + channel[None, :]
     values = tl.load(x + at, mask=in_rows & held[None, :], other=0.0)
-    scale = 1.0 / tl.sqrt(spread / n + eps)
-    standard = tl.where(held[None, :], (values - centre[None, :]) * scale[None, :], 0.0)
-    place = (m.to(tl.int64) * T + row % T) * B + row // T
+    standard = (values - centre[None, :]) * spread[None, :]
+    place = (m * T + row % T) * B + row // T
     to = place[:, None] * width + channel[None, :]
     tl.store(out + to, standard.to(out.dtype.element_ty), mask=in_rows & (channel < width)[None, :])
-
-    if tl.program_id(0) == 0:
-        of_channel = m * X + channel
-        before = tl.load(running_mean + of_channel, mask=held, other=0.0)
-        tl.store(running_mean + of_channel, before + momentum * (centre - before), mask=held)
-        before = tl.load(running_var + of_channel, mask=held, other=0.0)
-        tl.store(running_var + of_channel, before + momentum * (spread / (n - 1) - before), mask=held)
-        if m == 0:
-            tl.store(batches, tl.load(batches) + 1)
