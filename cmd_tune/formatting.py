@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -23,9 +24,31 @@ def shown(value: Any) -> str:
     )
 
 
-def percent(value: float | None) -> str:
-    """One digit behind the point; a dash where there is none."""
-    return "–" if value is None else f"{value:.1f}"
+def named_values(values: Mapping[str, Any]) -> str:
+    """Settings in one line: topk 4, seed 0."""
+    return ", ".join(f"{name} {shown(value)}" for name, value in values.items())
+
+
+def percent(value: float | None, bounds: tuple[float, float] | None = None) -> str:
+    """One digit after the point, with the interval if there is one: 62.0 (60.7–63.3). A dash for None."""
+    if value is None:
+        return "–"
+    return f"{value:.1f}" + (f" ({bounds[0]:.1f}–{bounds[1]:.1f})" if bounds else "")
+
+
+def signed(value: float | None, bounds: tuple[float, float] | None = None, *, digits: int = 1) -> str:
+    """A difference, with its interval if there is one: +4.9 (+4.5 to +5.3). A dash for None; never -0.0."""
+    if value is None:
+        return "–"
+    numbers = [f"{round(x, digits) + 0.0:+.{digits}f}" for x in (value, *(bounds or ()))]
+    return numbers[0] + (f" ({numbers[1]} to {numbers[2]})" if bounds else "")
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, without a newline at its end."""
+    lines = [head, *rows]
+    first, *others = (f"| {' | '.join(cells)} |" for cells in lines)
+    return "\n".join([first, "|" + "---|" * len(head), *others])
 
 
 def csv_text(columns: dict[str, list[Any]]) -> str:

@@ -24,11 +24,12 @@ from cmd_tune.data.store import Store
 from cmd_tune.data.views.modalities import MODALITIES
 from cmd_tune.errors import CmdTuneError, Interrupted, UsageError
 from cmd_tune.evaluate.tasks import TASKS
-from cmd_tune.search.plan import new_plan
-from cmd_tune.search.spaces.space import load_space
+from cmd_tune.search.execution import ResourceRequest
+from cmd_tune.search.plan import new_plan, read_space
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
+EXPERIMENTS = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs/experiments").glob("*.md"))}
 TEXTS = {"README.md": (ROOT / "README.md").read_text(encoding="utf-8"), **PAGES}
 COMMANDS = typer.main.get_command(app)
 # What a part of a space file is laid over, so that it is a whole one.
@@ -156,13 +157,13 @@ def test_yaml_blocks_are_read(block: str, tmp_path: Path, tiny_store: Store) -> 
         str(path),
         storage=tmp_path / "runs",
         data=tiny_store.path,
-        **dict.fromkeys(("name", "protocol", "preset", "trials", "concurrent", "gpus_per_worker", "tracking_uri")),
+        **dict.fromkeys(("name", "protocol", "preset", "trials", "tracking_uri")),
         overrides=[],
-        workers=1,
+        resources=ResourceRequest(),
     )
     if content.keys() >= {"method", "parameters"}:  # a whole file is read as it stands in the page, too
         path.write_text(block, encoding="utf-8")
-        assert list(load_space(path).parameters) == list(content["parameters"])
+        assert list(read_space(path).parameters) == list(content["parameters"])
 
 
 def test_the_recordings_of_the_page_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,8 +236,9 @@ def known(content: dict[str, Any], path: Path) -> set[str]:
     """What a space file may have in the place of `zzzzzzzz`, by the error about it."""
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     with pytest.raises(UsageError, match=r"zzzzzzzz.* known: ") as error:
-        load_space(path)
-    return set(str(error.value).partition(" known: ")[2].split(", "))
+        read_space(path)
+    (line,) = (line for line in error.value.lines if "zzzzzzzz" in line)
+    return set(line.partition(" known: ")[2].split(", "))
 
 
 ODD = {"zzzzzzzz": 1}
@@ -301,10 +303,15 @@ def test_files_of_kept_runs_are_in_the_page() -> None:
 # Links.
 
 
-@pytest.mark.parametrize("name", TEXTS)
-def test_links_lead_somewhere(name: str) -> None:
-    folder = ROOT if name == "README.md" else (ROOT / "docs" / name).resolve().parent
-    for link in re.findall(r"\]\(([^)]*)\)", TEXTS[name]):
+@pytest.mark.parametrize(
+    "page",
+    ["README.md", "benchmarks/RESULTS.md", *(f"docs/{name}" for name in PAGES)]
+    + [f"docs/experiments/{name}" for name in EXPERIMENTS],
+)
+def test_links_lead_somewhere(page: str) -> None:
+    path = (ROOT / page).resolve()
+    folder = path.parent
+    for link in re.findall(r"\]\(([^)]*)\)", path.read_text(encoding="utf-8")):
         assert link == link.strip()
         parts = urlsplit(link)
         if parts.scheme or parts.netloc:
@@ -312,3 +319,12 @@ def test_links_lead_somewhere(name: str) -> None:
             assert re.fullmatch(r"[\w-]+(\.[\w-]+)+", parts.netloc)
         elif parts.path:
             assert (folder / parts.path).is_file()
+
+
+def test_every_experiment_is_dated_and_in_the_list_and_the_menu() -> None:
+    pages = [name for name in EXPERIMENTS if name != "index.md"]
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| (\d{4}-\d\d-\d\d) \| \[[^\]]*\]\(([^)]*)\) \| \S", EXPERIMENTS["index.md"], re.MULTILINE)
+    assert [name for _, name in listed] == pages
+    assert all(name.startswith(date) for date, name in listed)
+    assert [name for name in pages if f": experiments/{name}\n" not in menu] == []

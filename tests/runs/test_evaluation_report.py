@@ -8,7 +8,7 @@ from rich.console import Console
 
 from cmd_tune.evaluate.intervals import difference_interval
 from cmd_tune.evaluate.tasks import Estimate, Measure
-from cmd_tune.runs.evaluation_report import differences, draw_figures, metrics, results, table
+from cmd_tune.runs.evaluation_report import differences, draw_figures, metrics, on_screen, results
 
 LABELS = [0, 0, 1, 1, 0, 1]
 OURS, THEIRS = [0, 0, 1, 0, 0, 1], [0, 1, 0, 0, 0, 1]  # 5 and 3 of 6 right
@@ -69,7 +69,7 @@ def test_metrics_have_a_searchs_names(lines):
 def test_the_table_has_intervals_spreads_and_what_the_test_set_is(lines, data):
     console = Console(width=120)
     with console.capture() as capture:
-        console.print(table(lines, data, "xsub"))
+        console.print(on_screen(lines, data, "xsub"))
     rows = [" ".join(line.split()) for line in capture.get().splitlines()]
     assert "KNN 83.3 – 83.3 73–88 –" in rows  # joint, bone, fused, on joined features
     assert "SEMI 40.0 – 40.0 ± 2.2 –" in rows

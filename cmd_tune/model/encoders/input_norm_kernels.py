@@ -1,4 +1,4 @@
-"""The input norm of a training step as Triton kernels: statistics of parts of the batch, joined, then all the rest.
+"""The input norm of a training step as Triton kernels: statistics of parts of the batch, these joined, the rest.
 
 M modality, B sample, T frame, X input channel, N part of the rows, with statistics of its own.
 """
@@ -9,7 +9,7 @@ import triton.language as tl
 from torch import Tensor
 
 ROWS_OF_PART, ROWS = 32, 8  # of a program
-PARTS, CHANNELS = 32, 32  # per program that joins them
+PARTS, CHANNELS = 32, 32  # that a program joins at a time
 ALIGNED = 8  # the output's channels are padded to a multiple of this: other products are three times as slow
 
 Statistics = tuple[Tensor, Tensor, Tensor]  # mean (M, N, X), sum of squares about it (M, N, X), number of values (N,)

@@ -1,6 +1,6 @@
-"""What the trials of a table measured: a cell's scores by seed, with their interval, beside what was reported of it."""
+"""The result of each cell of a comparison: its scores by seed, with their interval, and the accuracy reported of it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 from cmd_tune.evaluate.intervals import Interval, wilson_interval
 from cmd_tune.evaluate.tally import read_tally
 from cmd_tune.runs.pretrain_and_score import TEST_TALLY
-from cmd_tune.search.report.verdicts import Judgement, judge, t_interval
+from cmd_tune.search.report.verdicts import ClaimVerdict, judge, t_interval
 from cmd_tune.search.spaces.comparison import SEED, Cell, Claim, Table
 from cmd_tune.search.study.study import Book, State
 
@@ -19,15 +19,16 @@ OVER_SUBJECTS, OVER_CLIPS = "Wilson over clips, by subject", "Wilson over clips 
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One cell on one metric, in percent. `interval` (95 %) and `method` are empty where no trial has finished.
+class CellResult:
+    """One cell on one metric, in percent.
 
-    reported: where there is one that may stand beside ours.
+    scores: of its finished trials, by seed. interval, method: the 95 % interval and how it is computed; None and "" if
+    there is none. reported: an accuracy of others that may stand beside ours.
     """
 
     cell: Cell
     metric: str
-    scores: dict[int, float]  # by seed
+    scores: dict[int, float]
     interval: Interval | None
     method: str
     reported: float | None = None
@@ -38,66 +39,66 @@ class Measured:
 
     @property
     def difference(self) -> float | None:
-        """Measured less reported, in points."""
+        """The mean less the reported accuracy, in points."""
         return None if self.mean is None or self.reported is None else self.mean - self.reported
 
 
-def measure(book: Book, table: Table, queries: Mapping[str, int], beside: Collection[str]) -> list[Measured]:
-    """Every cell on every metric of the table, by metric and then by cell.
+def cell_results(study: Book, table: Table, queries: Mapping[str, int], beside: Collection[str]) -> list[CellResult]:
+    """Every cell on every metric of the comparison: by metric, then by cell.
 
     queries: clips behind an accuracy, by the metric's first word. They make the interval of a cell that has one seed,
     unless its right answers were counted by subject.
     beside: metrics whose reported accuracies may stand beside ours.
     """
-    metrics = table.metrics() or (book.space.metric,)
-    found = [_measured(book, cell, metric, queries) for metric in metrics for cell in table.cells]
-    return [replace(m, reported=m.cell.reported.get(m.metric)) if m.metric in beside else m for m in found]
+    metrics = table.metrics() or (study.space.metric,)
+    results = [_cell_result(study, cell, metric, queries) for metric in metrics for cell in table.cells]
+    return [replace(r, reported=r.cell.reported.get(r.metric)) if r.metric in beside else r for r in results]
 
 
-def _measured(book: Book, cell: Cell, metric: str, queries: Mapping[str, int]) -> Measured:
+def _cell_result(study: Book, cell: Cell, metric: str, queries: Mapping[str, int]) -> CellResult:
     scores: dict[int, float] = {}
     folders: list[Path] = []
-    for entry in book.entries.values():
-        value = entry.test_scores.get(metric, entry.last(metric))
-        ours = {name: given for name, given in entry.values.items() if name != SEED} == cell.values
-        if ours and entry.state is State.FINISHED and value is not None:
-            scores[entry.values[SEED]] = value
-            folders.append(entry.folder)
+    for trial in study.entries.values():
+        value = trial.test_scores.get(metric, trial.last(metric))
+        ours = {name: given for name, given in trial.values.items() if name != SEED} == cell.values
+        if ours and trial.state is State.FINISHED and value is not None:
+            scores[trial.values[SEED]] = value
+            folders.append(trial.folder)
     if len(scores) > 1:
-        return Measured(cell, metric, scores, t_interval(list(scores.values())), OVER_SEEDS)
+        return CellResult(cell, metric, scores, t_interval(list(scores.values())), OVER_SEEDS)
     if scores:
         tally = read_tally(folders[0] / TEST_TALLY)
         if tally and tally.by_subject and (interval := tally.interval(metric)):
-            return Measured(cell, metric, scores, interval, OVER_SUBJECTS)
+            return CellResult(cell, metric, scores, interval, OVER_SUBJECTS)
         kind = metric.partition("/")[0]
         if kind in queries:
             (only,) = scores.values()
-            return Measured(cell, metric, scores, wilson_interval(only, queries[kind]), OVER_CLIPS)
-    return Measured(cell, metric, scores, None, "")
+            return CellResult(cell, metric, scores, wilson_interval(only, queries[kind]), OVER_CLIPS)
+    return CellResult(cell, metric, scores, None, "")
 
 
-def judged(table: Table, claim: Claim, measured: list[Measured], look: int) -> Judgement:
-    """The verdict on a claim; its comparisons are of the pairs on the first metric, then on the next."""
-    pairs = claimed_pairs(table, claim, measured)
+def judge_claim(table: Table, claim: Claim, results: Sequence[CellResult], look: int) -> ClaimVerdict:
+    """The verdict on a claim; its differences are of the pairs on the first metric, then on the next."""
+    pairs = claimed_pairs(table, claim, results)
     return judge([(a.scores, b.scores) for a, b in pairs], claim.relation, claim.margin, look=look)
 
 
-def claimed_pairs(table: Table, claim: Claim, measured: list[Measured]) -> list[tuple[Measured, Measured]]:
-    by = {(m.metric, table.cells.index(m.cell)): m for m in measured}
+def claimed_pairs(table: Table, claim: Claim, results: Sequence[CellResult]) -> list[tuple[CellResult, CellResult]]:
+    by = {(r.metric, table.cells.index(r.cell)): r for r in results}
     return [(by[metric, a], by[metric, b]) for metric in claim.metrics for a, b in claim.pairs]
 
 
-def cells_columns(table: Table, measured: list[Measured]) -> dict[str, list[Any]]:
-    """All that was measured as columns, a row a cell and metric: the form of cells.csv."""
-    bounds = [m.interval or (None, None) for m in measured]
+def cells_columns(table: Table, results: Sequence[CellResult]) -> dict[str, list[Any]]:
+    """All results as the columns of cells.csv, with one row per cell and metric."""
+    bounds = [r.interval or (None, None) for r in results]
     return {
-        **{name: [m.cell.values[name] for m in measured] for name in table.cells[0].values},
-        "metric": [m.metric for m in measured],
-        "seeds": [len(m.scores) for m in measured],
-        "mean": [m.mean for m in measured],
+        **{name: [r.cell.values[name] for r in results] for name in table.cells[0].values},
+        "metric": [r.metric for r in results],
+        "seeds": [len(r.scores) for r in results],
+        "mean": [r.mean for r in results],
         "low": [low for low, _ in bounds],
         "high": [high for _, high in bounds],
-        "interval": [m.method for m in measured],
-        "reported": [m.reported for m in measured],
-        "difference": [m.difference for m in measured],
+        "interval": [r.method for r in results],
+        "reported": [r.reported for r in results],
+        "difference": [r.difference for r in results],
     }

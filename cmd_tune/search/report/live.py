@@ -1,21 +1,19 @@
 """What a person sees while a search runs: one live table on a terminal, plain lines elsewhere."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil
 from statistics import mean
 from time import monotonic
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-from cmd_tune.formatting import duration, shown
-from cmd_tune.search.report.columns import Fitted
+from cmd_tune.formatting import duration, named_values
 from cmd_tune.search.report.time_left import Course, seconds_left
+from cmd_tune.search.report.trials_table import STATE_STYLES, trials_table
 from cmd_tune.search.study.study import FINALISTS, Book, Entry, State
 
-_STYLES = {State.RUNNING: "cyan", State.FINISHED: "green", State.STOPPED: "yellow", State.FAILED: "red"}
 _ROWS = 16  # trials shown at once: the running ones, then the best, then those that did not finish
 _HEADINGS, _NOTES = 4, 3  # lines above the trials, with one to spare, and of what is left out and what failed last
 
@@ -55,27 +53,28 @@ class Display:
         if entry.index in self._heard:
             how += " again, since its process ended"
         self._heard[entry.index] = monotonic()
-        self._line(f"{entry.name} {how}: {values_line(entry, self.book.space.parameters)}")
+        values = named_values({name: entry.values[name] for name in self.book.space.parameters})
+        self._line(f"{entry.name} {how}: {values}")
 
-    def reported(self, entry: Entry) -> None:
-        """One line a validation; the epochs between are for the live table."""
-        now, record = monotonic(), entry.history[-1]
-        self._took.append(now - self._heard.get(entry.index, now))
-        self._heard[entry.index] = now
-        score = record.get(self.book.space.metric)
-        if score is not None:
+    def reported(self, entry: Entry, records: Sequence[Mapping[str, float]]) -> None:
+        """One line per validation among the latest records; the epochs between are for the live table."""
+        for record in records:
+            now = monotonic()
+            self._took.append(now - self._heard.get(entry.index, now))
+            self._heard[entry.index] = now
+            score = record.get(self.book.space.metric)
+            if score is None:
+                continue
             self._validations.append(max(0.0, self._took[-1] - record.get("seconds", 0.0)))
-        if score is not None:
-            loss = entry.last("loss/total")
             self._line(
-                f"{entry.name} epoch {entry.epoch}/{self.book.epochs_of(entry)}: loss {loss:.3f}, "
-                f"{self.book.space.metric} {score:.2f}; {self.summary()}"
+                f"{entry.name} epoch {record['epoch']:.0f}/{self.book.epochs_of(entry)}: "
+                f"loss {record['loss/total']:.3f}, {self.book.space.metric} {score:.2f}; {self.summary()}"
             )
 
     def ended(self, entry: Entry) -> None:
         self._line(f"{entry.name} {with_reason(entry)}")
 
-    def note(self, text: str) -> None:
+    def noted(self, text: str) -> None:
         """A line about the search, above the live table; each once, however many trials say it."""
         if text not in self._notes:
             self._notes.add(text)
@@ -142,36 +141,6 @@ class Display:
             lines.append(Text(f"… and {hidden} more trials", style="dim"))
         if failed:
             reason = f"{failed[-1].name} failed: {failed[-1].reason}"
-            lines.append(Text(reason, style=_STYLES[State.FAILED], no_wrap=True, overflow="ellipsis"))
+            lines.append(Text(reason, style=STATE_STYLES[State.FAILED], no_wrap=True, overflow="ellipsis"))
         lines.append(Text(summary, style="bold"))
         return Group(*lines)
-
-
-def trials_table(book: Book, entries: Sequence[Entry], best: Sequence[Entry] = ()) -> RenderableType:
-    """Trial, the first parameters of the space, epoch, loss, validation KNN, state: a line a trial."""
-    metric = book.space.metric
-    scores = ["loss/total", metric, *(name for name in ("val/knn/joint", "val/knn/fused") if name != metric)]
-
-    def build(parameters: Mapping[str, str]) -> Table:
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        table.add_column("trial", vertical="bottom")
-        for heading in (*parameters.values(), *(name.replace("/", "\n") for name in ("epoch", *scores))):
-            table.add_column(heading, justify="right", no_wrap=True)
-        table.add_column("state", no_wrap=True)
-        for entry in entries:
-            numbers = (entry.last(name) for name in scores)
-            table.add_row(
-                f"{entry.index:03d}",
-                *(shown(entry.values[name]) for name in parameters),
-                f"{entry.epoch}/{book.epochs_of(entry)}",
-                *("–" if number is None else f"{number:.2f}" for number in numbers),
-                Text(str(entry.state), style=_STYLES[entry.state]),
-                style="bold" if entry in best else None,
-            )
-        return table
-
-    return Fitted(tuple(book.space.parameters), build, "… and {} more parameters")
-
-
-def values_line(entry: Entry, names: Iterable[str]) -> str:
-    return ", ".join(f"{name} {shown(entry.values[name])}" for name in names)

@@ -12,8 +12,8 @@ from typing import Any
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import write_text
-from cmd_tune.search.report.cell_results import Measured
-from cmd_tune.search.report.verdicts import Judgement, Verdict, level_of
+from cmd_tune.search.report.cell_results import CellResult
+from cmd_tune.search.report.verdicts import ClaimVerdict, Verdict, level_of
 from cmd_tune.search.spaces.comparison import Claim, Table
 
 LOOKS = "looks.json"
@@ -33,11 +33,11 @@ class Look:
 class Looks:
     """The look that is being taken at each claim of a table, after the earlier ones."""
 
-    def __init__(self, folder: Path, table: Table, measured: Sequence[Measured]) -> None:
+    def __init__(self, folder: Path, table: Table, results: Sequence[CellResult]) -> None:
         """Raises CmdTuneError where the folder's record cannot be read: without it no level is known."""
         self.path = folder / LOOKS
         self._kept = _read(self.path)
-        self._now = [_test(table, claim, measured) for claim in table.claims]
+        self._now = [_test(table, claim, results) for claim in table.claims]
 
     def number(self, claim: int) -> int:
         """Which look is being taken at a claim of the table."""
@@ -54,17 +54,17 @@ class Looks:
         """How many seeds the cells of a claim have now."""
         return _counts(self._now[claim])
 
-    def keep(self, judgements: Sequence[Judgement]) -> list[Path]:
+    def keep(self, verdicts: Sequence[ClaimVerdict]) -> list[Path]:
         """Write new looks down, of claims that could be tested; returns the record, if there is one."""
         new = [
             {
                 "look": self.number(index),
                 "level": level_of(self.number(index)),
                 **now,
-                "verdict": str(judgement.verdict),
+                "verdict": str(verdict.verdict),
             }
-            for index, (now, judgement) in enumerate(zip(self._now, judgements, strict=True))
-            if judgement.tested and all(test[_SEEDS] != now[_SEEDS] for test in self._own(index))
+            for index, (now, verdict) in enumerate(zip(self._now, verdicts, strict=True))
+            if verdict.enough_seeds and all(test[_SEEDS] != now[_SEEDS] for test in self._own(index))
         ]
         if new:
             write_text(self.path, json.dumps([*self._kept, *new], indent=1) + "\n")
@@ -75,20 +75,18 @@ class Looks:
         return [test for test in self._kept if all(test[key] == self._now[claim][key] for key in _STATEMENT)]
 
 
-def _test(table: Table, claim: Claim, measured: Sequence[Measured]) -> dict[str, Any]:
+def _test(table: Table, claim: Claim, results: Sequence[CellResult]) -> dict[str, Any]:
     """What a look at a claim is of, as it is when it is read again: tuples are lists."""
     pairs = [[table.cells[index].values for index in pair] for pair in claim.pairs]
     cells = [table.cells[index].values for index in sorted({index for pair in claim.pairs for index in pair})]
-    seeds = [{"cell": values, "seeds": _seeds(values, claim, measured)} for values in cells]
+    seeds = [{"cell": values, "seeds": _seeds(values, claim, results)} for values in cells]
     statement = {"relation": str(claim.relation), "margin": claim.margin, "metrics": claim.metrics, "pairs": pairs}
     test: dict[str, Any] = json.loads(json.dumps({"says": claim.says, **statement, _SEEDS: seeds}))
     return test
 
 
-def _seeds(values: dict[str, Any], claim: Claim, measured: Sequence[Measured]) -> list[int]:
-    return sorted(
-        {seed for m in measured if m.cell.values == values and m.metric in claim.metrics for seed in m.scores}
-    )
+def _seeds(values: dict[str, Any], claim: Claim, results: Sequence[CellResult]) -> list[int]:
+    return sorted({seed for r in results if r.cell.values == values and r.metric in claim.metrics for seed in r.scores})
 
 
 def _counts(test: dict[str, Any]) -> str:

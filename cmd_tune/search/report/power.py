@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import chdtrc, nctdtr, stdtrit
 
-from cmd_tune.search.report.verdicts import FEWEST
+from cmd_tune.search.report.verdicts import MIN_SEEDS
 
 CHANCE = 0.8  # of telling, which is asked of the seeds
 MOST_SEEDS = 1000  # that are looked at
@@ -22,8 +22,8 @@ def seeds_needed(spread: float, distances: Sequence[float], level: float) -> int
     if min(distances) <= 0:
         return None
     if spread == 0:
-        return FEWEST
-    counts = range(FEWEST, MOST_SEEDS + 1)
+        return MIN_SEEDS
+    counts = range(MIN_SEEDS, MOST_SEEDS + 1)
     index = bisect_left(counts, True, key=lambda count: _missed(count, spread, distances, level) <= 1 - CHANCE)
     return counts[index] if index < len(counts) else None
 

@@ -31,7 +31,7 @@ from cmd_tune.evaluate.intervals import Interval
 from cmd_tune.search.spaces.comparison import Relation
 
 ALPHA = 0.05  # of all looks together, for either error
-FEWEST = 3  # seeds; of two, the spread is anybody's guess
+MIN_SEEDS = 3  # two do not determine a spread
 
 Scores = Mapping[int, float]  # of one cell on one metric, by seed
 
@@ -43,8 +43,12 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two cells on the seeds that both have. `p_against` is Holm's, `p_for` as it is; nan with fewer than two seeds."""
+class PairedDifference:
+    """The first cell of a pair less the second, on the seeds that both have, in points.
+
+    mean: nan without a common seed; interval (95 %), p_for, p_against: nan with fewer than two. p_against is corrected
+    by Holm over all pairs, p_for is uncorrected.
+    """
 
     seeds: int
     mean: float
@@ -54,21 +58,21 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """`why` is one line; `comparisons` come in the order of the pairs.
+class ClaimVerdict:
+    """why: the reason in one line. differences: in the order of the pairs.
 
     spread: standard deviation of a pair's differences over seeds, pooled over the pairs; nan where no pair has two.
     """
 
     verdict: Verdict
     why: str
-    comparisons: tuple[Comparison, ...]
+    differences: tuple[PairedDifference, ...]
     spread: float
 
     @property
-    def tested(self) -> bool:
-        """Whether there were seeds enough for a verdict."""
-        return all(c.seeds >= FEWEST for c in self.comparisons)
+    def enough_seeds(self) -> bool:
+        """Whether every pair has the seeds that a verdict needs."""
+        return all(d.seeds >= MIN_SEEDS for d in self.differences)
 
 
 def t_interval(values: Sequence[float], confidence: float = 1 - ALPHA) -> Interval:
@@ -95,26 +99,26 @@ def level_of(look: int) -> float:
 
 def judge(
     pairs: Sequence[tuple[Scores, Scores]], relation: Relation, margin: float = 0.0, *, look: int = 1
-) -> Judgement:
+) -> ClaimVerdict:
     """Whether the first of each pair stands in `relation` to the second. margin in the scores' own unit."""
-    differences = [paired_differences(a, b) for a, b in pairs]
-    fewest = min(len(d) for d in differences)
-    # With fewer than two seeds there is nothing to test, and one pair untested is no reason to correct for fewer.
-    raw = [_p_values(d, relation, margin) if len(d) > 1 else (1.0, 1.0) for d in differences]
+    gains = [paired_differences(a, b) for a, b in pairs]
+    fewest = min(len(d) for d in gains)
+    # With fewer than two seeds there is no test. An untested pair still counts in the correction.
+    raw = [_p_values(d, relation, margin) if len(d) > 1 else (1.0, 1.0) for d in gains]
     against = holm([p for _, p in raw])
-    comparisons = tuple(_comparison(d, p, q) for d, (p, _), q in zip(differences, raw, against, strict=True))
-    variances = [np.var(d, ddof=1) for d in differences if len(d) > 1]
+    differences = tuple(_paired_difference(d, p, q) for d, (p, _), q in zip(gains, raw, against, strict=True))
+    variances = [np.var(d, ddof=1) for d in gains if len(d) > 1]
     spread = sqrt(float(np.mean(variances))) if variances else float("nan")
-    if fewest < FEWEST:
+    if fewest < MIN_SEEDS:
         seeds = "1 seed" if fewest == 1 else f"{fewest} seeds"
-        return Judgement(Verdict.CANNOT_TELL, f"{seeds} in common; {FEWEST} are needed", comparisons, spread)
+        return ClaimVerdict(Verdict.CANNOT_TELL, f"{seeds} in common; {MIN_SEEDS} are needed", differences, spread)
     level = level_of(look)
-    speak_for = sum(c.p_for <= level for c in comparisons)
-    speak_against = sum(c.p_against <= level for c in comparisons)
+    speak_for = sum(d.p_for <= level for d in differences)
+    speak_against = sum(d.p_against <= level for d in differences)
     verdict = Verdict.DOES_NOT if speak_against else Verdict.HOLDS if speak_for == len(pairs) else Verdict.CANNOT_TELL
     number = "1 comparison" if len(pairs) == 1 else f"{len(pairs)} comparisons"
     why = f"of {number}, {speak_for} for it and {speak_against} against it"
-    return Judgement(verdict, why, comparisons, spread)
+    return ClaimVerdict(verdict, why, differences, spread)
 
 
 def paired_differences(a: Scores, b: Scores) -> list[float]:
@@ -122,12 +126,12 @@ def paired_differences(a: Scores, b: Scores) -> list[float]:
     return [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
 
 
-def _comparison(difference_S: Sequence[float], p_for: float, p_against: float) -> Comparison:
+def _paired_difference(difference_S: Sequence[float], p_for: float, p_against: float) -> PairedDifference:
     nothing = float("nan")
     if len(difference_S) < 2:
         mean = difference_S[0] if difference_S else nothing
-        return Comparison(len(difference_S), mean, (nothing, nothing), nothing, nothing)
-    return Comparison(len(difference_S), float(np.mean(difference_S)), t_interval(difference_S), p_for, p_against)
+        return PairedDifference(len(difference_S), mean, (nothing, nothing), nothing, nothing)
+    return PairedDifference(len(difference_S), float(np.mean(difference_S)), t_interval(difference_S), p_for, p_against)
 
 
 def _p_values(difference_S: Sequence[float], relation: Relation, margin: float) -> tuple[float, float]:

@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from cmd_tune.search.report.cell_results import Measured, claimed_pairs, judged
-from cmd_tune.search.report.claims import JudgedClaim, in_markdown, label, line, on_screen
+from cmd_tune.formatting import markdown_table, named_values
+from cmd_tune.search.report.cell_results import CellResult, claimed_pairs, judge_claim
+from cmd_tune.search.report.claims import ClaimResult
 from cmd_tune.search.report.looks import Look
 from cmd_tune.search.report.power import seeds_needed
+from cmd_tune.search.report.sections.claims import in_markdown, on_screen
 from cmd_tune.search.report.verdicts import Verdict
 from cmd_tune.search.spaces.comparison import Cell, Claim, Relation, Table
 
@@ -20,16 +22,16 @@ FLAT = Claim("no matter", Relation.WITHIN, ((1, 0),), ("test/knn/joint",), 1.0)
 def judge(claim, gains, look=1, seeds="3", before=()):
     """The claim, of a cell that has 70 on every seed and one that has so much more."""
     scores = [dict.fromkeys(range(len(gains)), 70.0), {s: 70 + gain for s, gain in enumerate(gains)}]
-    measured = [Measured(cell, "test/knn/joint", by, None, "") for cell, by in zip(CELLS, scores, strict=True)]
+    results = [CellResult(cell, "test/knn/joint", by, None, "") for cell, by in zip(CELLS, scores, strict=True)]
     table = Table("", CELLS, (0, 1, 2), (claim,))
-    pairs = tuple(claimed_pairs(table, claim, measured))
-    return JudgedClaim(claim, judged(table, claim, measured, look), pairs, look, seeds, tuple(before))
+    pairs = tuple(claimed_pairs(table, claim, results))
+    return ClaimResult(claim, judge_claim(table, claim, results, look), pairs, look, seeds, tuple(before))
 
 
 def test_pairs_come_by_metric_and_then_as_the_claim_names_them():
     claim = replace(ABOVE, pairs=((1, 0), (0, 1)), metrics=("b", "a"))
-    measured = [Measured(cell, metric, {}, None, "") for metric in ("a", "b") for cell in CELLS]
-    pairs = claimed_pairs(Table("", CELLS, (0,), (claim,)), claim, measured)
+    results = [CellResult(cell, metric, {}, None, "") for metric in ("a", "b") for cell in CELLS]
+    pairs = claimed_pairs(Table("", CELLS, (0,), (claim,)), claim, results)
     assert [(a.metric, a.cell.values["topk"], b.cell.values["topk"]) for a, b in pairs] == [
         ("b", 8, 4),
         ("b", 4, 8),
@@ -40,7 +42,7 @@ def test_pairs_come_by_metric_and_then_as_the_claim_names_them():
 
 def test_a_first_look():
     claim = judge(ABOVE, [2.0, 2.0, 2.0])
-    assert claim.judgement.verdict is Verdict.HOLDS
+    assert claim.verdict.verdict is Verdict.HOLDS
     assert claim.why == "of 1 comparison, 1 for it and 0 against it; first look, 3 seeds a cell, tested at 2.5 %"
     assert claim.power == ""
 
@@ -102,5 +104,5 @@ def test_on_the_screen_verdicts_stand_below_each_other():
 
 
 def test_cells_and_rows_in_words():
-    assert label({"topk": 4, "teacher_temperature": 0.05}) == "topk 4, teacher_temperature 0.05"
-    assert line(["a", "b"]) == "| a | b |"
+    assert named_values({"topk": 4, "teacher_temperature": 0.05}) == "topk 4, teacher_temperature 0.05"
+    assert markdown_table(["a", "b"], [["1", ""]]) == "| a | b |\n|---|---|\n| 1 |  |"

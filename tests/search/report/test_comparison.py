@@ -14,12 +14,13 @@ from cmd_tune.evaluate.intervals import clustered_interval, wilson_interval
 from cmd_tune.evaluate.tally import Tally, write_tally
 from cmd_tune.runs.ending import Ending
 from cmd_tune.runs.pretrain_and_score import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY, Conditions
-from cmd_tune.search.report.cell_results import measure
-from cmd_tune.search.report.comparison import table_report
+from cmd_tune.search.plan import read_space
+from cmd_tune.search.report import SearchReport, StudyFindings, write_report
+from cmd_tune.search.report.cell_results import cell_results
 from cmd_tune.search.report.left_out import left_out
 from cmd_tune.search.report.power import seeds_needed
-from cmd_tune.search.report.summary import Report
-from cmd_tune.search.spaces.space import Space, find_space, load_space
+from cmd_tune.search.spaces.space import Space
+from cmd_tune.search.spaces.space_file import find_space
 from cmd_tune.search.study.study import Book
 
 CELLS = [
@@ -74,11 +75,9 @@ def played(open_book: Callable[..., Book]) -> Callable[..., Book]:
     return play
 
 
-def report_of(book: Book, where: Conditions = HERE) -> tuple[Report, str, str]:
+def report_of(book: Book, where: Conditions = HERE) -> tuple[SearchReport, str, str]:
     """(the report, report.md, what is printed)."""
-    table = book.space.table
-    assert table is not None
-    report = table_report(book, table, RAW, UNTRAINED, where)
+    report = write_report(StudyFindings(book, RAW, UNTRAINED, where))
     printed = io.StringIO()
     Console(file=printed, width=80).print(report.closing)
     return report, (book.folder / "report.md").read_text(), printed.getvalue()
@@ -86,13 +85,13 @@ def report_of(book: Book, where: Conditions = HERE) -> tuple[Report, str, str]:
 
 def test_means_intervals_and_differences(table_space, played):
     book = played(table_space([0, 1, 2]), {(4, s): x for s, x in enumerate((61, 62, 63))} | {(8, 0): 70, (8, 2): 74})
-    rows = {(m.cell.values["topk"], m.metric): m for m in measure(book, book.space.table, HERE.queries, METRICS)}
+    rows = {(m.cell.values["topk"], m.metric): m for m in cell_results(book, book.space.table, HERE.queries, METRICS)}
     four, eight = rows[4, "test/knn/joint"], rows[8, "test/knn/joint"]
     assert (four.mean, four.reported, four.difference) == (62, 70, -8)
     assert four.interval == pytest.approx((62 - 4.30265 / 3**0.5, 62 + 4.30265 / 3**0.5), abs=1e-4)
     assert (eight.mean, eight.difference, eight.scores) == (72, 0.5, {0: 70, 2: 74})
     assert rows[8, "test/linear/joint"].difference is None  # nothing was reported of it
-    with (table_report_folder(book) / "cells.csv").open() as file:
+    with (report_folder(book) / "cells.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert [(line["topk"], line["metric"], line["seeds"]) for line in lines] == [
         ("4", "test/knn/joint", "3"), ("8", "test/knn/joint", "2"),
@@ -103,14 +102,14 @@ def test_means_intervals_and_differences(table_space, played):
     assert (lines[3]["reported"], lines[3]["difference"]) == ("", "")
 
 
-def table_report_folder(book: Book) -> Path:
+def report_folder(book: Book) -> Path:
     report_of(book)
     return book.folder
 
 
 def test_a_single_seed_has_wilsons_interval_of_the_test_set(table_space, played):
     book = played(table_space([5]), {(4, 5): 61.0, (8, 5): 70.0})
-    (four, *_) = measure(book, book.space.table, HERE.queries, METRICS)
+    (four, *_) = cell_results(book, book.space.table, HERE.queries, METRICS)
     assert four.interval == wilson_interval(61.0, 200)
     assert four.method == "Wilson over clips as if independent"
     _, text, printed = report_of(book)
@@ -129,7 +128,7 @@ def test_clips_of_a_subject_are_taken_together_where_they_were_counted_so(table_
     write_tally(book.entries[0].folder / TEST_TALLY, SUBJECTS)
     write_tally(book.folder / UNTRAINED_TALLY, SUBJECTS)
     write_tally(book.folder / RAW_TALLY, replace(SUBJECTS, by_subject=False))
-    four, eight, *_ = measure(book, book.space.table, HERE.queries, METRICS)
+    four, eight, *_ = cell_results(book, book.space.table, HERE.queries, METRICS)
     low, high = clustered_interval([40, 20, 42, 20], [50, 50, 60, 40])
     assert four.interval == (low, high)
     assert (four.method, eight.method) == ("Wilson over clips, by subject", "Wilson over clips as if independent")
@@ -274,7 +273,7 @@ def test_only_the_metric_of_another_probe_is_left_out(table_space, played):
 
 def test_the_papers_tables_are_not_set_beside_other_data():
     """Nor their linear accuracies, which are of another probe, beside those of their own data."""
-    tables = [load_space(find_space(f"table{n}")).table for n in (1, 2, 3)]
+    tables = [read_space(find_space(f"table{n}")).table for n in (1, 2, 3)]
     ucla, ntu = Conditions("nw-ucla", "xview", {}), Conditions("ntu-60", "xsub", {})
     for table in tables:
         assert set(left_out(table.origin, table.metrics(), ucla)) == set(table.metrics())
@@ -338,6 +337,6 @@ def test_a_file_that_cannot_be_written_takes_no_other_with_it(table_space, playe
     book = played(space, {(4, 0): 61, (8, 0): 70})
     (book.folder / "table.png").mkdir()
     ending = Ending(book.folder)
-    report = table_report(book, space.table, {}, {}, HERE, attempt=ending.attempt)
+    report = write_report(StudyFindings(book, {}, {}, HERE), attempt=ending.attempt)
     assert [path.name for path in report.files] == ["trials.csv", "cells.csv", "report.md"]
     assert ending.troubles == [f"table.png: {book.folder / 'table.png'}: cannot be written: Is a directory"]

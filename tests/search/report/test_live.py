@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from cmd_tune.formatting import duration, shown
+from cmd_tune.formatting import duration, named_values, shown
 from cmd_tune.search.report import live
-from cmd_tune.search.report.live import Display, values_line, with_reason
+from cmd_tune.search.report.live import Display, with_reason
 
 
 @pytest.mark.parametrize(
@@ -48,14 +48,14 @@ def printed(make_space, open_book, monkeypatch):
 def test_a_trial_from_its_start_to_its_end_is_a_line_each(printed):
     book, screen, clock, lines = printed
     entry = book.next()
-    values = values_line(entry, book.space.parameters)
+    values = named_values(entry.values)
     assert values == ", ".join(f"{name} {entry.values[name]:.4g}" for name in book.space.parameters)
     screen.started(entry)
     assert lines() == [f"trial-000 starts: {values}"]  # one line, however narrow the screen is
     for epoch, score in ((1, {}), (2, {}), (3, {"val/knn/fused": 51.2})):
         clock[0] += 10
         book.record(entry, {"epoch": epoch, "seconds": 8.0, "loss/total": 2.0 / epoch, **score})
-        screen.reported(entry)
+        screen.reported(entry, entry.history[-1:])
     # The best is the best of those that ended. Three more trials of 3 epochs at 10 s, and 3 finalists' tests at 2 s.
     summary = "best –, 0/4 trials, elapsed 0:30, about 1:36 left"
     assert lines()[1:] == [f"trial-000 epoch 3/3: loss 0.667, val/knn/fused 51.20; {summary}"]
@@ -97,5 +97,5 @@ def test_how_a_trial_stands_and_why(make_space, open_book):
 def test_a_note_is_said_once_as_it_is(printed):
     _, screen, _, lines = printed
     for text in ("half the speed: [bold]no[/bold] compiler :smile:", "another", "another"):
-        screen.note(text)
+        screen.noted(text)
     assert lines() == ["half the speed: [bold]no[/bold] compiler :smile:", "another"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cmd_tune.errors import CmdTuneError
-from cmd_tune.search.report.cell_results import Measured, judged
+from cmd_tune.search.report.cell_results import CellResult, judge_claim
 from cmd_tune.search.report.looks import Look, Looks
 from cmd_tune.search.report.verdicts import Verdict
 from cmd_tune.search.spaces.comparison import Cell, Claim, Relation, Table
@@ -20,27 +20,27 @@ FLAT = Claim("no matter", Relation.WITHIN, ((1, 0),), ("test/knn/joint",), 1.0)
 GAINS = [1.0, 2.0, 3.0, 1.0, 2.5, 2.0, 1.5]
 
 
-def measured_with(seeds: int, others: int = 3) -> list[Measured]:
+def measured_with(seeds: int, others: int = 3) -> list[CellResult]:
     scores = (
         dict.fromkeys(range(seeds), 70.0),
         {s: 70.0 + GAINS[s] for s in range(seeds)},
         dict.fromkeys(range(others), 9),
     )
-    return [Measured(cell, "test/knn/joint", by, None, "") for cell, by in zip(CELLS, scores, strict=True)]
+    return [CellResult(cell, "test/knn/joint", by, None, "") for cell, by in zip(CELLS, scores, strict=True)]
 
 
 @pytest.fixture
 def look(tmp_path: Path) -> Callable[..., tuple[list[int], list[Verdict]]]:
     """Takes a look at the table in tmp_path, and writes it down: (its number for each claim, the verdicts)."""
 
-    def take(measured: list[Measured], *claims: Claim, keep: bool = True) -> tuple[list[int], list[Verdict]]:
+    def take(measured: list[CellResult], *claims: Claim, keep: bool = True) -> tuple[list[int], list[Verdict]]:
         table = Table("", CELLS, (0, 1, 2), claims or (BEST,))
         looks = Looks(tmp_path, table, measured)
         numbers = [looks.number(index) for index in range(len(table.claims))]
-        judgements = [judged(table, claim, measured, n) for claim, n in zip(table.claims, numbers, strict=True)]
+        verdicts_now = [judge_claim(table, claim, measured, n) for claim, n in zip(table.claims, numbers, strict=True)]
         if keep:
-            looks.keep(judgements)
-        return numbers, [judgement.verdict for judgement in judgements]
+            looks.keep(verdicts_now)
+        return numbers, [verdict.verdict for verdict in verdicts_now]
 
     return take
 
@@ -74,7 +74,7 @@ def test_seeds_of_cells_that_a_claim_does_not_name_are_no_look_at_it(look):
 
 
 def test_other_seeds_of_the_same_number_are_a_look(look):
-    moved = [Measured(m.cell, m.metric, {s + 9: x for s, x in m.scores.items()}, None, "") for m in measured_with(3)]
+    moved = [CellResult(m.cell, m.metric, {s + 9: x for s, x in m.scores.items()}, None, "") for m in measured_with(3)]
     assert (look(measured_with(3))[0], look(moved)[0]) == ([1], [2])
 
 

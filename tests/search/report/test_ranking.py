@@ -6,8 +6,11 @@ import pytest
 from rich.console import Console
 
 from cmd_tune.config import read_settings
+from cmd_tune.runs.pretrain_and_score import Conditions
+from cmd_tune.search.report import StudyFindings, write_report
 from cmd_tune.search.report.live import Display
-from cmd_tune.search.report.summary import search_report
+
+HERE = Conditions("synthetic", "xview", {})
 
 
 @pytest.fixture
@@ -35,7 +38,7 @@ def text_of(renderable):
 
 def test_what_was_stopped_early_is_no_result(ended):
     book = ended([10, 20, 30], [99], [40, 45, 50], [97, 98], [99, 99], failed=[4])
-    report = search_report(book, {}, {})
+    report = write_report(StudyFindings(book, {}, {}, HERE))
     rows = list(csv.DictReader((book.folder / "trials.csv").open(encoding="utf-8")))
     assert [(row["trial"], row["state"], row["epoch"], row["rank"]) for row in rows] == [
         ("trial-000", "finished", "3", "2"),
@@ -69,7 +72,7 @@ def test_the_live_table_has_what_runs_then_what_finished_by_rank_then_the_others
 
 def test_where_nothing_finished_there_is_no_best(ended):
     book = ended([99], [98], [97], running=[2])
-    report = search_report(book, {}, {})
+    report = write_report(StudyFindings(book, {}, {}, HERE))
     assert not (book.folder / "best.yaml").exists()
     assert not any(name.startswith("best/") for name in report.metrics)
     assert Display(book, Console()).summary().startswith("best –, 2/3 trials")

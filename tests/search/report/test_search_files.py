@@ -3,9 +3,13 @@
 import csv
 
 from cmd_tune.config import Settings
+from cmd_tune.runs.pretrain_and_score import Conditions
+from cmd_tune.search.report import StudyFindings, write_report
 from cmd_tune.search.report.cell_results import cells_columns
-from cmd_tune.search.report.summary import search_report, trials_columns
+from cmd_tune.search.report.trials_table import trials_columns
 from cmd_tune.search.spaces.comparison import Cell, Table
+
+HERE = Conditions("synthetic", "xview", {})
 
 RATES = [0.002, 0.008]
 
@@ -22,7 +26,7 @@ def test_a_parameter_keeps_its_column_where_a_metric_has_its_name(make_space, op
             left = {"learning_rate": 1e-9 * epoch, "topk": 0.5, "loss/total": 2.0, "val/knn/fused": 50.0}
             book.record(entry, {"epoch": epoch, **left})
         book.end(entry)
-    search_report(book, {}, {})
+    write_report(StudyFindings(book, {}, {}, HERE))
     with (book.folder / "trials.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["learning_rate"]) for row in rows] == RATES

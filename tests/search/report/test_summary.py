@@ -7,8 +7,10 @@ from rich.console import Console
 from cmd_tune.evaluate.intervals import clustered_interval, difference_interval
 from cmd_tune.evaluate.tally import Tally, write_tally
 from cmd_tune.runs.ending import Ending
-from cmd_tune.runs.pretrain_and_score import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY
-from cmd_tune.search.report.summary import search_report
+from cmd_tune.runs.pretrain_and_score import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY, Conditions
+from cmd_tune.search.report import StudyFindings, write_report
+
+HERE = Conditions("synthetic", "xview", {})
 
 CLIPS = [50, 50, 60, 40]
 OURS, UNTRAINED, RAW = [45, 40, 54, 34], [30, 20, 30, 20], [40, 42, 50, 30]
@@ -30,7 +32,9 @@ def test_the_best_trial_stands_beside_the_baselines_with_intervals(make_space, o
     write_tally(book.folder / UNTRAINED_TALLY, tally(UNTRAINED))
     write_tally(book.folder / RAW_TALLY, tally(RAW))
     printed = io.StringIO()
-    Console(file=printed, width=200).print(search_report(book, {METRIC: 81.0}, {METRIC: 50.0}).closing)
+    Console(file=printed, width=200).print(
+        write_report(StudyFindings(book, {METRIC: 81.0}, {METRIC: 50.0}, HERE)).closing
+    )
     (low, high), (least, most) = clustered_interval(OURS, CLIPS), difference_interval(OURS, UNTRAINED, CLIPS)
     words = " ".join(printed.getvalue().split())
     assert f"{METRIC}: trial-001 86.5 ({low:.1f}–{high:.1f}); less untrained, 50.0 (" in words
@@ -51,7 +55,7 @@ def test_a_count_that_cannot_be_read_costs_the_intervals_alone(make_space, open_
     write_tally(entry.folder / TEST_TALLY, tally(OURS))
     (book.folder / RAW_TALLY).mkdir()
     ending, printed = Ending(book.folder), io.StringIO()
-    report = search_report(book, {METRIC: 81.0}, {METRIC: 50.0}, attempt=ending.attempt)
+    report = write_report(StudyFindings(book, {METRIC: 81.0}, {METRIC: 50.0}, HERE), attempt=ending.attempt)
     Console(file=printed, width=200).print(report.closing)
     assert all(text in printed.getvalue() for text in ("trial-000", "86.5", "untrained", "50.0"))
     assert [trouble.partition(":")[0] for trouble in ending.troubles] == ["intervals"]

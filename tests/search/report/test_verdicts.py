@@ -41,11 +41,11 @@ def test_above_is_the_paired_t_test():
     rng = np.random.default_rng(0)
     a, b = rng.normal(71, 2, 5), rng.normal(70, 2, 5)
     expected = stats.ttest_rel(a, b, alternative="greater")
-    (c,) = judge([(by_seed(a), by_seed(b))], ABOVE).comparisons
+    (c,) = judge([(by_seed(a), by_seed(b))], ABOVE).differences
     assert c.mean == pytest.approx(a.mean() - b.mean())
     assert (c.p_for, c.p_against) == pytest.approx((expected.pvalue, 1 - expected.pvalue))
     assert c.interval == pytest.approx(tuple(stats.ttest_rel(a, b).confidence_interval()))
-    (reverse,) = judge([(by_seed(b), by_seed(a))], ABOVE).comparisons
+    (reverse,) = judge([(by_seed(b), by_seed(a))], ABOVE).differences
     assert (reverse.p_for, reverse.p_against) == pytest.approx((c.p_against, c.p_for))
 
 
@@ -53,19 +53,19 @@ def test_margins_are_one_sided_t_tests():
     d = np.array([0.4, -0.2, 0.9, 0.1])
     above = stats.ttest_1samp(d, -1.0, alternative="greater").pvalue
     below = stats.ttest_1samp(d, 1.0, alternative="less").pvalue
-    (c,) = judge([pair(d)], WITHIN, 1.0).comparisons
+    (c,) = judge([pair(d)], WITHIN, 1.0).differences
     assert c.p_for == pytest.approx(max(above, below))
     outside = min(
         stats.ttest_1samp(d, 1.0, alternative="greater").pvalue, stats.ttest_1samp(d, -1.0, alternative="less").pvalue
     )
     assert c.p_against == pytest.approx(min(1, 2 * outside))
-    (c,) = judge([pair(d)], NOT_BELOW, 1.0).comparisons
+    (c,) = judge([pair(d)], NOT_BELOW, 1.0).differences
     assert (c.p_for, c.p_against) == pytest.approx((above, 1 - above))
 
 
 def test_pairs_are_made_by_seed_and_of_common_seeds_alone():
     a, b = {0: 50.0, 1: 60.0, 2: 70.0, 7: 99.0}, {2: 69.0, 1: 58.0, 0: 49.0, 5: 0.0}
-    (c,) = judge([(a, b)], ABOVE).comparisons
+    (c,) = judge([(a, b)], ABOVE).differences
     assert (c.seeds, c.mean) == (3, pytest.approx(4 / 3))  # 1, 2, 1
 
 
@@ -83,7 +83,7 @@ def test_a_claim_that_holds_is_not_corrected_and_one_that_does_not_is():
     none = pair(with_t(0))
     assert judge([pair(with_t(-5.2)), *[none] * 6], ABOVE).verdict is Verdict.DOES_NOT
     assert judge([pair(with_t(-5.2)), *[none] * 7], ABOVE).verdict is Verdict.CANNOT_TELL
-    (c, *_) = judge([pair(with_t(-5.2)), *[none] * 6], ABOVE).comparisons
+    (c, *_) = judge([pair(with_t(-5.2)), *[none] * 6], ABOVE).differences
     assert (c.p_for, c.p_against) == pytest.approx((1 - 0.00325, 7 * 0.00325), abs=3e-4)
 
 
@@ -187,8 +187,8 @@ def test_noise_alone_rarely_gives_a_verdict(shift, relation, margin):
 
 def test_one_pair_against_it_is_enough():
     up, down = pair([5, 5.5, 6]), pair([-5, -5.5, -6])
-    judgement = judge([up, down, up], ABOVE)
-    assert (judgement.verdict, judgement.why) == (
+    verdict = judge([up, down, up], ABOVE)
+    assert (verdict.verdict, verdict.why) == (
         Verdict.DOES_NOT,
         "of 3 comparisons, 2 for it and 1 against it",
     )
@@ -197,11 +197,11 @@ def test_one_pair_against_it_is_enough():
 
 @pytest.mark.parametrize("seeds", [0, 1, 2])
 def test_two_seeds_or_fewer_tell_nothing(seeds):
-    judgement = judge([pair([50.0, 50.001][:seeds]), pair([50, 50, 50, 50.1])], ABOVE)
-    assert judgement.verdict is Verdict.CANNOT_TELL
-    assert judgement.why == f"{'1 seed' if seeds == 1 else f'{seeds} seeds'} in common; 3 are needed"
-    assert [c.seeds for c in judgement.comparisons] == [seeds, 4]
-    assert math.isnan(judgement.comparisons[0].p_for) == (seeds < 2)
+    verdict = judge([pair([50.0, 50.001][:seeds]), pair([50, 50, 50, 50.1])], ABOVE)
+    assert verdict.verdict is Verdict.CANNOT_TELL
+    assert verdict.why == f"{'1 seed' if seeds == 1 else f'{seeds} seeds'} in common; 3 are needed"
+    assert [c.seeds for c in verdict.differences] == [seeds, 4]
+    assert math.isnan(verdict.differences[0].p_for) == (seeds < 2)
 
 
 def test_the_spread_of_differences_is_pooled_over_the_pairs():
@@ -210,9 +210,9 @@ def test_the_spread_of_differences_is_pooled_over_the_pairs():
 
 
 def test_differences_without_spread_are_the_limit():
-    (c,) = judge([pair([2, 2, 2])], ABOVE).comparisons
+    (c,) = judge([pair([2, 2, 2])], ABOVE).differences
     assert (c.p_for, c.p_against) == (0, 1)
-    (c,) = judge([pair([0, 0, 0])], ABOVE).comparisons
+    (c,) = judge([pair([0, 0, 0])], ABOVE).differences
     assert (c.p_for, c.p_against) == (0.5, 0.5)
     assert judge([pair([0, 0, 0])], WITHIN, 0.5).verdict is Verdict.HOLDS
     assert judge([pair([-2, -2, -2])], NOT_BELOW, 0.5).verdict is Verdict.DOES_NOT

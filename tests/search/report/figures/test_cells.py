@@ -1,12 +1,13 @@
-"""Figures of tables: the right kind for the cells, drawn whole, also where nothing has been measured yet."""
+"""Figures of tables: the right kind for the cells, drawn whole, also where nothing has been results yet."""
 
 import io
 
 import pytest
 from matplotlib.figure import Figure
 
-from cmd_tune.search.report.cell_results import Measured
-from cmd_tune.search.report.figures import table_figure
+from cmd_tune.figures import new_figure
+from cmd_tune.search.report.cell_results import CellResult
+from cmd_tune.search.report.figures.cells import arrange
 from cmd_tune.search.spaces.comparison import Cell
 
 TEMPERATURES = [(0.05, 0.1), (0.05, 1.0), (0.01, 0.1)]
@@ -14,12 +15,14 @@ TEMPERATURES = [(0.05, 0.1), (0.05, 1.0), (0.01, 0.1)]
 
 def draw(cells: list[Cell], means: dict[str, list[float | None]]) -> Figure:
     """The figure of cells with means by metric, intervals from 2 below to 3 above; drawn once, as for a file."""
-    measured = [
-        Measured(cell, metric, {0: mean}, (mean - 2, mean + 3), "t", cell.reported.get(metric)) if mean is not None
-        else Measured(cell, metric, {}, None, "", cell.reported.get(metric))
+    results = [
+        CellResult(cell, metric, {0: mean}, (mean - 2, mean + 3), "t", cell.reported.get(metric)) if mean is not None
+        else CellResult(cell, metric, {}, None, "", cell.reported.get(metric))
         for metric, values in means.items() for cell, mean in zip(cells, values, strict=True)
     ]  # fmt: skip
-    figure = table_figure(cells, measured, {"untrained": {"test/knn/joint": 31.5}, "raw 1-NN": {}}, "A table")
+    drawing = arrange("A table", cells, results, {"untrained": {"test/knn/joint": 31.5}, "raw 1-NN": {}})
+    figure = new_figure(*drawing.size)
+    drawing.draw(figure)
     figure.savefig(io.BytesIO())
     return figure
 

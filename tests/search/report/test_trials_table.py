@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from cmd_tune.search.report.columns import Fitted, by_difference
+from cmd_tune.search.report.trials_table import FittedTable, by_difference
 from cmd_tune.search.spaces.parameter import Parameter
 
 NAMES = ("teacher_temperature", "topk", "queue_size")
@@ -22,7 +22,7 @@ def build(headings):
 def lines_of(width):
     console = Console(width=width, legacy_windows=False)
     with console.capture() as capture:
-        console.print(Fitted(NAMES, build, "… and {} more parameters"))
+        console.print(FittedTable(NAMES, build, "… and {} more parameters"))
     return [line.rstrip() for line in capture.get().splitlines()]
 
 

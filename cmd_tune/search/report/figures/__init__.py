@@ -1,0 +1,12 @@
+"""The figures of reports, by the names of their PNG files: "table" is written to table.png.
+
+Adding one: a file here with a function of the findings that returns a Drawing (cmd_tune/figures.py), and a line in
+FIGURES. A figure computes its data before it draws. It is NOT the place to compute results: those are in findings.py.
+"""
+
+from cmd_tune.search.report.base import MakeFigure
+from cmd_tune.search.report.figures.cells import cells_figure
+
+FIGURES: dict[str, MakeFigure] = {
+    "table": cells_figure,
+}

@@ -1,0 +1,56 @@
+"""The text files of a finished study, by name: each a function of the findings, or None if there is none to write."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cmd_tune.evaluate.scores import Scores
+from cmd_tune.formatting import csv_text
+from cmd_tune.plain_yaml import dump_yaml, read_yaml
+from cmd_tune.search.report.cell_results import cells_columns
+from cmd_tune.search.report.findings import StudyFindings
+from cmd_tune.search.report.trials_table import trials_columns
+
+BASELINES = "baselines.yaml"
+
+
+def trials_csv(findings: StudyFindings) -> str:
+    return csv_text(trials_columns(findings.study))
+
+
+def baselines_yaml(findings: StudyFindings) -> str | None:
+    if not (findings.raw or findings.untrained):
+        return None
+    return dump_yaml({"raw_skeletons": findings.raw, "untrained_encoder": findings.untrained})
+
+
+def kept_baselines(folder: Path) -> tuple[Scores, Scores] | None:
+    """(raw, untrained) from baselines.yaml in a search's folder; None if the file is missing."""
+    path = folder / BASELINES
+    if not path.exists():
+        return None
+    kept = read_yaml(path)
+    return kept["raw_skeletons"], kept["untrained_encoder"]
+
+
+def best_yaml(findings: StudyFindings) -> str | None:
+    """The settings of the best trial. None of a comparison, which selects nothing, and if no trial finished."""
+    study = findings.study
+    if findings.comparison or not study.ranked():
+        return None
+    best = study.ranked()[0]
+    head = f"# {best.name} of {study.folder.name}: {study.space.metric} {best.last(study.space.metric):.2f}\n"
+    return head + dump_yaml(study.settings_of(best).model_dump(mode="json"))
+
+
+def cells_csv(findings: StudyFindings) -> str | None:
+    """None of a search."""
+    comparison = findings.comparison
+    return csv_text(cells_columns(comparison.table, comparison.results)) if comparison else None
+
+
+FILES: dict[str, Callable[[StudyFindings], str | None]] = {
+    "trials.csv": trials_csv,
+    BASELINES: baselines_yaml,
+    "best.yaml": best_yaml,
+    "cells.csv": cells_csv,
+}

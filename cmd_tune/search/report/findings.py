@@ -1,0 +1,107 @@
+"""What a study has found, in the form that all parts of its report read. Each value is computed once."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from cmd_tune.evaluate.intervals import Interval
+from cmd_tune.evaluate.scores import Scores
+from cmd_tune.evaluate.tally import read_tally
+from cmd_tune.runs.pretrain_and_score import RAW_TALLY, UNTRAINED_TALLY, Conditions
+from cmd_tune.search.report.cell_results import CellResult, cell_results, judge_claim
+from cmd_tune.search.report.claims import ClaimResult, claim_results
+from cmd_tune.search.report.left_out import left_out
+from cmd_tune.search.report.looks import Looks
+from cmd_tune.search.report.verdicts import ClaimVerdict
+from cmd_tune.search.spaces.comparison import Table
+from cmd_tune.search.study.study import Book
+
+UNTRAINED, RAW = "untrained", "raw 1-NN"  # the baselines, in tables and figures
+
+
+@dataclass(frozen=True)
+class ComparisonFindings:
+    """The cells of a comparison, and its claims.
+
+    conditions: the data and protocol of the test scores. raw, untrained: the baselines' scores by metric, in percent.
+    """
+
+    study: Book
+    table: Table
+    conditions: Conditions
+    raw: Scores
+    untrained: Scores
+
+    @cached_property
+    def left_out(self) -> dict[str, str]:
+        """Metrics whose reported accuracies may not stand beside ours, and why."""
+        reported = dict.fromkeys(name for cell in self.table.cells for name in cell.reported)
+        return left_out(self.table.origin, reported, self.conditions)
+
+    @cached_property
+    def results(self) -> list[CellResult]:
+        """Every cell on every metric: by metric, then in the order of the file. No score moves a cell."""
+        reported = {name for cell in self.table.cells for name in cell.reported}
+        return cell_results(self.study, self.table, self.conditions.queries, reported - self.left_out.keys())
+
+    @property
+    def metrics(self) -> list[str]:
+        return list(dict.fromkeys(result.metric for result in self.results))
+
+    @property
+    def reported_metrics(self) -> list[str]:
+        """Metrics that have a reported accuracy beside them."""
+        return list(dict.fromkeys(result.metric for result in self.results if result.reported is not None))
+
+    @cached_property
+    def looks(self) -> Looks:
+        """Raises CmdTuneError where the folder's record of looks cannot be read."""
+        return Looks(self.study.folder, self.table, self.results)
+
+    @cached_property
+    def verdicts(self) -> list[ClaimVerdict]:
+        """One for each claim, in the order of the file."""
+        return [
+            judge_claim(self.table, claim, self.results, self.looks.number(index))
+            for index, claim in enumerate(self.table.claims)
+        ]
+
+    @property
+    def claims(self) -> list[ClaimResult]:
+        return claim_results(self.table, self.results, self.verdicts, self.looks)
+
+    @property
+    def baselines(self) -> dict[str, Scores]:
+        """By title. Bare skeletons have no linear probe: their 1-NN accuracies stand beside linear ones, too."""
+        floor = {
+            name.replace("/knn/", kind): value for name, value in self.raw.items() for kind in ("/knn/", "/linear/")
+        }
+        return {UNTRAINED: self.untrained, RAW: floor}
+
+    @cached_property
+    def baseline_intervals(self) -> dict[str, dict[str, Interval]]:
+        """By title and metric, as `baselines` are. Raises DataError for a count that cannot be read."""
+        intervals: dict[str, dict[str, Interval]] = {}
+        for title, file in ((UNTRAINED, UNTRAINED_TALLY), (RAW, RAW_TALLY)):
+            if tally := read_tally(self.study.folder / file):
+                found = {name: bounds for name in tally.right if (bounds := tally.interval(name))}
+                intervals[title] = {name.replace("/knn/", "/linear/"): x for name, x in found.items()} | found
+        return intervals
+
+
+@dataclass(frozen=True)
+class StudyFindings:
+    """raw, untrained: the baselines' scores by metric, in percent; empty if there are none.
+
+    conditions: the data and protocol of the test scores.
+    """
+
+    study: Book
+    raw: Scores
+    untrained: Scores
+    conditions: Conditions
+
+    @cached_property
+    def comparison(self) -> ComparisonFindings | None:
+        """None of a search."""
+        table = self.study.space.table
+        return ComparisonFindings(self.study, table, self.conditions, self.raw, self.untrained) if table else None

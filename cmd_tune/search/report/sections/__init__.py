@@ -1,0 +1,24 @@
+"""The sections of reports, in their order, by the names that messages have for them.
+
+Adding one: a file here with a function of the findings (base.py), and a line in SECTIONS. It is NOT the place to
+compute results: those are in findings.py.
+"""
+
+from cmd_tune.search.report.base import MakeSection
+from cmd_tune.search.report.sections.best_against_baselines import best_against_baselines
+from cmd_tune.search.report.sections.best_trials import best_trials
+from cmd_tune.search.report.sections.cells import cells
+from cmd_tune.search.report.sections.claims import claims
+from cmd_tune.search.report.sections.figures import figures
+from cmd_tune.search.report.sections.method import method
+from cmd_tune.search.report.sections.setup import setup
+
+SECTIONS: dict[str, MakeSection] = {
+    "setup": setup,
+    "cells": cells,
+    "figures": figures,
+    "claims": claims,
+    "method": method,
+    "best trials": best_trials,
+    "intervals": best_against_baselines,
+}

@@ -1,0 +1,66 @@
+"""The best trials of a search beside the baselines, with as many parameters as the screen has room for."""
+
+from collections.abc import Mapping
+
+from rich.table import Table
+from rich.text import Text
+
+from cmd_tune.formatting import named_values, percent, shown
+from cmd_tune.search.report.base import Section
+from cmd_tune.search.report.findings import RAW, UNTRAINED, StudyFindings
+from cmd_tune.search.report.trials_table import FittedTable, by_difference, last_score
+from cmd_tune.search.study.study import Book
+
+BEST = 5  # trials shown
+_COLUMNS = (
+    "val/knn/joint", "val/knn/fused", "val/linear/fused", "test/knn/joint", "test/knn/fused", "test/linear/fused",
+)  # fmt: skip
+_LEGEND = (
+    "Percent right. untrained: the encoder as it starts; raw 1-NN: bare skeletons. "
+    "The score that chose the best trial flatters it; its test scores do not."
+)
+
+
+def best_trials(findings: StudyFindings) -> Section | None:
+    """Trials that were stopped early have no rank: a line names them. None of a comparison, which selects nothing."""
+    if findings.comparison:
+        return None
+    notes = [*_stopped_early(findings.study), _LEGEND]
+    return Section(screen=[_table(findings), *(Text(note, style="dim") for note in notes)])
+
+
+def _table(findings: StudyFindings) -> FittedTable:
+    """In percent. Only finalists have test scores."""
+    study = findings.study
+    metric, parameters = study.space.metric, study.space.parameters
+    columns = [*([] if metric in _COLUMNS else [metric]), *_COLUMNS]
+    best = study.ranked()[:BEST]
+
+    def build(headings: Mapping[str, str]) -> Table:
+        names = [name for name in parameters if name in headings]
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        table.add_column("", no_wrap=True)
+        for heading in (*(headings[name] for name in names), *(name.replace("/", "\n") for name in columns)):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for trial in best:
+            values = (shown(trial.values[name]) for name in names)
+            table.add_row(trial.name, *values, *(percent(last_score(trial, name)) for name in columns))
+        for title, scores in ((UNTRAINED, findings.untrained), (RAW, findings.raw)):
+            blank = [""] * len(names)
+            table.add_row(title, *blank, *(percent(scores.get(name)) for name in columns), style="dim")
+        return table
+
+    more = "Shown are the parameters that differ most; trials.csv has {} more."
+    for trial in best[:1]:
+        more += f" All of {trial.name}: {named_values({name: trial.values[name] for name in parameters})}."
+    return FittedTable(by_difference(parameters, [trial.values for trial in best]), build, more)
+
+
+def _stopped_early(study: Book) -> list[str]:
+    """A line for the trials that were stopped early: after which epoch, and their score then."""
+    stopped = study.stopped()
+    if not stopped:
+        return []
+    first = [f"{t.name} {t.reason} ({percent(t.last(study.space.metric))})" for t in stopped[:BEST]]
+    more = f" and {len(stopped) - BEST} more" if len(stopped) > BEST else ""
+    return [f"Stopped early, without a rank ({study.space.metric} then): {'; '.join(first)}{more}."]

@@ -1,0 +1,31 @@
+"""The head of a comparison's report: its title, the data, how many trials finished, and why others did not."""
+
+from cmd_tune.evaluate.tally import read_tally
+from cmd_tune.formatting import named_values
+from cmd_tune.runs.pretrain_and_score import UNTRAINED_TALLY
+from cmd_tune.search.report.base import Section
+from cmd_tune.search.report.findings import StudyFindings
+from cmd_tune.search.study.study import State
+
+
+def setup(findings: StudyFindings) -> Section | None:
+    """None of a search."""
+    if findings.comparison is None:
+        return None
+    study, table, conditions = findings.study, findings.comparison.table, findings.conditions
+    wanted = list(table.trials())
+    trials = study.entries.values()
+    finished = [trial for trial in trials if trial.values in wanted and trial.state is State.FINISHED]
+    seeds = ", ".join(str(seed) for seed in table.seeds)
+    clips = conditions.queries.get("test", 0)
+    paragraphs = [
+        f"# {table.title or study.folder.name}",
+        f"{conditions.dataset}, {conditions.protocol}, preset {study.preset}, {study.base.epochs} epochs, seeds "
+        f"{seeds}: {len(finished)} of {len(wanted)} trials finished."
+        + (f" Test set: {clips} clips; one is {100 / clips:.2f} points." if clips else ""),
+    ]
+    if tally := read_tally(study.folder / UNTRAINED_TALLY):
+        paragraphs.append(f"Intervals of baselines, and of cells with one seed, are {tally.describe()}.")
+    without = [trial for trial in trials if trial.state in (State.FAILED, State.STOPPED)]
+    paragraphs += [f"{trial.name} {trial.state} ({named_values(trial.values)}): {trial.reason}" for trial in without]
+    return Section("\n\n".join(paragraphs))

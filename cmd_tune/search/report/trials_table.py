@@ -1,0 +1,128 @@
+"""Trials as a table: on a screen of any width, with as many parameters as there is room for, and as columns."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from cmd_tune.formatting import shown
+from cmd_tune.search.spaces.parameter import Parameter
+from cmd_tune.search.study.study import Book, Entry, State
+
+STATE_STYLES = {State.RUNNING: "cyan", State.FINISHED: "green", State.STOPPED: "yellow", State.FAILED: "red"}
+_WORD = 9  # characters that a word of a heading keeps on a narrow screen
+_LOG = 10.0  # ranges whose ends differ by this factor are compared on a log scale
+
+
+@dataclass(frozen=True)
+class FittedTable:
+    """A table that leaves out parameters from the end of `names` until its widest line fits the screen.
+
+    build: makes the table from the headings of its parameters, by name. more: a note below the table on the parameters
+    that are left out, with "{}" for their number.
+    """
+
+    names: Sequence[str]
+    build: Callable[[Mapping[str, str]], Table]
+    more: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        def fits(table: Table) -> bool:
+            return Measurement.get(console, options.update_width(10_000), table).maximum <= options.max_width
+
+        tries = [(self.names, max(map(len, self.names), default=0))]
+        tries += [(self.names[:count], _WORD) for count in range(len(self.names), -1, -1)]
+        for names, most in tries:
+            table = self.build({name: _heading(name, most) for name in names})
+            if fits(table):
+                break
+        yield table
+        if hidden := len(self.names) - len(names):
+            yield Text(self.more.replace("{}", str(hidden)), style="dim")
+
+
+def by_difference(parameters: Mapping[str, Parameter], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of parameters by how much the rows differ in them: by the standard deviation relative to the range."""
+
+    def spread(name: str) -> float:
+        positions = [_position(parameters[name], row[name]) for row in rows if name in row]
+        return float(np.std(positions)) if positions else 0.0
+
+    return sorted(parameters, key=lambda name: -round(spread(name), 3))
+
+
+def _position(parameter: Parameter, value: Any) -> float:
+    """The position of a value in the range of its parameter, from 0 to 1."""
+    if parameter.choices:
+        index = parameter.choices.index(value) if value in parameter.choices else 0
+        return index / max(1, len(parameter.choices) - 1)
+    low, high = parameter.low, parameter.high
+    if low > 0 and high / low >= _LOG:
+        low, high, value = math.log(low), math.log(high), math.log(max(value, low))
+    return (value - low) / (high - low) if high > low else 0.0
+
+
+def _heading(name: str, most: int) -> str:
+    """A name with one word per line, each cut to `most` characters."""
+    return "\n".join(word if len(word) <= most else f"{word[: most - 1]}…" for word in name.split("_"))
+
+
+def trials_table(study: Book, trials: Sequence[Entry], best: Sequence[Entry] = ()) -> RenderableType:
+    """One line per trial: the first parameters of the space, epoch, loss, validation KNN and state. best: in bold."""
+    metric = study.space.metric
+    scores = ["loss/total", metric, *(name for name in ("val/knn/joint", "val/knn/fused") if name != metric)]
+
+    def build(parameters: Mapping[str, str]) -> Table:
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        table.add_column("trial", vertical="bottom")
+        for heading in (*parameters.values(), *(name.replace("/", "\n") for name in ("epoch", *scores))):
+            table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column("state", no_wrap=True)
+        for trial in trials:
+            numbers = (trial.last(name) for name in scores)
+            table.add_row(
+                f"{trial.index:03d}",
+                *(shown(trial.values[name]) for name in parameters),
+                f"{trial.epoch}/{study.epochs_of(trial)}",
+                *("–" if number is None else f"{number:.2f}" for number in numbers),
+                Text(str(trial.state), style=STATE_STYLES[trial.state]),
+                style="bold" if trial in best else None,
+            )
+        return table
+
+    return FittedTable(tuple(study.space.parameters), build, "… and {} more parameters")
+
+
+def trials_columns(study: Book) -> dict[str, list[Any]]:
+    """The columns of trials.csv: state, rank (of a search's finished trials), values, last metrics, test scores.
+
+    A metric with a parameter's name has no column, since the parameter has it; it is in the trial's history.
+    """
+    trials = list(study.entries.values())
+    names = {name: None for trial in trials for record in trial.history for name in record if name != "epoch"}
+    names |= {name: None for trial in trials for name in trial.test_scores}
+    columns: dict[str, list[Any]] = {
+        "trial": [trial.name for trial in trials],
+        "state": [str(trial.state) for trial in trials],
+        "reason": [trial.reason for trial in trials],
+        "epoch": [trial.epoch for trial in trials],
+    }
+    if not study.space.table:
+        ranks = {trial.index: rank for rank, trial in enumerate(study.ranked(), 1)}
+        columns["rank"] = [ranks.get(trial.index) for trial in trials]
+    for name in (*study.space.fixed, *study.space.parameters):
+        columns[name] = [trial.values.get(name) for trial in trials]
+    for name in [name for name in names if name not in columns]:
+        columns[name] = [last_score(trial, name) for trial in trials]
+    return columns
+
+
+def last_score(trial: Entry, name: str) -> float | None:
+    """A test score, or the latest value of a metric."""
+    return trial.test_scores.get(name, trial.last(name))
