@@ -1,6 +1,6 @@
 """Every number of a pretraining run: typed, frozen, named once. Presets set the scale; an unknown key is an error."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from reprlib import repr as shortened
@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from cmd_tune.data.views import MODALITIES, VIEWS
 from cmd_tune.errors import UsageError, nearest
+from cmd_tune.mistakes import Mistakes, reason
 from cmd_tune.model.encoders import ENCODERS
 from cmd_tune.model.objectives import DISTILLATIONS, OBJECTIVES
 from cmd_tune.plain_yaml import parse_yaml, read_yaml
@@ -99,25 +100,26 @@ class Settings(BaseModel):
         return names
 
     @model_validator(mode="after")
-    def _neighbours_fit(self) -> Self:
+    def _fit_together(self) -> Self:
+        with Mistakes() as mistakes:
+            for rule in self._broken_rules():
+                mistakes.add(rule)
+        return self
+
+    def _broken_rules(self) -> Iterator[str]:
         for key in ("topk", "crossclr_topk"):
             if getattr(self, key) > self.queue_size:
-                raise ValueError(
+                yield (
                     f"{key} {getattr(self, key)} exceeds queue_size {self.queue_size}; "
                     f"at most {self.queue_size} neighbours"
                 )
-        return self
-
-    @model_validator(mode="after")
-    def _objective_fits(self) -> Self:
         if self.objective == "base" and self.stages == "two":
-            raise ValueError("stages two ends with an objective other than base; choose another, or stages one")
+            yield "stages two ends with an objective other than base; choose another, or stages one"
         if OBJECTIVES[self.objective].cross_modal and len(self.modalities) < 2:
-            raise ValueError(
+            yield (
                 f"modalities {self.modalities[0]}: objective {self.objective} is between modalities; "
                 "name two or more, or objective base"
             )
-        return self
 
 
 # What differs from the paper so that a first search takes minutes on a laptop's CPU. Found on Northwestern-UCLA's
@@ -147,29 +149,38 @@ PRESETS: dict[str, dict[str, Any]] = {"quick": _QUICK, "paper": {}}
 def make_settings(preset: str, *layers: tuple[str, Mapping[str, Any]]) -> Settings:
     """Settings of a preset with later layers laid over it, each given with the name of where it comes from.
 
-    Raises UsageError in one line: the layer, the key, what is wrong, the nearest valid name.
+    Raises UsageError with a line per mistake: the layer, the key, what is wrong, the nearest valid name.
     """
     if preset not in PRESETS:
         raise UsageError(f"preset: '{preset}' is unknown, {nearest(preset, PRESETS)}")
     merged = dict(PRESETS[preset])
     source = dict.fromkeys(merged, f"preset {preset}")
+    lines = []
     for where, values in layers:
         for key, value in values.items():
             if key not in Settings.model_fields:
-                raise UsageError(f"{where}: unknown setting '{key}', {nearest(str(key), Settings.model_fields)}")
-            if isinstance(value, bool):
-                raise UsageError(f"{where}: {key} = {value!r}: is a truth value; write a number or a name")
-            merged[key], source[key] = value, where
+                lines.append(f"{where}: unknown setting '{key}', {nearest(str(key), Settings.model_fields)}")
+            elif isinstance(value, bool):
+                lines.append(f"{where}: {key} = {value!r}: {_TRUTH_VALUE}")
+            else:
+                merged[key], source[key] = value, where
+    last = next((name for name, values in reversed(layers) if values), f"preset {preset}")
+    unread = bool(lines)
     try:
-        return Settings(**merged)
+        settings = Settings(**merged)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0]) if first["loc"] else ""
-        last = next((name for name, values in reversed(layers) if values), f"preset {preset}")
-        where = source.get(key, last)
-        message = reason_of(error)
-        value = f" = {merged[key]!r}" if key in merged else ""
-        raise UsageError(f"{where}: {f'{key}{value}: ' if key else ''}{message}") from None
+        for details in error.errors():
+            key = str(details["loc"][0]) if details["loc"] else ""
+            if not key and unread:
+                continue  # rules between settings, which one that is not read may have kept
+            value = f"{key} = {merged[key]!r}: " if key in merged else ""
+            lines.append(f"{source.get(key, last)}: {value}{reason(details)}")
+    if lines:
+        raise UsageError(*dict.fromkeys(lines))
+    return settings
+
+
+_TRUTH_VALUE = "is a truth value; write a number or a name"
 
 
 def _own_settings(key: str, read_by: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, tuple[str, ...]]]:
@@ -195,60 +206,56 @@ APPLIES: dict[str, tuple[str, tuple[str, ...]]] = {
 def check_applies(
     where: str, keys: Iterable[str], settings: Settings, tried: Mapping[str, Collection[Any]] | None = None
 ) -> None:
-    """Raise UsageError for the first of some settings that would do nothing.
+    """Raise UsageError for those of some settings that would do nothing, a line each.
 
     tried: the values that trials give to a setting, in place of that in `settings`.
     """
+    lines = []
     for key in keys:
         if key not in APPLIES:
             continue
         other, values = APPLIES[key]
         there = (tried or {}).get(other, (getattr(settings, other),))
         if not set(there) & set(values):
-            found = f"{' and '.join(map(str, there))} {'is' if len(there) == 1 else 'are'} asked for"
-            raise usage_error(
-                f"{where}: {key}", f"applies to {other} {' and '.join(values)} alone, and {found}; leave it out"
-            )
+            asked = f"{' and '.join(map(str, there))} {'is' if len(there) == 1 else 'are'} asked for"
+            wanted = f"{other} {' and '.join(values)}"
+            lines.append(f"{where}: {key}: applies to {wanted} alone, and {asked}; leave it out")
+    if lines:
+        raise UsageError(*lines)
 
 
-def check_setting(where: str, key: str, value: Any) -> Any:
-    """One value as `Settings` would hold it, checked against its own field alone.
+def check_overrides(
+    where: str, keys: Iterable[str], settings: Settings, tried: Mapping[str, Collection[Any]] | None = None
+) -> None:
+    """As `check_applies`, for settings that replace a preset's: topk may have to follow queue_size, used or not."""
+    check_applies(where, [key for key in keys if key != "topk"], settings, tried)
 
-    Raises UsageError in one line that starts with `where`.
-    """
+
+def check_setting(key: str, value: Any) -> Any:
+    """One value as `Settings` would hold it, checked against its own field alone. Raises ValueError: what is wrong."""
     if isinstance(value, bool):
-        raise usage_error(where, f"{value} is a truth value; write a number or a name")
-    # The partners keep the rules between settings out of it.
-    partners = {"topk": 1, "crossclr_topk": 1, "queue_size": 2**62, "objective": "cmd" if key == "stages" else "base"}
+        raise ValueError(f"{value} {_TRUTH_VALUE}")
+    # The related settings have values with which any single value is valid.
+    related = {"topk": 1, "crossclr_topk": 1, "queue_size": 2**62, "objective": "cmd" if key == "stages" else "base"}
     try:
-        return getattr(Settings(**{**partners, key: value}), key)
+        return getattr(Settings(**{**related, key: value}), key)
     except ValidationError as error:
-        raise usage_error(where, f"{shortened(value)} {reason_of(error)}") from None
-
-
-def reason_of(error: ValidationError) -> str:
-    """What the first complaint of a validation says, without pydantic's own words around it."""
-    return (
-        error.errors()[0]["msg"]
-        .removeprefix("Value error, ")
-        .replace("Input should be", "should be")
-        .replace("a valid tuple", "a list, as [joint, bone]")
-    )
-
-
-def usage_error(where: str, message: str) -> UsageError:
-    """A UsageError in one line, whatever line breaks a user's own names and texts bring with them."""
-    return UsageError(" ".join(f"{where}: {message}".split()))
+        raise ValueError(f"{shortened(value)} {reason(error.errors()[0])}") from None
 
 
 def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
-    """`key=value` texts of `--set`; values are read as YAML (numbers, lists, words)."""
-    overrides = {}
+    """`key=value` texts of `--set`; values are read as YAML (numbers, lists, words). Raises UsageError."""
+    overrides, lines = {}, []
     for text in texts:
         key, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"--set {text}: expected key=value")
-        overrides[key.strip()] = parse_yaml(value, f"--set {text}")
+        try:
+            if not equals:
+                raise UsageError(f"--set {text}: expected key=value")
+            overrides[key.strip()] = parse_yaml(value, f"--set {text}")
+        except UsageError as error:
+            lines += error.lines
+    if lines:
+        raise UsageError(*lines)
     return overrides
 
 

@@ -1,17 +1,25 @@
-"""Failures a person can act on. Their text is one line: what is wrong, where, and what to do."""
+"""Failures a person can act on, in one line each: where, what is wrong, and what to do."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class CmdTuneError(Exception):
-    """Something failed at run time; the command ends with exit code 1."""
+    """Something failed at run time; the command ends with exit code 1. Each argument is a line."""
 
     exit_code = 1
 
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.args))
+
+    @property
+    def lines(self) -> list[str]:
+        """One line per argument, whatever line breaks names and texts of others bring with them."""
+        return [" ".join(str(line).split()) for line in self.args]
+
 
 class UsageError(CmdTuneError):
-    """What was typed or written in a file is wrong; the command ends with exit code 2."""
+    """What was typed or written in a file is wrong, a line per mistake; the command ends with exit code 2."""
 
     exit_code = 2
 
@@ -42,10 +50,15 @@ def one_line(error: BaseException) -> str:
         error = error.__cause__
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     if isinstance(error, CmdTuneError):
-        return " ".join(str(error).split())
+        return "; ".join(error.lines)
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def usage_error(where: str, message: str) -> UsageError:
+    """A UsageError in one line, whatever line breaks a user's own names and texts bring with them."""
+    return UsageError(" ".join(f"{where}: {message}".split()))
 
 
 def first_line(error: BaseException) -> str:

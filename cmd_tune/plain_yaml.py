@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from cmd_tune.errors import UsageError
+from cmd_tune.errors import usage_error
 
 _INT, _FLOAT, _BOOL, _NULL, _MERGE = (f"tag:yaml.org,2002:{name}" for name in ("int", "float", "bool", "null", "merge"))
 _DIGITS = list("-+.0123456789")
@@ -96,10 +96,10 @@ def read_yaml(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise _error(str(path), f"cannot be read: {error.strerror}") from None
+        raise usage_error(str(path), f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         reason = f"not UTF-8 ({error.reason}, byte {error.start}); save it as UTF-8"
-        raise _error(str(path), f"is not YAML text: {reason}") from None
+        raise usage_error(str(path), f"is not YAML text: {reason}") from None
     return _parsed(text, str(path), lines=True)
 
 
@@ -114,10 +114,6 @@ def _parsed(text: str, where: str, *, lines: bool) -> Any:
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark and lines else ""
         cure = "" if isinstance(error, _Unclear) else "; not YAML, correct it there"
-        raise _error(where, f"{line}{error.problem or error.context}{cure}") from None
+        raise usage_error(where, f"{line}{error.problem or error.context}{cure}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise _error(where, f"is not YAML text: {error}") from None
-
-
-def _error(where: str, message: str) -> UsageError:
-    return UsageError(" ".join(f"{where}: {message}".split()))
+        raise usage_error(where, f"is not YAML text: {error}") from None

@@ -171,7 +171,7 @@ def test_one_modality_is_for_base(objective):
 )
 def test_one_value_is_checked_by_itself(key, value):
     """In a space file, what it has to fit to may stand elsewhere."""
-    checked = check_setting("space.yaml: settings", key, value)
+    checked = check_setting(key, value)
     assert checked == (tuple(value) if isinstance(value, list) else value)
 
 
@@ -205,3 +205,43 @@ def test_what_another_case_and_a_missing_bracket_mean():
     assert mistake(("--set", {"EPOCHS": 5})) == "--set: unknown setting 'EPOCHS', did you mean 'epochs'?"
     said = mistake(("--set", {"modalities": "joint,bone"}))
     assert said == "--set: modalities = 'joint,bone': should be a list, as [joint, bone]"
+
+
+def test_all_mistakes_are_named_at_once():
+    with pytest.raises(UsageError) as caught:
+        make_settings(
+            "quick",
+            ("mine.yaml", {"epochs": 0, "layers": 1.5, "hiden_size": 8, "seed": 1}),
+            ("--set", {"optimizer": "sdg", "seed": True, "modalities": [1, 2]}),
+        )
+    assert caught.value.lines == [
+        "mine.yaml: unknown setting 'hiden_size', did you mean 'hidden_size'?",
+        "--set: seed = True: is a truth value; write a number or a name",
+        "--set: modalities = [1, 2]: should be a valid string",
+        "mine.yaml: layers = 1.5: should be a valid integer, got a number with a fractional part",
+        "mine.yaml: epochs = 0: should be greater than or equal to 1",
+        "--set: optimizer = 'sdg': should be 'sgd' or 'adamw'",
+    ]
+
+
+def test_all_rules_between_settings_are_named_at_once():
+    broken = {"objective": "base", "stages": "two", "topk": 200, "crossclr_topk": 300}
+    with pytest.raises(UsageError) as caught:
+        make_settings("quick", ("--set", broken))
+    assert caught.value.lines == [
+        "--set: topk 200 exceeds queue_size 192; at most 192 neighbours",
+        "--set: crossclr_topk 300 exceeds queue_size 192; at most 192 neighbours",
+        "--set: stages two ends with an objective other than base; choose another, or stages one",
+    ]
+
+
+def test_a_rule_is_not_named_that_a_misspelt_setting_may_have_kept():
+    with pytest.raises(UsageError) as caught:
+        make_settings("quick", ("--set", {"quue_size": 512, "topk": 200}))
+    assert caught.value.lines == ["--set: unknown setting 'quue_size', did you mean 'queue_size'?"]
+
+
+def test_all_overrides_that_cannot_be_read_are_shown():
+    with pytest.raises(UsageError) as caught:
+        parse_overrides(["epochs", "layers=2", "queue_size=0256"])
+    assert [line.split(": ")[0] for line in caught.value.lines] == ["--set epochs", "--set queue_size=0256"]

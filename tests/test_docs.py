@@ -24,8 +24,8 @@ from cmd_tune.data.store import Store
 from cmd_tune.data.views.modalities import MODALITIES
 from cmd_tune.errors import CmdTuneError, Interrupted, UsageError
 from cmd_tune.evaluate.tasks import TASKS
-from cmd_tune.search.plan import new_plan
-from cmd_tune.search.spaces.space import load_space
+from cmd_tune.search.execution import ResourceRequest
+from cmd_tune.search.plan import new_plan, read_space
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
@@ -157,13 +157,13 @@ def test_yaml_blocks_are_read(block: str, tmp_path: Path, tiny_store: Store) -> 
         str(path),
         storage=tmp_path / "runs",
         data=tiny_store.path,
-        **dict.fromkeys(("name", "protocol", "preset", "trials", "concurrent", "gpus_per_worker", "tracking_uri")),
+        **dict.fromkeys(("name", "protocol", "preset", "trials", "tracking_uri")),
         overrides=[],
-        workers=1,
+        resources=ResourceRequest(),
     )
     if content.keys() >= {"method", "parameters"}:  # a whole file is read as it stands in the page, too
         path.write_text(block, encoding="utf-8")
-        assert list(load_space(path).parameters) == list(content["parameters"])
+        assert list(read_space(path).parameters) == list(content["parameters"])
 
 
 def test_the_recordings_of_the_page_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,8 +236,9 @@ def known(content: dict[str, Any], path: Path) -> set[str]:
     """What a space file may have in the place of `zzzzzzzz`, by the error about it."""
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     with pytest.raises(UsageError, match=r"zzzzzzzz.* known: ") as error:
-        load_space(path)
-    return set(str(error.value).partition(" known: ")[2].split(", "))
+        read_space(path)
+    (line,) = (line for line in error.value.lines if "zzzzzzzz" in line)
+    return set(line.partition(" known: ")[2].split(", "))
 
 
 ODD = {"zzzzzzzz": 1}

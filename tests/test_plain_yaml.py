@@ -10,7 +10,7 @@ from cmd_tune.config import make_settings, parse_overrides, read_settings
 from cmd_tune.data.layouts import read_layout
 from cmd_tune.errors import UsageError
 from cmd_tune.plain_yaml import dump_yaml, parse_yaml, read_yaml
-from cmd_tune.search.spaces.space import load_space
+from cmd_tune.search.plan import read_space
 
 MEANT = {
     "256": 256, "-7": -7, "+5": 5, "0": 0, "1_000": 1000, "0x10": 16, "0b1": 1, "0o17": 15,
@@ -74,7 +74,7 @@ def test_every_file_and_option_is_read_alike(tmp_path: Path) -> None:
         assert str(caught.value) == f"{path}: line 2: '0256' is octal to some and decimal to others; write 256"
 
     refused("epochs: 1\nqueue_size: 0256\n", read_settings)
-    refused("method: tpe\nbudget: {trials: 0256}\n", load_space)
+    refused("method: tpe\nbudget: {trials: 0256}\n", read_space)
     refused("name: rig\njoints: [0256]\n", read_layout)
     with pytest.raises(UsageError, match=r"^--set queue_size=0256: '0256' is octal"):
         parse_overrides(["queue_size=0256"])
@@ -99,7 +99,7 @@ def test_a_length_of_time_is_not_in_sixtieths(tmp_path: Path) -> None:
         "parameters: {learning_rate: {min: 1e-4, max: 1e-2}}\nbudget: {trials: 4, time: 1:30}\n"
     )
     with pytest.raises(UsageError, match="'1:30' is no length of time; write 5m"):
-        load_space(path)
+        read_space(path)
 
 
 def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from cmd_tune.config import read_settings, reason_of, usage_error
+from cmd_tune.config import read_settings
 from cmd_tune.data.store import Store, open_store
 from cmd_tune.errors import UsageError
 from cmd_tune.files import home_path, write_text
+from cmd_tune.mistakes import refusal
 from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.environment import describe_environment
@@ -49,7 +50,7 @@ class RunPlan(BaseModel):
         try:
             plan = cls.model_validate({**content, "folder": path.parent, "new": False})
         except ValidationError as error:
-            raise usage_error(f"{path}: {error.errors()[0]['loc'][0]}", reason_of(error).lower()) from None
+            raise refusal(str(path), error) from None
         check_same_data(path, content)
         return plan
 
@@ -84,10 +85,14 @@ def data_fields(source: DataSource, store: Store) -> dict[str, Any]:
     }
 
 
-def check_same_data(plan: Path, kept: Mapping[str, Any]) -> None:
-    """Raise UsageError if the store that a plan file names has changed. kept: the file's `data` and `fingerprint`."""
+def check_same_data(plan: Path, kept: Mapping[str, Any]) -> Store:
+    """The store that a plan file names. kept: the file's `data` and `fingerprint`.
+
+    Raises UsageError if the store has changed.
+    """
     store = open_store(home_path(kept["data"]))
     if (kept.get("fingerprint") or store.fingerprint) != store.fingerprint:
         raise UsageError(
             f"{plan}: data: {store.path} is no longer what this run began with; put it back, or start a new run"
         )
+    return store

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from cmd_tune.compute.device import device_here
-from cmd_tune.config import Settings, check_applies, make_settings, parse_overrides, read_settings
+from cmd_tune.config import Settings, check_overrides, make_settings, parse_overrides, read_settings
 from cmd_tune.errors import UsageError
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import write_text
@@ -64,7 +64,7 @@ def new_single(
     layers = [(str(config), read_settings(config))] if config else []
     changed = parse_overrides(overrides)
     settings = make_settings(preset or "quick", *layers, ("--set", changed))
-    check_applies("--set", [key for key in changed if key != "topk"], settings)  # which queue_size bounds in any case
+    check_overrides("--set", changed, settings)
     if preset and layers and Settings.model_fields.keys() <= layers[0][1].keys():
         raise UsageError(f"--preset {preset}: {config} gives every setting a value; leave it out")
     source, store = open_data(storage, *_data_of(config, data, protocol))

@@ -1,4 +1,4 @@
-"""What is known of a search before it starts, and is said then."""
+"""Checks of a resolved search against its data and its disk, before it starts."""
 
 from collections.abc import Collection
 
@@ -6,29 +6,28 @@ from cmd_tune.config import Settings
 from cmd_tune.runs.run_checks import check_batch, check_disk, checkpoint_bytes
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.spaces.space import Space
+from cmd_tune.search.study.early_stopping import stopping_rule
 
 
 def check_start(plan: Plan) -> list[str]:
-    """Raise for what would fail every trial of a search, or a trial of some batch size.
+    """Raise CmdTuneError for what would fail every trial of a search, or its trials of some batch size.
 
-    Returns lines to be said at the start.
+    Returns remarks to print at the start.
     """
     store, split = plan.source.open()
     space, settings = plan.space, plan.settings
     for size in batch_sizes(space, settings):
-        check_batch(size, len(split.pretrain_N), plan.workers)
+        check_batch(size, len(split.pretrain_N), plan.resources.workers or 1)
     lines = [check_disk(plan.folder, checkpoint_bytes(settings, store.width), plan.trials)]
-    early = space.early_terminate
-    if early and "epochs" not in space.parameters and early.grace_period >= settings.epochs:
-        lines.append(
-            f"{space.path}: early_terminate: grace_period {early.grace_period} is not below a trial's "
-            f"{settings.epochs} epochs, so that none will be stopped early"
-        )
+    rule = stopping_rule(space)
+    reason = rule.stops_nothing(settings.epochs) if rule and "epochs" not in space.parameters else ""
+    if reason:
+        lines.append(f"{space.path}: early_terminate.{reason}")
     return [line for line in lines if line]
 
 
 def batch_sizes(space: Space, settings: Settings) -> Collection[int]:
-    """The batch sizes that trials of a search may have, but for those that a constraint on nothing else rules out."""
+    """The batch sizes that trials of a search may have, without those that a constraint on nothing else rules out."""
     parameter = space.parameters.get("batch_size")
     if parameter is None:
         return [settings.batch_size]

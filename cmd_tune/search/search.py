@@ -1,10 +1,8 @@
-"""A search from its plan to its report: start Ray, run the trials, score the finalists, say what came out."""
+"""A search from its plan to its report: engine, trials, finalists, files, what is printed at the end."""
 
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import Any
 
 from rich.console import Console
 
@@ -13,48 +11,45 @@ from cmd_tune.evaluate.scores import Scores
 from cmd_tune.runs.ending import ERRORS, Ending, keep_traceback
 from cmd_tune.runs.environment import describe_software, record_session
 from cmd_tune.runs.messages import close_tracker, print_line, print_places, tell_outage
-from cmd_tune.runs.pretrain_and_score import Conditions, baseline_scores, conditions, test_scores
+from cmd_tune.runs.pretrain_and_score import Conditions, baseline_scores, conditions
 from cmd_tune.runs.run_folder import SEARCH_FILE, lock_folder, resume_line
 from cmd_tune.runs.session import termination_as_interrupt
 from cmd_tune.search.checks import check_start
-from cmd_tune.search.controller import Conductor
-from cmd_tune.search.execution.nodes import check_nodes
-from cmd_tune.search.execution.ray_output import log_ray_messages, native_errors_to
-from cmd_tune.search.execution.ray_session import check_reachable, ray_session
-from cmd_tune.search.execution.resources import DRIVER_CPU, Machine, plan_machine
-from cmd_tune.search.execution.trial_process import MAX_RESTARTS, run_trial
+from cmd_tune.search.controller import SearchController
+from cmd_tune.search.execution import ENGINES, Engine
+from cmd_tune.search.finalists import all_tested, score_finalists
+from cmd_tune.search.listeners import ScreenListener, SearchListener, TrackerListener
 from cmd_tune.search.plan import Plan, record_layout
 from cmd_tune.search.report import SearchReport, StudyFindings, kept_baselines, print_report, write_report
 from cmd_tune.search.report.live import with_reason
-from cmd_tune.search.study.study import FINALISTS, STUDY, Book, Entry
+from cmd_tune.search.study.study import STUDY, Book
 from cmd_tune.tracking import BackgroundTracker, RunStatus, open_tracker
 
 
 def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
     """Run a new or resumed search to its end and print the report.
 
-    Raises Interrupted on Ctrl-C or SIGTERM; CmdTuneError where no trial has a result, where the search could not go on,
-    or where a step of its end failed: the others are done.
+    Raises Interrupted on Ctrl-C or SIGTERM; CmdTuneError if no trial has a result, if the search could not go on, or if
+    a step of its end failed: the others are done.
     """
     with _removed_unless_started(plan), lock_folder(plan.folder), termination_as_interrupt():
         for remark in check_start(plan):
             console.print(remark, style="yellow", soft_wrap=True, highlight=False, markup=False)
-        if address and ":" in address:
-            check_reachable(address)
+        engine = ENGINES["ray"](plan.folder, plan.source, plan.resources, address)
         say = tell_outage(console, "search", plan.folder)
         tracker = open_tracker(plan.tracking_uri, plan.experiment, plan.name, plan.folder.parent, say)
         for line in tracker.remarks():
             print_line(console, line)
         try:
-            _conduct(plan, tracker, address, console)
+            _SearchSession(plan, engine, tracker, console).run()
         finally:
             close_tracker(tracker, console, "search", plan.folder)
 
 
 @contextmanager
 def _removed_unless_started(plan: Plan) -> Iterator[None]:
-    """Take a new search's folder away where it ends before its book is opened, unless it was stopped, or the error
-    names a file in it.
+    """Remove a new search's folder if it ends before its study is opened, unless it was stopped, or the error names a
+    file in it.
     """
     try:
         yield
@@ -65,157 +60,112 @@ def _removed_unless_started(plan: Plan) -> Iterator[None]:
         raise
 
 
-def _conduct(plan: Plan, tracker: BackgroundTracker, address: str | None, console: Console) -> None:
-    resume = resume_line("search", plan.folder)
-    conductor = None
-    try:
-        ending = Ending(plan.folder)
-        book = None if plan.new else Book(plan.folder, plan.space, plan.settings, plan.preset, plan.trials)
-        kept = book and _baselines_of_finished(book)
-        if book and kept:
-            console.print(f"search {plan.name}: is finished; nothing is left to run", highlight=False)
-            tracker.check()
-            conductor = Conductor(plan, book, None, tracker, console)
-            raw, untrained = kept
-        else:
-            joins = f"joining Ray at {address}" if address else "starting Ray"
-            console.print(f"search {plan.name}: {joins}", highlight=False)
-            record_session(plan.folder, describe_software())
-            log = plan.folder / "ray.log"
-            with native_errors_to(log), ray_session(address, log, nested=plan.workers > 1) as nodes:
-                log_ray_messages()
-                tracker.check()
-                if address:
-                    check_nodes(plan.source.path, plan.folder, SEARCH_FILE)
-                machine = plan_machine(
-                    nodes,
-                    workers=plan.workers,
-                    gpus=plan.gpus_per_worker,
-                    trials=plan.trials,
-                    given=plan.given,
-                    concurrent=plan.concurrent,
-                )
-                console.print(f"layout: {machine}", highlight=False, soft_wrap=True)
-                record_layout(plan, str(machine))
-                book = book or Book(plan.folder, plan.space, plan.settings, plan.preset, plan.trials)
-                conductor = Conductor(plan, book, machine, tracker, console)
-                raw, untrained = _run(plan, machine, conductor, ending)
-        _end(plan, conductor, raw, untrained, ending, console)
-    except KeyboardInterrupt:
-        if conductor:
-            conductor.interrupted()
-        raise Interrupted(f"interrupted; go on with: {resume}") from None
-    except Exception as error:  # what is no step of the ending, such as a study that cannot be opened
-        if conductor:
-            conductor.interrupted()
-            conductor.show_search(RunStatus.FAILED)
-        if isinstance(error, CmdTuneError):
-            raise
-        keep_traceback(plan.folder, error)
-        why = f"{plan.folder}: {one_line(error)}; see {ERRORS} there"
-        raise CmdTuneError(f"{why}, and go on with: {resume}") from error
+class _SearchSession:
+    """One session of a search, from the opening of its study to the end."""
 
-    ending.show(console)
-    if conductor.trouble:
-        raise CmdTuneError(f"{conductor.trouble}; mend that, and go on with: {resume}")
-    ending.check(resume)
-    book = conductor.book
-    if not book.ranked():
-        reasons = (f"{entry.name} {with_reason(entry)}" for entry in book.entries.values() if entry.reason)
-        cure = f"; raise budget.time or lower epochs, or go on with: {resume}" if book.timed_out else ""
-        raise CmdTuneError(f"{plan.folder}: no trial has a result; {next(reasons, book.shortfall)}{cure}")
+    def __init__(self, plan: Plan, engine: Engine, tracker: BackgroundTracker, console: Console) -> None:
+        self.plan, self.engine, self.tracker, self.console = plan, engine, tracker, console
+        self.ending = Ending(plan.folder)
+        self.listeners: list[SearchListener] = []
+        self.trouble = ""  # why the search could not go on
 
-
-def _baselines_of_finished(book: Book) -> tuple[Scores, Scores] | None:
-    """(raw, untrained) of a search that has nothing left to do; None of another."""
-    kept = kept_baselines(book.folder)
-    tested = all(entry.test_scores for entry in book.finalists(FINALISTS))
-    return kept if kept and tested and book.complete else None
-
-
-def _end(plan: Plan, conductor: Conductor, raw: Scores, untrained: Scores, ending: Ending, console: Console) -> None:
-    """Files, MLflow and screen, each as far as it goes."""
-    book = conductor.book
-    report = ending.attempt("report", lambda: _report(plan, book, raw, untrained, ending)) or SearchReport()
-    ranked = book.ranked()
-    if conductor.trouble:
-        conductor.interrupted()
-    if ranked and not plan.space.table:
-        conductor.show_winner(ranked[0])
-    failed = not ranked or conductor.trouble or ending.troubles
-    conductor.show_search(RunStatus.FAILED if failed else RunStatus.FINISHED, report.metrics, report.files)
-    ending.attempt("closing table", lambda: print_report(console, book, report))
-    names = ", ".join((SEARCH_FILE, *(path.name for path in report.files), "trials/"))
-    print_places(console, book.folder, names, conductor.tracker)
-
-
-def _report(plan: Plan, book: Book, raw: Scores, untrained: Scores, ending: Ending) -> SearchReport:
-    where = ending.attempt("data set", lambda: conditions(plan.source)) if plan.space.table else None
-    where = where or Conditions(plan.dataset, plan.source.protocol, {})
-    return write_report(StudyFindings(book, raw, untrained, where), attempt=ending.attempt)
-
-
-def _run(plan: Plan, machine: Machine, conductor: Conductor, ending: Ending) -> tuple[Scores, Scores]:
-    """Baselines beside the trials, then the finalists' test scores, where the search came to its end."""
-    import ray
-
-    beside = {"num_cpus": 0, "num_gpus": machine.gpus}
-    baselines = ray.remote(baseline_scores).options(**beside).remote(plan.settings, plan.source, plan.folder)
-    try:
-        conductor.display.open()
+    def run(self) -> None:
+        folder = self.plan.folder
+        resume = resume_line("search", folder)
         try:
-            _tune(plan, machine, conductor)
-        finally:
-            conductor.display.close()
-    except Exception as error:  # whatever Tune, Ray or the terminal may raise
-        conductor.failed(error)
-    raw, untrained = ending.attempt("baselines", lambda: ray.get(baselines)) or ({}, {})
-    if conductor.trouble:
-        return raw, untrained
-    # A finalist takes a worker's place, now that no trial does: as many are tested at once as there is room for.
-    task = ray.remote(test_scores).options(num_cpus=machine.cpus, num_gpus=machine.gpus)
-    book = conductor.book
-    finalists = [entry for entry in book.finalists(FINALISTS) if not entry.test_scores]
-    if finalists:
-        conductor.goes_on()
-    tested = [task.remote(book.settings_of(entry), plan.source, entry.folder) for entry in finalists]
-    for entry, scores in zip(finalists, tested, strict=True):
-        ending.attempt(f"test of {entry.name}", partial(_enter_test, conductor, entry, scores))
-    return raw, untrained
+            study = None if self.plan.new else self._open_study()
+            baselines = kept_baselines(folder) if study else None
+            if study and baselines and all_tested(study) and study.complete:
+                self._reopen(study)
+            else:
+                study, baselines = self._run_trials(study)
+            self._close(study, *baselines)
+        except KeyboardInterrupt:
+            self._interrupted(RunStatus.STOPPED)
+            raise Interrupted(f"interrupted; go on with: {resume}") from None
+        except Exception as error:  # what is no step of the ending, such as a study that cannot be opened
+            self._interrupted(RunStatus.FAILED)
+            if isinstance(error, CmdTuneError):
+                raise
+            keep_traceback(folder, error)
+            why = f"{folder}: {one_line(error)}; see {ERRORS} there"
+            raise CmdTuneError(f"{why}, and go on with: {resume}") from error
 
+        self.ending.show(self.console)
+        if self.trouble:
+            raise CmdTuneError(f"{self.trouble}; mend that, and go on with: {resume}")
+        self.ending.check(resume)
+        if not study.ranked():
+            reasons = (f"{trial.name} {with_reason(trial)}" for trial in study.entries.values() if trial.reason)
+            cure = f"; raise budget.time or lower epochs, or go on with: {resume}" if study.timed_out else ""
+            raise CmdTuneError(f"{folder}: no trial has a result; {next(reasons, study.shortfall)}{cure}")
 
-def _enter_test(conductor: Conductor, entry: Entry, scores: Any) -> None:
-    import ray
+    def _open_study(self) -> Book:
+        plan = self.plan
+        return Book(plan.folder, plan.space, plan.settings, plan.preset, plan.trials)
 
-    conductor.tested(entry, ray.get(scores))
+    def _reopen(self, study: Book) -> None:
+        """Show a search that has nothing left to run."""
+        self.console.print(f"search {self.plan.name}: is finished; nothing is left to run", highlight=False)
+        self.tracker.check()
+        self._listen(TrackerListener(self.plan, study, None, self.tracker))
 
+    def _run_trials(self, study: Book | None) -> tuple[Book, tuple[Scores, Scores]]:
+        """Run what is left of a search, with the baselines beside it. Returns its study, and the baselines' scores."""
+        plan, console = self.plan, self.console
+        title, address = self.engine.title, self.engine.address
+        joins = f"joining {title} at {address}" if address else f"starting {title}"
+        console.print(f"search {plan.name}: {joins}", highlight=False)
+        record_session(plan.folder, describe_software())
+        with self.engine as engine:
+            self.tracker.check()
+            resources = engine.plan(trials=plan.trials, given=plan.given)
+            console.print(f"layout: {resources}", highlight=False, soft_wrap=True)
+            record_layout(plan, str(resources))
+            study = study or self._open_study()
+            self._listen(TrackerListener(plan, study, resources, self.tracker))
+            screen = ScreenListener(study, console, concurrent=resources.concurrent)
+            self._listen(screen)
+            each = resources.per_trial
+            baselines = engine.call(baseline_scores, plan.settings, plan.source, plan.folder, cpus=0, gpus=each.gpus)
+            controller = SearchController(study, plan.source, resources, self.listeners)
+            try:
+                screen.open()
+                try:
+                    engine.run(resources, controller)
+                finally:
+                    screen.close()
+            except Exception as error:  # whatever an engine or the terminal may raise
+                controller.failed(error)
+            scores = self.ending.attempt("baselines", baselines) or ({}, {})
+            self.trouble = controller.trouble
+            if not self.trouble:
+                score_finalists(study, plan.source, engine, each, self.listeners, self.ending.attempt)
+        return study, scores
 
-def _tune(plan: Plan, machine: Machine, conductor: Conductor) -> None:
-    from ray import tune
+    def _listen(self, listener: SearchListener) -> None:
+        self.listeners.append(listener)
+        listener.opened()
 
-    from cmd_tune.search.execution.ray_tune import BookCallback, BookScheduler, BookSearcher, BookStopper
+    def _interrupted(self, status: RunStatus) -> None:
+        for listener in self.listeners:
+            listener.interrupted(status)
 
-    alone = {"CPU": machine.cpus, "GPU": machine.gpus}
-    tune.Tuner(
-        tune.with_resources(run_trial, alone if machine.workers == 1 else {"CPU": DRIVER_CPU}),
-        tune_config=tune.TuneConfig(
-            search_alg=BookSearcher(conductor),
-            scheduler=BookScheduler(conductor),
-            num_samples=-1,  # the book says when it is enough
-            reuse_actors=machine.workers == 1,
-            trial_dirname_creator=_trial_dirname,
-        ),
-        run_config=tune.RunConfig(
-            name="ray",
-            storage_path=str(plan.folder),
-            verbose=0,
-            callbacks=[BookCallback(conductor)],
-            stop=BookStopper(conductor),
-            failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
-        ),
-    ).fit()
+    def _close(self, study: Book, raw: Scores, untrained: Scores) -> None:
+        """Write files, tell listeners, print; each as far as it goes."""
+        plan, attempt = self.plan, self.ending.attempt
+        report = attempt("report", lambda: self._report(study, raw, untrained)) or SearchReport()
+        ranked = study.ranked()
+        failed = not ranked or self.trouble or self.ending.troubles
+        best = ranked[0] if ranked and not plan.space.table else None
+        for listener in self.listeners:
+            listener.closed(RunStatus.FAILED if failed else RunStatus.FINISHED, report, best)
+        attempt("closing table", lambda: print_report(self.console, study, report))
+        names = ", ".join((SEARCH_FILE, *(path.name for path in report.files), "trials/"))
+        print_places(self.console, plan.folder, names, self.tracker)
 
-
-def _trial_dirname(trial: Any) -> str:
-    """Ray's own folder of a trial has the number that the trial has everywhere."""
-    return f"{trial.config['trial']:03d}"
+    def _report(self, study: Book, raw: Scores, untrained: Scores) -> SearchReport:
+        plan, attempt = self.plan, self.ending.attempt
+        where = attempt("data set", lambda: conditions(plan.source)) if plan.space.table else None
+        where = where or Conditions(plan.dataset, plan.source.protocol, {})
+        return write_report(StudyFindings(study, raw, untrained, where), attempt=attempt)

@@ -30,6 +30,15 @@ def test_a_cluster_that_is_not_there_is_named_at_once(tiny_store, tmp_path):
     assert os.listdir(tmp_path / "runs") == []
 
 
+def test_several_mistakes_are_a_line_each(tiny_store, tmp_path):
+    words = ["--space", "temps", "--data", tiny_store.path, "--set", "epochs=0", "--set", "quue_size=5"]
+    output = finish(start(REPOSITORY / "run_search.py", *words, cwd=tmp_path), 2)
+    assert output.splitlines() == [
+        "error: --set: unknown setting 'quue_size', did you mean 'queue_size'?",
+        "error: --set: epochs = 0: should be greater than or equal to 1",
+    ]
+
+
 @pytest.mark.parametrize("words", BAD, ids=list(BAD))
 def test_a_mistake_ends_in_one_line_and_exit_code_2(words, tiny_store, tmp_path):
     data = [] if "--data" in words or "--resume" in words else ["--data", tiny_store.path]

@@ -76,12 +76,12 @@ def test_a_setting_that_was_changed_by_hand_is_named_with_its_file(common: dict[
         resumed(SingleRun, tmp_path / "runs")
 
 
-def test_a_key_that_is_missing_is_named_with_its_file(common: dict[str, object], tmp_path: Path) -> None:
+def test_keys_that_are_missing_are_named_with_their_file(common: dict[str, object], tmp_path: Path) -> None:
     path = tmp_path / "runs" / "it" / "pretrain.yaml"
     path.write_text(f"data: {common['data']}\nprotocol: xview\nsettings: {{}}\n", encoding="utf-8")
     with pytest.raises(UsageError) as caught:
         resumed(SingleRun, tmp_path / "runs")
-    assert str(caught.value) == f"{path}: dataset: field required"
+    assert caught.value.lines == [f"{path}: {key}: is missing" for key in ("dataset", "tracking_uri")]
 
 
 def test_a_plan_that_cannot_be_written_leaves_no_folder(common: dict[str, object], tmp_path: Path) -> None:

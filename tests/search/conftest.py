@@ -8,7 +8,8 @@ import yaml
 
 from cmd_tune.config import Settings
 from cmd_tune.errors import UsageError
-from cmd_tune.search.spaces.space import Space, load_space
+from cmd_tune.search.plan import read_space
+from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.study import Book
 
 SPACE = {
@@ -31,7 +32,7 @@ def make_space(tmp_path: Path) -> Callable[..., Space]:
         content = {key: value for key, value in {**SPACE, **changes}.items() if value is not None}
         path = tmp_path / "space.yaml"
         path.write_text(yaml.safe_dump(content, sort_keys=False))
-        return load_space(path)
+        return read_space(path)
 
     return make
 
@@ -61,5 +62,19 @@ def check_mistake() -> Callable[..., None]:
         assert found == place
         assert said in message
         assert len(message.splitlines()) == 1
+
+    return check
+
+
+@pytest.fixture
+def check_mistakes() -> Callable[..., None]:
+    """Checks that a space file of these keys is refused with just these lines, in this order, each after its name."""
+
+    def check(load: Callable[..., Space], keys: dict[str, str | None], lines: list[str]) -> None:
+        with pytest.raises(UsageError) as caught:
+            load(**keys)
+        said = [line.split("mine.yaml: ", 1) for line in caught.value.lines]
+        assert [line for _, line in said] == lines
+        assert len(str(caught.value).splitlines()) == len(lines)
 
     return check

@@ -9,6 +9,7 @@ from rich.console import Console
 from cmd_tune.data.store import Store
 from cmd_tune.errors import UsageError
 from cmd_tune.search.checks import check_start
+from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.plan import Plan, new_plan, resumed_plan
 from cmd_tune.search.search import run_search
 from cmd_tune.search.spaces.space import Space
@@ -36,9 +37,7 @@ def plan(make_space: Callable[..., Space], tiny_store: Store, tmp_path: Path) ->
             preset=None,
             overrides=overrides,
             trials=None,
-            concurrent=None,
-            workers=workers,
-            gpus_per_worker=None,
+            resources=ResourceRequest(workers=workers),
             tracking_uri=None,
         )
 
@@ -76,8 +75,9 @@ def test_a_batch_size_that_the_constraints_leave_fitting_is_searched(plan):
 
 def test_a_resumed_search_is_checked_too_and_stays(plan, tmp_path):
     plan()
-    options = dict.fromkeys(("space_name", "trials", "concurrent", "gpus_per_worker", "tracking_uri"))
-    resumed = resumed_plan("it", kept_options={}, storage=tmp_path / "runs", workers=5, **options)
+    options = dict.fromkeys(("space_name", "trials", "tracking_uri"))
+    five = ResourceRequest(workers=5)
+    resumed = resumed_plan("it", kept_options={}, storage=tmp_path / "runs", resources=five, **options)
     with pytest.raises(UsageError, match="--workers 5: batch_size 8 is not a multiple of it"):
         run_search(resumed, address=None, console=Console(quiet=True))
     assert (tmp_path / "runs" / "it" / "search.yaml").exists()
@@ -93,4 +93,4 @@ def test_early_stopping_that_stops_nothing_is_said(plan, epochs, said):
     early = {"type": "asha", "grace_period": 20}
     remarks = check_start(plan(overrides=("batch_size=8", f"epochs={epochs}"), early_terminate=early))
     assert len(remarks) == said
-    assert all("grace_period 20 is not below a trial's 20 epochs" in remark for remark in remarks)
+    assert all("early_terminate.grace_period: 20 epochs are all that a trial has (20)" in remark for remark in remarks)

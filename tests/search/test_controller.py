@@ -1,136 +1,211 @@
-"""Between Ray Tune and the book: nothing that happens there may raise into Tune's loop."""
+"""Between an engine and the study, with trials that say what a test has them say."""
 
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
-from ray.tune.schedulers import TrialScheduler
-from ray.tune.search import Searcher
-from rich.console import Console
 
 from cmd_tune.runs.data_source import DataSource
-from cmd_tune.search.controller import Conductor
-from cmd_tune.search.execution.ray_tune import BookCallback, BookScheduler, BookSearcher, BookStopper
-from cmd_tune.search.execution.resources import Machine
-from cmd_tune.search.execution.trial_process import FAILURE, KIND
-from cmd_tune.search.plan import Plan
-from cmd_tune.search.study.study import Book, State
-from cmd_tune.tracking import open_tracker
+from cmd_tune.search.controller import SearchController
+from cmd_tune.search.execution import ResourceRequest, TrialReport
+from cmd_tune.search.listeners import SearchListener
+from cmd_tune.search.study.study import State
+from tests.search.local_engine import LocalEngine
+
+UNREAD = TrialReport(failure="data.arrow: no such file", kind="DataError")
+DIVERGED = TrialReport(failure="the loss is nan")
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory):
-    """One for all, since MLflow takes seconds to make one."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+def epoch(number, **more):
+    return {"epoch": float(number), "loss/total": 1 / number, **more}
+
+
+def whole(task, report):
+    """A trial of three epochs."""
+    for number in (1, 2, 3):
+        report(TrialReport([epoch(number, **{"val/knn/fused": 50.0 + task.index})]))
 
 
 @pytest.fixture
-def conduct(make_space, tiny, tiny_store, database, tmp_path):
-    """A conductor of the search in tmp_path / "runs" / "it", and what Tune has of it."""
-    folder = tmp_path / "runs" / "it"
-    folder.mkdir(parents=True)
-    trackers = []
+def conduct(make_space, open_book, tiny_store, tmp_path):
+    """Runs a search in tmp_path / "search": each trial does what `works` has for it in turn, or the last of them.
 
-    def make(trials=9):
-        plan = Plan(
-            folder=folder,
-            space=make_space(points_to_evaluate=None, method="random"),
-            preset="quick",
-            settings=tiny(),
-            source=DataSource(tiny_store.path, "xview"),
-            dataset="synthetic",
-            trials=trials,
-            concurrent=1,
-            workers=1,
-            gpus_per_worker=None,
-            tracking_uri=database,
-        )
-        trackers.append(open_tracker(plan.tracking_uri, plan.experiment, tmp_path.name, tmp_path))
-        book = Book(plan.folder, plan.space, plan.settings, plan.preset, plan.trials)
-        conductor = Conductor(plan, book, Machine(1, 1.0, 0.0, 1, 1, 1), trackers[-1], Console(quiet=True))
-        return SimpleNamespace(
-            conductor=conductor,
-            searcher=BookSearcher(conductor),
-            scheduler=BookScheduler(conductor),
-            callback=BookCallback(conductor),
-            stopper=BookStopper(conductor),
-        )
+    Returns the controller, and the numbers of the trials as they were handed out.
+    """
 
-    yield make
-    for tracker in trackers:
-        assert tracker.close() == ""
+    def run(*works, trials=9, listeners=(), **changes):
+        study = open_book(make_space(**{"points_to_evaluate": None, "method": "random", **changes}), trials=trials)
+        handed_out = []
+
+        def work(task, report):
+            mine = works[min(len(handed_out), len(works) - 1)]
+            handed_out.append(task.index)
+            report(mine) if isinstance(mine, TrialReport) else mine(task, report)
+
+        source = DataSource(tiny_store.path, "xview")
+        with LocalEngine(study.folder, source, ResourceRequest(), work=work) as engine:
+            controller = SearchController(study, source, engine.plan(trials=trials, given=0), listeners)
+            engine.run(controller.resources, controller)
+        return controller, handed_out
+
+    return run
 
 
-NO_FOLDER = {"folder": "/nowhere"}  # where the words of an error could be kept
+def states(controller):
+    return [trial.state for trial in controller.study.entries.values()]
 
 
-def trial(name, **last):
-    return SimpleNamespace(trial_id=name, last_result=last, get_error=lambda: last.get("error"), config=NO_FOLDER)
+def test_trials_run_to_their_end_and_are_in_the_study(conduct):
+    controller, handed_out = conduct(whole, trials=3)
+    assert handed_out == [0, 1, 2]
+    assert states(controller) == [State.FINISHED] * 3
+    assert [trial.name for trial in controller.study.ranked()] == ["trial-002", "trial-001", "trial-000"]
+    assert controller.trouble == ""
 
 
-def run(tune, name, **last):
-    """A trial that starts and ends with this last report; False where none is handed out any more."""
-    config = tune.searcher.suggest(name)
-    if config == Searcher.FINISHED:
-        return False
-    tune.callback.on_trial_start(0, [], trial(name))
-    end = tune.callback.on_trial_error if "error" in last else tune.callback.on_trial_complete
-    end(0, [], trial(name, **last))
-    return True
+def test_a_task_has_the_values_of_its_trial(conduct):
+    tasks = []
+    controller, _ = conduct(lambda task, report: (tasks.append(task), whole(task, report)), trials=2)
+    for task, trial in zip(tasks, controller.study.entries.values(), strict=True):
+        assert (task.index, task.folder) == (trial.index, trial.folder)
+        assert task.settings.teacher_temperature == trial.values["teacher_temperature"]
+        assert task.resources == controller.resources.per_trial
+
+
+def test_a_trial_that_the_study_gives_up_is_stopped(conduct):
+    """ASHA with two of three going on: the third trial to come is the worst, and ends at the grace period."""
+    scores = iter([60.0, 70.0, 10.0])
+    said = []
+
+    def work(task, report):
+        score = next(scores)
+        for number in (1, 2, 3):
+            said.append((task.index, number))
+            report(TrialReport([epoch(number, **{"val/knn/fused": score})]))
+
+    early = {"type": "asha", "grace_period": 1, "reduction_factor": 2}
+    controller, _ = conduct(work, trials=3, early_terminate=early)
+    assert states(controller) == [State.FINISHED, State.FINISHED, State.STOPPED]
+    assert controller.study.entries[2].reason == "after epoch 1 of 3"
+    assert said[-1] == (2, 1)
+
+
+def test_a_history_that_comes_at_once_is_recorded_as_if_it_had_come_one_by_one(conduct):
+    history = [epoch(number) for number in range(1, 4)]
+    history[1]["val/knn/fused"] = 50.0
+    told = []
+
+    class Listener(SearchListener):
+        def reported(self, trial, records):
+            told.append(list(records))
+
+    def work(task, report):
+        report(TrialReport(history[:1]))
+        report(TrialReport(history))
+        report(TrialReport(history[2:]))
+
+    controller, _ = conduct(work, trials=1, listeners=[Listener()])
+    trial = controller.study.entries[0]
+    assert trial.history == history
+    assert len((trial.folder / "history.jsonl").read_text().splitlines()) == 3
+    assert controller.study._study.trials[0].intermediate_values == {2: 50.0}
+    assert told == [history[:1], history[1:], []]
+
+
+def test_what_is_not_finite_is_not_recorded(conduct):
+    def work(task, report):
+        report(TrialReport([epoch(1, **{"val/knn/fused": float("nan")})]))
+
+    controller, _ = conduct(work, trials=1)
+    assert controller.study.entries[0].history == [epoch(1)]
+
+
+def test_listeners_are_told_what_happens_in_order(conduct):
+    told = []
+
+    class Listener(SearchListener):
+        def continued(self):
+            told.append("continued")
+
+        def started(self, trial):
+            told.append(f"{trial.name} started, {trial.state}")
+
+        def reported(self, trial, records):
+            told.append(f"{trial.name} epoch {trial.epoch}")
+
+        def noted(self, text):
+            told.append(text)
+
+        def ended(self, trial):
+            told.append(f"{trial.name} {trial.state}")
+
+    def work(task, report):
+        if len(told) == 2:
+            report(TrialReport([epoch(1)], slower="no compiler"))
+            raise MemoryError("killed")
+        report(TrialReport([epoch(2), epoch(3, **{"val/knn/fused": 50.0})]))
+
+    conduct(work, DIVERGED, trials=2, listeners=[Listener()])
+    first = ["trial-000 epoch 1", "trial-000 epoch 3", "trial-000 finished"]
+    assert told[:4] == ["continued", "trial-000 started, running", "no compiler", first[0]]
+    assert told[4:6] == told[:2]  # again, since its process ended
+    assert told[6:] == ["trial-000 failed", "continued", "trial-001 started, running", "trial-001 failed"]
 
 
 def test_what_cannot_be_written_ends_the_search_and_leaves_its_trial_to_be_resumed(conduct):
-    tune = conduct()
-    config = tune.searcher.suggest("a")
-    tune.callback.on_trial_start(0, [], trial("a"))
-    history = tune.conductor.book.entries[0].folder / "history.jsonl"
-    history.mkdir()
-    report = {"epoch": 1, "loss/total": 2.0}
-    assert not tune.stopper.stop_all()
-    assert tune.scheduler.on_trial_result(None, trial("a"), report) == TrialScheduler.STOP
-    assert tune.conductor.trouble == f"{history}: cannot be written: Is a directory"
-    assert tune.stopper.stop_all()
-    assert tune.searcher.suggest("b") == Searcher.FINISHED
-    tune.callback.on_trial_complete(0, [], trial("a", **report))
-    assert "IsADirectoryError" in (tune.conductor.plan.folder / "errors.log").read_text()
+    def work(task, report):
+        (task.folder / "history.jsonl").mkdir()
+        whole(task, report)
 
+    controller, handed_out = conduct(work)
+    history = Path(controller.study.entries[0].folder) / "history.jsonl"
+    assert controller.trouble == f"{history}: cannot be written: Is a directory"
+    assert controller.stop_all()
+    assert controller.next_task() is None
+    assert (handed_out, states(controller)) == ([0], [State.RUNNING])
+    assert "IsADirectoryError" in (controller.study.folder / "errors.log").read_text()
+
+    values = controller.study.entries[0].values
     history.rmdir()
-    again = conduct()
-    assert again.searcher.suggest("a") == config
+    again, handed_out = conduct(whole, trials=2)
+    assert (handed_out, again.study.entries[0].values) == ([0, 1], values)
 
 
-def test_a_trial_that_nobody_started_is_no_end_of_tunes_loop(conduct):
-    tune = conduct()
-    tune.callback.on_trial_start(0, [], trial("unknown"))
-    assert tune.conductor.trouble == f"{tune.conductor.plan.folder}: KeyError: 'unknown'"
+def test_a_trial_that_nobody_started_ends_the_search_in_order(conduct):
+    controller, _ = conduct(whole, trials=1)
+    with pytest.raises(KeyError) as caught:
+        controller.started(7)
+    controller.failed(caught.value)
+    assert controller.trouble == f"{controller.study.folder}: KeyError: 7"
 
 
 def test_three_failures_of_one_kind_in_a_row_end_the_search_and_are_tried_once_more(conduct):
-    tune = conduct()
-    unread = {FAILURE: "data.arrow: no such file", KIND: "DataError"}
-    lost = {"error": "Traceback …\nray.exceptions.ActorDiedError: the actor died"}
-    ends = [unread, unread, lost, unread, {FAILURE: "the loss is nan"}, unread, unread]
-    assert all(run(tune, str(index), **end) for index, end in enumerate(ends))
-    assert tune.conductor.trouble == ""
-    assert run(tune, "7", **unread)
-    assert tune.conductor.trouble == "3 trials in a row failed alike, the last since data.arrow: no such file"
-    assert not run(tune, "8")
+    def die(task, report):
+        raise RuntimeError("the actor died")
 
-    for sitting in (1, 2):
-        again = conduct()
-        entries = again.conductor.book.entries
-        states = {index: entry.state for index, entry in entries.items()}
-        # All but the trial whose values failed it; what fails once more has failed for good.
-        failed = {4} if sitting == 1 else {0, 1, 2, 4}
-        assert {index for index, state in states.items() if state is State.FAILED} == failed
-        assert again.searcher.suggest("0")["trial"] == (0 if sitting == 1 else 3)
-        again.callback.on_trial_complete(0, [], trial("0", **unread))
-        assert run(again, "1", **unread)
-        assert run(again, "2", **unread)
-        assert again.conductor.trouble
+    controller, handed_out = conduct(UNREAD, UNREAD, *[die] * 3, UNREAD, DIVERGED, UNREAD)
+    assert handed_out == [0, 1, 2, 2, 2, 3, 4, 5, 6, 7]  # a process that dies is started twice more
+    assert controller.trouble == "3 trials in a row failed alike, the last since data.arrow: no such file"
+
+    for session in (1, 2):
+        again, handed_out = conduct(UNREAD)
+        # All but the trial whose values failed it are tried again; what fails once more has failed for good.
+        assert handed_out == ([0, 1, 2] if session == 1 else [3, 5, 6])
+        assert again.trouble
+    last, handed_out = conduct(whole)
+    assert handed_out == [7, 8]
+    assert [trial.index for trial in last.study.ranked()] == [8, 7]
 
 
 def test_trials_that_diverge_end_nothing(conduct):
-    tune = conduct(trials=5)
-    assert all(run(tune, str(index), **{FAILURE: "the loss is nan"}) for index in range(5))
-    assert not run(tune, "5")
-    assert tune.conductor.trouble == ""
+    controller, _ = conduct(DIVERGED, trials=5)
+    assert states(controller) == [State.FAILED] * 5
+    assert controller.trouble == ""
+
+
+def test_values_that_do_not_fit_together_fail_a_trial_before_it_has_a_process(conduct):
+    cells = {"method": "cells", "cells": [{"topk": 30}, {"topk": 4}], "parameters": None, "budget": None}
+    controller, handed_out = conduct(whole, trials=None, **cells)
+    failed, finished = controller.study.entries.values()
+    assert (failed.state, finished.state) == (State.FAILED, State.FINISHED)
+    assert "topk 30 exceeds queue_size 20" in failed.reason
+    assert handed_out == [1]

@@ -11,6 +11,7 @@ from cmd_tune.data.store import Store
 from cmd_tune.errors import UsageError
 from cmd_tune.plain_yaml import dump_yaml, read_yaml
 from cmd_tune.runs.run_folder import SEARCH_FILE
+from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.plan import Plan, new_plan, record_layout, resumed_plan
 from cmd_tune.search.spaces.space import Space
 
@@ -33,9 +34,7 @@ def plan(make_space: Callable[..., Space], tiny_store: Store, tmp_path: Path) ->
             preset=None,
             overrides=["batch_size=8", *more],
             trials=None,
-            concurrent=None,
-            workers=1,
-            gpus_per_worker=None,
+            resources=ResourceRequest(),
             tracking_uri=None,
         )
 
@@ -186,7 +185,7 @@ def test_a_resume_leaves_the_environment_that_was_recorded(plan: Callable[..., P
     (folder / SEARCH_FILE).write_text(dump_yaml(kept))
     resumed_plan(
         folder.name, space_name=None, kept_options={}, storage=folder.parent,
-        trials=7, concurrent=None, workers=None, gpus_per_worker=None, tracking_uri=None,
+        trials=7, resources=ResourceRequest(), tracking_uri=None,
     )  # fmt: skip
     assert read_yaml(folder / SEARCH_FILE) == {**kept, "trials": 7}
 
@@ -199,7 +198,7 @@ def test_a_resume_leaves_the_environment_that_was_recorded(plan: Callable[..., P
         (["stage_switch=0.2"], {}, "--set: stage_switch: applies to stages two alone, and one is asked for"),
         (
             ["objective=mcl"],
-            {},
+            {"parameters": {"teacher_temperature": {"min": 0.1, "max": 0.2}}},
             "parameters: teacher_temperature: applies to objective cmd alone, and mcl is asked for",
         ),
         ([], {"settings": {"mcl_form": "instead"}}, "settings: mcl_form: applies to objective mcl alone, and cmd is"),
@@ -223,6 +222,16 @@ def test_what_would_do_nothing_is_refused(plan, overrides, changes, said) -> Non
     assert "\n" not in str(caught.value)
 
 
+def test_all_that_would_do_nothing_is_named_at_once(plan) -> None:
+    with pytest.raises(UsageError) as caught:
+        plan("loss/total", "objective=mcl")
+    name = caught.value.lines[0].partition(": ")[0]
+    assert caught.value.lines == [
+        f"{name}: parameters: {key}: applies to objective cmd alone, and mcl is asked for; leave it out"
+        for key in ("teacher_temperature", "student_temperature")
+    ]
+
+
 def test_what_some_trial_uses_is_none_of_it(plan) -> None:
     parameters = {"topk": {"values": [4, 6]}, "objective": {"values": ["cmd", "base"]}}
     more = ["optimizer=sgd", "sgd_momentum=0.5", "schedule=step", "step_epoch=9", "distill_weight=2"]
@@ -242,8 +251,8 @@ def test_more_points_than_trials_and_a_tables_seed_are_refused(make_space) -> No
 
 def test_a_search_goes_on_with_the_data_it_began_with(make_space, make_store, tmp_path) -> None:
     store, storage = make_store(), tmp_path / "runs"
-    sizes = dict.fromkeys(("trials", "concurrent", "workers", "gpus_per_worker", "tracking_uri"))
-    options = {**sizes, "workers": 1, "protocol": "xsub", "preset": None, "overrides": ["batch_size=8"]}
+    sizes = {"trials": None, "resources": ResourceRequest(), "tracking_uri": None}
+    options = {**sizes, "protocol": "xsub", "preset": None, "overrides": ["batch_size=8"]}
     new_plan(str(make_space().path), storage=storage, name="it", data=store.path, **options)
     before = (storage / "it" / "search.yaml").read_bytes()
 

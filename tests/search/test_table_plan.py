@@ -8,6 +8,7 @@ import yaml
 
 from cmd_tune.data.store import Store
 from cmd_tune.errors import UsageError
+from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.plan import Plan, new_plan, resumed_plan
 
 TABLE = {
@@ -38,7 +39,7 @@ def start(tiny_store: Store, tmp_path: Path) -> Start:
     def make(space: str, trials: int | None = None) -> Plan:
         return new_plan(
             space, storage=tmp_path / "runs", name="it", data=tiny_store.path, protocol=None, preset=None,
-            overrides=["epochs=5"], trials=trials, concurrent=None, workers=1, gpus_per_worker=None, tracking_uri=None,
+            overrides=["epochs=5"], trials=trials, resources=ResourceRequest(), tracking_uri=None,
         )  # fmt: skip
 
     return make
@@ -48,8 +49,8 @@ def start(tiny_store: Store, tmp_path: Path) -> Start:
 def resume(tmp_path: Path) -> Start:
     def make(space: str | None = None, trials: int | None = None) -> Plan:
         return resumed_plan(
-            "it", space_name=space, kept_options={}, storage=tmp_path / "runs", trials=trials, concurrent=None,
-            workers=None, gpus_per_worker=None, tracking_uri=None,
+            "it", space_name=space, kept_options={}, storage=tmp_path / "runs", trials=trials,
+            resources=ResourceRequest(), tracking_uri=None,
         )  # fmt: skip
 
     return make

@@ -1,4 +1,23 @@
-"""How trials get onto computers: resources, Ray's session and nodes, what runs in a trial's process.
+"""How trials get onto computers: the contract of an engine, engines, resources, what runs in a trial's process.
 
 It knows tasks, engines and computers. It knows no study, no plan and no report: the controller connects it with those.
 """
+
+from cmd_tune.search.execution.engine import WAIT, Engine, TrialEvents, TrialReport, TrialTask
+from cmd_tune.search.execution.ray_engine import RayEngine
+from cmd_tune.search.execution.resources import ResourcePlan, ResourceRequest, TrialResources
+
+__all__ = [
+    "ENGINES",
+    "WAIT",
+    "Engine",
+    "ResourcePlan",
+    "ResourceRequest",
+    "TrialEvents",
+    "TrialReport",
+    "TrialResources",
+    "TrialTask",
+]
+
+# Word → class. A class imports its library when it is opened, not before.
+ENGINES: dict[str, type[Engine]] = {"ray": RayEngine}

@@ -1,4 +1,4 @@
-"""What every node of a cluster needs, looked at there before the first trial."""
+"""Checks, before the first trial, that each node of a cluster has what trials need."""
 
 import os
 import platform
@@ -24,11 +24,11 @@ _CURES = {
 
 
 def look_around(data: Path, folder: Path, witness: str) -> dict[str, str]:
-    """What a process finds where it runs; what must be equal everywhere. witness: a file in the run's folder."""
+    """Describe what this process finds that must be the same on every node. witness: a file in the run's folder."""
     found = {
         "cmd_tune": f"{cmd_tune.__version__} (code {_code()})",
         "Python": ".".join(platform.python_version_tuple()[:2]),
-        "PyTorch": torch.__version__.partition("+")[0],  # builds for another GPU, or for none, may stand side by side
+        "PyTorch": torch.__version__.partition("+")[0],  # builds for different GPUs, or for none, work together
     }
     looks: dict[str, Callable[[], str]] = {
         "data": lambda: open_store(data).fingerprint,
@@ -52,7 +52,7 @@ def _code() -> str:
 
 
 def _storage(folder: Path, witness: str) -> str:
-    """What the witness says, of a folder that can be written to."""
+    """Read the witness of a folder, and check that the folder can be written to."""
     content = blake2b((folder / witness).read_bytes(), digest_size=8).hexdigest()
     mine = folder / f".{platform.node()}-{os.getpid()}.part"
     try:
@@ -64,7 +64,10 @@ def _storage(folder: Path, witness: str) -> str:
 
 
 def check_nodes(data: Path, folder: Path, witness: str) -> None:
-    """Raise CmdTuneError for the first node of the Ray cluster that does not find what this process finds."""
+    """Raise CmdTuneError for the first node of the Ray cluster that does not find what this process finds.
+
+    Arguments as of `look_around`.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -80,7 +83,7 @@ def check_nodes(data: Path, folder: Path, witness: str) -> None:
     for answer in answered:
         try:
             found = ray.get(answer)
-        except Exception as error:  # whatever keeps a task from running there
+        except Exception as error:  # anything can keep a task from running there
             raise CmdTuneError(
                 f"{asked[answer]}: cannot run this cmd_tune: {one_line(error)}; install it there as it is here"
             ) from error
@@ -91,7 +94,7 @@ def check_nodes(data: Path, folder: Path, witness: str) -> None:
 
 
 def difference(here: Mapping[str, str], there: Mapping[str, str]) -> str:
-    """The first thing that two places do not find alike, and what to do; empty where there is none."""
+    """Name the first thing that two nodes do not find alike, and what to do; empty if there is none."""
     for name, ours in here.items():
         theirs = there.get(name, "absent")
         if theirs != ours:

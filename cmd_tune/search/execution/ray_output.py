@@ -1,4 +1,4 @@
-"""What Ray and libraries in C++ print, beside Python's loggers and streams, kept off the screen."""
+"""Keeps off the screen what Ray and C++ libraries print past Python's loggers and streams."""
 
 import io
 import logging
@@ -12,17 +12,17 @@ from typing import Any
 
 @contextmanager
 def native_errors_to(log: Path) -> Iterator[None]:
-    """What is written to file descriptor 2 goes to the end of `log`; Python's own sys.stderr still reaches the screen.
+    """Append to `log` what is written to file descriptor 2; Python's own sys.stderr still reaches the screen.
 
-    Processes started meanwhile inherit the log.
+    Processes that are started meanwhile inherit the log.
     """
-    stream: Any = sys.stderr  # None where it was closed before the program began
+    stream: Any = sys.stderr  # None if it was closed before the program began
     _flush(stream)
     screen = os.dup(2)
     with log.open("ab") as file:
         os.dup2(file.fileno(), 2)
     if isinstance(stream, io.TextIOWrapper) and stream.fileno() == 2:
-        raw: Any = type(getattr(stream.buffer, "raw", stream.buffer))  # FileIO, or what this program has made of it
+        raw: Any = type(getattr(stream.buffer, "raw", stream.buffer))  # FileIO, or what replaces it here
         buffer = io.BufferedWriter(raw(screen, "w", closefd=False))
         sys.stderr = io.TextIOWrapper(buffer, encoding=stream.encoding, errors=stream.errors, line_buffering=True)
     try:
@@ -35,7 +35,7 @@ def native_errors_to(log: Path) -> Iterator[None]:
 
 
 def log_ray_messages() -> None:
-    """Log what Ray's node tells this process, of a worker that died, say: Ray prints it, whatever it is asked."""
+    """Log what Ray's node tells this process, as of a worker that died: Ray prints it whatever its options."""
     from ray._private import worker
 
     def log(data: dict[str, Any], ignore_prefix: bool = False) -> None:

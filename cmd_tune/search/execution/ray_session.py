@@ -1,4 +1,4 @@
-"""Ray for the length of a search: a local one or somebody's cluster, its chatter in a log file."""
+"""Starts Ray on this machine or joins a cluster; what Ray logs goes to a file."""
 
 import logging
 import os
@@ -13,34 +13,34 @@ from pathlib import Path
 from typing import Any
 
 from cmd_tune.errors import CmdTuneError, first_line
+from cmd_tune.search.execution.ray_trial import PATIENCE_S
 from cmd_tune.search.execution.resources import Node
-from cmd_tune.search.execution.trial_process import PATIENCE_S
 
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the search at once; the book is on disk
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the search at once; the study is on disk
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # who is given no GPU sees none
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # reports faster than this are held back
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a process without a GPU of its own sees none
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # Ray holds back reports that come faster than this
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
-    "RAY_TRAIN_COLLECTIVE_TIMEOUT_S": str(PATIENCE_S),  # of a worker that reports before the others
-    "TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S": "5",  # of workers that wait for one that has failed
+    "RAY_TRAIN_COLLECTIVE_TIMEOUT_S": str(PATIENCE_S),  # how long a worker that reports waits for the others
+    "TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S": "5",  # how long workers wait for one that has failed
 }
-_SOON_S, _LATE_S = 25, 120  # for a first process of Ray's to answer
+_SOON_S, _LATE_S = 25, 120  # until Ray's first process must answer: a line on the screen, the end
 _SILENT = "Ray does not say why"
-_OBJECT_STORE = 256 * 1024**2  # bytes; data goes by memory map, not through Ray
+_OBJECT_STORE = 256 * 1024**2  # bytes; data are memory-mapped and do not pass through Ray
 
 
 @contextmanager
 def ray_session(address: str | None, log: Path, *, nested: bool) -> Iterator[list[Node]]:
-    """Start Ray, or join the cluster at `address`, which answers (`check_reachable`); yields its nodes.
+    """Start Ray, or join the cluster at `address`, and yield its nodes. Raises CmdTuneError, with Ray's reason.
 
-    nested: trials start workers of their own. Only then is the dashboard needed: without it the workers of a
-    trial that is stopped early are never freed.
+    address: one that passes `check_reachable`. nested: trials start workers of their own. The dashboard then runs:
+    without it, Ray never frees the workers of a trial that is stopped early.
     """
     os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
     import ray
@@ -60,12 +60,12 @@ def ray_session(address: str | None, log: Path, *, nested: bool) -> Iterator[lis
             runtime_env=_runtime_env(address),
             **local,
         )
-    except Exception as error:  # Ray has no kind of its own for what keeps it from starting
+    except Exception as error:  # Ray has no exception of its own for a failed start
         reason, file = ("", log) if address else _complaint(_ray_logs())
         why = f"{first_line(error)} {f'({reason})' if reason not in ('', _SILENT) else ''}".strip()
         raise CmdTuneError(f"{where}: cannot be reached or started: {why}; see {file or log}") from error
     try:
-        signal.signal(signal.SIGTERM, on_sigterm)  # Ray takes it for itself as it starts
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray replaces the handler when it starts
         _await_process(where)
         _close_token()
         alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -75,9 +75,9 @@ def ray_session(address: str | None, log: Path, *, nested: bool) -> Iterator[lis
 
 
 def _check_place(*paths: str) -> None:
-    """Raise CmdTuneError where Ray, which reads the commands of its own processes as a shell would, cannot run.
+    """Raise CmdTuneError if Ray cannot run from one of these paths: it parses its own commands as a shell would.
 
-    It puts what has a space in it between double quotes, where a ' stands for itself.
+    Ray quotes a path that has a space with ", and a ' inside is then harmless.
     """
     for path in paths:
         odd = "\\" if "\\" in path else "'" if "'" in path and not re.search(r"\s", path) else ""
@@ -86,16 +86,19 @@ def _check_place(*paths: str) -> None:
 
 
 def _runtime_env(address: str | None) -> dict[str, Any]:
-    """What Ray's processes get of us. All of them have it, so that all start in the same way."""
+    """Variables and interpreter for Ray's processes. All get the same ones, so that any can serve any task."""
     variables = {**_ENVIRONMENT, "OMP_WAIT_POLICY": "passive"}
     environment: dict[str, Any] = {"env_vars": {name: os.environ.get(name, variables[name]) for name in variables}}
     if not address and shlex.quote(sys.executable) != sys.executable:
-        environment["py_executable"] = shlex.quote(sys.executable)  # Ray hands it to a shell as it is
+        environment["py_executable"] = shlex.quote(sys.executable)  # Ray passes it to a shell unquoted
     return environment
 
 
 def _await_process(where: str) -> None:
-    """Raise CmdTuneError, with what Ray's log says of it, where no process of Ray's comes up: Ray tries for ever."""
+    """Wait for Ray's first process. If none starts, raise CmdTuneError with the reason from Ray's log.
+
+    Ray itself would try for ever.
+    """
     import ray
 
     answer = ray.remote(num_cpus=0)(_answer).remote()
@@ -117,23 +120,23 @@ def _await_process(where: str) -> None:
 
 
 def _answer() -> None:
-    """What the first process is asked: whether it is there, and has this package."""
+    """Prove, by returning, that a process has started and can import this package."""
 
 
 def _ray_logs() -> Path | None:
-    """The folder of the logs of the Ray that this process has started last; None where it has started none."""
+    """Find the log folder of the Ray that this process started last; None if it started none."""
     from ray._common.utils import get_default_ray_temp_dir
 
     sessions = Path(get_default_ray_temp_dir()).glob(f"session_*_{os.getpid()}/logs")
-    return max(sessions, default=None)  # their names begin with the time
+    return max(sessions, default=None)  # their names start with the time
 
 
 def _complaint(logs: Path | None) -> tuple[str, Path | None]:
-    """(the last error that Ray's node or its head wrote down, its file). Without any: what is known, the node's log."""
+    """Find the last error that Ray's node or its head logged, and its file; else a placeholder and the node's log."""
     for name in ("raylet.err", "raylet.out", "gcs_server.err", "gcs_server.out"):
         lines = _lines(logs / name) if logs else []
         errors = [line for line in lines if re.search(r" [EC] \d+ \d+\] ", line)]
-        if name.endswith(".err"):  # a shell's words have no mark; a stack, which ends the file, is no reason
+        if name.endswith(".err"):  # a shell's messages have no mark; a stack at the end of the file is no reason
             errors = errors or [line for line in lines if line]
         if errors and logs:
             return re.sub(r"^\[.*?\] (\(.*?\) )?(\S+:\d+: )?", "", errors[-1]), logs / name
@@ -141,7 +144,7 @@ def _complaint(logs: Path | None) -> tuple[str, Path | None]:
 
 
 def _died(log: Path) -> bool:
-    """Whether a process that the node started, by its log, is no more."""
+    """Whether a process that the node started, according to its log, is dead."""
     text = "\n".join(_lines(log.with_name("raylet.out")))
     started = re.findall(r"Started worker process with pid (\d+)", text)
     return Path("/proc/self").exists() and any(not Path("/proc", pid).exists() for pid in started)
@@ -155,13 +158,13 @@ def _lines(path: Path) -> list[str]:
 
 
 def _close_token() -> None:
-    """Let nobody else read the key to Ray's doors, which Ray leaves readable to all."""
-    with suppress(RuntimeError, OSError):  # where there is no home folder, there is no key in it
+    """Restrict Ray's auth token, which Ray writes world-readable, to its owner."""
+    with suppress(RuntimeError, OSError):  # there may be no home folder, or no token
         (Path.home() / ".ray" / "auth_token").chmod(0o600)
 
 
 def check_reachable(address: str) -> None:
-    """Raise CmdTuneError where nobody listens at host:port; Ray itself would go on asking for minutes."""
+    """Raise CmdTuneError if nothing listens at host:port; Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
@@ -170,14 +173,14 @@ def check_reachable(address: str) -> None:
 
 
 class _LogFile(logging.FileHandler):
-    """A log that is left as it is where its disk is full; logging itself would print a traceback a line."""
+    """A log file that stays silent if its disk is full; logging would print a traceback per line."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's own name)
         pass
 
 
 def _log_to(path: Path) -> None:
-    """What libraries log and warn goes to a file, not between the lines of the table."""
+    """Send what libraries log and warn to a file, instead of between the lines on the screen."""
     handler = _LogFile(path, encoding="utf-8", errors="replace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.captureWarnings(True)

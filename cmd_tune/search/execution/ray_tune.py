@@ -1,21 +1,26 @@
-"""The search's book behind Ray Tune's own interfaces: what to run next, when to stop, what happened.
+"""Trials by Ray Tune: its Searcher, Scheduler, Callback and Stopper, each of which passes Tune's calls to the events.
 
-Tune pickles these objects into its experiment folder; nothing is ever read back from there, so they pickle as empty.
-None of them raises: an exception here would end Tune's loop wherever it stands. The conductor is told of it instead.
+Nothing is sampled or decided here. Tune pickles these objects into its experiment folder; nothing is ever read back
+from there, so they pickle as empty. None of them raises, since an exception here would end Tune's loop wherever it
+stands: the events are told of it instead.
 """
 
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
+from ray import tune
 from ray.tune import Callback, Stopper
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import write_text
-from cmd_tune.search.execution.trial_process import FAILURE, KIND
+from cmd_tune.search.execution.engine import WAIT, TrialEvents, TrialReport
+from cmd_tune.search.execution.ray_trial import run_trial
+from cmd_tune.search.execution.resources import DRIVER_CPU, TrialResources
+from cmd_tune.search.execution.trial_process import MAX_RESTARTS
 
 T = TypeVar("T")
 
@@ -23,91 +28,123 @@ ERROR = "error.txt"  # in a trial's folder
 _DEAD = "its worker process has died"  # Ray's words, before a hundred others
 
 
-class Conductor(Protocol):
-    """Who decides. `trial` is Tune's name of a trial. `trouble`: why the search cannot go on, once it cannot."""
+def run_tune(folder: Path, resources: TrialResources, events: TrialEvents) -> None:
+    """Run trials until the events say that none is left; Tune's own files go to `folder`/ray."""
+    alone = {"CPU": resources.cpus, "GPU": resources.gpus}
+    tune.Tuner(
+        tune.with_resources(run_trial, alone if resources.workers == 1 else {"CPU": DRIVER_CPU}),
+        tune_config=tune.TuneConfig(
+            search_alg=TuneSearcher(events),
+            scheduler=TuneScheduler(events),
+            num_samples=-1,  # the events say when it is enough
+            reuse_actors=resources.workers == 1,
+            trial_dirname_creator=_dirname,
+        ),
+        run_config=tune.RunConfig(
+            name="ray",
+            storage_path=str(folder),
+            verbose=0,
+            callbacks=[TuneCallback(events)],
+            stop=TuneStopper(events),
+            failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
+        ),
+    ).fit()
 
-    trouble: str
 
-    def suggest(self, trial: str) -> dict[str, Any] | None: ...
-    def exhausted(self) -> bool: ...
-    def started(self, trial: str) -> None: ...
-    def reported(self, trial: str, record: dict[str, Any]) -> bool: ...
-    def ended(self, trial: str, failure: str, kind: str) -> None: ...
-    def failed(self, error: Exception) -> None: ...
+class _Passing:
+    """Passes calls to the events."""
 
-
-class _Unpickled:
-    def __init__(self, conductor: Conductor) -> None:
+    def __init__(self, events: TrialEvents) -> None:
         super().__init__()
-        self.conductor = conductor
+        self.events = events
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
     def _ask(self, question: Callable[[], T], otherwise: T) -> T:
-        """The conductor's answer, or `otherwise` where it raised; then the search is over."""
+        """The events' answer, or `otherwise` if they raised; then the search is over."""
         try:
             return question()
         except Exception as error:
-            self.conductor.failed(error)
+            self.events.failed(error)
             return otherwise
 
 
-class BookSearcher(_Unpickled, Searcher):
-    """Hands out trials; at most as many at once as the conductor allows."""
+class TuneSearcher(_Passing, Searcher):
+    """Hands out tasks."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        config = self._ask(lambda: self.conductor.suggest(trial_id), None)
-        return Searcher.FINISHED if config is None and self.conductor.exhausted() else config
+        task = self._ask(self.events.next_task, None)
+        if task == WAIT:
+            return None
+        return Searcher.FINISHED if task is None else task.to_plain()
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """The callback keeps the book."""
+        """Nothing: the callback tells it."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the book is on disk."""
+        """Nothing: the search keeps its own state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the book is on disk."""
+        """Nothing: the search keeps its own state."""
 
 
-class BookScheduler(_Unpickled, FIFOScheduler):
-    """Enters each result, and stops the trials that the book gives up."""
+class TuneScheduler(_Passing, FIFOScheduler):
+    """Passes on each report, and stops the trial if the answer is yes."""
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        stop = self._ask(lambda: self.conductor.reported(trial.trial_id, result), True)
-        return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
+        report = _report(result)
+
+        def stops() -> bool:
+            return self.events.reported(_index(trial), report) if report.records else self.events.stop_all()
+
+        return TrialScheduler.STOP if self._ask(stops, True) else TrialScheduler.CONTINUE
 
 
-class BookCallback(_Unpickled, Callback):
-    """Enters the start and the end of each trial."""
+class TuneCallback(_Passing, Callback):
+    """Tells the start and the end of each trial."""
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._ask(lambda: self.conductor.started(trial.trial_id), None)
+        self._ask(lambda: self.events.started(_index(trial)), None)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        last = trial.last_result or {}
-        self._ask(lambda: self.conductor.ended(trial.trial_id, last.get(FAILURE, ""), last.get(KIND, "")), None)
+        last = _report(trial.last_result or {})
+        self._ask(lambda: self.events.ended(_index(trial), last.failure, last.kind), None)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         def ended() -> None:
             failure = _last_line(trial)
-            self.conductor.ended(trial.trial_id, failure, failure.partition(":")[0])
+            self.events.ended(_index(trial), failure, failure.partition(":")[0])
 
         self._ask(ended, None)
 
 
-class BookStopper(_Unpickled, Stopper):
-    """Stops all trials at once where the search cannot go on."""
+class TuneStopper(_Passing, Stopper):
+    """Stops all trials at once if the search cannot go on."""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return bool(self.conductor.trouble)
+        return self.events.stop_all()
+
+
+def _index(trial: Any) -> int:
+    return int(trial.config["trial"])
+
+
+def _dirname(trial: Any) -> str:
+    """Tune's own folder of a trial has the trial's number."""
+    return f"{_index(trial):03d}"
+
+
+def _report(result: dict[str, Any]) -> TrialReport:
+    """A report as the trial's process made it, without the keys that Tune adds."""
+    return TrialReport(**{name: result[name] for name in TrialReport.__dataclass_fields__ if name in result})
 
 
 def _last_line(trial: Any) -> str:
-    """Why a trial's process ended, in one line; all that Ray says of it is in the trial's folder, where that can be."""
+    """Why a trial's process ended, in one line; if possible, all that Ray says of it goes into the trial's folder."""
     text = re.sub(r"\x1b\[[\d;]*m", "", str(trial.get_error() or "its process died")).strip()
     line = "its process died: killed, out of memory or crashed" if _DEAD in text else _said(text)
     path = Path(trial.config["folder"]) / ERROR

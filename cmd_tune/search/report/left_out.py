@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from cmd_tune.evaluate.scores import PROBES
 from cmd_tune.runs.pretrain_and_score import Conditions
-from cmd_tune.search.spaces.reported import EXAMPLE, REPORTED_ON, Origin
+from cmd_tune.search.spaces.reported import REPORTED_ON, Origin
 
 
 def left_out(origin: Origin | None, metrics: Iterable[str], ours: Conditions) -> dict[str, str]:
@@ -15,7 +15,7 @@ def left_out(origin: Origin | None, metrics: Iterable[str], ours: Conditions) ->
     metrics = list(metrics)
     why = ""
     if origin is None:
-        why = f"the space file does not say what they were measured on ({REPORTED_ON}: {EXAMPLE})"
+        why = f"the space file does not say what they were measured on ({REPORTED_ON}: {Origin.example})"
     elif (origin.dataset, origin.protocol) != (ours.dataset, ours.protocol):
         why = f"they are of {origin.dataset} {origin.protocol}, these of {ours.dataset} {ours.protocol}"
     elif ours.partial:

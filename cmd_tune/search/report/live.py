@@ -1,5 +1,6 @@
 """What a person sees while a search runs: one live table on a terminal, plain lines elsewhere."""
 
+from collections.abc import Mapping, Sequence
 from math import ceil
 from statistics import mean
 from time import monotonic
@@ -55,25 +56,25 @@ class Display:
         values = named_values({name: entry.values[name] for name in self.book.space.parameters})
         self._line(f"{entry.name} {how}: {values}")
 
-    def reported(self, entry: Entry) -> None:
-        """One line a validation; the epochs between are for the live table."""
-        now, record = monotonic(), entry.history[-1]
-        self._took.append(now - self._heard.get(entry.index, now))
-        self._heard[entry.index] = now
-        score = record.get(self.book.space.metric)
-        if score is not None:
+    def reported(self, entry: Entry, records: Sequence[Mapping[str, float]]) -> None:
+        """One line per validation among the latest records; the epochs between are for the live table."""
+        for record in records:
+            now = monotonic()
+            self._took.append(now - self._heard.get(entry.index, now))
+            self._heard[entry.index] = now
+            score = record.get(self.book.space.metric)
+            if score is None:
+                continue
             self._validations.append(max(0.0, self._took[-1] - record.get("seconds", 0.0)))
-        if score is not None:
-            loss = entry.last("loss/total")
             self._line(
-                f"{entry.name} epoch {entry.epoch}/{self.book.epochs_of(entry)}: loss {loss:.3f}, "
-                f"{self.book.space.metric} {score:.2f}; {self.summary()}"
+                f"{entry.name} epoch {record['epoch']:.0f}/{self.book.epochs_of(entry)}: "
+                f"loss {record['loss/total']:.3f}, {self.book.space.metric} {score:.2f}; {self.summary()}"
             )
 
     def ended(self, entry: Entry) -> None:
         self._line(f"{entry.name} {with_reason(entry)}")
 
-    def note(self, text: str) -> None:
+    def noted(self, text: str) -> None:
         """A line about the search, above the live table; each once, however many trials say it."""
         if text not in self._notes:
             self._notes.add(text)

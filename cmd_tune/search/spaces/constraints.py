@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_origin
 
-from cmd_tune.config import Settings, usage_error
-from cmd_tune.errors import UsageError, nearest
+from cmd_tune.config import Settings
+from cmd_tune.errors import nearest
 
 _Kind = Literal["number", "text", "list", "comparison"]
 
@@ -67,45 +67,50 @@ class Constraint:
             return False
 
 
-def parse_constraint(where: str, text: Any) -> Constraint:
-    """Read one expression. Raises UsageError, one line that starts with `where`, for all that is not a constraint."""
+def parse_constraint(text: Any) -> Constraint:
+    """Read one expression. Raises ValueError, in one line, for all that is not a constraint."""
     if not isinstance(text, str):
-        raise usage_error(where, f"should be an expression such as 'topk <= queue_size'; found {type(text).__name__}")
+        raise ValueError(f"should be an expression such as 'topk <= queue_size'; found {type(text).__name__}")
     if len(text) > _LONGEST:
-        raise usage_error(where, f"has {len(text)} characters; split it into several of at most {_LONGEST}")
+        raise ValueError(f"has {len(text)} characters; split it into several of at most {_LONGEST}")
     text = " ".join(text.split())
-    where = f"{where} '{text}'"
+    try:
+        return _parse(text)
+    except ValueError as error:
+        raise ValueError(f"'{text}': {error}") from None
+
+
+def _parse(text: str) -> Constraint:
     try:
         tree = ast.parse(text, mode="eval").body
     except SyntaxError as error:
         place = f" at character {error.offset}" if error.offset else ""
-        raise usage_error(where, f"cannot be read{place}, {error.msg}; {_GRAMMAR}") from None
+        raise ValueError(f"cannot be read{place}, {error.msg}; {_GRAMMAR}") from None
     except (ValueError, RecursionError, MemoryError):
-        raise usage_error(where, f"cannot be read; {_GRAMMAR}") from None
-    check = _Check(where)
+        raise ValueError(f"cannot be read; {_GRAMMAR}") from None
+    check = _Check()
     if check.kind(tree) != "comparison":
-        raise usage_error(where, "is not true or false; compare it with something, such as 'topk <= queue_size'")
+        raise ValueError("is not true or false; compare it with something, such as 'topk <= queue_size'")
     if not check.names:
-        raise usage_error(where, "speaks of no setting; remove it")
+        raise ValueError("speaks of no setting; remove it")
     return Constraint(text, frozenset(check.names), tree)
 
 
 class _Check:
     """Walks an expression once: everything known, every operand of a kind that its operator takes."""
 
-    def __init__(self, where: str) -> None:
-        self.where = where
+    def __init__(self) -> None:
         self.names: set[str] = set()
 
     def kind(self, node: ast.expr, depth: int = 0) -> _Kind:
         if depth > _DEEPEST:
-            raise self._error(f"is nested more than {_DEEPEST} deep; split it into several")
+            raise ValueError(f"is nested more than {_DEEPEST} deep; split it into several")
 
         def need(wanted: _Kind, *operands: ast.expr) -> _Kind:
             for operand in operands:
                 kind = self.kind(operand, depth + 1)
                 if kind != wanted:
-                    raise self._error(f"{ast.unparse(operand)} is a {kind} where a {wanted} belongs; {_GRAMMAR}")
+                    raise ValueError(f"{ast.unparse(operand)} is a {kind} where a {wanted} belongs; {_GRAMMAR}")
             return wanted
 
         match node:
@@ -131,13 +136,13 @@ class _Check:
                 return "comparison"
             case ast.Call(func=ast.Name(id=name), args=operands, keywords=[]) if name in FUNCTIONS:
                 if (len(operands) == 1) != (name == "abs"):
-                    raise self._error(f"{name} takes {'one number' if name == 'abs' else 'two numbers or more'}")
+                    raise ValueError(f"{name} takes {'one number' if name == 'abs' else 'two numbers or more'}")
                 return need("number", *operands)
-        raise self._error(f"{_what(node)} is not allowed; {_GRAMMAR}")
+        raise ValueError(f"{_what(node)} is not allowed; {_GRAMMAR}")
 
     def _kind_of_setting(self, name: str) -> _Kind:
         if name not in Settings.model_fields:
-            raise self._error(f"unknown setting '{name}', {nearest(name, Settings.model_fields)}")
+            raise ValueError(f"unknown setting '{name}', {nearest(name, Settings.model_fields)}")
         self.names.add(name)
         annotation = Settings.model_fields[name].annotation
         if annotation in (int, float):
@@ -148,23 +153,20 @@ class _Check:
         """The kind of a comparison's first operand: any but a list may equal another, numbers alone are ordered."""
         kind = self.kind(operand, depth + 1)
         if kind == "list" or (ordered and kind != "number"):
-            raise self._error(f"{ast.unparse(operand)} is a {kind} where a number belongs; {_GRAMMAR}")
+            raise ValueError(f"{ast.unparse(operand)} is a {kind} where a number belongs; {_GRAMMAR}")
         return kind
 
     def _computable(self, node: ast.BinOp) -> None:
         """Arithmetic on numbers alone has a result, and an exponent is such arithmetic: no trial meets 9**9**9."""
         if isinstance(node.op, ast.Pow) and _has_names(node.right):
-            raise self._error(f"the exponent {ast.unparse(node.right)} must be a number of at most {_EXPONENT}")
+            raise ValueError(f"the exponent {ast.unparse(node.right)} must be a number of at most {_EXPONENT}")
         try:
             if isinstance(node.op, ast.Pow) and abs(evaluate(node.right, {})) > _EXPONENT:
                 raise OverflowError(f"an exponent may be {_EXPONENT} at most")
             if not _has_names(node):
                 evaluate(node, {})
         except ArithmeticError as error:
-            raise self._error(f"{ast.unparse(node)} cannot be computed: {error}") from None
-
-    def _error(self, message: str) -> UsageError:
-        return usage_error(self.where, message)
+            raise ValueError(f"{ast.unparse(node)} cannot be computed: {error}") from None
 
 
 def _has_names(node: ast.expr) -> bool:

@@ -24,7 +24,7 @@ Allowed = Callable[[Mapping[str, Any]], bool]
 # What `Settings` demands of several settings, as constraints, so that boxes can be dropped by it; and the settings of
 # which it demands anything together.
 RULES = tuple(
-    parse_constraint("settings", text)
+    parse_constraint(text)
     for text in ("topk <= queue_size", "crossclr_topk <= queue_size", "objective != 'base' or stages == 'one'")
 )
 RULED = frozenset({"modalities"}).union(*(rule.names for rule in RULES))

@@ -1,29 +1,25 @@
 """What reported accuracies were measured on, as a space file states it."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, ClassVar
+
+from pydantic import PlainValidator
 
 from cmd_tune.evaluate.scores import PROBES
-from cmd_tune.search.spaces.parameter import Place
+from cmd_tune.search.spaces.file_model import FileModel, Text, read_mapping, text
 
-REPORTED_ON = "reported_on"
-EXAMPLE = "{by: whom, dataset: ntu-60, protocol: xsub, probes: {knn: 1-NN}}"
+REPORTED_ON = "reported_on"  # the key
 
 
-@dataclass(frozen=True)
-class Origin:
+def _probes(value: Any) -> dict[str, str]:
+    return read_mapping(value, str(PROBES), lambda kind, probe: text(probe), PROBES)
+
+
+class Origin(FileModel):
     """probes: by what each kind of accuracy ("knn", "linear") was found, in words; ours are in PROBES."""
 
-    by: str
-    dataset: str
-    protocol: str
-    probes: dict[str, str]
+    example: ClassVar[str] = "{by: whom, dataset: ntu-60, protocol: xsub, probes: {knn: 1-NN}}"
 
-
-def read_origin(at: Place, value: Any) -> Origin:
-    """Raises UsageError."""
-    keys = ("by", "dataset", "protocol", "probes")
-    spec = at.mapping(value, keys, EXAMPLE, needed=keys)
-    probes = at["probes"].mapping(spec["probes"], PROBES, str(PROBES))
-    words = {key: at[key].text(spec[key]) for key in ("by", "dataset", "protocol")}
-    return Origin(**words, probes={kind: at["probes"][kind].text(probe) for kind, probe in probes.items()})
+    by: Text
+    dataset: Text
+    protocol: Text
+    probes: Annotated[dict[str, str], PlainValidator(_probes)]

@@ -23,7 +23,9 @@ from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import write_text
 from cmd_tune.runs.pretrain_and_score import TEST_SCORES
 from cmd_tune.search.spaces.region import MOST_DRAWS
-from cmd_tune.search.spaces.space import LEARNING, LISTED, Space
+from cmd_tune.search.spaces.space import Space
+from cmd_tune.search.study.early_stopping import stopping_rule
+from cmd_tune.search.study.methods import METHODS
 from cmd_tune.search.study.optuna_values import distributions, from_optuna, to_optuna
 from cmd_tune.sqlite_url import sqlite_url
 
@@ -81,6 +83,7 @@ class Book:
         self.deadline = monotonic() + space.seconds if space.seconds is not None else None
         self.shortfall = ""  # why there are no more trials to start, where the budget is not the reason
         self._startup = min(10, max(3, (trials or MANY) // 4))  # trials with a score before TPE learns from them
+        self._method = METHODS[space.method]
         self._study = self._open_study()
         self._live: dict[int, Trial] = {}
         self.entries: dict[int, Entry] = {}
@@ -110,7 +113,7 @@ class Book:
         """The next trial to run, or None when there are no more. Unfinished trials of an earlier sitting come first."""
         if self._unfinished:
             return self._unfinished.pop(0)
-        listed = self.space.method in LISTED
+        listed = self.space.lists_trials
         if not listed and self.budget is not None and len(self.entries) >= self.budget:
             return None
         given = next((values for values in self._given if not self._has(values)), None)
@@ -130,7 +133,7 @@ class Book:
 
     def learns(self) -> bool:
         """Whether the next trial is one that the sampler chooses by the results it has."""
-        if self._unfinished or self.space.method not in LEARNING or not all(map(self._has, self._listed)):
+        if self._unfinished or not self._method.learns or not all(map(self._has, self._listed)):
             return False
         return not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
 
@@ -184,7 +187,7 @@ class Book:
         """Whether every trial that the search may start has been run, in this sitting or an earlier one."""
         if any(entry.state is State.RUNNING for entry in self.entries.values()):
             return False
-        if self.space.method in LISTED:
+        if self.space.lists_trials:
             self._say_all_listed()
             return all(map(self._has, self._listed[: self.budget]))
         return (self.budget is not None and len(self.entries) >= self.budget) or self._draw() is None
@@ -219,32 +222,23 @@ class Book:
 
     def _open_study(self) -> optuna.Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        rule = stopping_rule(self.space)
         study = optuna.create_study(
             study_name="search",
             storage=optuna.storages.RDBStorage(sqlite_url(self.folder / STUDY)),
             load_if_exists=True,
             direction="maximize" if self.space.maximize else "minimize",
-            pruner=_pruner(self.space),
+            pruner=rule.pruner() if rule else optuna.pruners.NopPruner(),
         )
         # A sampler that starts again from its seed would repeat its first draws: after a resume it gets another stream.
         self._stream = f"{self.base.seed}/{len(study.get_trials(deepcopy=False))}"
         seed = int.from_bytes(blake2b(self._stream.encode(), digest_size=4).digest())
-        study.sampler = (
-            optuna.samplers.TPESampler(seed=seed, n_startup_trials=self._startup)
-            if self.space.method == "tpe"
-            else optuna.samplers.RandomSampler(seed=seed)
-        )
+        study.sampler = self._method.sampler(seed, self._startup)
         return study
 
     def _list(self) -> list[dict[str, Any]]:
         """The trials that the space file lists: a table's, a grid's, or start points."""
-        settings = self.base.model_dump()
-        if self.space.table:
-            points = list(self.space.table.trials())
-        elif self.space.method == "grid":
-            points = self.space.cells(settings)
-        else:
-            points = [point for point in self.space.start_points if self.space.allows(point, settings)]
+        points = self._method.listed(self.space, self.base.model_dump())
         return [{**self.space.fixed, **point} for point in points]
 
     def _enter_given(self, values: dict[str, Any]) -> Entry:
@@ -360,14 +354,6 @@ class Book:
 def _key(values: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
     """What two configurations of the same values have in common."""
     return frozenset((name, tuple(value) if isinstance(value, list) else value) for name, value in values.items())
-
-
-def _pruner(space: Space) -> optuna.pruners.BasePruner:
-    if space.early_terminate is None:
-        return optuna.pruners.NopPruner()
-    return optuna.pruners.SuccessiveHalvingPruner(
-        min_resource=space.early_terminate.grace_period, reduction_factor=space.early_terminate.reduction_factor
-    )
 
 
 def _read_history(path: Path) -> list[dict[str, float]]:

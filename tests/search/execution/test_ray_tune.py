@@ -1,10 +1,14 @@
-"""The book's part in Tune: what is said of a trial whose process failed."""
+"""The parts of Tune that pass its calls to the events: what is said, and that nothing raises into Tune's loop."""
 
+import pickle
 from types import SimpleNamespace
 
 import pytest
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
 
-from cmd_tune.search.execution.ray_tune import ERROR, BookCallback
+from cmd_tune.search.execution import WAIT, TrialReport
+from cmd_tune.search.execution.ray_tune import ERROR, TuneCallback, TuneScheduler, TuneSearcher, TuneStopper
 
 STACK = 'ray::Trial() (pid=7)\n  File "loop.py", line 3, in run\n    step()\n    ^^^^^^\n'
 CUDA = """RuntimeError: CUDA error: device-side assert triggered
@@ -25,8 +29,75 @@ Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions."""
 def test_a_trial_failed_for_what_its_exception_says_first(tmp_path, text, reason):
     """Those of PyTorch go on for many lines, of which the last says nothing."""
     told = []
-    conductor = SimpleNamespace(ended=lambda *what: told.append(what), failed=pytest.fail)
-    trial = SimpleNamespace(trial_id="a", get_error=lambda: text, config={"folder": str(tmp_path)})
-    BookCallback(conductor).on_trial_error(1, [], trial)
-    assert told == [("a", f"{reason} (in full: {tmp_path / ERROR})", told[0][2])]
+    events = SimpleNamespace(ended=lambda *what: told.append(what), failed=pytest.fail)
+    trial = SimpleNamespace(get_error=lambda: text, config={"trial": 3, "folder": str(tmp_path)})
+    TuneCallback(events).on_trial_error(1, [], trial)
+    assert told == [(3, f"{reason} (in full: {tmp_path / ERROR})", told[0][2])]
     assert (tmp_path / ERROR).read_text() == f"{text}\n"
+
+
+def trial(index, **last):
+    return SimpleNamespace(last_result=last, config={"trial": index, "folder": "/nowhere"}, get_error=lambda: None)
+
+
+def test_a_report_comes_without_the_keys_that_tune_adds():
+    told = []
+    events = SimpleNamespace(reported=lambda *what: told.append(what), failed=pytest.fail)
+    record = {"epoch": 2.0, "loss/total": 1.5}
+    result = {"records": [record], "slower": "half", "failure": "", "kind": "", "pid": 1, "done": False, "config": {}}
+    assert TuneScheduler(events).on_trial_result(None, trial(3), result) == TrialScheduler.CONTINUE
+    assert told == [(3, TrialReport([record], "half"))]
+
+
+def test_last_words_are_no_report_and_go_with_the_end():
+    told = []
+    events = SimpleNamespace(
+        reported=pytest.fail, stop_all=lambda: False, ended=lambda *what: told.append(what), failed=pytest.fail
+    )
+    last = {"records": [], "slower": "", "failure": "data.arrow: no such file", "kind": "DataError", "pid": 1}
+    assert TuneScheduler(events).on_trial_result(None, trial(3), last) == TrialScheduler.CONTINUE
+    TuneCallback(events).on_trial_complete(0, [], trial(3, **last))
+    assert told == [(3, "data.arrow: no such file", "DataError")]
+
+
+@pytest.mark.parametrize(("answer", "suggestion"), [(WAIT, None), (None, Searcher.FINISHED)])
+def test_no_task_for_now_and_none_at_all_are_two_things(answer, suggestion):
+    events = SimpleNamespace(next_task=lambda: answer, failed=pytest.fail)
+    assert TuneSearcher(events).suggest("a") == suggestion
+
+
+class Broken:
+    """Events of which each call raises."""
+
+    def __init__(self):
+        self.errors = []
+
+    def failed(self, error):
+        self.errors.append(str(error))
+
+    def stop_all(self):
+        return bool(self.errors)
+
+    def __getattr__(self, name):
+        def call(*_):
+            raise OSError(name)
+
+        return call
+
+
+def test_nothing_raises_into_tunes_loop():
+    events = Broken()
+    stopper = TuneStopper(events)
+    assert not stopper.stop_all()
+    assert TuneSearcher(events).suggest("a") == Searcher.FINISHED
+    assert stopper.stop_all()
+    assert TuneScheduler(events).on_trial_result(None, trial(0), {"records": [{"epoch": 1}]}) == TrialScheduler.STOP
+    callback = TuneCallback(events)
+    callback.on_trial_start(0, [], trial(0))
+    callback.on_trial_complete(0, [], trial(0))
+    callback.on_trial_error(0, [], trial(0))
+    assert events.errors == ["next_task", "reported", "started", "ended", "ended"]
+
+
+def test_what_tune_pickles_is_empty():
+    assert vars(pickle.loads(pickle.dumps(TuneStopper(Broken())))) == {}  # noqa: S301

@@ -14,11 +14,13 @@ from cmd_tune.evaluate.intervals import clustered_interval, wilson_interval
 from cmd_tune.evaluate.tally import Tally, write_tally
 from cmd_tune.runs.ending import Ending
 from cmd_tune.runs.pretrain_and_score import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY, Conditions
+from cmd_tune.search.plan import read_space
 from cmd_tune.search.report import SearchReport, StudyFindings, write_report
 from cmd_tune.search.report.cell_results import cell_results
 from cmd_tune.search.report.left_out import left_out
 from cmd_tune.search.report.power import seeds_needed
-from cmd_tune.search.spaces.space import Space, find_space, load_space
+from cmd_tune.search.spaces.space import Space
+from cmd_tune.search.spaces.space_file import find_space
 from cmd_tune.search.study.study import Book
 
 CELLS = [
@@ -271,7 +273,7 @@ def test_only_the_metric_of_another_probe_is_left_out(table_space, played):
 
 def test_the_papers_tables_are_not_set_beside_other_data():
     """Nor their linear accuracies, which are of another probe, beside those of their own data."""
-    tables = [load_space(find_space(f"table{n}")).table for n in (1, 2, 3)]
+    tables = [read_space(find_space(f"table{n}")).table for n in (1, 2, 3)]
     ucla, ntu = Conditions("nw-ucla", "xview", {}), Conditions("ntu-60", "xsub", {})
     for table in tables:
         assert set(left_out(table.origin, table.metrics(), ucla)) == set(table.metrics())

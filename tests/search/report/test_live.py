@@ -55,7 +55,7 @@ def test_a_trial_from_its_start_to_its_end_is_a_line_each(printed):
     for epoch, score in ((1, {}), (2, {}), (3, {"val/knn/fused": 51.2})):
         clock[0] += 10
         book.record(entry, {"epoch": epoch, "seconds": 8.0, "loss/total": 2.0 / epoch, **score})
-        screen.reported(entry)
+        screen.reported(entry, entry.history[-1:])
     # The best is the best of those that ended. Three more trials of 3 epochs at 10 s, and 3 finalists' tests at 2 s.
     summary = "best –, 0/4 trials, elapsed 0:30, about 1:36 left"
     assert lines()[1:] == [f"trial-000 epoch 3/3: loss 0.667, val/knn/fused 51.20; {summary}"]
@@ -97,5 +97,5 @@ def test_how_a_trial_stands_and_why(make_space, open_book):
 def test_a_note_is_said_once_as_it_is(printed):
     _, screen, _, lines = printed
     for text in ("half the speed: [bold]no[/bold] compiler :smile:", "another", "another"):
-        screen.note(text)
+        screen.noted(text)
     assert lines() == ["half the speed: [bold]no[/bold] compiler :smile:", "another"]

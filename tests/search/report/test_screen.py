@@ -5,10 +5,11 @@ import yaml
 from rich.console import Console
 
 from cmd_tune.runs.pretrain_and_score import Conditions
+from cmd_tune.search.plan import read_space
 from cmd_tune.search.report import StudyFindings, write_report
 from cmd_tune.search.report.live import Display
 from cmd_tune.search.report.trials_table import by_difference
-from cmd_tune.search.spaces.space import find_space, load_space
+from cmd_tune.search.spaces.space_file import find_space
 from cmd_tune.search.study.study import Book
 
 HERE = Conditions("synthetic", "xview", {})
@@ -37,7 +38,7 @@ def book(tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("screen")
     content = {"method": "random", "metric": {"name": "val/knn/fused", "goal": "maximize"}, "parameters": SIXTEEN}
     (folder / "space.yaml").write_text(yaml.safe_dump(content))
-    book = Book(folder, load_space(folder / "space.yaml"), tiny(queue_size=64, topk=6), "quick", 40)
+    book = Book(folder, read_space(folder / "space.yaml"), tiny(queue_size=64, topk=6), "quick", 40)
     for number in range(16):
         entry, running = book.next(), number > 13
         score = {"val/knn/fused": 1.0 if running else 40.0 + number, "val/knn/joint": 30.0}
@@ -91,7 +92,7 @@ def test_few_parameters_all_have_a_column(make_space, open_book):
 
 
 def test_parameters_by_how_much_the_trials_differ_in_them():
-    space = load_space(find_space("full"))
+    space = read_space(find_space("full"))
     (start,) = space.start_points
     rows = [
         {**start, "learning_rate": 3e-4, "distill_weight": 1.0, "key_momentum": 0.97},

@@ -51,7 +51,7 @@ def test_a_search_of_three_at_once_with_early_stopping(make_space, open_book, mo
         clock[0] += 10
         for entry in entries:
             book.record(entry, {"epoch": number, "seconds": 8.0, "loss/total": 1.0, "val/knn/fused": 50.0})
-            screen.reported(entry)
+            screen.reported(entry, entry.history[-1:])
 
     epoch(1, entries)
     assert "about 1:12 left" in screen.summary()  # 30 s, 40 s, and the tests
@@ -78,5 +78,5 @@ def test_a_resumed_search_counts_what_it_does_itself(make_space, open_book, monk
     screen.started(entry)
     clock[0] += 30
     book.record(entry, {"epoch": 8, "seconds": 30.0, "loss/total": 1.0})
-    screen.reported(entry)
+    screen.reported(entry, entry.history[-1:])
     assert "about 1:00 left" in screen.summary()

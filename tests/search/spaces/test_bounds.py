@@ -41,4 +41,4 @@ def test_whether_a_constraint_can_hold_in_a_range(text: str, possible: bool) -> 
         "optimizer": frozenset(["adamw"]),
         "objective": frozenset(["base", "cmd"]),
     }
-    assert can_hold(parse_constraint("c", text), bounds) is possible
+    assert can_hold(parse_constraint(text), bounds) is possible

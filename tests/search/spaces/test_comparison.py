@@ -8,7 +8,10 @@ import pytest
 from cmd_tune.config import make_settings
 from cmd_tune.errors import UsageError
 from cmd_tune.search.spaces.comparison import Relation
-from cmd_tune.search.spaces.space import Space, find_space, load_space
+from cmd_tune.search.spaces.space import Space
+from cmd_tune.search.spaces.space_file import find_space, load_space
+from cmd_tune.search.study.early_stopping import EARLY_STOPPING
+from cmd_tune.search.study.methods import METHODS
 
 Load = Callable[..., Space]
 
@@ -23,7 +26,7 @@ def load(tmp_path: Path) -> Load:
         usual = {"method": "cells", "metric": "{name: val/knn/fused, goal: maximize}", "cells": CELLS}
         path = tmp_path / "mine.yaml"
         path.write_text("".join(f"{key}: {text}\n" for key, text in {**usual, **keys}.items() if text is not None))
-        return load_space(path)
+        return load_space(path, METHODS, EARLY_STOPPING)
 
     return write
 
@@ -110,7 +113,7 @@ REPORTED_1 = {
 
 
 def test_table_1_is_the_papers() -> None:
-    table = load_space(find_space("table1")).table
+    table = load_space(find_space("table1"), METHODS, EARLY_STOPPING).table
     assert table is not None
     cells = {tuple(cell.values.values()): cell.reported for cell in table.cells}
     assert cells == {key: {"test/linear/joint": value} for key, value in REPORTED_1.items()}
@@ -127,7 +130,7 @@ def test_table_1_is_the_papers() -> None:
 
 
 def test_tables_2_and_3_are_the_papers() -> None:
-    tables = [load_space(find_space(name)).table for name in ("table2", "table3")]
+    tables = [load_space(find_space(name), METHODS, EARLY_STOPPING).table for name in ("table2", "table3")]
     two, three = (
         {tuple(c.values.values()): tuple(c.reported.values()) for c in table.cells} for table in tables if table
     )
@@ -148,7 +151,7 @@ def test_tables_2_and_3_are_the_papers() -> None:
 @pytest.mark.parametrize("name", ["table1", "table2", "table3"])
 @pytest.mark.parametrize("preset", ["quick", "paper"])
 def test_tables_run_under_every_preset(name: str, preset: str) -> None:
-    space = load_space(find_space(name))
+    space = load_space(find_space(name), METHODS, EARLY_STOPPING)
     assert space.preset == "quick"
     assert space.settings == {}  # scale is the preset's alone
     space.check(make_settings(preset).model_dump())
@@ -167,10 +170,10 @@ BAD: list[tuple[dict[str, str | None], str, str]] = [
     ({"cells": "[{topk: 3}, {topk: 3}]"}, "cells[1]", "stands there twice"),
     ({"cells": "[{topk: 3, epochs: 2}, {topk: 4}]"}, "cells[1]", "lacks epochs"),
     ({"cells": "[{topk: 3}, {topk: 4, epochs: 2}]"}, "cells[1].epochs", "is not in the first cell"),
-    ({"cells": "[{topk: 3, reported: 3}]"}, "cells[0].reported", "should be a mapping {metric: percent}; found 3"),
+    ({"cells": "[{topk: 3, reported: 3}]"}, "cells[0].reported", "should be a mapping ({metric: percent}); found 3"),
     ({"cells": "[{topk: 3, reported: {a: x}}]"}, "cells[0].reported.a", "should be a finite number; found 'x'"),
     ({"cells": "[{topk: 3, reported: {a: 101}}]"}, "cells[0].reported.a", "101 is no accuracy in percent"),
-    ({"settings": "{topk: 3}"}, "cells[0].topk", "stands in settings too"),
+    ({"settings": "{topk: 3}", "cells": "[{topk: 3}]"}, "cells[0].topk", "stands in settings too"),
     ({"preset": "quick", "cells": "[{topk: 3}, {topk: 300}]"}, "cells[1]", "topk 300 exceeds queue_size 192"),
     ({"seeds": "3"}, "seeds", "should be a list of whole numbers"),
     ({"seeds": "[]"}, "seeds", "is empty"),
@@ -229,3 +232,52 @@ def test_each_mistake_is_named_in_one_line(
     check_mistake: Callable[..., None], load: Load, keys: dict[str, str | None], place: str, said: str
 ) -> None:
     check_mistake(load, keys, place, said)
+
+
+ALL_AT_ONCE = [
+    (
+        {"settings": "{topk: 3}"},
+        [f"cells[{cell}].topk: stands in settings too; keep it in one place" for cell in range(3)],
+    ),
+    (
+        {
+            "cells": "[{topk: 0}, {tpok: 8}, {topk: 4, seed: 2}]",
+            "seeds": "[0, 0, -1]",
+            "title": "3",
+            **claim("bset: 3"),
+        },
+        [
+            "cells[0].topk: 0 should be greater than or equal to 1",
+            "cells[1].tpok: unknown key, did you mean 'topk'?",
+            "cells[2].seed: does not belong into a cell; seeds repeats every cell with each seed",
+            "seeds[1]: 0 stands there twice; remove one",
+            "seeds[2]: should be a whole number of 0 or more; found -1",
+            "claims[0].bset: unknown key, did you mean 'best'?",
+            "title: should be a name; found 3",
+        ],
+    ),
+    (
+        {"claims": "[{says: a, best: {topk: 9}}, 3, {says: b, decreasing: {along: tpok, over: 3}}, {best: {topk: 8}}]"},
+        [
+            "claims[0].best: is none of the cells; add it, or change the claim",
+            "claims[1]: should be a mapping ({says: in words, best: {setting: value}}); found 3",
+            "claims[2].decreasing.along: 'tpok' is unknown, did you mean 'topk'?",
+            "claims[3].says: is missing; write {says: in words, best: {setting: value}}",
+        ],
+    ),
+    (
+        {"preset": "quick", "cells": "[{topk: 3}, {topk: 300}, {topk: 400}]"},
+        [
+            f"cells[{cell}]: breaks a rule of the settings: topk {topk} exceeds queue_size 192; "
+            "at most 192 neighbours; change the cell or the settings"
+            for cell, topk in ((1, 300), (2, 400))
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("keys", "lines"), ALL_AT_ONCE)
+def test_all_mistakes_are_named_at_once(
+    check_mistakes: Callable[..., None], load: Load, keys: dict[str, str | None], lines: list[str]
+) -> None:
+    check_mistakes(load, keys, lines)

@@ -1,9 +1,11 @@
 """A searched setting: what belongs to it, which multiples it has, and what a file says where it is none."""
 
 import pytest
+from pydantic import ValidationError
 
-from cmd_tune.errors import UsageError
-from cmd_tune.search.spaces.parameter import Parameter, Place, read_parameter
+from cmd_tune.mistakes import refusal
+from cmd_tune.search.spaces.parameter import Parameter
+from cmd_tune.search.spaces.parameter_file import read_parameter
 
 CHOICE = Parameter("modalities", "categorical", choices=(["joint"], ["joint", "bone"]))
 RANGE = Parameter("teacher_temperature", "uniform", 0.1, 0.5)
@@ -49,7 +51,7 @@ def test_which_ranges_are_even_on_a_log_scale():
 
 
 def read(name, **spec):
-    return read_parameter(Place("mine.yaml")["parameters"][name], name, spec)
+    return read_parameter(name, spec)
 
 
 def test_what_a_file_says():
@@ -62,21 +64,21 @@ def test_what_a_file_says():
 @pytest.mark.parametrize(
     ("name", "spec", "message"),
     [
-        ("topk", {"values": [4, 5, 4]}, "parameters.topk.values[2]: 4 stands there twice; remove one"),
-        ("learning_rate", {"min": 2, "max": 1}, "parameters.learning_rate.min: 2 is above max, 1; swap them"),
+        ("topk", {"values": [4, 5, 4]}, "values[2]: 4 stands there twice; remove one"),
+        ("learning_rate", {"min": 2, "max": 1}, "min: 2 is above max, 1; swap them"),
         (
             "learning_rate",
             {"distribution": "log_uniform_values", "min": 0, "max": 1},
-            "parameters.learning_rate.min: 0 has no logarithm; log_uniform_values needs a min above 0",
+            "min: 0 has no logarithm; log_uniform_values needs a min above 0",
         ),
         (
             "distill_weight",
             {"distribution": "q_uniform", "min": 0.25, "max": 0.28, "q": 0.1},
-            "parameters.distill_weight.q: 0.1 has no multiple in 0.25 to 0.28; change q or the range",
+            "q: 0.1 has no multiple in 0.25 to 0.28; change q or the range",
         ),
     ],
 )
 def test_what_is_wrong_is_named_where_it_stands(name, spec, message):
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(ValidationError) as caught:
         read(name, **spec)
-    assert str(caught.value) == f"mine.yaml: {message}"
+    assert str(refusal("mine.yaml", caught.value)) == f"mine.yaml: {message}"

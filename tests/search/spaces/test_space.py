@@ -9,7 +9,12 @@ import pytest
 import cmd_tune
 from cmd_tune.config import make_settings
 from cmd_tune.errors import UsageError
-from cmd_tune.search.spaces.space import EarlyTerminate, Parameter, Space, find_space, load_space
+from cmd_tune.search.spaces.parameter import Parameter
+from cmd_tune.search.spaces.space import Space
+from cmd_tune.search.spaces.space_file import find_space, load_space
+from cmd_tune.search.study.early_stopping import EARLY_STOPPING
+from cmd_tune.search.study.early_stopping.asha import Asha
+from cmd_tune.search.study.methods import METHODS
 
 QUICK = make_settings("quick", ("test", {"queue_size": 512, "topk": 64, "epochs": 30})).model_dump()
 
@@ -28,7 +33,7 @@ def load(tmp_path: Path) -> Load:
         }
         path = tmp_path / "mine.yaml"
         path.write_text("".join(f"{key}: {text}\n" for key, text in {**usual, **keys}.items() if text is not None))
-        return load_space(path)
+        return load_space(path, METHODS, EARLY_STOPPING)
 
     return write
 
@@ -53,7 +58,7 @@ def test_a_file_with_everything(load: Load) -> None:
     assert space.fixed == {"queue_size": 512}
     assert [constraint.text for constraint in space.constraints] == ["topk <= queue_size"]
     assert space.start_points == ({"topk": 32, "learning_rate": 0.001, "optimizer": "sgd"},)
-    assert space.early_terminate == EarlyTerminate(grace_period=4, reduction_factor=3)
+    assert space.early_terminate == Asha(type="asha", grace_period=4, reduction_factor=3)
     assert (space.trials, space.seconds, space.settings) == (7, 5400, {"epochs": 12})
     assert space.parameters == {
         "topk": Parameter("topk", "int_uniform", 16, 64, 1),
@@ -68,7 +73,9 @@ def test_what_is_left_out(load: Load) -> None:
     assert (space.trials, space.seconds, space.early_terminate, space.preset) == (20, None, None, None)
     grid = load(method="grid", parameters="{topk: {values: [4, 8]}}")
     assert grid.trials is None
-    assert load(early_terminate="{type: asha}").early_terminate == EarlyTerminate(10, 3)
+    assert load(early_terminate="{type: asha}").early_terminate == Asha(
+        type="asha", grace_period=10, reduction_factor=3
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,7 +139,7 @@ def test_what_settings_demand_holds_without_being_written(load: Load) -> None:
 
 
 def test_shipped_temperatures_span_table_1() -> None:
-    space = load_space(find_space("temps.yaml"))
+    space = load_space(find_space("temps.yaml"), METHODS, EARLY_STOPPING)
     teacher, student = space.parameters["teacher_temperature"], space.parameters["student_temperature"]
     for pair in ((0.05, 0.05), (0.1, 0.1), (0.01, 0.1), (0.01, 1.0), (0.02, 0.5), (0.05, 1.0)):
         assert (teacher.misfit(pair[0]), student.misfit(pair[1])) == ("", "")
@@ -212,7 +219,7 @@ BAD: list[tuple[dict[str, str | None], str, str]] = [
         "not whole",
     ),
     (one("{distribution: unifrom, min: 1, max: 5}"), "parameters.topk.distribution", "did you mean 'uniform'?"),
-    (one("{distribution: normal, mu: 1, sigma: 5}"), "parameters.topk.mu", "unknown key"),
+    (one("{distribution: uniform, mu: 1}"), "parameters.topk.mu", "unknown key, known: distribution, max, min, q,"),
     (one("{distribution: beta, min: 1, max: 5}"), "parameters.topk.distribution", "known: categorical, constant"),
     (one("{distribution: [a], min: 1, max: 5}"), "parameters.topk.distribution", "['a'] is unknown"),
     (
@@ -265,8 +272,12 @@ BAD: list[tuple[dict[str, str | None], str, str]] = [
         "no cell of the grid meets them",
     ),
     ({"constraints": "topk <= queue_size"}, "constraints", "should be a list of expressions"),
-    ({"constraints": "[topk <= quue_size]"}, "constraints[0] 'topk <= quue_size'", "did you mean 'queue_size'?"),
-    ({"constraints": "[topk > 1, topk]"}, "constraints[1] 'topk'", "is not true or false"),
+    (
+        {"constraints": "[topk <= quue_size]"},
+        "constraints[0]",
+        "'topk <= quue_size': unknown setting 'quue_size', did you mean 'queue_size'?",
+    ),
+    ({"constraints": "[topk > 1, topk]"}, "constraints[1]", "'topk': is not true or false"),
     ({"constraints": "[3]"}, "constraints[0]", "should be an expression"),
     ({"points_to_evaluate": "{topk: 20}"}, "points_to_evaluate", "should be a list"),
     ({"points_to_evaluate": "[20]"}, "points_to_evaluate[0]", "should be a mapping"),
@@ -339,6 +350,92 @@ def test_each_mistake_is_named_in_one_line(
     check_mistake(load, keys, place, said)
 
 
+ALL_AT_ONCE = [
+    (
+        one("{distribution: normal, mu: 1, sigma: 5}"),
+        [
+            "parameters.topk.mu: unknown key, known: distribution, max, min, q, value, values",
+            "parameters.topk.sigma: unknown key, did you mean 'max'?",
+            "parameters.topk.distribution: 'normal' is unknown, did you mean 'uniform'?",
+        ],
+    ),
+    (
+        {
+            "method": "tpee",
+            "metric": "{name: 3, goal: maximise}",
+            "parameters": "{topk: {min: 0, max: a}, layers: {values: [0, 1.5, 1]}, epohcs: {value: 1}}",
+            "constraints": "[topk < 3, topk, epohcs > 2]",
+            "points_to_evaluate": "{topk: 20}",
+            "early_terminate": "{type: asha, grace_period: 0, reduction_factor: 1, rungs: 3}",
+            "budget": "{trials: 0, time: soon}",
+            "settings": "{seed: -1, optimizer: sdg, hidden: 3}",
+            "preset": "quik",
+            "prest": "quick",
+        },
+        [
+            "prest: unknown key, did you mean 'preset'?",
+            "method: 'tpee' is unknown, did you mean 'tpe'?",
+            "metric.name: should be a name; found 3",
+            "metric.goal: 'maximise' is unknown, did you mean 'maximize'?",
+            "preset: 'quik' is unknown, did you mean 'quick'?",
+            "settings.seed: -1 should be greater than or equal to 0",
+            "settings.optimizer: 'sdg' should be 'sgd' or 'adamw'",
+            "settings.hidden: unknown key, did you mean 'hidden_size'?",
+            "budget.trials: should be a whole number of 1 or more; found 0",
+            "budget.time: 'soon' is no length of time; write 5m, 1h30m, 90s or a number of seconds",
+            "parameters.topk.max: should be a finite number; found 'a'",
+            "parameters.layers.values[0]: 0 should be greater than or equal to 1",
+            "parameters.layers.values[1]: 1.5 should be a valid integer, got a number with a fractional part",
+            "parameters.epohcs: unknown key, did you mean 'epochs'?",
+            "constraints[1]: 'topk': is not true or false; compare it with something, such as 'topk <= queue_size'",
+            "constraints[2]: 'epohcs > 2': unknown setting 'epohcs', did you mean 'epochs'?",
+            "points_to_evaluate: should be a list of mappings, one a trial; found {'topk': 20}",
+            "early_terminate.rungs: unknown key, known: grace_period, reduction_factor, type",
+            "early_terminate.grace_period: should be a whole number of 1 or more; found 0",
+            "early_terminate.reduction_factor: should be a whole number of 2 or more; found 1",
+        ],
+    ),
+    (
+        {"points_to_evaluate": "[{topk: 0}, {topk: 65}, {}, {topk: 20}, {tpok: 3}]"},
+        [
+            "points_to_evaluate[0].topk: 0 should be greater than or equal to 1",
+            "points_to_evaluate[1].topk: 65 lies outside 16 to 64; change the point or the parameter",
+            "points_to_evaluate[2]: lacks topk; a start point gives every searched parameter a value",
+            "points_to_evaluate[4].tpok: unknown key, did you mean 'topk'?",
+        ],
+    ),
+    (
+        {"method": None, "cells": "[{topk: 3}]", "parameters": "{topk: 4}", "seeds": "3"},
+        [
+            "method: is missing; write method, metric, cells, …",
+            "seeds: should be a list of whole numbers, such as [0, 1, 2]; found 3",
+        ],
+    ),
+    (
+        {"seeds": "[3]", "title": "a", "parameters": "{topk: {min: 9, max: 8}}"},
+        [
+            "seeds: does not go with method tpe, or write method: cells",
+            "title: does not go with method tpe, or write method: cells",
+            "parameters.topk.min: 9 is above max, 8; swap them",
+        ],
+    ),
+    (
+        {"points_to_evaluate": "[{topk: 20}, {topk: 64}, {topk: 50}]", "constraints": "[topk < 30]"},
+        [
+            f"points_to_evaluate[{point}]: breaks 'topk < 30' with topk = {topk}; change the point or the constraint"
+            for point, topk in ((1, 64), (2, 50))
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("keys", "lines"), ALL_AT_ONCE)
+def test_all_mistakes_are_named_at_once(
+    check_mistakes: Callable[..., None], load: Load, keys: dict[str, str | None], lines: list[str]
+) -> None:
+    check_mistakes(load, keys, lines)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -365,16 +462,16 @@ def test_a_file_that_is_no_space_is_named_in_one_line(tmp_path: Path, content: b
     path = tmp_path / "mine.yaml"
     path.write_bytes(content)
     with pytest.raises(UsageError) as caught:
-        load_space(path)
+        load_space(path, METHODS, EARLY_STOPPING)
     assert str(caught.value).startswith(f"{path}: {said}")
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"gone\.yaml: cannot be read: No such file or directory$"):
-        load_space(tmp_path / "gone.yaml")
+        load_space(tmp_path / "gone.yaml", METHODS, EARLY_STOPPING)
     with pytest.raises(UsageError, match=r"cannot be read: Is a directory$"):
-        load_space(tmp_path)
+        load_space(tmp_path, METHODS, EARLY_STOPPING)
 
 
 def test_nested_aliases_do_not_fill_the_memory(load: Load) -> None:

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmd_tune.config import Settings, make_settings
+from cmd_tune.search.plan import read_space
 from cmd_tune.search.spaces.parameter import Parameter
-from cmd_tune.search.spaces.space import find_space, load_space
+from cmd_tune.search.spaces.space_file import find_space
 from cmd_tune.search.study.optuna_values import decode, distribution, distributions, encode, from_optuna, to_optuna
 
 QUICK = make_settings("quick", ("test", {"queue_size": 512, "topk": 64, "epochs": 30})).model_dump()
@@ -144,7 +145,7 @@ def test_lists_travel_through_optuna_as_json(make_space, tmp_path):
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_spaces_start_from_valid_settings(name):
-    space = load_space(find_space(name))
+    space = read_space(find_space(name))
     assert space.preset == "quick"
     point = space.start_points[0]
     quick = make_settings("quick").model_dump()

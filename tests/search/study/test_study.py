@@ -9,9 +9,10 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError
+from cmd_tune.search.plan import read_space
 from cmd_tune.search.report.live import Display
 from cmd_tune.search.spaces import region
-from cmd_tune.search.spaces.space import find_space, load_space
+from cmd_tune.search.spaces.space_file import find_space
 from cmd_tune.search.study.optuna_values import distributions
 from cmd_tune.search.study.study import State
 
@@ -138,7 +139,7 @@ def test_a_finite_space_is_run_whole_over_sittings_beside_what_waits_in_optuna(m
 
 def test_a_search_whose_best_lies_at_a_constraint_runs_to_its_budget(make_space, open_book):
     """Of the shipped space: small topk is bad, so that TPE is drawn to where topk exceeds queue_size."""
-    shipped = load_space(find_space("queue_momentum"))
+    shipped = read_space(find_space("queue_momentum"))
     book = open_book(shipped, trials=24, seed=1)
     run = run_all(book, lambda values: values["topk"] - values["queue_size"] / 100)
     assert len(run) == 24

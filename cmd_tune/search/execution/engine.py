@@ -1,0 +1,163 @@
+"""The contract between a search and what runs its trials: tasks go in, reports come out, answers go back."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal, Protocol, Self, TypeVar
+
+from cmd_tune.config import Settings
+from cmd_tune.runs.data_source import DataSource
+from cmd_tune.search.execution.resources import ResourcePlan, ResourceRequest, TrialResources
+
+T = TypeVar("T")
+
+WAIT: Final = "wait"
+
+
+@dataclass(frozen=True)
+class TrialTask:
+    """All that the process of a trial needs to know. A task whose folder has a checkpoint is resumed from it."""
+
+    index: int  # the trial's number everywhere: in the study, in folders, on the screen
+    folder: Path
+    settings: Settings
+    source: DataSource
+    resources: TrialResources
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values, for other processes."""
+        return {
+            "trial": self.index,
+            "folder": str(self.folder),
+            "settings": self.settings.model_dump(mode="json"),
+            "source": {"path": str(self.source.path), "protocol": self.source.protocol},
+            "resources": asdict(self.resources),
+        }
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> Self:
+        """The task that `to_plain` gave these values."""
+        return cls(
+            index=values["trial"],
+            folder=Path(values["folder"]),
+            settings=Settings(**values["settings"]),
+            source=DataSource(Path(values["source"]["path"]), values["source"]["protocol"]),
+            resources=TrialResources(**values["resources"]),
+        )
+
+
+@dataclass(frozen=True)
+class TrialReport:
+    """What the process of a trial says after an epoch, or as its last words.
+
+    records: metrics of one epoch; of a resumed trial, once, those of all epochs of its checkpoint.
+    slower: what falls back to something slower, in one line, if anything newly does.
+    failure: why the trial cannot go on, in one line. kind: of a failure that its values are not to blame for.
+    """
+
+    records: list[dict[str, float]] = field(default_factory=list)
+    slower: str = ""
+    failure: str = ""
+    kind: str = ""
+
+
+class TrialEvents(Protocol):
+    """What an engine asks and tells while it runs trials; the search controller answers.
+
+    An engine calls from one thread, at a time. In the life of a trial:
+
+    1. `next_task` hands its task out.
+    2. `started` once its process begins, and again each time it begins anew after its death.
+    3. `reported` for each report with records. If the answer is true, the engine ends the trial.
+    4. `ended`, once, however it ends.
+
+    If one of these raises, the engine calls `failed` and carries on as `stop_all` then says.
+    """
+
+    def next_task(self) -> TrialTask | Literal["wait"] | None:
+        """The next trial to run. WAIT: none before another has ended. None: none any more."""
+        ...
+
+    def started(self, index: int) -> None: ...
+
+    def reported(self, index: int, report: TrialReport) -> bool:
+        """Returns whether to end the trial."""
+        ...
+
+    def ended(self, index: int, failure: str = "", kind: str = "") -> None:
+        """failure: why it could not go on, in one line; empty if it came to its end or was ended.
+
+        kind: as of a report. It is given as well for a process that died more often than it may.
+        """
+        ...
+
+    def failed(self, error: Exception) -> None:
+        """The search itself cannot go on, because of this."""
+        ...
+
+    def stop_all(self) -> bool:
+        """Whether all running trials are to end at once, without `ended`, since the search cannot go on."""
+        ...
+
+
+class Engine(ABC):
+    """Runs the trials of one search on some computers.
+
+    The searching process calls, in this order:
+
+    1. `Engine(…)`: checks what can be checked at once; starts nothing.
+    2. `open`: starts or joins the computers.
+    3. `plan`: checks that each computer can run trials, and lays them out.
+    4. `call` and `run`, as often as needed.
+    5. `close`, also after an exception or Ctrl-C in any of these. Nothing of the search runs any more when it returns.
+
+    As a context manager, an engine is opened and closed. `open` and `plan` raise CmdTuneError, in one line.
+    """
+
+    title: ClassVar[str]  # what messages call it
+
+    def __init__(self, folder: Path, source: DataSource, request: ResourceRequest, address: str | None = None) -> None:
+        """folder: of the search; an engine's own files go there. address: of computers to join; None: this one.
+
+        Raises CmdTuneError if nobody answers at the address.
+        """
+        self.folder, self.source, self.request, self.address = folder, source, request, address
+
+    @abstractmethod
+    def open(self) -> None:
+        """Start or join the computers."""
+
+    @abstractmethod
+    def plan(self, *, trials: int | None, given: int) -> ResourcePlan:
+        """How trials are laid out over the computers. Arguments as of `plan_resources`."""
+
+    @abstractmethod
+    def call(self, function: Callable[..., T], *arguments: object, cpus: float, gpus: float) -> Callable[[], T]:
+        """Start a function, beside trials or other calls, once there are these CPUs and GPUs for it.
+
+        Returns a function that waits for the result; it raises what the function raised.
+        """
+
+    @abstractmethod
+    def run(self, plan: ResourcePlan, events: TrialEvents) -> None:
+        """Run trials until `next_task` is None and all have ended, or `stop_all` is true.
+
+        Each trial runs `run_task` in a process of its own, or several (of `plan.per_trial`). A process that dies is
+        started again, MAX_RESTARTS times.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """End what runs, and free or leave the computers."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.open()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

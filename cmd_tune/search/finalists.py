@@ -1,0 +1,47 @@
+"""The trials whose checkpoints are scored on the test set, once the search has come to its end."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from cmd_tune.evaluate.scores import Scores
+from cmd_tune.runs.data_source import DataSource
+from cmd_tune.runs.ending import Attempt
+from cmd_tune.runs.pretrain_and_score import test_scores
+from cmd_tune.search.execution import Engine, TrialResources
+from cmd_tune.search.listeners import SearchListener
+from cmd_tune.search.study.study import FINALISTS, Book, Entry
+
+
+def all_tested(study: Book) -> bool:
+    """Whether every finalist has its test scores."""
+    return all(trial.test_scores for trial in study.finalists(FINALISTS))
+
+
+def score_finalists(
+    study: Book,
+    source: DataSource,
+    engine: Engine,
+    resources: TrialResources,
+    listeners: Sequence[SearchListener],
+    attempt: Attempt,
+) -> None:
+    """Score the finalists that have no test scores yet; `attempt` takes each, so that one that fails stops no other.
+
+    Each takes a worker's place, now that no trial does: as many are scored at once as there is room for.
+    """
+    untested = [trial for trial in study.finalists(FINALISTS) if not trial.test_scores]
+    if untested:
+        for listener in listeners:
+            listener.continued()
+
+    def start(trial: Entry) -> Callable[[], Scores]:
+        task = (study.settings_of(trial), source, trial.folder)
+        return engine.call(test_scores, *task, cpus=resources.cpus, gpus=resources.gpus)
+
+    def record(trial: Entry, scores: Callable[[], Scores]) -> None:
+        study.record_test(trial, scores())
+        for listener in listeners:
+            listener.tested(trial)
+
+    for trial, scores in [(trial, start(trial)) for trial in untested]:
+        attempt(f"test of {trial.name}", partial(record, trial, scores))

@@ -1,0 +1,209 @@
+"""Those who are told what happens in a search: the screen, and the tracking server."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cmd_tune.errors import CmdTuneError
+from cmd_tune.formatting import shown
+from cmd_tune.runs.environment import ENVIRONMENT, describe_software, git_commit
+from cmd_tune.runs.run_records import SCORES, SECONDS, cost, run_note
+from cmd_tune.search.execution import ResourcePlan
+from cmd_tune.search.plan import Plan
+from cmd_tune.search.report import SearchReport
+from cmd_tune.search.report.live import Display
+from cmd_tune.search.report.trials_table import trials_columns
+from cmd_tune.search.study.study import Book, Entry, State
+from cmd_tune.tracking import BackgroundTracker, Page, RunSnapshot, RunStatus
+from cmd_tune.train.loop import CHECKPOINT
+
+STATE = "cmd_tune.state"  # tag
+_PARAMETERS = 4  # that have a column in the UI; the others are behind its button *Columns*
+_STATUS = {
+    State.RUNNING: RunStatus.RUNNING,
+    State.FINISHED: RunStatus.FINISHED,
+    State.STOPPED: RunStatus.STOPPED,
+    State.FAILED: RunStatus.FAILED,
+}
+
+
+class SearchListener:
+    """Is told what happens in a search; it decides nothing. This one does nothing about it.
+
+    The study has it already: a trial's record is as it is after what is told. In the life of a search:
+
+    1. `opened`, before anything else.
+    2. `continued`, before each start of a trial and before the tests of finalists: there is something left to run.
+    3. For each trial: `started` (again if its process begins anew), `reported`, `ended`. `noted` at any time.
+    4. `tested` for each finalist.
+    5. `closed` with the report, or `interrupted` instead.
+
+    What it raises of 2 and 3 ends the search.
+    """
+
+    def opened(self) -> None: ...
+
+    def continued(self) -> None: ...
+
+    def started(self, trial: Entry) -> None: ...
+
+    def reported(self, trial: Entry, records: Sequence[dict[str, float]]) -> None:
+        """records: metrics of epochs that are new to the study, in order; none if a resumed trial repeats old ones."""
+
+    def noted(self, text: str) -> None:
+        """text: a line about the search; several trials may cause the same one."""
+
+    def ended(self, trial: Entry) -> None:
+        """Its state and reason say how."""
+
+    def tested(self, trial: Entry) -> None: ...
+
+    def interrupted(self, status: RunStatus) -> None:
+        """status: STOPPED by a person, or FAILED. Trials that ran are left to be resumed."""
+
+    def closed(self, status: RunStatus, report: SearchReport, best: Entry | None) -> None:
+        """best: the trial that won; None in a comparison, or if no trial finished."""
+
+
+class ScreenListener(Display, SearchListener):
+    """Prints a search as it goes."""
+
+
+class TrackerListener(SearchListener):
+    """Shows a search and its trials on the tracking server."""
+
+    def __init__(self, plan: Plan, study: Book, resources: ResourcePlan | None, tracker: BackgroundTracker) -> None:
+        """resources: None if all trials have been run, and none is asked for."""
+        self.plan, self.study, self.resources, self.tracker = plan, study, resources, tracker
+        self._started: set[int] = set()  # trials that this run session has run, by this code
+        self._heard: set[int] = set()  # trials that have reported in it, so that their folder says where they run
+        # None until there is something to run: the end of a search that proves to be finished is not to be moved.
+        self._status: RunStatus | None = None
+
+    def opened(self) -> None:
+        self._show_search(self._status)
+        if not self.study.entries:
+            self.continued()
+        for trial in self.study.entries.values():
+            self._show(trial)
+
+    def continued(self) -> None:
+        if self._status is not RunStatus.RUNNING:
+            self._status = RunStatus.RUNNING
+            self._show_search(self._status)
+
+    def started(self, trial: Entry) -> None:
+        self._started.add(trial.index)
+        self._show(trial)
+
+    def reported(self, trial: Entry, records: Sequence[dict[str, float]]) -> None:
+        self._heard.add(trial.index)
+        if records:
+            self._show(trial)
+
+    def ended(self, trial: Entry) -> None:
+        self._show(trial)
+
+    def tested(self, trial: Entry) -> None:
+        self._show(trial)
+
+    def interrupted(self, status: RunStatus) -> None:
+        for trial in self.study.entries.values():
+            self._show(trial, running=RunStatus.STOPPED)
+        if self._status is RunStatus.RUNNING or status is RunStatus.FAILED:
+            self._show_search(status)
+
+    def closed(self, status: RunStatus, report: SearchReport, best: Entry | None) -> None:
+        for trial in self.study.entries.values():
+            if trial.state is State.RUNNING:  # the search could not go on
+                self._show(trial, running=RunStatus.STOPPED)
+        if best and (best.folder / CHECKPOINT).exists():
+            self._show(best, files=[best.folder / CHECKPOINT])
+        self._show_search(status, report)
+
+    def _show_search(self, status: RunStatus | None, report: SearchReport | None = None) -> None:
+        """The parent run; with a report, also best values, the table of trials and the search's files."""
+        plan = self.plan
+        self.tracker.show(
+            RunSnapshot(
+                key=None,
+                name=plan.name,
+                params={
+                    "method": plan.space.method,
+                    "metric": plan.space.metric,
+                    "trials": plan.trials or "as many as the time allows",
+                    "preset": plan.preset,
+                    "dataset": plan.dataset,
+                    "protocol": plan.source.protocol,
+                    "workers": plan.resources.workers,
+                },
+                documents={"settings.yaml": plan.settings.model_dump(mode="json"), ENVIRONMENT: describe_software()},
+                note=search_note(plan, self.resources) if self.resources else "",
+                commit=git_commit() or "" if self._status is RunStatus.RUNNING else None,
+                scores=report.metrics | self._cost(*self.study.entries.values()) if report else {},
+                files=report.files if report else [],
+                table=trials_columns(self.study) if report else {},
+                status=status,
+                reason=self.study.shortfall,
+                page=search_page(plan),
+            )
+        )
+
+    def _show(self, trial: Entry, *, running: RunStatus = RunStatus.RUNNING, files: Sequence[Path] = ()) -> None:
+        """running: how a trial is shown that has not ended."""
+        try:
+            settings = self.study.settings_of(trial)
+        except CmdTuneError:
+            settings = self.plan.settings
+        self.tracker.show(
+            RunSnapshot(
+                key=trial.index,
+                name=trial.name,
+                params=trial.values,
+                documents={"settings.yaml": settings.model_dump(mode="json")},
+                note=trial_note(trial),
+                commit=git_commit() or "" if trial.index in self._started else None,
+                tags=trial_tags(trial),
+                epochs=list(trial.history),
+                scores=trial.test_scores | ({} if trial.state is State.RUNNING else self._cost(trial)),
+                files=[*([trial.folder / ENVIRONMENT] if trial.index in self._heard else []), *files],
+                status=running if trial.state is State.RUNNING else _STATUS[trial.state],
+                reason=trial.reason,
+            )
+        )
+
+    def _cost(self, *trials: Entry) -> dict[str, float]:
+        if self.resources is None:  # it has been written
+            return {}
+        each = self.resources.per_trial
+        history = [record for trial in trials for record in trial.history]
+        return cost(history, workers=each.workers, cpus=each.cpus, gpus=each.gpus)
+
+
+def search_page(plan: Plan) -> Page:
+    """Lists the trials of a search, best first; those of a table as they came."""
+    space, metric = plan.space, plan.space.metric
+    order = "" if space.table else metric
+    metrics = (*dict.fromkeys((metric, *SCORES)), SECONDS)
+    return Page(metrics, tuple(space.parameters)[:_PARAMETERS], order, not space.maximize)
+
+
+def search_note(plan: Plan, resources: ResourcePlan) -> str:
+    """The note of a search, in Markdown."""
+    space = plan.space
+    goal = "highest" if space.maximize else "lowest"
+    chosen = f"Method {space.method}, {plan.trials} trials over {', '.join(space.parameters)}"
+    judged = "" if space.table else f"; the best has the {goal} {space.metric}"
+    what = f"{chosen}{judged}. Preset {plan.preset}, {plan.settings.epochs} epochs; {resources}."
+    return run_note(what, plan.folder, "search.yaml, trials.csv, trials/", "search")
+
+
+def trial_tags(trial: Entry) -> dict[str, str]:
+    """The state of a trial: a server has fewer words for it."""
+    return {STATE: str(trial.state)}
+
+
+def trial_note(trial: Entry) -> str:
+    """The note of a trial, in Markdown."""
+    values = ", ".join(f"{name} {shown(value)}" for name, value in trial.values.items())
+    what = f"{trial.name} of {trial.folder.parents[1].name}: {values}."
+    return f"{what}\n\nFolder: `{trial.folder}` (history.jsonl, {CHECKPOINT})"

@@ -1,0 +1,76 @@
+"""Checks that a space and its settings go together: metrics that trials report, settings that have an effect."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from cmd_tune.config import Settings, check_applies, check_overrides
+from cmd_tune.errors import UsageError, nearest
+from cmd_tune.formatting import shown
+from cmd_tune.model.objectives import OBJECTIVES
+from cmd_tune.search.spaces.space import Space
+from cmd_tune.search.study.early_stopping import stopping_rule
+
+_DECISIVE = ("objective", "stages", "stage_switch", "modalities")  # settings that decide which metrics a trial reports
+
+
+def check_metrics(space: Space, settings: Settings) -> None:
+    """Raise UsageError for a metric that some trial does not report which is judged by it."""
+    base = settings.model_dump()
+    _check_metric(space, "metric.name", space.metric, space.variants(base, _DECISIVE), base, _judging)
+    if table := space.table:
+        for metric in table.metrics():
+            cells = [cell.values for cell in table.cells_of(metric)]
+            _check_metric(space, "cells, claims", metric, cells, base, _comparing)
+
+
+def _check_metric(
+    space: Space,
+    key: str,
+    metric: str,
+    variants: Sequence[Mapping[str, Any]],
+    base: Mapping[str, Any],
+    reported: Callable[[Mapping[str, Any]], list[str]],
+) -> None:
+    """variants: values, over the base, of the trials that the metric judges. reported: the metrics of settings."""
+    known = [reported({**base, **values}) for values in variants]
+    lacking = next((values for values, names in zip(variants, known, strict=True) if metric not in names), None)
+    if lacking is None:
+        return
+    told = ", ".join(f"{name} {shown(lacking[name])}" for name in _DECISIVE if name in lacking)
+    whose = f" by trials of {told}" if any(metric in names for names in known) else ""
+    common = set(known[0]).intersection(*known)
+    raise UsageError(f"{space.path}: {key}: '{metric}' is never reported{whose}, {nearest(metric, common)}")
+
+
+def _judging(settings: Mapping[str, Any]) -> list[str]:
+    """The metrics of a trial's last epoch, by which a search may choose."""
+    objective = settings["objective"]
+    if settings["stages"] == "two" and settings["stage_switch"] >= 1:
+        objective = "base"  # to the end
+    return [
+        "loss/total",
+        *([f"loss/{objective}"] if OBJECTIVES[objective].cross_modal else []),
+        *_accuracies("val", settings),
+    ]
+
+
+def _comparing(settings: Mapping[str, Any]) -> list[str]:
+    """The metrics by which cells may be compared."""
+    return [*_accuracies("val", settings), *_accuracies("test", settings)]
+
+
+def _accuracies(prefix: str, settings: Mapping[str, Any]) -> list[str]:
+    return [f"{prefix}/{kind}/{stream}" for kind in ("knn", "linear") for stream in (*settings["modalities"], "fused")]
+
+
+def check_uses(space: Space, settings: Settings, changed: Mapping[str, Any]) -> None:
+    """Raise UsageError for what has no effect in a space file or in --set. changed: settings by --set."""
+    tried = {name: parameter.choices for name, parameter in space.parameters.items() if parameter.choices}
+    if not space.table:  # a cell gives every setting of the table a value
+        check_applies(f"{space.path}: parameters", [*space.parameters, *space.fixed], settings, tried)
+    for where, keys in ((f"{space.path}: settings", space.settings), ("--set", changed)):
+        check_overrides(where, keys, settings, tried)
+    rule = stopping_rule(space)
+    reason = rule.stops_nothing(settings.epochs) if rule else ""
+    if reason and not {"epochs"} & (space.parameters.keys() | changed.keys()):
+        raise UsageError(f"{space.path}: early_terminate.{reason}")

@@ -1,0 +1,21 @@
+"""When a trial is stopped before its last epoch: a rule for each `type` that `early_terminate` may have.
+
+A new one is a file here and a line in EARLY_STOPPING. That a search's time is up is the study's to see. Nothing here
+imports Optuna before a study is opened.
+"""
+
+from cmd_tune.search.spaces.space import Space
+from cmd_tune.search.study.early_stopping.asha import Asha
+from cmd_tune.search.study.early_stopping.base import StoppingRule
+
+EARLY_STOPPING: dict[str, type[StoppingRule]] = {"asha": Asha}
+
+
+def stopping_rule(space: Space) -> StoppingRule | None:
+    """The rule of a search; None if every trial runs to its end."""
+    rule = space.early_terminate
+    assert rule is None or isinstance(rule, StoppingRule)
+    return rule
+
+
+__all__ = ["EARLY_STOPPING", "StoppingRule", "stopping_rule"]

@@ -1,0 +1,32 @@
+"""What every rule of early stopping offers."""
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+from cmd_tune.search.spaces.file_model import FileModel
+
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
+
+
+class StoppingRule(FileModel):
+    """When a trial is stopped before its last epoch. Its fields are the keys beside `type`, with their checks.
+
+    Life cycle: it is read from the space file, and gives a `pruner` each time that the study is opened. Whenever a
+    trial reports the metric, before its last epoch, Optuna asks the pruner whether to stop it; the pruner sees the
+    values that all trials of the study have reported so far, by epoch, also those of before an interruption. All that
+    a pruner has to remember must lie in the study, for example as system attributes of its trials.
+
+    What must hold, and is tested of every rule in EARLY_STOPPING: no trial is stopped before the rule's first look; a
+    trial that is alone is never stopped; a hopeless one among good ones is; an interruption changes nothing.
+    """
+
+    type: str
+
+    @abstractmethod
+    def pruner(self) -> "BasePruner":
+        """The rule as Optuna runs it."""
+
+    @abstractmethod
+    def stops_nothing(self, epochs: int) -> str:
+        """Why no trial of so many epochs is ever stopped, as `key: sentence`; empty if some may be."""

@@ -1,0 +1,42 @@
+"""What every method of choosing trials offers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from cmd_tune.search.spaces.space import Space, TrialSource
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
+
+class Method(ABC):
+    """How the trials of a search are chosen. One object serves all searches and keeps nothing of any.
+
+    Life cycle: each time that a study is opened, also after an interruption, it asks for the `listed` trials and for a
+    `sampler`. It runs the listed trials first, in their order, but for those that have been run. If the trials are
+    drawn (`trials`), it then asks the sampler for one at a time. Optuna hands the sampler all results so far. A
+    suggestion that breaks a constraint or repeats a trial is dropped; after several in a row, a random configuration
+    that is allowed takes their place. So a method need not know constraints, and no configuration runs twice.
+
+    What must hold, and is tested of every method in METHODS: the same seed and the same results give the same trials,
+    also after an interruption; each trial lies in the space and is allowed.
+    """
+
+    trials: ClassVar[TrialSource]
+    learns: ClassVar[bool] = False  # whether the results of earlier trials decide what comes next
+
+    def listed(self, space: Space, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The trials that the file gives, in order, as values of the searched parameters.
+
+        settings: what every trial starts from. Here: the start points that are allowed under it.
+        """
+        return [point for point in space.start_points if space.allows(point, settings)]
+
+    @abstractmethod
+    def sampler(self, seed: int, startup: int) -> "BaseSampler":
+        """An Optuna sampler that suggests trials.
+
+        seed: another one after each interruption, so that no draw is repeated. startup: trials that should have a
+        score before the sampler learns from them.
+        """

@@ -1,0 +1,26 @@
+"""The cells of a comparison."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from cmd_tune.search.spaces.space import Space, TrialSource
+from cmd_tune.search.study.methods.base import Method
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
+
+class Cells(Method):
+    """All cells with the first seed, then all with the second, and so on."""
+
+    trials: ClassVar = TrialSource.CELLS
+
+    def listed(self, space: Space, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+        assert space.table
+        return list(space.table.trials())
+
+    def sampler(self, seed: int, startup: int) -> "BaseSampler":
+        """Asked for nothing: a cell gives every value, and Optuna is told no distributions."""
+        from optuna.samplers import RandomSampler
+
+        return RandomSampler(seed=seed)

@@ -1,0 +1,107 @@
+"""What every rule of early stopping must do: a new line in EARLY_STOPPING is held to it here."""
+
+import pytest
+
+from cmd_tune.search.study.early_stopping import EARLY_STOPPING, StoppingRule, stopping_rule
+from cmd_tune.search.study.early_stopping.asha import Asha
+
+EPOCHS = 8
+# Of each rule: its keys in a space file, and the first epoch after which it may stop a trial of EPOCHS.
+CASES = {"asha": ({"grace_period": 2, "reduction_factor": 3}, 2)}
+
+
+@pytest.fixture(params=EARLY_STOPPING)
+def rule(request):
+    return request.param
+
+
+@pytest.fixture
+def stopped_by(make_space):
+    """A random search that the rule stops; of losses, which are to be small."""
+
+    def make(rule):
+        keys, _ = CASES[rule]
+        metric = {"name": "loss/total", "goal": "minimize"}
+        return make_space(method="random", metric=metric, early_terminate={"type": rule, **keys}, budget={"trials": 99})
+
+    return make
+
+
+def play(study, loss, reopen=None):
+    """Runs a trial of this loss in every epoch, until it ends or is stopped. Returns the study and its last epoch.
+
+    reopen: opens the study anew after each epoch, as after an interruption.
+    """
+    trial = study.next()
+    for epoch in range(1, EPOCHS + 1):
+        study.record(trial, {"epoch": epoch, "loss/total": loss})
+        if study.should_stop(trial):
+            break
+        if reopen and epoch < EPOCHS:
+            study = reopen()
+            trial = study.next()
+            assert trial.epoch == epoch
+    study.end(trial)
+    return study, trial.epoch
+
+
+def test_a_trial_that_is_alone_runs_to_its_end(stopped_by, rule, open_book):
+    assert play(open_book(stopped_by(rule), 99, epochs=EPOCHS), 9.0)[1] == EPOCHS
+
+
+def test_a_hopeless_trial_is_stopped_but_not_before_the_first_look(stopped_by, rule, open_book):
+    study = open_book(stopped_by(rule), 99, epochs=EPOCHS)
+    for loss in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5):
+        study, _ = play(study, loss)
+    assert CASES[rule][1] <= play(study, 9.0)[1] < EPOCHS
+    assert play(study, 0.1)[1] == EPOCHS  # the best so far
+
+
+def test_an_interruption_changes_nothing(stopped_by, rule, open_book, tmp_path):
+    space, losses = stopped_by(rule), (5.0, 4.0, 6.0, 3.0, 5.5, 1.0)
+    ends = []
+    for interrupted in (False, True):
+
+        def reopen():
+            return open_book(space, 99, epochs=EPOCHS)
+
+        study = reopen()
+        ends.append([])
+        for loss in losses:
+            study, epoch = play(study, loss, reopen if interrupted else None)
+            ends[-1].append(epoch)
+        (tmp_path / "search").rename(tmp_path / f"done-{interrupted}")
+    assert ends[0] == ends[1]
+    assert {EPOCHS} < set(ends[0])
+
+
+def test_what_stops_nothing_says_so(stopped_by, rule, open_book):
+    space = stopped_by(rule)
+    first = CASES[rule][1]
+    said = stopping_rule(space).stops_nothing(first)
+    key, _, sentence = said.partition(": ")
+    assert key in EARLY_STOPPING[rule].model_fields
+    assert sentence
+    assert stopping_rule(space).stops_nothing(first + 1) == ""
+
+
+def test_every_key_has_a_check(rule):
+    """Numbers of a file are whole or finite ones in a range: no key takes just anything."""
+    example = {"type": rule, **CASES[rule][0]}
+    for key in example.keys() - {"type"}:
+        for odd in (None, True, "x", -1, float("nan")):
+            with pytest.raises(ValueError, match="should be"):
+                EARLY_STOPPING[rule].model_validate({**example, key: odd})
+
+
+def test_a_rule_without_a_pruner_cannot_be_read():
+    class Half(StoppingRule):
+        example = "{type: half}"
+
+    with pytest.raises(TypeError, match="abstract method"):
+        Half.model_validate({"type": "half"})
+
+
+def test_asha_has_its_rungs_where_the_file_says():
+    pruner = Asha(type="asha", grace_period=4, reduction_factor=2).pruner()
+    assert (pruner._min_resource, pruner._reduction_factor) == (4, 2)

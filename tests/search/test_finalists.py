@@ -1,0 +1,46 @@
+"""The trials that are scored on the test set."""
+
+from cmd_tune.runs.data_source import DataSource
+from cmd_tune.runs.ending import Ending
+from cmd_tune.search.controller import SearchController
+from cmd_tune.search.execution import ResourceRequest
+from cmd_tune.search.finalists import all_tested, score_finalists
+from cmd_tune.search.listeners import SearchListener
+from tests.search.local_engine import LocalEngine
+
+
+class Listener(SearchListener):
+    def __init__(self):
+        self.told = []
+
+    def continued(self):
+        self.told.append("continued")
+
+    def tested(self, trial):
+        self.told.append(trial.name)
+
+
+def test_each_finalist_is_scored_once_and_one_that_cannot_be_stops_no_other(make_space, open_book, tiny_store):
+    study, source, listener = open_book(make_space(), trials=2), DataSource(tiny_store.path, "xview"), Listener()
+    engine = LocalEngine(study.folder, source, ResourceRequest())
+    layout = engine.plan(trials=2, given=2)
+    engine.run(layout, SearchController(study, source, layout))
+    checkpoint = study.entries[0].folder / "checkpoint.pt"
+    content = checkpoint.read_bytes()
+    checkpoint.unlink()
+
+    def score():
+        ending = Ending(study.folder)
+        score_finalists(study, source, engine, layout.per_trial, [listener], ending.attempt)
+        return ending.troubles
+
+    assert not all_tested(study)
+    assert score() == [f"test of trial-000: {checkpoint}: no such checkpoint"]
+    assert listener.told == ["continued", "trial-001"]
+    assert study.entries[1].test_scores.keys() >= {"test/knn/fused", "test/linear/joint"}
+    checkpoint.write_bytes(content)
+    assert score() == []
+    assert listener.told == ["continued", "trial-001", "continued", "trial-000"]
+    assert all_tested(study)
+    assert score() == []
+    assert len(listener.told) == 4

@@ -1,0 +1,183 @@
+"""What the tracking server is shown of a search and its trials."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from cmd_tune.runs.data_source import DataSource
+from cmd_tune.runs.run_records import run_note
+from cmd_tune.search.execution import ResourcePlan, ResourceRequest, TrialResources
+from cmd_tune.search.listeners import (
+    ScreenListener,
+    TrackerListener,
+    search_note,
+    search_page,
+    trial_note,
+    trial_tags,
+)
+from cmd_tune.search.plan import Plan
+from cmd_tune.search.report import SearchReport
+from cmd_tune.tracking import RunStatus
+
+LAYOUT = ResourcePlan(TrialResources(1, 1.0, 0.0, 1), concurrent=2, learning=2)
+
+
+@pytest.fixture
+def make_plan(tiny, tiny_store, tmp_path):
+    """A plan of four trials of three epochs for a space."""
+
+    def make(space):
+        return Plan(
+            folder=tmp_path / "runs" / "it",
+            space=space,
+            preset="quick",
+            settings=tiny(),
+            source=DataSource(tiny_store.path, "xview"),
+            dataset="synthetic",
+            fingerprint=tiny_store.fingerprint,
+            trials=4,
+            resources=ResourceRequest(workers=1),
+            tracking_uri="sqlite:///mlflow.db",
+        )
+
+    return make
+
+
+@pytest.mark.parametrize(("goal", "ascending"), [("maximize", False), ("minimize", True)])
+def test_a_search_is_shown_best_first_with_four_parameters(make_space, make_plan, goal, ascending):
+    names = ("teacher_temperature", "student_temperature", "learning_rate", "weight_decay", "shear_range")
+    parameters = {name: {"min": 0.01, "max": 0.2} for name in names}
+    metric = {"name": "loss/total", "goal": goal}
+    page = search_page(make_plan(make_space(parameters=parameters, points_to_evaluate=None, metric=metric)))
+    assert page.metrics == ("loss/total", "val/knn/fused", "test/knn/fused", "cost/seconds")
+    assert page.params == names[:4]
+    assert (page.order, page.ascending) == ("loss/total", ascending)
+
+
+def test_a_table_is_shown_as_it_came(make_space, make_plan):
+    absent = dict.fromkeys(("parameters", "points_to_evaluate", "budget"))
+    page = search_page(make_plan(make_space(method="cells", cells=[{"topk": 4}, {"topk": 6}], **absent)))
+    assert (page.order, page.params) == ("", ("topk", "seed"))
+    assert page.metrics == ("val/knn/fused", "test/knn/fused", "cost/seconds")
+
+
+def test_the_note_of_a_search_says_what_is_asked_and_how_to_go_on(make_space, make_plan):
+    plan = make_plan(make_space())
+    note = search_note(plan, LAYOUT)
+    what, folder, resume = note.split("\n\n")
+    assert what == (
+        "Method tpe, 4 trials over teacher_temperature, student_temperature; the best has the highest val/knn/fused. "
+        "Preset quick, 3 epochs; 2 trials at once, 1 worker a trial, 1 CPU and no GPU a worker."
+    )
+    assert folder == f"Folder: `{plan.folder}` (search.yaml, trials.csv, trials/)"
+    assert f" -m cmd_tune search --resume it --storage {plan.folder.parent}`" in resume
+    assert run_note(what, plan.folder, "search.yaml, trials.csv, trials/", "search") == note
+
+
+def test_the_tags_of_a_trial(make_space, open_book):
+    study = open_book(make_space())
+    entry = study.next()
+    study.end(entry, failure="out of memory")
+    assert trial_tags(entry) == {"cmd_tune.state": "failed"}
+    note = trial_note(entry)
+    assert note.startswith("trial-000 of search: teacher_temperature 0.05, student_temperature 0.1.\n")
+    assert f"`{entry.folder}`" in note
+
+
+class Shown(list):
+    """Snapshots in the order in which a tracker would be shown them."""
+
+    show = list.append
+
+
+@pytest.fixture
+def listen(make_plan, make_space, open_book):
+    """Opens the study of a plan; returns it, its listener, and what that shows."""
+
+    def make(**changes):
+        study, shown = open_book(make_space(**changes)), Shown()
+        return study, TrackerListener(make_plan(study.space), study, LAYOUT, shown), shown
+
+    return make
+
+
+def test_a_search_is_running_once_there_is_something_to_run(listen):
+    study, listener, shown = listen()
+    listener.opened()
+    assert [(snapshot.key, snapshot.status) for snapshot in shown] == [(None, None), (None, RunStatus.RUNNING)]
+    trial = study.next()
+    study.end(trial, failure="out of memory")
+    again = TrackerListener(listener.plan, study, LAYOUT, shown)
+    del shown[:]
+    again.opened()  # a resume, which may find that all has been run
+    assert [(snapshot.key, snapshot.status) for snapshot in shown] == [(None, None), (0, RunStatus.FAILED)]
+    assert [snapshot.commit for snapshot in shown] == [None, None]  # the code that ran it is not this session's to say
+    again.continued()
+    again.continued()
+    assert [(snapshot.key, snapshot.status) for snapshot in shown[2:]] == [(None, RunStatus.RUNNING)]
+    assert shown[2].commit is not None
+
+
+def test_a_trial_is_shown_with_its_epochs_once_for_all_that_come_at_once(listen):
+    study, listener, shown = listen()
+    trial = study.next()
+    listener.started(trial)
+    records = [{"epoch": epoch, "loss/total": 1.0, "seconds": 1800.0} for epoch in (1, 2)]
+    for record in records:
+        study.record(trial, record)
+    listener.reported(trial, records)
+    listener.reported(trial, [])
+    started, reported = shown
+    assert (started.epochs, started.files, started.scores) == ([], [], {})
+    assert (reported.epochs, reported.files, reported.scores) == (records, [trial.folder / "environment.yaml"], {})
+    study.end(trial)
+    listener.ended(trial)
+    assert shown[-1].status is RunStatus.STOPPED
+    assert shown[-1].scores["cost/cpu_hours"] == 1.0
+    study.record_test(trial, {"test/knn/fused": 60.0})
+    listener.tested(trial)
+    assert shown[-1].scores["test/knn/fused"] == 60.0
+
+
+@pytest.mark.parametrize("end", ["interrupted", "closed"])
+def test_a_trial_that_is_left_to_be_resumed_is_shown_as_stopped(listen, end):
+    study, listener, shown = listen()
+    listener.opened()
+    finished, running = study.next(), study.next()
+    for epoch in (1, 2, 3):
+        study.record(finished, {"epoch": epoch, "loss/total": 1.0, "val/knn/fused": 50.0, "seconds": 600.0})
+    study.end(finished)
+    (finished.folder / "checkpoint.pt").write_bytes(b"")
+    del shown[:]
+    if end == "interrupted":
+        listener.interrupted(RunStatus.STOPPED)
+        expected = {0: RunStatus.FINISHED, 1: RunStatus.STOPPED, None: RunStatus.STOPPED}
+    else:
+        file = study.folder / "trials.csv"
+        listener.closed(RunStatus.FAILED, SearchReport([file], {"best/val/knn/fused": 50.0}), finished)
+        expected = {1: RunStatus.STOPPED, 0: RunStatus.FINISHED, None: RunStatus.FAILED}
+        assert shown[1].files == [finished.folder / "checkpoint.pt"]
+        assert shown[2].files == [file]
+        assert shown[2].scores["best/val/knn/fused"] == 50.0
+        assert shown[2].scores["cost/cpu_hours"] == 0.5
+        assert shown[2].table["trial"] == ["trial-000", "trial-001"]
+    assert {snapshot.key: snapshot.status for snapshot in shown} == expected
+    assert running.name == "trial-001"
+
+
+def test_a_finished_search_that_is_interrupted_stays_finished(listen):
+    _, listener, shown = listen()
+    listener.interrupted(RunStatus.STOPPED)
+    assert shown == []
+    listener.interrupted(RunStatus.FAILED)
+    assert [snapshot.status for snapshot in shown] == [RunStatus.FAILED]
+
+
+def test_what_many_trials_say_is_printed_once(make_space, open_book):
+    file = io.StringIO()
+    screen = ScreenListener(open_book(make_space()), Console(file=file))
+    screen.opened()
+    for _ in range(2):
+        screen.noted("half the speed: [no compiler]")
+    assert file.getvalue() == "half the speed: [no compiler]\n"
