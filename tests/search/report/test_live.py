@@ -7,7 +7,7 @@ from rich.console import Console
 
 from cmd_tune.formatting import duration, named_values, shown
 from cmd_tune.search.report import live
-from cmd_tune.search.report.live import Display, with_reason
+from cmd_tune.search.report.live import Display, state_with_reason
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ def test_how_a_trial_stands_and_why(make_space, open_book):
     book.record(stopped, {"epoch": 1, "loss/total": 1.0, "val/knn/fused": 50.0})
     book.end(stopped)
     book.end(failed, failure="the loss is nan in epoch 1")
-    assert with_reason(stopped) == "stopped early after epoch 1 of 3"
-    assert with_reason(failed) == "failed: the loss is nan in epoch 1"
-    assert with_reason(running) == "running"
+    assert state_with_reason(stopped) == "stopped early after epoch 1 of 3"
+    assert state_with_reason(failed) == "failed: the loss is nan in epoch 1"
+    assert state_with_reason(running) == "running"
 
 
 def test_a_note_is_said_once_as_it_is(printed):
