@@ -21,7 +21,7 @@ from cmd_tune.search.finalists import all_tested, score_finalists
 from cmd_tune.search.listeners import ScreenListener, SearchListener, TrackerListener
 from cmd_tune.search.plan import Plan, record_layout
 from cmd_tune.search.report import SearchReport, StudyFindings, kept_baselines, print_report, write_report
-from cmd_tune.search.report.live import with_reason
+from cmd_tune.search.report.live import state_with_reason
 from cmd_tune.search.study.study import STUDY, Book
 from cmd_tune.tracking import BackgroundTracker, RunStatus, open_tracker
 
@@ -96,7 +96,7 @@ class _SearchSession:
             raise CmdTuneError(f"{self.trouble}; mend that, and go on with: {resume}")
         self.ending.check(resume)
         if not study.ranked():
-            reasons = (f"{trial.name} {with_reason(trial)}" for trial in study.entries.values() if trial.reason)
+            reasons = (f"{trial.name} {state_with_reason(trial)}" for trial in study.entries.values() if trial.reason)
             cure = f"; raise budget.time or lower epochs, or go on with: {resume}" if study.timed_out else ""
             raise CmdTuneError(f"{folder}: no trial has a result; {next(reasons, study.shortfall)}{cure}")
 
