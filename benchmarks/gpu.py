@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 from typing import Annotated, Any
@@ -36,7 +37,8 @@ class Part:
 
     def command(self, device: str) -> list[str]:
         if self.name == "tests":
-            return [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", *GPU_TESTS]
+            side_by_side = ["-n", "4"] if find_spec("xdist") else []  # kernels take longer to compile than to run
+            return [sys.executable, "-m", "pytest", "-q", "--tb=short", *side_by_side, *GPU_TESTS]
         part = self.name.partition(",")[0]
         return [sys.executable, "-m", "benchmarks.gpu_parts", part, "--device", device, *self.arguments]
 

@@ -1,4 +1,4 @@
-"""The program: its commands, and how it ends. No logic: each command reads its options and calls one function."""
+"""The program: the list of its commands, and its exit codes."""
 
 import errno
 import os
@@ -9,13 +9,13 @@ from itertools import pairwise
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 import cmd_tune
 from cmd_tune.commands.checkpoints import export, import_
 from cmd_tune.commands.data import ingest, inspect
 from cmd_tune.commands.options import from_home
 from cmd_tune.commands.runs import evaluate, pretrain, search
+from cmd_tune.commands.settings import settings
 from cmd_tune.compute.home import ensure_home
 from cmd_tune.compute.screen import outlive_screen
 from cmd_tune.compute.slower import format_warning
@@ -31,7 +31,7 @@ _EXAMPLES = """Examples:
   python -m cmd_tune ingest nw-ucla nw-ucla-all_sqe.zip --out ucla.arrow
   python run_search.py --space temps.yaml --data ucla.arrow --trials 8
 \b
-  # go on with a search that was interrupted
+  # continue a search that was interrupted
   python run_search.py --resume temps-20261122-201400
 \b
   # the paper's Table 1 on your data, then with the seeds that were added to a copy of its file
@@ -46,14 +46,14 @@ _EXAMPLES = """Examples:
   python -m cmd_tune pretrain --data ucla.arrow --config runs/NAME/best.yaml --test
 \b
   # score a checkpoint on the test set: a trial's, or that of a single configuration (its folder)
-  python -m cmd_tune evaluate runs/NAME/trials/002 --data ucla.arrow --with knn,fast,linear,semi
+  python -m cmd_tune evaluate runs/NAME/trials/002 --data ucla.arrow --with knn,solved,sgd,semi
 \b
   # every setting, its value in each preset, what it means
   python -m cmd_tune settings
 """
 
-# Failures of the place that a user named, wherever they surface.
-_OF_THE_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG)
+# File system errors that are the user's to solve; reported in one line.
+_FILE_SYSTEM_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG)
 
 app = typer.Typer(
     name="cmd_tune",
@@ -73,27 +73,10 @@ _COMMANDS: dict[str, Callable[..., None]] = {  # as they are listed
     "export": export,
     "ingest": ingest,
     "inspect": inspect,
+    "settings": settings,
 }
 for _name, _command in _COMMANDS.items():
     app.command(_name)(from_home(_command))
-
-
-@app.command()
-def settings() -> None:
-    """List every setting, its value in each preset, and what it means."""
-    from rich.table import Table
-
-    from cmd_tune.config import PRESETS, Settings, make_settings
-    from cmd_tune.formatting import shown
-
-    presets = {name: make_settings(name) for name in PRESETS}
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("setting", *presets, "meaning"):
-        table.add_column(heading, overflow="fold")
-    for key, field in Settings.model_fields.items():
-        values = (shown(getattr(preset, key)) for preset in presets.values())
-        table.add_row(key, *values, field.description or "")
-    Console().print(table)
 
 
 def _version(wanted: bool) -> None:
@@ -146,7 +129,7 @@ def _run(commands: typer.Typer) -> None:
             print(f"{word}{line}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.errno not in _OF_THE_PLACE or not error.filename:
+        if error.errno not in _FILE_SYSTEM_ERRORS or not error.filename:
             raise
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         sys.exit(CmdTuneError.exit_code)

@@ -8,8 +8,6 @@ from secrets import token_hex
 
 from cmd_tune.errors import CmdTuneError, UsageError
 
-DEFAULT_STORAGE = Path("runs")  # all runs, made-up data and mlflow.db, in the folder a command is started from
-
 
 def home_path(path: Path | str) -> Path:
     """A path as it was typed or written, with ~ for the home folder. Raises UsageError where there is no such home."""

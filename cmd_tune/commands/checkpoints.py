@@ -1,4 +1,4 @@
-"""The authors' checkpoints, in and out."""
+"""The commands for the authors' checkpoints: import, export."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ def import_(
 ) -> None:
     """Read a checkpoint of the authors' code.
 
-    What it writes is a checkpoint that 'evaluate' reads. Sizes are the checkpoint's own; the rest is the paper's.
+    Writes a checkpoint that 'evaluate' reads. Sizes are the checkpoint's own; other settings are the paper's.
     """
     from cmd_tune.config import parse_overrides
     from cmd_tune.formatting import shown
@@ -27,12 +27,12 @@ def import_(
 
 
 def export(
-    source: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint, or a folder that has one.")],
+    source: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint, or a folder with one.")],
     out: Annotated[Path, typer.Option(help="The file to write, for instance cmd.pth.tar.")],
 ) -> None:
     """Write a checkpoint for the authors' code.
 
-    It can be evaluated there, not resumed: the optimiser's state stays behind.
+    It can be evaluated there, but not resumed: the optimiser's state is not exported.
     """
     from cmd_tune.train.official_checkpoint import export_official
 

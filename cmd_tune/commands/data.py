@@ -1,4 +1,4 @@
-"""A data set into a store; what a store holds."""
+"""The commands for data: ingest, inspect."""
 
 from pathlib import Path
 from typing import Annotated
@@ -24,16 +24,16 @@ def ingest(
         ),
     ] = None,
     exclude: Annotated[
-        Path | None, typer.Option(help="Names of clips to leave out, one a line, such as NTU's official list.")
+        Path | None, typer.Option(help="Names of clips to leave out, one per line, such as NTU's official list.")
     ] = None,
     half: Annotated[
-        bool, typer.Option("--half", help="Store float16: half the size, half a millimetre's rounding.")
+        bool, typer.Option("--half", help="Store float16: half the size, rounded to half a millimetre.")
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first clip that cannot be used.")] = False,
 ) -> None:
     """Read a data set into one file.
 
-    Normalised and memory-mapped. After an interruption, the same command goes on where it stopped.
+    Normalised, to be memory-mapped. After an interruption, the same command continues where it stopped.
     """
     from cmd_tune.data.inspect.tables import ingest_on_screen
 

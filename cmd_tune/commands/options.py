@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options that several commands share."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -22,11 +22,11 @@ TrackingUri = Annotated[
     str | None, typer.Option(help="MLflow server. [default: MLFLOW_TRACKING_URI, or mlflow.db in the storage folder]")
 ]
 Name = Annotated[str | None, typer.Option(help="Name of the run. [default: what it is and the time]")]
-Resume = Annotated[str | None, typer.Option(metavar="NAME", help="Go on with the run of this name, or in this folder.")]
+Resume = Annotated[str | None, typer.Option(metavar="NAME", help="Continue the run with this name, or in this folder.")]
 
 
 def from_home(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with ~ for the home folder in every path it is given: --data=~/a is not the shell's to read."""
+    """The command with ~ expanded in every path it is given: the shell leaves it as it is in --data=~/a."""
 
     @wraps(command)
     def with_paths(**options: Any) -> None:

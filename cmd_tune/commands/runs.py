@@ -1,4 +1,4 @@
-"""What makes runs: a search, one configuration, the scores of a checkpoint."""
+"""The commands that make runs: search, pretrain, evaluate."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,29 +7,29 @@ import typer
 from rich.console import Console
 
 from cmd_tune.commands.options import Data, Name, Overrides, Preset, Protocol, Resume, Storage, TrackingUri
-from cmd_tune.files import DEFAULT_STORAGE
+from cmd_tune.runs.run_folder import DEFAULT_STORAGE
 
 
 def search(
     space: Annotated[
         str | None,
         typer.Option(
-            help="Space file: a path, or a name in search_spaces/. With --resume: a table's, with more in it."
+            help="Space file: a path, or a name in search_spaces/. With --resume: a table's, with added cells or seeds."
         ),
     ] = None,
     data: Data = None,
     protocol: Protocol = None,
     preset: Preset = None,
     overrides: Overrides = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="Trials in all. [default: the space's budget]")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Number of trials. [default: the space's budget]")] = None,
     concurrent: Annotated[
         int | None,
-        typer.Option(min=1, help="Trials at once. [default: all that fit; of those tpe learns from, a quarter of all]"),
+        typer.Option(min=1, help="Trials at once. [default: all that fit; a quarter of all trials once tpe learns]"),
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Ray Train workers of each trial. [default: 1]")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Ray Train workers per trial. [default: 1]")] = None,
     gpus_per_worker: Annotated[
         float | None,
-        typer.Option(min=0, help="GPUs of each worker, e.g. 0.5. [default: 1, or a share of those there are]"),
+        typer.Option(min=0, help="GPUs per worker, e.g. 0.5. [default: 1, or a share of those there are]"),
     ] = None,
     address: Annotated[
         str | None, typer.Option(help="An existing Ray cluster, e.g. auto. [default: this machine]")
@@ -95,7 +95,7 @@ def pretrain(
 ) -> None:
     """Run one configuration, without a search.
 
-    The same loop as in a search, the same records.
+    Trains and records as a trial of a search does.
     """
     from cmd_tune.runs.single_run import new_single, resumed_single, run_single
 
@@ -143,8 +143,8 @@ def evaluate(
         typer.Option(
             "--with",
             metavar="TASKS",
-            help="What to ask, separated by commas: knn, fast (linear probe, solved), linear (80 epochs through the "
-            "encoder), semi (1, 5, 10, 20 % of labels), finetune, transfer, retrieval. [default: knn,fast]",
+            help="Tasks, separated by commas: knn, solved (linear probe, solved), sgd (linear probe, 80 epochs through "
+            "the encoder), semi (1, 5, 10, 20 % of labels), finetune, transfer, retrieval. [default: knn,solved]",
         ),
     ] = None,
     transfer_data: Annotated[Path | None, typer.Option(help="The store that 'transfer' fine-tunes on.")] = None,
@@ -152,12 +152,12 @@ def evaluate(
         bool,
         typer.Option(
             "--official-best-of-test",
-            help="Of linear, finetune, transfer: also the best test accuracy over epochs, as public code reports it.",
+            help="For sgd, finetune, transfer: also the best test accuracy over epochs, as public code reports it.",
         ),
     ] = False,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, help="Of linear, finetune, transfer, semi: crops, subsets, initial values. [default: 0]"),
+        typer.Option(min=0, help="For sgd, finetune, transfer, semi: crops, subsets, initial values. [default: 0]"),
     ] = None,
     name: Name = None,
     storage: Storage = DEFAULT_STORAGE,
@@ -166,7 +166,8 @@ def evaluate(
 ) -> None:
     """Score a checkpoint on a protocol's test set.
 
-    Beside it stand the untrained encoder and the raw skeletons; each stream, fused and on joined features.
+    Also scores two baselines: the untrained encoder and the raw skeletons. For every stream, their fusion, and
+    concatenated features.
     """
     from cmd_tune.runs.evaluation_plan import new_evaluation, resumed_evaluation
     from cmd_tune.runs.evaluation_run import run_evaluation

@@ -1,5 +1,5 @@
-"""What the computer underneath gives: compiled C++, threads, memory, a device, a home folder, a screen.
+"""The machine: compiled C++, threads, memory, devices, random streams, the home folder, the screen.
 
-Here is nothing about skeletons, models or searches. Every other folder may import from here; this one imports files and
-errors alone.
+Not here: anything about skeletons, models or searches. Every other folder may import from here; this one imports only
+files and errors.
 """

@@ -1,4 +1,4 @@
-"""What the C library does with memory that a step frees and the next asks for again."""
+"""Makes the C library keep the memory that one step frees and the next step allocates again."""
 
 import ctypes
 
@@ -7,10 +7,10 @@ _KEPT = 2**30  # bytes: arrays up to this size come from the heap, and that much
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep large freed arrays instead of giving them back to the system, for this whole process.
+    """Make glibc keep large freed arrays instead of returning them to the system, in this whole process.
 
-    A step asks for the same hundreds of megabytes as the one before; each page of them would be mapped and zeroed
-    anew. Elsewhere than on glibc it does nothing.
+    Each step allocates the same hundreds of megabytes as the one before, and every page of them would be mapped and
+    zeroed again. Without glibc this does nothing.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:

@@ -1,4 +1,4 @@
-"""The home folder, and what stands in for it where there is none: for a user without a passwd entry, in a container."""
+"""The home folder, and a replacement if there is none, as for a container's user without a passwd entry."""
 
 import getpass
 import os
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def ensure_home() -> None:
-    """Give this process and those it starts a HOME and a user's name where they have none, or may not write to it.
+    """Give this process and its children a HOME and a user's name if they have none, or cannot write to it.
 
-    Libraries ask for them, and Ray writes there.
+    Libraries read both, and Ray writes there.
     """
     try:
         getpass.getuser()
@@ -26,7 +26,7 @@ def ensure_home() -> None:
 
 
 def cache_folder() -> Path:
-    """Where this package keeps what can be made again: the user's own folder."""
+    """The user's folder for what this package can make again."""
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cmd_tune"
     except RuntimeError:
@@ -34,7 +34,7 @@ def cache_folder() -> Path:
 
 
 def _stand_in() -> Path:
-    """A folder of this user's alone, the same one each time where nobody else has taken its name."""
+    """A folder that only this user can read; the same one each time, unless somebody else has taken its name."""
     folder = Path(tempfile.gettempdir()) / f"cmd_tune-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()

@@ -1,6 +1,7 @@
-"""This package's C++, compiled on the machine it runs on when first wanted, and kept in the user's cache.
+"""Compiles the package's C++ on first use, keeps it in the user's cache, and binds its functions to tensors.
 
-A machine without a compiler does the same work with PyTorch's operations. For a GPU there are Triton's kernels.
+Without a compiler PyTorch's operations do the same work. A GPU's kernels are Triton's. docs/native.md explains how the
+three ways meet, and how to build, debug and test them.
 """
 
 import ctypes
@@ -34,12 +35,11 @@ _TARGET = ("-march=native", "-mprefer-vector-width=512") if _X86 else ("-mcpu=na
 _FLAGS = ("-std=c++17", "-O3", *_TARGET, "-fopenmp-simd", "-shared", "-fPIC")
 _PATIENCE = 120  # seconds for a compiler
 
-
 _compiling = Lock()  # threads that ask at once wait for one compiler
 
 
 def library() -> ctypes.CDLL | None:
-    """The compiled functions; None, with one line said, where there is no compiler or it does not manage."""
+    """The compiled functions. None if there is no compiler, or compiling fails; a warning says which, once."""
     with _compiling:
         return _library()
 
@@ -73,7 +73,7 @@ def _compiled() -> Path:
 
 
 def _compiler() -> list[str]:
-    """The compiler that CXX names, with options where it has any. Raises FileNotFoundError where there is none."""
+    """The compiler that CXX names, and its options. Raises FileNotFoundError if there is no such program."""
     named = os.environ.get("CXX", "")
     compiler, *options = [named] if shutil.which(named) else shlex.split(named) or ["c++"]
     found = shutil.which(compiler)
@@ -85,10 +85,10 @@ def _compiler() -> list[str]:
 def bind(
     function: str, dtype: torch.dtype, sizes: Sequence[int], tensors: Sequence[Tensor | None]
 ) -> Callable[..., None] | None:
-    """A function for a storage dtype, bound to the struct that it takes first: sizes, then pointers. The rest is int64.
+    """A compiled function for a storage dtype, bound to its first argument, a struct of sizes and pointers to tensors.
 
-    None where it cannot be called: no library, no such function for the dtype, or a tensor that is not on the CPU. The
-    tensors must outlive it. Raises ValueError for a tensor that is not contiguous.
+    The other arguments are int64. Returns None if it cannot be called: no library, no such function for the dtype, or a
+    tensor that is not on the CPU. The tensors must outlive it. Raises ValueError for a tensor that is not contiguous.
     """
     name = f"{function}_{str(dtype).removeprefix('torch.')}"
     code = library()
@@ -111,12 +111,12 @@ def bind(
 
 
 def kernels(module: str, x: Tensor) -> ModuleType | None:
-    """A module of Triton kernels, where x is on a GPU and Triton is installed, as it is with PyTorch for CUDA."""
+    """A module of Triton kernels; None unless x is on a GPU and Triton is installed, as it is with PyTorch for CUDA."""
     return import_module(module) if x.is_cuda and find_spec("triton") else None
 
 
 def _processor() -> bytes:
-    """What `-march=native` depends on: a home folder may be shared by machines that are not alike."""
+    """Bytes that differ between processors for which `-march=native` may differ: machines may share a home folder."""
     try:
         lines = Path("/proc/cpuinfo").read_bytes().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The screen: a terminal, a file, or a pipe to somebody who may go away. A run outlives it."""
+"""Lets a run go on when its output cannot be written: the terminal is closed, the pipe's reader ended, a disk full."""
 
 import io
 import os
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class _Lasting(io.FileIO):
-    """A stream's descriptor, for which nothing written is an error: what cannot be written is dropped."""
+    """A stream's descriptor that drops what it cannot write, instead of raising an error."""
 
     def write(self, data: Any) -> int:
         with suppress(OSError):
@@ -19,10 +19,10 @@ class _Lasting(io.FileIO):
 
 
 def outlive_screen() -> None:
-    """Have stdout and stderr of this process raise nothing: neither for letters that they lack, nor for having gone.
+    """Make stdout and stderr of this process raise nothing, for unknown characters or for a reader that is gone.
 
-    A reader may have read enough (`| head`), the disk that takes the output may be full, the terminal may be closed,
-    of which processes that are started after this do not hear either.
+    A reader may have ended (`| head`), the disk of the output may be full, the terminal may be closed. Processes that
+    are started afterwards ignore the terminal's end as well.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for name in ("stdout", "stderr"):

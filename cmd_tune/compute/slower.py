@@ -1,4 +1,4 @@
-"""What falls back to something slower says so once: a warning of a kind of its own, which is handed on to a person."""
+"""Warnings that something falls back to a slower way, shown to the user in one line each."""
 
 import warnings
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ class Slower(UserWarning):
 
 
 def warn_slower(text: str) -> None:
-    """Say it, once a process."""
+    """Warn, once per process and text."""
     warnings.warn(" ".join(text.split()), Slower, stacklevel=2)
 
 
 @contextmanager
 def heard() -> Iterator[list[str]]:
-    """Collects such warnings instead of printing them; all others go where they went."""
+    """Collects these warnings instead of printing them; other warnings are printed as before."""
     texts: list[str] = []
     before = warnings.showwarning
 
@@ -35,7 +35,7 @@ def heard() -> Iterator[list[str]]:
 
 
 def format_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> str:
-    """In place of `warnings.formatwarning`: such a warning is a line for a person, who wants no line of our source."""
+    """Replaces `warnings.formatwarning`: these warnings are one line, without our source."""
     return f"{message}\n" if issubclass(category, Slower) else _format(message, category, *where, **more)
 
 

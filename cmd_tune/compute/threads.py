@@ -1,7 +1,6 @@
-"""Work shared out to threads in large pieces, so that they meet at its end rather than in every operation.
+"""Shares work out to threads in large pieces, which wait for each other once rather than in every operation.
 
-How an operation sums depends on how many threads it has, and so do its last digits: what must not depend on them is
-computed within `steady`.
+An operation's last digits depend on the number of its threads. Within `steady` they do not.
 """
 
 from collections import deque
@@ -18,11 +17,11 @@ import torch
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_STEADY_PIECES = 8  # of a range, whatever threads there are
+_STEADY_PIECES = 8  # of a range, for any number of threads
 
 
 class _Here(local):
-    """Of a thread: within `steady`, how many threads its tasks may take; else None."""
+    """Per thread: within `steady`, the number of threads that its tasks may use; otherwise None."""
 
     threads: int | None = None
 
@@ -50,7 +49,7 @@ def steady() -> Iterator[None]:
 
 
 def steadily(function: Callable[P, T]) -> Callable[P, T]:
-    """A function whose calls run within `steady`."""
+    """Make every call of a function run within `steady`."""
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -61,7 +60,7 @@ def steadily(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def run_shared(tasks: Sequence[Callable[[], None]]) -> None:
-    """Run the tasks on as many threads as PyTorch has here, this one among them; each takes the next that is left.
+    """Run the tasks on as many threads as PyTorch has here, this one included; each thread takes the next task.
 
     A task splits its own operations over the threads that remain for it; within `steady`, it has one. Tasks must not
     meet in what they write; grad mode is a thread's own. Raises what a task raises, when all have ended.
@@ -94,7 +93,7 @@ def run_shared(tasks: Sequence[Callable[[], None]]) -> None:
 
 
 def shares(count: int) -> list[tuple[int, int]]:
-    """The range 0 … count − 1 in as many like pieces as there are threads, or as `steady` has: as (first, last + 1)."""
+    """0 … count − 1 in equal pieces (first, last + 1): one per thread, or within `steady` always the same number."""
     pieces = min(_STEADY_PIECES if _here.threads else torch.get_num_threads(), count)
     bounds = [count * i // pieces for i in range(pieces + 1)]
     return list(pairwise(bounds))
@@ -113,6 +112,6 @@ def _pool(workers: int, threads: int) -> ThreadPoolExecutor:
 
 
 def _keep_to(threads: int) -> None:
-    """Let this thread's operations have so many threads."""
-    torch.get_num_threads()  # the first question in a thread sets what others have, and would else come after
+    """Set the number of threads of this thread's operations."""
+    torch.get_num_threads()  # the first call in a thread resets the process-wide number, so make it before setting ours
     torch.set_num_threads(threads)

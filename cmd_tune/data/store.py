@@ -165,9 +165,9 @@ class Store(Description):
         }
 
     def on_device_if_it_fits(self, device: torch.device) -> "Store":
-        """This store with its frames on a GPU where they take at most half of what is free there; else as it is.
+        """This store with its frames on a GPU if they take at most half of its free memory; otherwise this store.
 
-        Frames that stay behind are read by memory map, and what is made of them is moved.
+        Frames that stay on the host are read by memory map, and views of them are moved.
         """
         if device.type != "cuda" or self.rows_FX.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
             return self

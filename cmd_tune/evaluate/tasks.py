@@ -115,7 +115,7 @@ def knn(subject: Subject, progress: Progress) -> list[Measure]:
     return [measure if k == 1 else replace(measure, predicted=None) for k, measure in measures.items()]
 
 
-def fast(subject: Subject, progress: Progress) -> list[Measure]:
+def solved(subject: Subject, progress: Progress) -> list[Measure]:
     """A linear probe solved on features extracted once."""
     label_G, _ = subject.labels
     predicted_SQ = linear_stream_predictions(*subject.features, label_G)
@@ -123,7 +123,7 @@ def fast(subject: Subject, progress: Progress) -> list[Measure]:
     return [accuracy("linear", "linear, solved", predicted_SQ, subject.data, streams)]
 
 
-def linear(subject: Subject, progress: Progress) -> list[Measure]:
+def sgd(subject: Subject, progress: Progress) -> list[Measure]:
     """The paper's linear evaluation: SGD for 80 epochs through the frozen encoder."""
     return _trained(subject, LINEAR, "linear_paper", "linear, 80 epochs", progress)
 
@@ -178,13 +178,21 @@ def retrieval(subject: Subject, progress: Progress) -> list[Measure]:
 
 TASKS: dict[str, Callable[[Subject, Progress], list[Measure]]] = {
     "knn": knn,
-    "fast": fast,
-    "linear": linear,
+    "solved": solved,
+    "sgd": sgd,
     "semi": semi,
     "finetune": finetune,
     "transfer": transfer,
     "retrieval": retrieval,
 }
+
+
+OLD_NAMES = {"fast": "solved", "linear": "sgd"}  # of tasks in 0.1.0, which commands and kept evaluations may use
+
+
+def current_name(task: str) -> str:
+    """A task's name in TASKS: for an old name the new one, else the name itself."""
+    return OLD_NAMES.get(task, task)
 
 
 def _later(progress: Progress, before: int, total: int) -> Progress:

@@ -1,8 +1,9 @@
-"""An objective's loss on a batch with its gradient, taken at once: what lies between does not outlive the forward pass.
+"""An objective's loss on a batch with its gradient, computed in the forward pass, so that intermediate arrays are freed
+before the backward pass.
 
 A batch of 64 against three banks of 16,384 rows is 12.6 MB of similarities, and autograd would keep a dozen arrays of
-that size until the backward pass. Here there are two, of the queries and of the keys: the gradient is written over the
-former, and both are gone when the forward pass is.
+that size until the backward pass. Here there are two, of the queries and of the keys. The gradient overwrites the
+first, and both are freed at the end of the forward pass.
 M modality of a bank, A modality that asks it, B sample, K bank row, D embedding, R row of either.
 """
 
@@ -24,7 +25,7 @@ _MANY, _PARTS = 4096, 32  # terms of a product from which on a GPU gets it in pa
 class BatchLoss(torch.autograd.Function):
     """(query_MABD, key_MBD, banks_MKD, objective) → the mean loss, and mean figures without gradient.
 
-    At [m, a] stand the queries that a asks bank m with; A is 1 where each modality asks its own bank alone. Figures:
+    [m, a]: the queries with which modality a asks bank m; A is 1 if each modality asks its own bank alone. Figures:
     the cross-modal term, each modality's contrastive term, the share of its positives that beat its whole bank.
     """
 
@@ -50,8 +51,8 @@ class BatchLoss(torch.autograd.Function):
 
 
 def _product_of_many_terms(grad_MRK: Tensor, banks_MKD: Tensor) -> Tensor:
-    """grad · banks, (M, R, D). A GPU would do few numbers of many terms each on a few of its processors: it gets the
-    terms in parts, whose products are summed.
+    """grad · banks, (M, R, D). A GPU would compute so few sums of so many terms on a few of its processors. It gets the
+    terms in parts, and sums the products.
     """
     M, R, K = grad_MRK.shape
     parts = gcd(K, _PARTS) if grad_MRK.is_cuda and K >= _MANY else 1
@@ -67,7 +68,7 @@ def _product_of_many_terms(grad_MRK: Tensor, banks_MKD: Tensor) -> Tensor:
 def _losses_in_one_pass(
     objective: Objective, positive_MAB: Tensor, similarities_MRK: Tensor
 ) -> tuple[Tensor, Tensor, Tensor] | None:
-    """By one_pass.cpp on a CPU, by one_pass_kernels.py on a GPU; None where neither can."""
+    """By one_pass.cpp on a CPU, by one_pass_kernels.py on a GPU; None if neither can."""
     if positive_MAB.is_cpu:
         return one_pass.losses(objective, positive_MAB, similarities_MRK)
     for_gpu = kernels("cmd_tune.model.objectives.one_pass_kernels", positive_MAB)

@@ -1,4 +1,4 @@
-"""The queues of past keys: one bank a modality, one pointer for all, since row j of every bank is the same sample.
+"""The queues of past keys: one bank per modality, one pointer for all, since row j of every bank is the same sample.
 
 M modality, B sample, K bank row, D embedding.
 """
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 
 class MemoryBanks(nn.Module):
-    """Oldest keys are overwritten first; the batch need not divide the bank."""
+    """Ring buffers of unit vectors: the oldest keys are overwritten first. A batch need not divide the bank."""
 
     keys_MKD: Tensor
     pointer: Tensor
@@ -21,7 +21,7 @@ class MemoryBanks(nn.Module):
 
     @torch.no_grad()
     def enqueue(self, keys_MBD: Tensor) -> None:
-        """Write a global batch of keys, in global order. Where it exceeds the bank, its last K remain."""
+        """Write a global batch of keys, in global order. If it exceeds the bank, its last K remain."""
         size, batch = self.keys_MKD.shape[1], keys_MBD.shape[1]
         order_B = torch.arange(max(0, batch - size), batch, device=keys_MBD.device)
         self.keys_MKD[:, (self.pointer + order_B) % size] = keys_MBD[:, order_B]

@@ -18,8 +18,11 @@ from cmd_tune.model.objectives import Objective
 
 @dataclass(frozen=True)
 class Losses:
-    """Of the samples at hand. total: what is minimised; cross_modal: the objective's term between modalities, 0 where
-    it has none; contrastive: of each modality by itself; hits: the positive beats the whole bank."""
+    """Means over this worker's samples.
+
+    total: what is minimised. cross_modal: the objective's term between modalities, 0 if it has none. contrastive_M: of
+    each modality by itself. hit_share_M: share of the samples whose positive is nearer than the whole bank.
+    """
 
     total: Tensor
     cross_modal: Tensor
@@ -28,7 +31,7 @@ class Losses:
 
 
 class Pretrainer(nn.Module):
-    """Branches of all modalities, stacked: there is no code a modality.
+    """The branches of all modalities, stacked in the first dimension of every tensor.
 
     A step: `losses, keys = pretrainer(query, key)`, backward, optimiser step on `pretrainer.online`, then
     `pretrainer.banks.enqueue(keys of all workers)`. The losses are against the banks as they were.
@@ -41,7 +44,7 @@ class Pretrainer(nn.Module):
         self.momentum = _frozen_copy(online)
         self.banks = banks
         self.objective, self.key_momentum = objective, key_momentum  # the objective may change between steps
-        self.key_stream: torch.cuda.Stream | None = None  # of a GPU, for the key encoders beside the query encoders
+        self.key_stream: torch.cuda.Stream | None = None  # on a GPU: runs the key encoders beside the query encoders
 
     @torch.no_grad()
     def update_momentum(self) -> None:
@@ -62,7 +65,7 @@ class Pretrainer(nn.Module):
         return self.losses(query_MBD, key_MBD), key_MBD
 
     def _beside(self) -> AbstractContextManager[object]:
-        """Where the key encoders run."""
+        """The stream on which the key encoders run."""
         if self.key_stream is None:
             return nullcontext()
         self.key_stream.wait_stream(torch.cuda.current_stream())

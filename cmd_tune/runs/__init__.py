@@ -1,5 +1,5 @@
-"""One run, and what every run has: a folder, a lock, a session with its end, an environment, scores beside baselines.
+"""One run, and what every run has: a folder, a plan file, a lock, a session, an environment, scores beside baselines.
 
-The commands pretrain and evaluate are here. It knows of no second run: what varies, and which trials there are, is
-said in search/.
+The work of the commands pretrain and evaluate is here, and that of one trial. Nothing here knows of a second run: what
+varies, and which trials there are, is for search/.
 """

@@ -1,4 +1,4 @@
-"""A run's test score beside those of its baselines, in words."""
+"""One line that compares a run's test score with those of its baselines."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ from cmd_tune.runs.pretrain_and_score import RAW_TALLY, TEST_TALLY, UNTRAINED_TA
 
 
 def against_baselines(name: str, metric: str, place: Path, folder: Path) -> str:
-    """A test score beside the baselines' on the same clips, with 95 % intervals; empty where it was not counted.
+    """A test score and its differences from the baselines on the same clips, with 95 % intervals; empty if not counted.
 
-    place: where `test_scores` left its count. folder: where `baseline_scores` did.
+    place: the folder of `test_scores`. folder: that of `baseline_scores`.
     """
     ours = read_tally(place / TEST_TALLY)
     if ours is None or metric not in ours.right:

@@ -1,4 +1,4 @@
-"""The last steps of a run, each tried by itself: what fails is named in one line, and the rest is done."""
+"""The last steps of a run, each attempted by itself: a failure is reported in one line and stops no other step."""
 
 import traceback
 from collections.abc import Callable
@@ -10,12 +10,12 @@ from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError, one_line
 
-ERRORS = "errors.log"  # in a run's folder: what one line cannot tell
+ERRORS = "errors.log"  # in a run's folder: tracebacks of what was reported in one line
 T = TypeVar("T")
 
 
 class Attempt(Protocol):
-    """Takes one step; `what` names it. None where it failed."""
+    """Runs one step, which messages call `what`. Returns None if it failed."""
 
     def __call__(self, what: str, step: Callable[[], T]) -> T | None: ...
 
@@ -26,7 +26,7 @@ def outright(what: str, step: Callable[[], T]) -> T | None:
 
 
 def written(attempt: Attempt, path: Path, write: Callable[[Path], object]) -> list[Path]:
-    """The file that `write` makes, or none where that failed."""
+    """A list of the file after `write` made it; an empty one if that failed."""
 
     def step() -> Path:
         write(path)
@@ -37,14 +37,14 @@ def written(attempt: Attempt, path: Path, write: Callable[[Path], object]) -> li
 
 
 class Ending:
-    """The steps of one run's end. `troubles` name those that failed, each in one line."""
+    """Attempts the last steps of a run. `troubles` has one line for each that failed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.troubles: list[str] = []
 
     def attempt(self, what: str, step: Callable[[], T]) -> T | None:
-        """What the step returns, or None where it raised; KeyboardInterrupt passes."""
+        """What the step returns, or None if it raised; KeyboardInterrupt passes."""
         try:
             return step()
         except Exception as error:  # the other steps do not depend on it
@@ -53,18 +53,18 @@ class Ending:
             return None
 
     def show(self, console: Console) -> None:
-        """Print a line a failed step."""
+        """Print one line per failed step."""
         for trouble in self.troubles:
             console.print(trouble, style="red", soft_wrap=True, highlight=False, markup=False)
 
     def check(self, resume: str) -> None:
-        """Raise CmdTuneError where a step failed; `resume` is what tries again."""
+        """Raise CmdTuneError if a step failed. resume: the command that tries again."""
         if self.troubles:
             failed = ", ".join(trouble.partition(":")[0] for trouble in self.troubles)
             raise CmdTuneError(f"{failed}: failed, the rest is done; see {self.folder / ERRORS}; go on with: {resume}")
 
 
 def keep_traceback(folder: Path, error: BaseException) -> None:
-    """Append what an exception came from to the folder's errors.log, where that can be written."""
+    """Append an exception's traceback to the folder's errors.log, if that can be written."""
     with suppress(OSError), (folder / ERRORS).open("a", encoding="utf-8") as file:
         file.write("".join(traceback.format_exception(error)) + "\n")

@@ -1,4 +1,4 @@
-"""Where a run was made: versions, commit, machine. For the record beside its scores."""
+"""The software and the machine of a run: versions, commit, device. They are recorded beside its scores."""
 
 import platform
 import subprocess
@@ -18,12 +18,12 @@ from cmd_tune.plain_yaml import dump_yaml, read_yaml
 _PACKAGES = ("torch", "ray", "optuna", "mlflow", "numpy", "pyarrow")
 
 
-ENVIRONMENT = "environment.yaml"  # in the folder of a run and of each trial: one entry a sitting
+ENVIRONMENT = "environment.yaml"  # in the folder of a run and of each trial: one entry per session
 
 
 @cache
 def describe_software() -> dict[str, Any]:
-    """Plain values, for YAML, of a process that need not be where the trials compute."""
+    """Versions, commit and platform of this process, as plain values for YAML."""
     versions = {}
     for name in _PACKAGES:
         try:
@@ -40,7 +40,7 @@ def describe_software() -> dict[str, Any]:
 
 
 def describe_environment() -> dict[str, Any]:
-    """The same of a process that computes, and what it computes on."""
+    """The same, with the threads and the GPU that this process computes on."""
     return {
         **describe_software(),
         "cpu_threads": torch.get_num_threads(),
@@ -49,7 +49,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def record_session(folder: Path, environment: Mapping[str, Any]) -> None:
-    """Add where a sitting of a run takes place to the list in its folder: it may be resumed elsewhere."""
+    """Append this session's environment to the list in a run's folder: a run may be resumed on another machine."""
     path = folder / ENVIRONMENT
     earlier = read_yaml(path) if path.exists() else []
     started = datetime.now().astimezone().isoformat(timespec="seconds")

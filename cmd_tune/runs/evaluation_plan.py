@@ -10,15 +10,15 @@ from cmd_tune.data.layouts import layout_content
 from cmd_tune.data.splits import Indices, split_store
 from cmd_tune.data.store import Store, open_store
 from cmd_tune.errors import DataError, UsageError, nearest
-from cmd_tune.evaluate.tasks import TASKS
+from cmd_tune.evaluate.tasks import TASKS, current_name
 from cmd_tune.runs.data_source import SYNTHETIC, DataSource, open_data
 from cmd_tune.runs.run_folder import EVALUATE_FILE, new_folder
 from cmd_tune.runs.run_plan import HomePath, RunPlan, check_same_data, data_fields
 from cmd_tune.tracking import resolve_tracking_uri
 from cmd_tune.train.saved_checkpoint import Saved, open_saved
 
-DEFAULT_TASKS = ("knn", "fast")
-CURVES = ("linear", "finetune", "transfer")  # tasks that have a test accuracy of each epoch
+DEFAULT_TASKS = ("knn", "solved")
+CURVES = ("sgd", "finetune", "transfer")  # tasks that have a test accuracy of each epoch
 DRAWN = (*CURVES, "semi")  # tasks that draw random numbers
 
 
@@ -30,7 +30,7 @@ class Evaluation(RunPlan):
 
     checkpoint: HomePath
     weights: str | None = None  # fingerprint of the checkpoint
-    tasks: tuple[str, ...]
+    tasks: tuple[str, ...]  # a file of 0.1.0 may have old names, by which its other files are called
     transfer_data: HomePath | None  # for the task of that name
     transfer_fingerprint: str | None = None
     transfer_protocol: str | None
@@ -60,16 +60,15 @@ def new_evaluation(
     """Resolve an evaluation, write its plan into a new folder. Raises UsageError or DataError for what does not fit."""
     if checkpoint is None:
         raise UsageError("CHECKPOINT: name a checkpoint or a run's folder (or --resume an evaluation)")
-    chosen = tuple(dict.fromkeys(part.strip() for part in tasks.split(","))) if tasks else DEFAULT_TASKS
-    for task in chosen:
-        if task not in TASKS:
-            raise UsageError(f"--with {task}: no such task, {nearest(task, TASKS)}")
+    chosen = _parse_tasks(tasks) if tasks else DEFAULT_TASKS
     if ("transfer" in chosen) != (transfer_data is not None):
         raise UsageError("--with transfer and --transfer-data STORE go together; give both or neither")
     if best_of_test and not set(chosen) & set(CURVES):
-        raise UsageError(f"--official-best-of-test: is of {', '.join(CURVES)}, of which --with asks none; leave it out")
+        raise UsageError(
+            f"--official-best-of-test: applies to {', '.join(CURVES)}, and --with names none of these; leave it out"
+        )
     if seed and not set(chosen) & set(DRAWN):
-        raise UsageError(f"--seed {seed}: is of {', '.join(DRAWN)}, of which --with asks none; leave it out")
+        raise UsageError(f"--seed {seed}: applies to {', '.join(DRAWN)}, and --with names none of these; leave it out")
     saved = open_saved(checkpoint)
     source, store = _data_of(saved, storage, data, protocol)
     check_fit(saved, store)
@@ -93,6 +92,15 @@ def new_evaluation(
     )
     evaluation.write()
     return evaluation
+
+
+def _parse_tasks(text: str) -> tuple[str, ...]:
+    """The tasks that --with names, each once. Raises UsageError for one that does not exist."""
+    chosen = tuple(dict.fromkeys(current_name(part.strip()) for part in text.split(",")))
+    for task in chosen:
+        if task not in TASKS:
+            raise UsageError(f"--with {task}: no such task, {nearest(task, TASKS)}")
+    return chosen
 
 
 def resumed_evaluation(name: str, *, kept_options: Mapping[str, Any], storage: Path) -> Evaluation:

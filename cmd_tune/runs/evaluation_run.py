@@ -17,7 +17,7 @@ from cmd_tune.data.store import Store
 from cmd_tune.evaluate.classifier import Labelled
 from cmd_tune.evaluate.raw_skeletons import RAW_FRAMES, raw_predictions
 from cmd_tune.evaluate.similarity import stream_names
-from cmd_tune.evaluate.tasks import TASKS, Estimate, Measure, Subject, accuracy
+from cmd_tune.evaluate.tasks import TASKS, Estimate, Measure, Subject, accuracy, current_name
 from cmd_tune.files import write_text
 from cmd_tune.formatting import duration
 from cmd_tune.model.encoders import Encoder
@@ -58,15 +58,15 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> None:
         data = _labelled(saved, evaluation.source)
         other = _labelled(saved, evaluation.transfer) if evaluation.transfer else None
         attempt = session.ending.attempt
-        lines = _run_tasks(evaluation, saved, data, other, console, attempt)
-        scores = metrics(lines)
+        by_encoder = _run_tasks(evaluation, saved, data, other, console, attempt)
+        scores = metrics(by_encoder)
         if finished:
             files = [folder / RESULTS, *sorted((folder / FIGURES).glob("*.png"))]
         else:
-            content = json.dumps(results(lines, data, other, _about(evaluation, saved, data.store)), indent=1)
+            content = json.dumps(results(by_encoder, data, other, _about(evaluation, saved, data.store)), indent=1)
             files = written(attempt, folder / RESULTS, lambda path: write_text(path, content))
-            files += attempt("figures", lambda: draw_figures(lines[TRAINED], data, folder / FIGURES)) or []
-        console.print(on_screen(lines, data, evaluation.protocol))
+            files += attempt("figures", lambda: draw_figures(by_encoder[TRAINED], data, folder / FIGURES)) or []
+        console.print(on_screen(by_encoder, data, evaluation.protocol))
         if said := remark(saved, data.store, evaluation.protocol, data.query_N):
             console.print(said, style="yellow", highlight=False, markup=False, soft_wrap=True)
         if other and evaluation.transfer:
@@ -96,12 +96,12 @@ def _run_tasks(
     evaluation: Evaluation, saved: Saved, data: Labelled, other: Labelled | None, console: Console, attempt: Attempt
 ) -> MeasuresByEncoder:
     """The measures of the checkpoint and of its baselines, as far as the attempts succeed."""
-    lines: MeasuresByEncoder = {}
+    by_encoder: MeasuresByEncoder = {}
     untrained = build_pretrainer(saved.settings, saved.channels).online
     for who, encoders in ((TRAINED, saved.encoders()), (UNTRAINED, untrained)):
-        lines[who] = _measures(evaluation, data, other, who, encoders.to(device_here()), console, attempt)
-    lines[RAW] = attempt(f"knn of the {RAW}", lambda: [_raw(data)]) or []
-    return lines
+        by_encoder[who] = _measures(evaluation, data, other, who, encoders.to(device_here()), console, attempt)
+    by_encoder[RAW] = attempt(f"knn of the {RAW}", lambda: [_raw(data)]) or []
+    return by_encoder
 
 
 def _measures(
@@ -123,7 +123,7 @@ def _measures(
             asked = replace(subject, data=other) if task == "transfer" and other else subject
             started = monotonic()
             with progress_bar(f"{who}: {task}", console) as progress:
-                found = TASKS[task](asked, progress)
+                found = TASKS[current_name(task)](asked, progress)
             write_text(done, json.dumps([asdict(measure) for measure in found]))
             console.print(f"{who}: {task} took {duration(monotonic() - started)}", highlight=False)
         return [_measure(kept) for kept in json.loads(done.read_text(encoding="utf-8"))]

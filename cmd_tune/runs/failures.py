@@ -1,4 +1,4 @@
-"""What ends a run for good, in one line: a file that cannot be read, too little memory."""
+"""Failures that end a run, turned into one line: a file that cannot be read, too little memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from cmd_tune.errors import CmdTuneError, OutOfMemory
 
 @contextmanager
 def named_failures() -> Iterator[None]:
-    """Raise CmdTuneError, in one line, in the place of what a file or too little memory raises in a run."""
+    """Raise CmdTuneError in place of a file's OSError, and OutOfMemory in place of what too little memory raises."""
     try:
         yield
     except OSError as error:
@@ -24,6 +24,6 @@ def named_failures() -> Iterator[None]:
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
-    """PyTorch has an exception for one allocator; the CPU's, CUDA's own and its libraries' say it in words."""
+    """One allocator has an exception of its own; those of the CPU, of CUDA and of its libraries only have messages."""
     words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)

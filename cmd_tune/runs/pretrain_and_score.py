@@ -1,4 +1,4 @@
-"""One pretraining run with its validation: what a trial does, and what `cmd_tune pretrain` does."""
+"""Pretrains one configuration with validation, scores it and its baselines: for a trial, and for `pretrain`."""
 
 import gc
 from collections.abc import Mapping
@@ -18,16 +18,16 @@ from cmd_tune.runs.data_source import DataSource
 from cmd_tune.train.checkpoint import load_checkpoint
 from cmd_tune.train.loop import CHECKPOINT, Recall, Report, build_pretrainer, pretrain, round_products
 
-TEST_SCORES = "test.json"  # in the folder of a run or of a trial that the test set was opened for
+TEST_SCORES = "test.json"  # in the folder of a run or trial that was scored on the test set
 # Right answers on the test set by subject: a finalist's in its folder, the baselines' in the run's.
 TEST_TALLY, RAW_TALLY, UNTRAINED_TALLY = "test_by_subject.json", "raw_by_subject.json", "untrained_by_subject.json"
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a search measured on. queries: clips behind an accuracy of "val" and "test".
+    """The data that a search measures on. queries: number of clips behind an accuracy of "val" and "test".
 
-    partial: how its training and test clips differ in number from the published ones; empty where they do not, or
+    partial: how its numbers of training and test clips differ from the published ones; empty if they do not, or if
     none are published.
     """
 
@@ -38,7 +38,7 @@ class Conditions:
 
 
 def run(settings: Settings, source: DataSource, folder: Path, report: Report, recall: Recall | None = None) -> None:
-    """Pretrain, resumable in `folder`, with validation scores in the reports. recall: as of the loop."""
+    """Pretrain, from the checkpoint in `folder` if any, with validation scores in reports. recall: as the loop's."""
     keep_freed_memory()
     device = device_here()
     if device.type == "cuda":  # what the run before this one left on the card would count as taken
@@ -64,7 +64,7 @@ def run(settings: Settings, source: DataSource, folder: Path, report: Report, re
 
 
 def baseline_scores(settings: Settings, source: DataSource, folder: Path) -> tuple[Scores, Scores]:
-    """(raw-skeleton 1-NN, untrained encoder) on validation and test; the latter's right answers go into `folder`."""
+    """(Raw-skeleton 1-NN, untrained encoder) on validation and test. Writes the right answers of test into `folder`."""
     round_products(settings)
     store, split = source.open()
     untrained = build_pretrainer(settings, store.width).online.to(device_here())
@@ -81,7 +81,7 @@ def baseline_scores(settings: Settings, source: DataSource, folder: Path) -> tup
 
 
 def conditions(source: DataSource) -> Conditions:
-    """What a search measures on."""
+    """The data that a search measures on."""
     store, split = source.open()
     compared, _ = remarks(store, source.protocol, split)
     parts = {"val": split.validation, "test": split.test}
@@ -90,9 +90,9 @@ def conditions(source: DataSource) -> Conditions:
 
 
 def test_scores(settings: Settings, source: DataSource, folder: Path) -> Scores:
-    """The test set's scores of the last checkpoint in `folder`: for finalists, at the last epoch.
+    """Scores of the checkpoint in `folder` on the test set: for finalists, at the last epoch.
 
-    The right answers that they count go into `folder`, too.
+    Writes the right answers into `folder`, too.
     """
     round_products(settings)
     store, split = source.open()

@@ -1,4 +1,4 @@
-"""What is known of a run before it starts, and is said then."""
+"""Checks before a run starts: its batch, and the room on its disk."""
 
 import shutil
 from pathlib import Path
@@ -13,7 +13,7 @@ _SPARE = 64 * 1024**2  # bytes for all that is small: histories, databases, logs
 
 
 def check_batch(batch_size: int, clips: int, workers: int = 1) -> None:
-    """Raise UsageError for a batch that the clips to pretrain on do not fill, or the workers cannot share out alike."""
+    """Raise UsageError for a batch larger than the pretraining clips, or one that the workers cannot share equally."""
     if batch_size > clips:
         raise UsageError(f"batch_size {batch_size}: there are only {clips} clips to pretrain on; make it smaller")
     if batch_size % workers:
@@ -22,7 +22,7 @@ def check_batch(batch_size: int, clips: int, workers: int = 1) -> None:
 
 
 def checkpoint_bytes(settings: Settings, channels: int) -> int:
-    """About what a checkpoint takes on disk. channels: of the encoders' input."""
+    """Approximate size of a checkpoint on disk. channels: of the encoders' input."""
     with torch.device("meta"):
         online = build_encoder(settings, channels)
     weights = sum(parameter.numel() for parameter in online.parameters())
@@ -31,9 +31,9 @@ def checkpoint_bytes(settings: Settings, channels: int) -> int:
 
 
 def check_disk(folder: Path, one: int, count: int | None) -> str:
-    """Raise CmdTuneError where the disk of `folder` has no room for a checkpoint of `one` bytes and its successor.
+    """Raise CmdTuneError if the disk of `folder` has no room for a checkpoint of `one` bytes and its successor.
 
-    Returns a line where it has none for the `count` that a search leaves (None: not known), else an empty text.
+    Returns a warning if it has none for the `count` that a search leaves (None: not known), else an empty text.
     """
     there = next(place for place in (folder, *folder.parents) if place.exists())
     free = shutil.disk_usage(there).free

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from cmd_tune.errors import CmdTuneError, UsageError, nearest
-from cmd_tune.files import DEFAULT_STORAGE, home_path
+from cmd_tune.files import home_path
 
+DEFAULT_STORAGE = Path("runs")  # all runs, made-up data and mlflow.db, in the folder a command is started from
 LOCK = "lock"
 # What a command was asked for, in its run's folder.
 SEARCH_FILE, PRETRAIN_FILE, EVALUATE_FILE = "search.yaml", "pretrain.yaml", "evaluate.yaml"
@@ -23,7 +24,7 @@ _COMMANDS = {"search": SEARCH_FILE, "pretrain": PRETRAIN_FILE, "evaluate": EVALU
 
 
 def new_folder(storage: Path, name: str | None, kind: str) -> Path:
-    """A new folder for a run, named by `name`, or by its kind and the time. Raises UsageError where `name` is taken."""
+    """Make a run's folder, called `name`, or after its kind and the time. Raises UsageError if `name` is taken."""
     if name is not None and not re.fullmatch(r"\w[\w.-]*", name):
         raise UsageError(f"--name {name}: use letters, digits, '-', '_' and '.', beginning with a letter or digit")
     made = f"{kind}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -33,7 +34,7 @@ def new_folder(storage: Path, name: str | None, kind: str) -> Path:
             folder.mkdir(parents=True)
             return folder
         except FileExistsError as error:
-            # Whoever makes a folder has it: several runs may start in one second.
+            # The folder belongs to the run that made it: several may start in one second.
             if not os.path.lexists(folder):
                 raise CmdTuneError(f"--storage {storage}: cannot be written: {error.strerror}") from error
         except OSError as error:
@@ -43,7 +44,7 @@ def new_folder(storage: Path, name: str | None, kind: str) -> Path:
 
 @contextmanager
 def removed_on_failure(folder: Path) -> Iterator[None]:
-    """Take a new run's folder away where the run cannot be written down or started."""
+    """Remove a new run's folder if the run cannot be written down or started."""
     try:
         yield
     except BaseException:
@@ -52,11 +53,12 @@ def removed_on_failure(folder: Path) -> Iterator[None]:
 
 
 def earlier_run(storage: Path, name: str, plan: str, *, kept: Mapping[str, Any]) -> Path:
-    """The plan file of an earlier run. Raises UsageError with the nearest name where there is none, CmdTuneError
-    where it is running.
+    """The path of an earlier run's plan file.
 
-    name: of the run in the storage, or a path to its folder.
-    kept: options that a resumed run keeps as they were, by what was typed for them now: nothing, or it is refused.
+    name: of the run in the storage, or a path to its folder. plan: the file's name.
+    kept: options that a resumed run keeps as they were → what was typed for them now.
+    Raises UsageError with the nearest name if there is no such run, or for an option that was typed; CmdTuneError if
+    the run is running.
     """
     if given := [option for option, value in kept.items() if not (value is None or value is False or value == [])]:
         raise UsageError(f"{given[0]}: a resumed run keeps its own; leave it out, or start a new one")
@@ -65,7 +67,7 @@ def earlier_run(storage: Path, name: str, plan: str, *, kept: Mapping[str, Any])
     if path is None:
         for command, file in _COMMANDS.items():
             if any((place / file).is_file() for place in places):
-                raise UsageError(f"--resume {name}: is of {command}; go on with it by: {command} --resume {name}")
+                raise UsageError(f"--resume {name}: is a run of {command}; resume it with: {command} --resume {name}")
         known = [found.parent.name for found in storage.glob(f"*/{plan}")]
         hint = nearest(name, known) if known else "there are none"
         raise UsageError(f"--resume {name}: {storage} has no such run; {hint}")
@@ -74,7 +76,7 @@ def earlier_run(storage: Path, name: str, plan: str, *, kept: Mapping[str, Any])
 
 
 def resume_line(command: str, folder: Path) -> str:
-    """What goes on with a run: works as printed, from where the run was started."""
+    """The command that resumes a run: works as printed, in the folder where the run was started."""
     storage = [] if folder.parent == DEFAULT_STORAGE.absolute() else ["--storage", str(folder.parent)]
     return shlex.join([sys.executable, "-m", "cmd_tune", command, "--resume", folder.name, *storage])
 

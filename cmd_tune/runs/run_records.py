@@ -11,7 +11,7 @@ SECONDS = "cost/seconds"
 
 
 def cost(history: Iterable[Mapping[str, float]], *, workers: int = 1, cpus: float, gpus: float) -> dict[str, float]:
-    """Epochs, seconds of training, and the hours of CPUs and GPUs that its workers held meanwhile."""
+    """Epochs, seconds of training, and hours of the CPUs and GPUs that the workers held meanwhile."""
     seconds = [record.get("seconds", 0.0) for record in history]
     hours = sum(seconds) * workers / 3600
     costs = {"cost/epochs": float(len(seconds)), SECONDS: round(sum(seconds), 1)}
@@ -20,12 +20,12 @@ def cost(history: Iterable[Mapping[str, float]], *, workers: int = 1, cpus: floa
 
 
 def main_scores(names: Iterable[str]) -> list[str]:
-    """Of accuracies by their names, those that stand for all: of the joints alone and of all modalities fused."""
+    """Of the names of accuracies, those of the joints alone and of all modalities fused."""
     return [name for name in names if name.startswith(("val/", "test/")) and name.endswith(("/joint", "/fused"))]
 
 
 def scores_page() -> Page:
-    """A run that is no search: its scores."""
+    """The columns of a run that is no search."""
     return Page((*SCORES, SECONDS))
 
 

@@ -1,4 +1,4 @@
-"""The contract of a tracker: what it is given of a run, and what it must do with it."""
+"""The contract of a tracker: the snapshots that it is given, and what it must do with them."""
 
 import time
 from abc import ABC, abstractmethod
@@ -34,7 +34,7 @@ class Page:
 
 @dataclass(frozen=True)
 class RunSnapshot:
-    """All that a server should show of a run at one moment: a whole state, from which a tracker writes what is missing.
+    """All that a server should show of a run at one moment: a whole state, of which a tracker writes what it lacks.
 
     A later snapshot of a run has the same key, name, params and documents; its epochs continue the earlier ones.
     """
@@ -59,17 +59,19 @@ class RunSnapshot:
 class Tracker(ABC, Generic[Written]):
     """A server, database or file that shows the runs of one search (or one run that is no search).
 
-    `BackgroundTracker` is the only caller, from one thread, in this order:
+    `BackgroundTracker` is the only caller. In one thread it calls, in this order:
 
-    1. `open`, until it returns, and again before each call below: after the first success it must cost nothing.
-    2. `write` for the snapshots, the parent before its trials. What it returns is passed to the next `write` of that
-       run. A later process starts with None again, so a run is found again by `search` and the snapshot's key.
+    1. `open`, until it returns, and again before each `write` and `ping`, which must then cost nothing.
+    2. `write` for each new snapshot, the parent before its trials. What it returns is passed to the next `write` of
+       that run. A later process starts with None again, so a run is found again by `search` and the snapshot's key.
     3. `ping` now and then while there is nothing to write.
     4. `close`, once, after the last write.
 
-    Any of these may raise anything; it is then called again later. A failed call may have been carried out all the
-    same, its answer being lost, so after an exception `write` gets None and must read what is there before it writes.
-    A snapshot that is written twice leaves one run, and one value for each metric and epoch.
+    Any of these may raise anything; all but `close` are then called again. A failed call may have been carried out all
+    the same, its answer being lost, so after an exception `write` gets None and must read what is there before it
+    writes. A snapshot that is written twice leaves one run, and one value for each metric and epoch.
+
+    `links`, `remarks` and `is_final` answer at once; the first two are called in other threads as well.
     """
 
     title: ClassVar[str]  # what messages call it
@@ -103,7 +105,7 @@ class Tracker(ABC, Generic[Written]):
         """Tidy up after the last write."""
 
     def is_final(self, error: Exception) -> bool:
-        """Whether an exception of the first `open` will come again however often it is tried: a wrong address, say."""
+        """Whether the first call's exception will come again however often it is tried: a wrong address, say."""
         return False
 
     def remarks(self) -> list[str]:

@@ -1,6 +1,6 @@
-"""From the packed store to the two views of a batch, on the device, this worker's slice of each.
+"""Makes the two views of each batch from the packed store, on the device: this worker's samples.
 
-An epoch's random choices are made at once and moved to the device at once; a step's views are made of its own there.
+An epoch's random choices are made and moved to the device at once; each step makes its views there.
 S step, B sample of both views, N random number, T frame, X = V·C·P, M modality.
 """
 
@@ -56,10 +56,9 @@ class Batches:
         return (self.views(*prepared) for prepared in self.prepare(epoch))
 
     def prepare(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
-        """What `views` makes each batch of: tensors on the device, of the same shapes in every step.
+        """The arguments of `views` for each batch: tensors on the device, of the same shapes in every step.
 
-        They are the clips' first rows and what was drawn for them; or, where the store's frames are not on the device,
-        the views, made here.
+        They are the clips' first rows and their draws; or, if the store's frames are not on the device, finished views.
         """
         chosen = self._ahead.pop(epoch, None) or self._chosen(epoch)
         for of_step in zip(*chosen, strict=True):
@@ -70,7 +69,7 @@ class Batches:
             self._ahead = {epoch + 1: self._chosen(epoch + 1)}
 
     def views(self, *prepared: Tensor) -> tuple[Tensor, Tensor]:
-        """A batch's two views (M, B, T, X) of this worker's samples. It waits for nothing and draws nothing."""
+        """A batch's two views (M, B, T, X) of this worker's samples. The host does not wait; nothing is drawn."""
         query_MBTX, key_MBTX = self._make_views(*prepared) if self._views_on_device else prepared
         return query_MBTX, key_MBTX
 
@@ -85,8 +84,8 @@ class Batches:
         return [to_device(x, self.device) for x in chosen] if self._views_on_device else chosen
 
     def _choices(self, epoch: int) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The first rows (S, B) of this worker's samples of both views, queries first; and their draws, all steps' in
-        one dimension. Drawn are the global batches, each by a generator of its own.
+        """The first rows (S, B) of this worker's samples of both views, queries first; and the draws of all steps, in
+        one dimension. The numbers are those of the global batches, each from a generator of its own.
         """
         steps, joints = len(self), self.store.frame_shape()[0]
         order_N = torch.randperm(len(self.clips_N), generator=keyed_generator(self.seed, "order", epoch))

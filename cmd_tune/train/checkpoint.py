@@ -1,4 +1,4 @@
-"""All the state of a run in one file: weights, banks, optimiser, history. Draws need none: the epoch is their key."""
+"""The state of a run in one file: weights, banks, optimiser, history. Draws have no state: the epoch is their key."""
 
 import errno
 import os
@@ -13,11 +13,11 @@ from cmd_tune.errors import DataError
 from cmd_tune.files import whole_file
 
 FORMAT = 1
-_LEAST_FREE = 2**20  # bytes; with less, a failed write is that of a full disk
+_LEAST_FREE = 2**20  # bytes; with less, a failed write is taken for a full disk
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint of ours: tensors and plain containers, whole or not at all."""
+    """Write a checkpoint of tensors and plain containers, whole or not at all."""
     save_tensors(path, {"format": FORMAT, **state})
 
 
@@ -26,13 +26,13 @@ def save_tensors(path: Path, content: dict[str, Any]) -> None:
     with whole_file(path) as temporary:
         try:
             torch.save(content, temporary)
-        except RuntimeError as error:  # what PyTorch's writer makes of a full disk
+        except RuntimeError as error:  # PyTorch's writer raises it for a full disk
             full = shutil.disk_usage(temporary.parent).free < _LEAST_FREE
             raise OSError(os.strerror(errno.ENOSPC) if full else str(error).splitlines()[0]) from error
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read what `save_checkpoint` wrote. Raises DataError for anything else."""
+    """Read a file of `save_checkpoint`. Raises DataError for any other file."""
     state = load_tensors(path, device)
     if state.get("format") != FORMAT:
         theirs = "; the authors' are read by 'python -m cmd_tune import'" if "state_dict" in state else ""
@@ -48,7 +48,7 @@ def load_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, An
         raise DataError(f"{path}: no such checkpoint") from None
     except pickle.UnpicklingError as error:  # whose text advises to run what the file asks for
         raise DataError(f"{path}: not a whole checkpoint of tensors and plain values") from error
-    except Exception as error:  # what is no pickle can raise anything
+    except Exception as error:  # a file that is no pickle can raise anything
         what = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(f"{path}: not a whole checkpoint ({what})") from error
     if not isinstance(content, dict):

@@ -1,4 +1,4 @@
-"""What the workers of one trial say to each other. Alone, each of these is the identity.
+"""Collective operations among the workers of one trial. With one worker, each of these is the identity.
 
 M modality, B sample, D embedding.
 """
@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-Exchange = Callable[[], object]  # one collective on tensors of its own, which every worker takes part in
+Exchange = Callable[[], object]  # one collective operation, in which every worker takes part
 
 
 def _at_once(exchange: Exchange) -> None:
@@ -23,7 +23,7 @@ _take_place: ContextVar[Callable[[Exchange], None]] = ContextVar("_take_place", 
 
 @contextmanager
 def exchanges_by(take_place: Callable[[Exchange], None]) -> Iterator[None]:
-    """Have each exchange of this context given to `take_place`, in order, in place of being made at once."""
+    """In this context, pass each exchange to `take_place`, in order, instead of making it at once."""
     token = _take_place.set(take_place)
     try:
         yield
@@ -37,7 +37,7 @@ def world() -> tuple[int, int]:
 
 
 def sum_over_workers(x: Tensor) -> Tensor:
-    """The sum of every worker's tensor; x itself where there is one worker. No gradient."""
+    """The sum of every worker's tensor; x itself if there is one worker. No gradient."""
     if world()[1] > 1:
         x = x.contiguous()
         _take_place.get()(lambda: dist.all_reduce(x))

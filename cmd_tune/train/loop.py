@@ -58,7 +58,7 @@ def build_pretrainer(settings: Settings, channels: int) -> Pretrainer:
 
 
 def objective_at(settings: Settings, epoch: int) -> Objective:
-    """What an epoch minimises; epochs count from 1. Of two stages, the first is Base. It has no state to resume."""
+    """The objective of an epoch, counted from 1. The first of two stages is Base. There is no state to resume."""
     # A billionth: 0.29 of 100 epochs are 29, though the product is 28.999999999999996.
     first = settings.stages == "two" and epoch <= floor(settings.stage_switch * settings.epochs + 1e-9)
     method = Base if first else OBJECTIVES[settings.objective]
@@ -71,9 +71,9 @@ def _of_settings(variant: type, settings: Settings) -> dict[str, Any]:
 
 
 def round_products(settings: Settings) -> None:
-    """Have a GPU round the products of this process to TF32 where the settings say so, and nowhere else.
+    """Let GPUs round the products of this process to TF32 if the settings say so, and only then.
 
-    PyTorch's own default lets cuDNN do so, of which the recurrences are.
+    PyTorch's default allows it to cuDNN, which computes the recurrences.
     """
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.precision == "tf32"
 
@@ -92,7 +92,7 @@ def build_optimizer(settings: Settings, pretrainer: Pretrainer) -> torch.optim.O
 
 
 def build_batches(settings: Settings, store: Store, clips_N: Indices, device: torch.device) -> Batches:
-    """Batches of the settings' size and views, drawn by the settings' seed. Raises UsageError where they do not fit."""
+    """Batches of the settings' size and views, drawn by the settings' seed. Raises UsageError if they do not fit."""
     view = VIEWS[settings.views]
     return Batches(
         store,
@@ -107,7 +107,7 @@ def build_batches(settings: Settings, store: Store, clips_N: Indices, device: to
 
 
 def learning_rate(settings: Settings, epoch: int, step: int, steps: int) -> float:
-    """The rate of one step; `epoch` counts from 1, `step` from 0. It has no state to resume."""
+    """The rate of one step; `epoch` counts from 1, `step` from 0. There is no state to resume."""
     if settings.schedule == "step":
         return settings.learning_rate * (0.1 if epoch > settings.step_epoch else 1.0)
     progress = (epoch - 1 + step / steps) / settings.epochs
@@ -126,12 +126,12 @@ def pretrain(
     device: torch.device,
     recall: Recall | None = None,
 ) -> Pretrainer:
-    """Train on `clips_N` to the last epoch, from the checkpoint in `folder` where there is one.
+    """Train on `clips_N` to the last epoch, from the checkpoint in `folder` if there is one.
 
-    protocol: whose clips they are, for the checkpoint to keep. evaluate: scores of the online encoders; every worker
-    calls it at once. report: told each epoch's metrics once, in order. recall: told, after a resume, those of the
-    checkpoint's history at once, so that whoever listens has them all; without it, `report` is told them.
-    Raises Diverged where a loss is not finite, UsageError where settings, data and checkpoint do not fit.
+    protocol: which one chose the clips; the checkpoint keeps it. evaluate: returns scores of the online encoders; every
+    worker calls it at the same time. report: called once per epoch with its metrics, in order. recall: called after a
+    resume, once, with all metrics of the checkpoint's history; without it, `report` is called for each of them.
+    Raises Diverged if a loss is not finite, UsageError if settings, data and checkpoint do not fit.
     """
     round_products(settings)
     pretrainer = build_pretrainer(settings, store.width).to(device)
@@ -185,7 +185,7 @@ def pretrain(
 
 
 def epochs_done(folder: Path) -> int:
-    """Epochs of the checkpoint in a run's folder; 0 where there is none."""
+    """Epochs of the checkpoint in a run's folder; 0 if there is none."""
     path = folder / CHECKPOINT
     return len(load_checkpoint(path)["history"]) if path.exists() else 0
 
@@ -202,7 +202,7 @@ def _resume(
     if not path.exists():
         return []
     state = load_checkpoint(path, device)
-    # What an earlier release did not know had the default's effect.
+    # Settings missing from an old checkpoint had the default value.
     kept = {**Settings().model_dump(mode="json"), **state["settings"]}
     differing = [key for key, value in settings.model_dump(mode="json").items() if kept[key] != value]
     if differing:

@@ -1,6 +1,6 @@
 """The authors' checkpoints, in and out: their names for every tensor of the GRU encoder, to ours and back.
 
-They keep one module a modality (`encoder_q`, `encoder_q_motion`, …) and banks as (D, K); ours are stacked, (M, K, D).
+They keep one module per modality (`encoder_q`, `encoder_q_motion`, …) and banks as (D, K); ours are stacked, (M, K, D).
 """
 
 import re
@@ -28,8 +28,8 @@ _NORM = ("weight", "bias", "running_mean", "running_var")
 def import_official(path: Path, out: Path, changes: Mapping[str, Any]) -> Saved:
     """The authors' checkpoint as one of ours, with or without DistributedDataParallel's 'module.' before every name.
 
-    Sizes are read from its tensors; what tensors do not tell (frames, temperatures, …) is the paper's, or as `changes`
-    has it. Raises DataError for another kind of file, UsageError for settings that do not fit it.
+    Sizes are read from its tensors. The settings that tensors do not show (frames, temperatures, …) are the paper's, or
+    those of `changes`. Raises DataError for another kind of file, UsageError for settings that do not fit it.
     """
     keep_apart(out, path)
     content = load_tensors(path)

@@ -19,7 +19,7 @@ _ONLINE = "online."  # what the names of the query encoder's tensors begin with
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint: where it lies, what it was trained with, for how many epochs, and its tensors.
+    """A checkpoint: its file, its settings, the number of its epochs, and its tensors.
 
     channels: of its encoders' input, joints × coordinates × bodies. data: what it was trained on, as `Store.record` has
     it; empty if that is not known (an imported checkpoint).
@@ -34,14 +34,14 @@ class Saved:
 
     @property
     def fingerprint(self) -> str:
-        """Of its tensors."""
+        """A hash of its tensors."""
         digest = hashlib.blake2b(digest_size=16)
         for name, tensor in sorted(self.state.items()):
             digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def encoders(self) -> Encoder:
-        """Its online encoders. Raises DataError where tensors and settings do not belong together."""
+        """Its online encoders. Raises DataError if tensors and settings do not belong together."""
         pretrainer = build_pretrainer(self.settings, self.channels)
         try:
             pretrainer.load_state_dict(self.state)
@@ -52,7 +52,7 @@ class Saved:
 
 
 def open_saved(path: Path) -> Saved:
-    """Read a checkpoint, or that of a run's or a trial's folder. Raises DataError in one line."""
+    """Read a checkpoint file, or that of a run's or trial's folder. Raises DataError in one line."""
     if (path / "trials").is_dir():
         raise UsageError(f"{path}: is a search; name one of its trials, such as {path / 'trials' / '000'}")
     path = path / CHECKPOINT if path.is_dir() else path

@@ -1,10 +1,10 @@
-"""One training step: encoders, objective, backward, optimiser, enqueue and the epoch's sums, by one of two ways.
+"""One training step: views, encoders, objective, backward, optimiser, enqueue and the epoch's sums, in one of two ways.
 
-Eager: operation by operation, on any device. Captured: on a GPU the whole step is one CUDA graph, replayed, the making
-of its views included; a small encoder's step is a few hundred launches, which cost the host many times what they cost
-the card. Where several workers exchange something, the graph ends and another begins, so that it does not matter what
-the exchange goes by. What changes between steps lies in tensors that the graph reads: what its views are made of,
-learning rate, weights, banks, their pointer. What changes between epochs, the objective, has a graph of its own.
+Eager: operation by operation, on any device. Captured: on a GPU the whole step, its views included, is one CUDA graph
+that is replayed; a small encoder's step is a few hundred launches, which take the host many times longer than the card.
+At each exchange between workers the graph ends and another begins, so that any backend may carry the exchange. Whatever
+changes between steps is in tensors that the graph reads: choices of the views, learning rate, weights, banks, their
+pointer. Each objective has a graph of its own, since it may change between epochs.
 M modality, B sample, T frame, X input channel.
 """
 
@@ -33,7 +33,7 @@ WARM_UP = 3  # steps before a capture: they compile kernels and make the optimis
 
 
 def take_step(pretrainer: Pretrainer, optimizer: torch.optim.Optimizer, query_MBTX: Tensor, key_MBTX: Tensor) -> Losses:
-    """One step on this worker's two views of a batch, operation by operation. Nothing in it waits for a GPU."""
+    """One step on this worker's two views of a batch, operation by operation. The host does not wait for a GPU."""
     losses, key_MBD = pretrainer(query_MBTX, key_MBTX, sum_over_workers if world()[1] > 1 else one_worker)
     optimizer.zero_grad(set_to_none=True)
     losses.total.backward()
@@ -44,12 +44,12 @@ def take_step(pretrainer: Pretrainer, optimizer: torch.optim.Optimizer, query_MB
 
 
 class TrainingStep:
-    """Takes steps, the fastest way that the device has, and sums an epoch's losses where they are computed."""
+    """Takes steps in the fastest way that the device has, and sums an epoch's losses on the device."""
 
     def __init__(
         self, pretrainer: Pretrainer, optimizer: torch.optim.Optimizer, views: Views, device: torch.device
     ) -> None:
-        """views: makes a batch's two views (M, B, T, X) of what a step is given."""
+        """views: makes a batch's two views (M, B, T, X) from the arguments of a step."""
         self.pretrainer, self.optimizer, self.views, self.device = pretrainer, optimizer, views, device
         self.captures = device.type == "cuda"
         self.sums = torch.zeros(2 + 2 * len(pretrainer.banks.keys_MKD), device=device)
@@ -60,10 +60,10 @@ class TrainingStep:
         if self.captures:
             self._stream = torch.cuda.Stream(device)
             use_tensor_rate(optimizer, self._rate)
-            self._share_recurrences(True)
+            self._expect_capture(True)
 
     def __call__(self, prepared: Sequence[Tensor], rate: float) -> None:
-        """One step at this learning rate, of what `views` takes."""
+        """One step at this learning rate. prepared: the arguments of `views`."""
         self.rate = rate
         if not self.captures:
             for group in self.optimizer.param_groups:
@@ -86,7 +86,7 @@ class TrainingStep:
         torch.cuda.current_stream(self.device).wait_stream(self._stream)
 
     def optimizer_state(self) -> dict[str, object]:
-        """The optimiser's state as a checkpoint holds it, whichever way the steps went: learning rates are numbers."""
+        """The optimiser's state as a checkpoint holds it, the same for both ways: learning rates are numbers."""
         state = self.optimizer.state_dict()
         for group in state["param_groups"]:
             group["lr"] = self.rate
@@ -98,7 +98,7 @@ class TrainingStep:
         self.sums.zero_()
 
     def means(self, modalities: Sequence[str], steps: int) -> dict[str, float]:
-        """The epoch's means over steps and workers, by their names; read once, so that no step waits for the host."""
+        """The epoch's means over steps and workers, by name. Read once, so that no step waits for the host."""
         objective = self.pretrainer.objective
         between = f"loss/{objective.name}"
         names = ["loss/total", between, *(f"{kind}/{m}" for kind in ("loss", "accuracy") for m in modalities)]
@@ -111,7 +111,7 @@ class TrainingStep:
         self.sums += torch.cat([part.detach() for part in parts])
 
     def _capture(self, key: object, prepared: Sequence[Tensor]) -> bool:
-        """Make the graph of a step, which takes none; False, with one line said, where the step cannot be captured."""
+        """Make the graph of a step, without taking one. Returns False, after a warning, if it cannot be captured."""
         self._graphs.clear()  # an earlier objective's, whose memory this one needs
         gc.collect()
         try:
@@ -121,19 +121,19 @@ class TrainingStep:
             warn_slower(f"training goes operation by operation, since a step cannot be captured: {reason}")
             self._graphs.clear()
             self.captures = False
-            self._share_recurrences(False)
+            self._expect_capture(False)
             gc.collect()
             return False
         return True
 
-    def _share_recurrences(self, inside: bool) -> None:
-        """Whether the recurrences are part of a larger graph, or have graphs of their own."""
+    def _expect_capture(self, inside: bool) -> None:
+        """Tell the encoders whether steps are captured whole."""
         for encoders in (self.pretrainer.online, self.pretrainer.momentum):
             encoders.expect_capture(inside)
 
 
 class _Graph:
-    """A step of one objective and shape, captured. What a step is given is copied into its own inputs."""
+    """A captured step of one objective and shape. A replay copies its arguments into the graph's own inputs."""
 
     def __init__(self, step: TrainingStep, prepared: Sequence[Tensor]) -> None:
         self.inputs = [x.clone() for x in prepared]
@@ -149,7 +149,7 @@ class _Graph:
                 step._take(self.inputs)
                 self._end()
         except BaseException:
-            with suppress(RuntimeError):  # it says again what has failed
+            with suppress(RuntimeError):  # it raises the failure again
                 self._graph.capture_end()
             raise
         finally:
@@ -163,7 +163,7 @@ class _Graph:
 
     def _begin(self) -> None:
         self._graph = torch.cuda.CUDAGraph()
-        # Other threads may be about: those of what the workers exchange by.
+        # Other threads may run meanwhile, such as those of the backend.
         self._graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
 
     def _end(self) -> None:

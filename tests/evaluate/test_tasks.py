@@ -36,8 +36,8 @@ def subject(tiny, tiny_store, tmp_path) -> Subject:
     ("task", "keys"),
     [
         ("knn", ["knn", "knn5", "knn10", "knn20"]),
-        ("fast", ["linear"]),
-        ("linear", ["linear_paper"]),
+        ("solved", ["linear"]),
+        ("sgd", ["linear_paper"]),
         ("finetune", ["finetune"]),
         ("transfer", ["transfer"]),
         ("semi", ["semi1", "semi5", "semi10", "semi20"]),
@@ -47,7 +47,7 @@ def subject(tiny, tiny_store, tmp_path) -> Subject:
 def test_names_streams_and_ranges(subject, task, keys):
     measures = TASKS[task](subject, ignore)
     assert [measure.key for measure in measures] == keys
-    streams = STREAMS if task in ("knn", "fast", "linear", "retrieval") else STREAMS[:-1]
+    streams = STREAMS if task in ("knn", "solved", "sgd", "retrieval") else STREAMS[:-1]
     for measure in measures:
         assert list(measure.estimates) == streams
         assert all(0 <= estimate.value <= 100 for estimate in measure.estimates.values())
@@ -56,7 +56,7 @@ def test_names_streams_and_ranges(subject, task, keys):
 def test_accuracies_are_counted_with_their_interval(subject):
     store, query_N = subject.data.store, subject.data.query_N
     label_Q, subject_Q = store.label_N[query_N], store.subject_N[query_N]
-    for task in ("knn", "fast", "linear", "finetune"):
+    for task in ("knn", "solved", "sgd", "finetune"):
         measure = TASKS[task](subject, ignore)[0]
         for stream, estimate in measure.estimates.items():
             hit_Q = np.array(measure.predicted[stream]) == label_Q

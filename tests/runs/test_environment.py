@@ -1,4 +1,4 @@
-"""Where a run was made: its commit in a real checkout, and a list that grows with every sitting."""
+"""Where a run was made: its commit in a real checkout, and a list that grows with every session."""
 
 import subprocess
 from datetime import datetime
@@ -64,11 +64,11 @@ def test_what_computes_says_more_than_what_does_not():
     assert software["packages"]["torch"] == torch.__version__
 
 
-def test_every_sitting_is_added_to_the_list(tmp_path):
+def test_every_session_is_added_to_the_list(tmp_path):
     for threads in (2, 4):
         record_session(tmp_path, {"cpu_threads": threads})
     first, second = read_yaml(tmp_path / ENVIRONMENT)
     assert (first["cpu_threads"], second["cpu_threads"]) == (2, 4)
-    started = [datetime.fromisoformat(sitting["started"]) for sitting in (first, second)]
+    started = [datetime.fromisoformat(entry["started"]) for entry in (first, second)]
     assert started == sorted(started)
     assert all(moment.utcoffset() is not None for moment in started)

@@ -65,7 +65,7 @@ def finish(process, code=0):
 def test_a_whole_evaluation(run_folder, tiny_store, tmp_path):
     output, _ = finish(
         command(
-            tmp_path, "evaluate", run_folder, "--data", tiny_store.path, "--with", "knn,fast,retrieval", "--name", "e"
+            tmp_path, "evaluate", run_folder, "--data", tiny_store.path, "--with", "knn,solved,retrieval", "--name", "e"
         )
     )
     folder = tmp_path / "runs" / "e"
@@ -114,11 +114,11 @@ def test_a_whole_evaluation(run_folder, tiny_store, tmp_path):
 
 
 def test_an_interrupted_evaluation_goes_on(run_folder, tiny_store, tmp_path):
-    words = ["--with", "knn,linear,finetune", "--name", "e", "--seed", "3"]
+    words = ["--with", "knn,sgd,finetune", "--name", "e", "--seed", "3"]
     process = command(tmp_path, "evaluate", run_folder, "--data", tiny_store.path, *words)
     work = tmp_path / "runs" / "e" / "work" / "checkpoint"
     until = time.monotonic() + 120
-    while not (work / "linear-measures.json").exists():
+    while not (work / "sgd-measures.json").exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -130,7 +130,7 @@ def test_an_interrupted_evaluation_goes_on(run_folder, tiny_store, tmp_path):
     output, _ = finish(command(tmp_path, "evaluate", "--resume", "e"))
     assert all(path.stat().st_mtime_ns == then for path, then in kept.items())
     assert "checkpoint: finetune took" in output
-    assert "checkpoint: linear took" not in output
+    assert "checkpoint: sgd took" not in output
     assert not list(work.glob("*.pt"))
 
 
@@ -148,10 +148,13 @@ def asked(checkpoint, store, storage, **changes):
         ({"tasks": "transfer"}, "--with transfer and --transfer-data STORE go together"),
         (
             {"best_of_test": True},
-            "--official-best-of-test: is of linear, finetune, transfer, of which --with asks none",
+            "--official-best-of-test: applies to sgd, finetune, transfer, and --with names none of these",
         ),
-        ({"best_of_test": True, "tasks": "semi,knn"}, "--official-best-of-test: is of linear, finetune, transfer, of"),
-        ({"seed": 3, "tasks": "knn,retrieval"}, "--seed 3: is of linear, finetune, transfer, semi, of which --with"),
+        (
+            {"best_of_test": True, "tasks": "semi,knn"},
+            "--official-best-of-test: applies to sgd, finetune, transfer, and",
+        ),
+        ({"seed": 3, "tasks": "knn,retrieval"}, "--seed 3: applies to sgd, finetune, transfer, semi, and --with names"),
         ({"protocol": "xsup"}, "protocol: 'xsup' is not one of synthetic; did you mean 'xsub'?"),
     ],
 )
@@ -160,6 +163,29 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(run_folder, tin
         asked(run_folder, tiny_store, tmp_path / "runs", **changes)
     assert str(caught.value).startswith(message)
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["p"]
+
+
+def test_the_probes_names_of_an_earlier_release_still_work(run_folder, tiny_store, tmp_path):
+    """They are what they were, under the new names; a linear probe of a search is the solved one."""
+    evaluation = asked(run_folder, tiny_store, tmp_path / "runs", tasks="linear, fast,knn,sgd", best_of_test=True)
+    assert evaluation.tasks == ("sgd", "solved", "knn")
+    with pytest.raises(UsageError, match="--with fastt: no such task"):
+        asked(run_folder, tiny_store, tmp_path / "runs", tasks="fastt")
+
+
+def test_an_evaluation_of_an_earlier_release_goes_on_with_its_files(run_folder, tiny_store, tmp_path):
+    """Its plan and its files have the old names."""
+    folder = asked(run_folder, tiny_store, tmp_path / "runs", tasks="knn,solved", name="e").folder
+    plan = folder / "evaluate.yaml"
+    plan.write_text(plan.read_text(encoding="utf-8").replace("- solved", "- fast"), encoding="utf-8")
+    evaluation = resumed_evaluation("e", kept_options={}, storage=tmp_path / "runs")
+    run_evaluation(evaluation, Console(quiet=True))
+    done = folder / "work" / "checkpoint"
+    assert {path.name for path in done.glob("*-measures.json")} == {"knn-measures.json", "fast-measures.json"}
+    assert "linear" in json.loads((folder / "results.json").read_text())["scores"]["checkpoint"]
+    before = (done / "fast-measures.json").stat().st_mtime_ns
+    run_evaluation(evaluation, Console(quiet=True))
+    assert (done / "fast-measures.json").stat().st_mtime_ns == before
 
 
 def test_other_skeletons_are_refused(run_folder, make_store, tmp_path):
@@ -289,18 +315,18 @@ def test_import_and_export_as_typed(golden, tmp_path):
 
 def test_what_fails_is_named_and_the_rest_is_done(run_folder, tiny_store, tmp_path):
     evaluation = new_evaluation(
-        run_folder, data=tiny_store.path, protocol=None, tasks="knn,fast", transfer_data=None, best_of_test=False,
+        run_folder, data=tiny_store.path, protocol=None, tasks="knn,solved", transfer_data=None, best_of_test=False,
         seed=0, name="e", storage=tmp_path / "runs", tracking_uri=None,
     )  # fmt: skip
-    work = evaluation.folder / "work" / "checkpoint" / "fast-measures.json"
+    work = evaluation.folder / "work" / "checkpoint" / "solved-measures.json"
     work.mkdir(parents=True)
     (evaluation.folder / "figures").write_text("in the way")
     screen = StringIO()
     with pytest.raises(
-        CmdTuneError, match=r"^fast of the checkpoint, figures: failed, the rest is done; see .*errors.log"
+        CmdTuneError, match=r"^solved of the checkpoint, figures: failed, the rest is done; see .*errors.log"
     ):
         run_evaluation(evaluation, Console(file=screen, width=80))
-    assert f"fast of the checkpoint: {work}: Is a directory" in screen.getvalue()
+    assert f"solved of the checkpoint: {work}: Is a directory" in screen.getvalue()
     assert "MLflow: " in screen.getvalue()
     scores = json.loads((evaluation.folder / "results.json").read_text())["scores"]
     assert list(scores["checkpoint"]) == ["knn", "knn5", "knn10", "knn20"]

@@ -87,5 +87,5 @@ def test_a_run_of_another_command_is_named_as_such(tmp_path: Path) -> None:
     for typed in ("it", str(tmp_path / "runs" / "it")):
         with pytest.raises(UsageError) as caught:
             earlier_run(tmp_path / "runs", typed, "search.yaml", kept={})
-        said = f"--resume {typed}: is of pretrain; go on with it by: pretrain --resume {typed}"
+        said = f"--resume {typed}: is a run of pretrain; resume it with: pretrain --resume {typed}"
         assert str(caught.value) == said

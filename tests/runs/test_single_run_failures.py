@@ -37,7 +37,7 @@ def test_what_fails_beside_the_run_is_named_and_the_rest_is_done(tiny, tiny_stor
 
 
 def test_an_address_that_is_none_of_mlflows_leaves_no_folder(tiny, tiny_store, tmp_path):
-    """Nor does it take that of an earlier sitting away."""
+    """Nor does it take that of an earlier session away."""
     uri = f"sqlite:///{tmp_path / 'no' / 'such' / 'file'}"
     (tmp_path / "no").write_text("a file, where a folder is needed")
     for new in (True, False):

@@ -26,10 +26,10 @@ def uri(tmp_path_factory):
 
 @pytest.fixture
 def write(uri, tmp_path, request):
-    """Shows runs of one search, in order, and closes: what a sitting does. Returns the runs in MLflow by name."""
+    """Shows runs of one search, in order, and closes: what a session does. Returns the runs in MLflow by name."""
     search = request.node.name
 
-    def sitting(*runs):
+    def session(*runs):
         tracker = open_tracker(uri, "synthetic-xview", search, tmp_path)
         for run in runs:
             tracker.show(run)
@@ -39,7 +39,7 @@ def write(uri, tmp_path, request):
         found = client.search_runs([experiment.experiment_id], f"tags.`cmd_tune.search` = '{search}'")
         return client, {run.info.run_name: run for run in found}
 
-    return sitting
+    return session
 
 
 def steps(client, run, metric="loss/total"):
@@ -78,7 +78,7 @@ def test_where_the_code_came_from_and_what_people_are_told(write, commit, tags):
     assert found["mlflow.note.content"] == "One *configuration*."
 
 
-def test_a_later_sitting_goes_on_in_the_same_runs_and_fills_in_what_is_missing(write):
+def test_a_later_session_goes_on_in_the_same_runs_and_fills_in_what_is_missing(write):
     _, before = write(PARENT, child(0, (1, 2), status=RunStatus.STOPPED))
     client, runs = write(PARENT, child(0, (1, 2, 3, 4), status=RunStatus.FINISHED))
     assert {name: run.info.run_id for name, run in runs.items()} == {n: r.info.run_id for n, r in before.items()}

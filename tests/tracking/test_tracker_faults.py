@@ -147,7 +147,7 @@ def child(last, **changes):
     return RunSnapshot(key=0, name="trial-000", **{**base, **changes})
 
 
-def sitting(uri, search, folder, *runs):
+def session(uri, search, folder, *runs):
     tracker = open_tracker(uri, EXPERIMENT, search, folder)
     for run in runs:
         tracker.show(run)
@@ -215,7 +215,7 @@ def check(found):
 @pytest.mark.parametrize("what", ["request", "answer"])
 def test_calls_that_are_lost_once_each_leave_all_recorded_once(server, proxy, tmp_path, what, capfd):
     proxy.fate = once_each(what)
-    assert sitting(proxy.uri, f"lost-{what}", tmp_path, *all_of_it(tmp_path)) == ""
+    assert session(proxy.uri, f"lost-{what}", tmp_path, *all_of_it(tmp_path)) == ""
     paths = {path.partition("?")[0].rpartition("/")[2] for _, path, _ in proxy.calls}
     assert {"create", "log-batch", "update", "search", "best.yaml"} <= paths  # all of these were lost
     check(recorded(server, f"lost-{what}"))
@@ -223,18 +223,18 @@ def test_calls_that_are_lost_once_each_leave_all_recorded_once(server, proxy, tm
 
 
 @pytest.mark.parametrize("part", ["runs/create", "runs/log-batch", "runs/update"])
-def test_what_a_sitting_left_half_written_the_next_one_completes(server, proxy, tmp_path, monkeypatch, part):
+def test_what_a_session_left_half_written_the_next_one_completes(server, proxy, tmp_path, monkeypatch, part):
     monkeypatch.setattr("cmd_tune.tracking.background._PATIENCE_S", 0.1)
     search = f"half-{part.replace('/', '-')}"
     proxy.fate = after(part)
-    assert "MLflow at" in sitting(proxy.uri, search, tmp_path, *all_of_it(tmp_path))
+    assert "MLflow at" in session(proxy.uri, search, tmp_path, *all_of_it(tmp_path))
     proxy.fate = lambda call: ""
     runs = all_of_it(tmp_path)
-    assert sitting(proxy.uri, search, tmp_path, *runs) == ""
+    assert session(proxy.uri, search, tmp_path, *runs) == ""
     check(recorded(server, search))
     calls = len(proxy.calls)
     assert (
-        sitting(proxy.uri, search, tmp_path, runs[0], *runs[3:]) == ""
+        session(proxy.uri, search, tmp_path, runs[0], *runs[3:]) == ""
     )  # nothing is left to write but what is replaced
     assert not any(b"metrics" in body for _, path, body in proxy.calls[calls:] if path.endswith("log-batch"))
     check(recorded(server, search))
@@ -255,7 +255,7 @@ def test_a_creation_that_takes_effect_late_leaves_no_second_run(server, proxy, t
         return ""
 
     proxy.fate = fate
-    assert sitting(proxy.uri, "late", tmp_path, *all_of_it(tmp_path)) == ""
+    assert session(proxy.uri, "late", tmp_path, *all_of_it(tmp_path)) == ""
     assert len(held) == 2
     check(recorded(server, "late"))
 
@@ -272,7 +272,7 @@ def test_many_steps_in_several_calls_are_written_once_though_one_is_lost(server,
         return "answer" if len(lost) in (2, 3) else ""
 
     proxy.fate = fate
-    assert sitting(proxy.uri, "many", tmp_path, parent(), child(0, epochs=epochs)) == ""
+    assert session(proxy.uri, "many", tmp_path, parent(), child(0, epochs=epochs)) == ""
     (trial,) = recorded(server, "many")["trial-000"]
     assert len(lost) == 3  # what was carried out is read, not sent again
     assert trial["metrics"] == {name: [(epoch, 0.5) for epoch in range(1, 81)] for name in names}
@@ -280,21 +280,21 @@ def test_many_steps_in_several_calls_are_written_once_though_one_is_lost(server,
 
 def test_what_an_earlier_release_wrote_is_not_written_again(server, tmp_path):
     """It left no tags, and its metrics have other times."""
-    sitting(server, "early", tmp_path, parent())
+    session(server, "early", tmp_path, parent())
     client = MlflowClient(server)
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
     tags = {"cmd_tune.search": "early", "cmd_tune.trial": "0"}
     run = client.create_run(experiment, run_name="trial-000", tags=tags).info.run_id
     metrics = [Metric("loss/total", 1.0 / n, 1000 * n, n) for n in (1, 2)] + [Metric("test/knn/fused", 70.0, 1000, 0)]
     client.log_batch(run, metrics=metrics)
-    sitting(server, "early", tmp_path, parent(), child(3, scores={"test/knn/fused": 70.0}))
+    session(server, "early", tmp_path, parent(), child(3, scores={"test/knn/fused": 70.0}))
     (trial,) = recorded(server, "early")["trial-000"]
     assert trial["params"] == {"topk": "8", "queue_size": "64"}
     assert trial["metrics"]["loss/total"] == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
     assert trial["metrics"]["test/knn/fused"] == [(0, 70.0)]
 
 
-def test_a_sitting_with_nothing_to_do_leaves_the_duration(server, tmp_path):
+def test_a_session_with_nothing_to_do_leaves_the_duration(server, tmp_path):
     runs = all_of_it(tmp_path)
 
     def duration():
@@ -303,10 +303,10 @@ def test_a_sitting_with_nothing_to_do_leaves_the_duration(server, tmp_path):
         found = client.search_runs([experiment], "tags.`cmd_tune.search` = 'idle'")
         return {run.info.run_name: (run.info.start_time, run.info.end_time) for run in found}
 
-    sitting(server, "idle", tmp_path, *runs)
+    session(server, "idle", tmp_path, *runs)
     before = duration()
     time.sleep(0.05)
-    sitting(server, "idle", tmp_path, runs[0], *runs[3:])
+    session(server, "idle", tmp_path, runs[0], *runs[3:])
     assert duration() == before
 
 

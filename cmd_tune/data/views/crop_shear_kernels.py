@@ -1,4 +1,4 @@
-"""One view of some clips as a Triton kernel: what crop_shear.cpp does on a CPU.
+"""One view of each clip as a Triton kernel: what crop_shear.cpp does on a CPU.
 
 B sample, T frame, V joint, C coordinate (3), P body, F stored frame, X = V·C·P.
 """
@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-FRAMES = 4  # of a program
+FRAMES = 4  # per program
 
 
 def draw_view(

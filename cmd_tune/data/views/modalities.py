@@ -1,9 +1,9 @@
-"""What each branch sees of a clip: pure functions of augmented joints, registered by their name.
+"""The inputs of the branches: pure functions of a view's joints, registered by name.
 
 To add a modality, write one function and put it into the tuple below. Each returns an array of the input's shape and
-is finite for finite input: where a quantity has no meaning (past an end, without a parent, for a bone of no length,
-for a body that is not there) it is 0. Lengths are in the clip's unit, metres for the sensors' clips; times in frames
-of the view. All but `joint` ignore where the body stands, and all turn with it when it is turned.
+is finite for finite input: a quantity without meaning (past an end, without a parent, for a bone of no length, for a
+body that is not there) is 0. Lengths are in the clip's unit, metres for the sensors' clips; times in frames
+of the view. All but `joint` ignore the body's position, and all turn with the body.
 B sample, T frame, V joint, C coordinate, P body.
 """
 
@@ -58,7 +58,7 @@ def rotation_axis(x_BTVCP: Tensor, layout: Layout) -> Tensor:
 
 
 def angular_velocity(x_BTVCP: Tensor, layout: Layout) -> Tensor:
-    """Of each bone from frame t to t + 1, in radians a frame, along the axis it turns about (right-handed).
+    """The turn of each bone from frame t to t + 1, in radians per frame, along the axis it turns about (right-handed).
 
     The shorter turn from one direction to the next, whatever the lengths. The last frame and the root are 0, and so is
     a bone of no length in either frame. Within 1e-6 of no turn or of half a turn, where rounding would choose the axis,
@@ -91,16 +91,16 @@ def _of_parents(x_BTVCP: Tensor, layout: Layout) -> Tensor:
 
 @cache
 def _parents(parents: tuple[int, ...], device: torch.device) -> Tensor:
-    """As an index, made once a device: the host would wait for its copy to a GPU in every step."""
+    """The parents as an index, made once per device: the host would wait for a copy to a GPU in every step."""
     return torch.tensor(parents, device=device)
 
 
 def _dot(a_BTVCP: Tensor, b_BTVCP: Tensor) -> Tensor:
-    """Products of vectors, (B, T, V, 1, P). Written out: a sum over an inner dimension takes ten times as long."""
+    """Products of vectors, (B, T, V, 1, P). Written out: a sum over an inner dimension is ten times slower."""
     x, y, z = (a_BTVCP * b_BTVCP).unbind(3)
     return (x + y + z).unsqueeze(3)
 
 
 def _unit(x_BTVCP: Tensor) -> Tensor:
-    """Vectors of length 1; what is as good as no vector stays one."""
+    """Vectors scaled to length 1; those shorter than 1e-12 stay short."""
     return x_BTVCP / _dot(x_BTVCP, x_BTVCP).sqrt().clamp(min=1e-12)

@@ -1,7 +1,7 @@
-"""How the recurrences run: on a CPU by GRUPairs; on a GPU by the faster of cuDNN's calls and a captured graph of ours.
+"""Chooses how the recurrences run: GRUPairs on a CPU; on a GPU the faster of cuDNN's calls and our captured graph.
 
-Which is faster depends on card, widths and precision, so both are timed once, when a model first meets inputs of a
-shape. The graph must first have shown cuDNN's numbers; where it cannot be captured, or differs, cuDNN's calls remain.
+Which is faster depends on card, widths and precision, so both are timed once for each shape of input. The graph must
+first have given cuDNN's numbers. If it cannot be captured, or differs, cuDNN's calls remain.
 M modality, T frame, B sample, X input channel, H hidden.
 """
 
@@ -24,13 +24,13 @@ ROUNDS = 5
 
 
 class Recurrent(Protocol):
-    """A model with recurrences."""
+    """An encoder with recurrences, as this file sees it."""
 
     def recur(self, x_MTBX: Tensor, run_layer: LayerFunction) -> Tensor:
-        """The recurrences, with a way to run a layer."""
+        """All layers, each by `run_layer`: (M, T, B, X) → (M, B, 2H) of the last frame."""
 
     def recurrent_parameters(self) -> Mapping[str, nn.Parameter]:
-        """All that `recur` uses, by their names in the model. Their values may change, not where they lie."""
+        """All that `recur` uses, by their names in the model. Their values may change, their addresses may not."""
 
 
 class Recurrence:
@@ -45,8 +45,8 @@ class Recurrence:
         return Recurrence()
 
     def __call__(self, model: Recurrent, x_MTBX: Tensor, *, training: bool) -> Tensor:
-        """training: the inputs' shape will come again. Evaluation meets batches of many sizes, each once or twice: they
-        go by cuDNN's calls.
+        """training: the shape of the input will come again, so that a choice pays. Evaluation has batches of many
+        sizes, each once or twice, and uses cuDNN's calls.
         """
         if not x_MTBX.is_cuda:
             return model.recur(x_MTBX, gru_pairs)
@@ -68,10 +68,9 @@ class Recurrence:
 
 
 def choose(calls: Run, make_graph: Callable[[], Run], inputs: Sequence[Tensor], *, tolerance: float) -> tuple[str, Run]:
-    """("graph", the graph) where it can be made, agrees with the calls and is faster; else ("calls", the calls).
+    """("graph", the graph) if it can be made, agrees with the calls and is faster; otherwise ("calls", the calls).
 
-    inputs: what is given to either, then the parameters. tolerance: of outputs and gradients, as the norm of a
-    difference over a norm.
+    inputs: the input, then the parameters. tolerance: of outputs and gradients, norm of the difference over the norm.
     """
     gc.collect()  # graphs of a trial that this process ran before keep their memory until then
     expected = _numbers(calls, inputs)
@@ -90,7 +89,7 @@ def choose(calls: Run, make_graph: Callable[[], Run], inputs: Sequence[Tensor], 
 def _agreeing_graph(
     make_graph: Callable[[], Run], inputs: Sequence[Tensor], expected: list[Tensor], tolerance: float
 ) -> tuple[Run | None, str]:
-    """The graph, or what speaks against it."""
+    """The graph, or None and the reason in words."""
     try:
         graph = make_graph()
         differing = _difference(_numbers(graph, inputs), expected)
@@ -102,8 +101,8 @@ def _agreeing_graph(
 def capture(model: Recurrent, x_MTBX: Tensor) -> Run:
     """The model's recurrences by GRUPairs as CUDA graphs, forward and backward.
 
-    Their memory is theirs for good: an output lasts until the next call, gradients until the next backward pass, so
-    that they cannot be summed over several.
+    Graphs reuse their memory: an output is valid until the next call, gradients until the next backward pass, so that
+    gradients of several passes cannot be summed.
     """
     run, aliases = over_aliases(model)
     sample = x_MTBX.detach().clone()  # the graph's own input, which later ones are copied into
@@ -114,10 +113,10 @@ def capture(model: Recurrent, x_MTBX: Tensor) -> Run:
 
 
 def over_aliases(model: Recurrent) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
-    """The model's recurrences as a function of the inputs and of tensors in its parameters' place; and such tensors.
+    """The model's recurrences as a function of the input and of its parameters; and aliases of the parameters.
 
-    These lie where the parameters do, but autograd knows them apart: nothing that a capture leaves behind, and nothing
-    that an earlier step left, ties the parameters' gradients to a stream.
+    An alias has a parameter's memory but is another tensor for autograd, so that neither a capture nor an earlier step
+    ties the parameters' gradients to a stream.
     """
     parameters = model.recurrent_parameters()
     whole = _Recurrences(model)
@@ -130,7 +129,7 @@ def over_aliases(model: Recurrent) -> tuple[Callable[..., Tensor], tuple[Tensor,
 
 
 class _Recurrences(nn.Module):
-    """A model's recurrences as all that it does."""
+    """A module whose forward pass is a model's recurrences."""
 
     def __init__(self, model: Recurrent) -> None:
         super().__init__()
@@ -141,7 +140,7 @@ class _Recurrences(nn.Module):
 
 
 def _numbers(run: Run, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """The output and, where there are any, its gradients in the parameters."""
+    """The output and, if it has any, its gradients in the parameters."""
     x, *parameters = inputs
     out = run(x)
     if not out.requires_grad:
@@ -152,13 +151,13 @@ def _numbers(run: Run, inputs: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _difference(ours: list[Tensor], theirs: list[Tensor]) -> float:
-    """The largest of the norms of differences over norms; not a number where any of them is none."""
+    """The largest norm of a difference over its norm; nan if any of them is nan."""
     shares = [(a - b).norm() / b.norm().clamp(min=1e-30) for a, b in zip(ours, theirs, strict=True)]
     return torch.stack(shares).max().item()
 
 
 def _seconds(run: Run, inputs: Sequence[Tensor]) -> float:
-    """Median of a few forward passes, with backward passes where there are gradients; the host's time included."""
+    """Median time of a forward pass, and of the backward pass if there are gradients; includes the host's time."""
     times = []
     for _ in range(ROUNDS):
         start = perf_counter()

@@ -19,7 +19,7 @@ from cmd_tune.model.encoders.input_norm import InputNorm
 
 
 class GRULayer(nn.Module):
-    """One layer of all modalities: two independent GRUs each, both forward in time, outputs side by side."""
+    """One layer of all modalities: two independent GRUs each, both forward in time, outputs concatenated."""
 
     def __init__(
         self, modalities: int, inputs: int, hidden_size: int, generator: torch.Generator | None = None
@@ -50,7 +50,7 @@ class GRULayer(nn.Module):
 
 
 class Head(nn.Module):
-    """Projection: linear, ReLU, linear; one a modality."""
+    """Projection: linear, ReLU, linear; one per modality."""
 
     def __init__(self, modalities: int, inputs: int, outputs: int, generator: torch.Generator | None = None) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""A frame of many GRUs as Triton kernels, forward and backward: what gru_gates.cpp does on a CPU.
+"""One frame of many GRUs as Triton kernels, forward and backward: what gru_gates.cpp does on a CPU.
 
-The recurrent product of all groups is one batched product of cuBLAS's, which takes the weights through the cache as
-fast as the card can; then one kernel does the rest of the frame. Frames follow one another as launches, which a CUDA
-graph makes cheap (train/step.py, gru_dispatch.py).
+The recurrent product of all groups is one batched product of cuBLAS, which reads the weights as fast as the card can;
+then one kernel does the rest of the frame. Every frame is a few launches, which a CUDA graph makes cheap
+(train/step.py, gru_dispatch.py).
 M modality, T frame, B sample, S side of the pair, H hidden, G group = M·S.
 """
 
@@ -11,14 +11,14 @@ import triton.language as tl
 
 from cmd_tune.model.encoders.gru_gates import Backward, Forward, Step
 
-FORWARD_BLOCK, BACKWARD_BLOCK = 512, 256  # values a program has; the best of 256 to 2048 on an H200
+FORWARD_BLOCK, BACKWARD_BLOCK = 512, 256  # values per program; the best of 256 to 2048 on an H200
 
 
 def forward_step(way: Forward) -> Step:
     """Forward.step by a kernel."""
     M, T, B, S, X = way.gates.shape
     H = X // 3
-    # Pointers that a kernel does not use where nothing is kept.
+    # A kernel needs some pointer even if nothing is kept; it does not use it then.
     kept = way.gates if way.recurrent_n is None else way.recurrent_n
     hidden = way.gates if way.hidden is None else way.hidden
 

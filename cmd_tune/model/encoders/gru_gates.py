@@ -1,8 +1,8 @@
 """One frame of many GRUs: everything but the matrix products, forward and backward.
 
-Two ways to the same numbers: `gru_gates.cpp`, which reads and writes each value once, and PyTorch's operations
-(float64, a GPU, no compiler). The equations are PyTorch's (torch.nn.GRU), gates in the order r, z, n. Arithmetic is
-float32 whatever the storage, float64 for float64.
+`gru_gates.cpp` reads and writes each value once. PyTorch's operations compute the same: for float64, without a
+compiler, on a GPU without Triton. The equations are PyTorch's (torch.nn.GRU), gates in the order r, z, n. Arithmetic is
+float32 for every storage but float64.
 M modality, T frame, B sample, S side of the pair, H hidden, G group = M·S.
 """
 
@@ -19,9 +19,9 @@ Step = Callable[[int], None]  # one frame, for a slice of the groups
 
 @dataclass(frozen=True)
 class Forward:
-    """A layer's state on its way through the frames."""
+    """What the forward pass of a layer carries from frame to frame."""
 
-    gates: Tensor  # (M, T, B, S, 3H) input products; where recurrent_n is kept, the frames' r, z, n afterwards
+    gates: Tensor  # (M, T, B, S, 3H) input products; if recurrent_n is kept, the frames' r, z, n afterwards
     recurrent: Tensor  # (G, B, 3H) the frame before's h, times weight_hh
     bias: Tensor  # (G, 4H) of r and z (input's and recurrent's together), of n's input, of n's recurrent part
     carried: Tensor  # (G, B, H) h
@@ -48,7 +48,7 @@ class Forward:
             self.recurrent_n[:, t] = from_h
 
     def native_step(self, first: int, last: int) -> Step | None:
-        """The same for groups first … last − 1 by gru_gates.cpp; None where it cannot be."""
+        """The same for groups first … last − 1 by gru_gates.cpp; None if it cannot be used."""
         _, T, B, _, X = self.gates.shape
         pointers = (self.gates, self.recurrent, self.bias, self.carried, self.state, self.hidden, self.recurrent_n)
         return bind("forward", self.gates.dtype, (T, B, X // 3, first, last), pointers)
@@ -56,14 +56,14 @@ class Forward:
 
 @dataclass(frozen=True)
 class Backward:
-    """Its gradient's on the way back. The gradients are written over what the forward pass kept."""
+    """What the backward pass carries from frame to frame. Gradients overwrite what the forward pass kept."""
 
     gates: Tensor  # (M, T, B, S, 3H) r, z, n; afterwards the gradient of the input products
     recurrent_n: Tensor  # (M, T, B, S, H) n's recurrent part; afterwards its gradient
     hidden: Tensor  # (M, T, B, S, H)
-    grad_hidden: Tensor  # (M, T, B, S, H), or (M, B, S, H) of the last frame where nothing else was used
+    grad_hidden: Tensor  # (M, T, B, S, H), or (M, B, S, H) of the last frame, if nothing else was used
     grad_state: Tensor  # (G, B, H) grad_recurrent of the frame after, times weight_hh
-    carried: Tensor  # (G, B, H) the rest of what the frame after says of h
+    carried: Tensor  # (G, B, H) the rest of the gradient of h from the frame after
     grad_recurrent: Tensor  # (G, B, 3H) of this frame's recurrent products
     grad_bias: Tensor  # (G, 4H) as in Forward.bias, summed over frames and samples
 
@@ -94,7 +94,7 @@ class Backward:
         self.grad_bias.add_(grad_bias_MS4H.flatten(0, 1))
 
     def native_step(self, first: int, last: int) -> Step | None:
-        """The same for groups first … last − 1 by gru_gates.cpp; None where it cannot be."""
+        """The same for groups first … last − 1 by gru_gates.cpp; None if it cannot be used."""
         _, T, B, _, X = self.gates.shape
         pointers = (
             *(self.gates, self.recurrent_n, self.hidden, self.grad_hidden, self.grad_state, self.carried),

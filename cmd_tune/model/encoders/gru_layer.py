@@ -1,10 +1,9 @@
-"""One layer of all modalities' GRU pairs over whole sequences: one batched product a frame, backward by hand.
+"""One layer of all modalities' GRU pairs over whole sequences: one batched product per frame, backward by hand.
 
 The authors call a bidirectional GRU one frame at a time with its state carried on, so in every layer both sides run
-forward in time. Autograd would record a dozen operations a frame; here it records one a layer. Input products are
-taken for all frames and both sides at once, weight gradients as large products after the loop. On a CPU the groups
-are shared out to threads, which meet once a layer rather than in every operation; on a GPU a frame is one kernel,
-or all frames are.
+forward in time. Autograd would record a dozen operations per frame; here it records one per layer. Input products are
+computed for all frames and both sides at once, weight gradients as large products after the loop. On a CPU threads
+share the groups and wait for each other once per layer; on a GPU one kernel computes a frame, or all frames.
 M modality, T frame, B sample, I input, H hidden, S side of the pair, G group = M·S.
 """
 
@@ -95,7 +94,7 @@ class GRUPairs(torch.autograd.Function):
 def gru_pairs(
     x_MTBI: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor, last_only: bool
 ) -> Tensor:
-    """GRUPairs, which keeps nothing for a backward pass where grad mode is off."""
+    """GRUPairs, which keeps nothing for a backward pass if grad mode is off."""
     tensors = [x_MTBI, weight_ih, weight_hh, bias_ih, bias_hh]
     if not torch.is_grad_enabled():  # a Function is told what its inputs require all the same
         tensors = [x.detach() for x in tensors]
@@ -105,7 +104,7 @@ def gru_pairs(
 def gru_pairs_by_torch(
     x_MTBI: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor, last_only: bool
 ) -> Tensor:
-    """The same as GRUPairs, a call of torch.gru a group: on a GPU that is cuDNN's, over the whole sequence."""
+    """The same as GRUPairs, by one call of torch.gru per group, which is cuDNN on a GPU."""
     M, _, B, _ = x_MTBI.shape
     S, H = weight_hh.shape[1], weight_hh.shape[3]
     start_1BH = x_MTBI.new_zeros(1, B, H)
@@ -137,7 +136,7 @@ def _sequence_kernels(gates: Tensor) -> ModuleType | None:
 
 
 def _product(a_MIJ: Tensor, b_MJK: Tensor) -> Tensor:
-    """a·b. In float32 a CPU's threads get rows of their own, which suits it better than a product they all share."""
+    """a·b. On a CPU in float32 each thread has rows of its own, which is faster than threads that share a product."""
     if a_MIJ.is_cuda or a_MIJ.dtype != torch.float32:
         return torch.bmm(a_MIJ, b_MJK)
     product_MIK = a_MIJ.new_empty(*a_MIJ.shape[:2], b_MJK.shape[2])
@@ -151,7 +150,7 @@ def _product(a_MIJ: Tensor, b_MJK: Tensor) -> Tensor:
 
 
 def _fine_product(a_MIJ: Tensor, b_MJK: Tensor, out: Tensor | None = None) -> Tensor:
-    """a·b in float32 at least; on a GPU that is what it is summed in."""
+    """a·b in float32 or finer; a GPU also sums in it."""
     fine = torch.promote_types(a_MIJ.dtype, torch.float32)
     if not a_MIJ.is_cuda:
         product = _product(a_MIJ, b_MJK)
@@ -228,7 +227,7 @@ def _grad_weight_hh(way: Backward) -> Tensor:
 
 
 def _over_groups(way: Forward | Backward, groups: int, frames: Callable[[slice, Step], None]) -> None:
-    """Run `frames` for all groups: by gru_gates.cpp, a share of the groups a thread, or else in one piece."""
+    """Run `frames` for all groups: by gru_gates.cpp, a share of the groups a thread, otherwise in one piece."""
     work = [(slice(*share), step) for share in shares(groups) if (step := way.native_step(*share))]
     if work:
         run_shared([partial(torch.no_grad()(frames), *share) for share in work])

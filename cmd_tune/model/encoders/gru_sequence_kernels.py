@@ -1,8 +1,8 @@
 """All frames of many small GRUs as one Triton kernel, forward and backward; gru_frame_kernels.py does one frame.
 
-A sample's states depend on no other sample's. Where a group's recurrent weights fit one multiprocessor, a program
-therefore takes a block of a group's samples through all frames, weights and state at hand, and no frame waits for a
-launch. The next frame's values are on their way while a frame is computed.
+A sample's states depend on no other sample. If a group's recurrent weights fit one multiprocessor, one program takes a
+block of a group's samples through all frames, with weights and state in its memory, and no frame waits for a launch.
+The next frame's values are loaded while a frame is computed.
 M modality, T frame, B sample, S side of the pair, H hidden, G group = M·S, N sample of a block, U unit of a tile: H or
 more, what is past H being 0.
 """
@@ -17,12 +17,12 @@ from torch import Tensor
 from cmd_tune.model.encoders.gru_frame_kernels import _sigmoid, _tanh
 from cmd_tune.model.encoders.gru_gates import Backward, Forward
 
-BLOCK = 16  # samples a program has: the fewest rows that a tensor core multiplies
+BLOCK = 16  # samples per program: the fewest rows that a tensor core multiplies
 SIZES = {torch.bfloat16: 128, torch.float32: 64}  # the largest H: past it, kernels spill registers or lack memory
 
 
 def has_room(gates: Tensor) -> bool:
-    """Whether layers with such gates, (…, 3H), can go this way."""
+    """Whether layers with such gates, (…, 3H), fit one multiprocessor."""
     H = gates.shape[-1] // 3
     if SIZES.get(gates.dtype, 0) < H:
         return False
@@ -30,7 +30,7 @@ def has_room(gates: Tensor) -> bool:
 
 
 def shared_bytes(H: int, dtype: torch.dtype) -> int:
-    """What a program needs of shared memory at most: the weights, and room to hand tiles from thread to thread."""
+    """The most shared memory that a program needs: the weights, and room to pass tiles from thread to thread."""
     return 3 * _units(H) ** 2 * dtype.itemsize + 3 * BLOCK * _units(H) * 4
 
 
@@ -41,7 +41,7 @@ def forward(way: Forward, weight_hh_G3HH: Tensor) -> None:
     weight_G_H3H = weight_hh_G3HH.transpose(1, 2)
     if way.gates.dtype == torch.float32:  # products without tensor cores are four times as fast along the rows
         weight_G_H3H = weight_G_H3H.contiguous()
-    # Pointers that a kernel does not use where nothing is kept.
+    # A kernel needs some pointer even if nothing is kept; it does not use it then.
     kept = way.gates if way.recurrent_n is None else way.recurrent_n
     hidden = way.gates if way.hidden is None else way.hidden
     _forward[(triton.cdiv(B, BLOCK), M * S)](
@@ -72,7 +72,7 @@ def backward(way: Backward, weight_hh_G3HH: Tensor) -> None:
 
 @cache
 def _shared_memory(device: int) -> int:
-    """What a program may have of it on a GPU, in bytes."""
+    """The most that a program may have on a GPU, in bytes."""
     properties = triton.runtime.driver.active.utils.get_device_properties(device)
     return int(properties["max_shared_mem"])
 

@@ -1,6 +1,6 @@
-"""The input norm of a training step on a GPU: statistics in parts, these joined, and all the rest.
+"""The input norm of a training step as Triton kernels: statistics of parts of the batch, these joined, the rest.
 
-M modality, B sample, T frame, X input channel, N part of the rows that statistics are of.
+M modality, B sample, T frame, X input channel, N part of the rows, with statistics of its own.
 """
 
 import torch
@@ -10,13 +10,13 @@ from torch import Tensor
 
 ROWS_OF_PART, ROWS = 32, 8  # of a program
 PARTS, CHANNELS = 32, 32  # that a program joins at a time
-ALIGNED = 8  # what the channels of the output are a multiple of: a product of others is three times as slow
+ALIGNED = 8  # the output's channels are padded to a multiple of this: other products are three times as slow
 
 Statistics = tuple[Tensor, Tensor, Tensor]  # mean (M, N, X), sum of squares about it (M, N, X), number of values (N,)
 
 
 def statistics(x_MBTX: Tensor) -> Statistics:
-    """Of every channel, over parts of samples and frames."""
+    """Statistics of every channel, over each part of samples and frames."""
     M, B, T, X = x_MBTX.shape
     N = triton.cdiv(B * T, ROWS_OF_PART)
     mean_MNX, square_MNX = x_MBTX.new_empty(2, M, N, X)
@@ -38,7 +38,7 @@ def standardise(
     momentum: float,
     dtype: torch.dtype,
 ) -> Tensor:
-    """(x − mean) / √(variance + eps) as (M, T, B, X′) of that dtype; what is running moves on.
+    """(x − mean) / √(variance + eps) as (M, T, B, X′) of that dtype; updates the running statistics.
 
     X′ is the next multiple of ALIGNED; the channels past X are 0. running: mean and variance (M, X), the latter
     unbiased as PyTorch's, and the number of batches.

@@ -26,8 +26,8 @@ def mutual_contrast(positive_MAB: Tensor, bank_MABK: Tensor, contrast_temperatur
     """Sum over ordered pairs a ≠ b of InfoNCE with query q_a, positive k_b and negatives Q_b; and a = b's own, (M,).
 
     positive_MAB: at [b, a], similarities of a's queries to b's keys. bank_MABK: of a's queries to b's bank. The first
-    is MCL's term, the second Base's, both in nats. CMD's paper compares with MCL and prints no form; this is the one
-    that public code bases share.
+    result is MCL's term, the second Base's, both in nats. CMD's paper compares with MCL without printing its form; this
+    one is common to public implementations.
     """
     loss_MA = info_nce(positive_MAB, bank_MABK, contrast_temperature)
     own_M = loss_MA.diagonal()

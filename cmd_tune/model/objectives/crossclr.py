@@ -19,10 +19,10 @@ def cross_view_contrast(
 ) -> Tensor:
     """Loss of each modality, in nats, averaged over the batch and over the other modalities: (M,).
 
-    For u ← v, the logits are [q_u·k_u, q_u·Q_uᵀ, (q_u·Q_uᵀ)∘(q_v·Q_vᵀ)] / τ_c, the third part with `context` alone.
-    Positive are the first, and the topk rows nearest to q_v in its own bank, in the second part and in the third.
-    The loss is −mean over the positives of log softmax. Gradients flow through both factors of the context, as in the
-    authors' code; which rows are nearest has none.
+    For u ← v, the logits are [q_u·k_u, q_u·Q_uᵀ, (q_u·Q_uᵀ)∘(q_v·Q_vᵀ)] / τ_c, the third part only with `context`.
+    Positives are the first logit, and those of the topk rows nearest to q_v in its own bank, in the second part and in
+    the third. The loss is −mean over the positives of log softmax. Gradients flow through both factors of the context,
+    as in the authors' code; the choice of the nearest rows has none.
 
     positive_MB: similarities of queries to their own keys. bank_MBK: of queries to their own bank; row j of every bank
     is the same sample.

@@ -2,7 +2,7 @@
 
 M modality, B sample, K bank row, N neighbour.
 
-Why the two belong together. Let p_a be the teachers' and s_b the students' distributions over one common set of rows
+How the two are related. Let p_a be the teachers' and s_b the students' distributions over one common set of rows
 (row j of every bank is the same sample), and q_b = Σ_{a≠b} p_a / (M − 1) the mean of b's teachers. Then
 
     Σ_{a≠b} KL(p_a ‖ s_b) = Σ_{a≠b} Σ_j p_a(j) log p_a(j) − Σ_j Σ_{a≠b} p_a(j) log s_b(j)
@@ -10,15 +10,15 @@ Why the two belong together. Let p_a be the teachers' and s_b the students' dist
 
 and the last sum has no student in it. So one term a student, weighed by M − 1, has the gradient of all its pairs,
 (M − 1)(s_b − q_b) / τ_s in b's similarities, and λ keeps its meaning. Of all ways to combine teachers the arithmetic
-mean alone does so; a geometric mean (of similarities) would ask for rows that all teachers know at once. The sums of
-all teachers but one's own cost 4 M additions, from either end; a subtraction from the sum of all would leave rounding
-where one's own share is large, and a topk of that.
+mean alone does so; a geometric mean (of similarities) would prefer rows that are near to all teachers at once. The sums
+of all teachers but one's own cost 4 M additions, from both ends. Subtracting one's own from the sum of all would leave
+rounding errors if one's own share is large, and topk would choose among these.
 
-What differs is the rows. Pair by pair, each teacher chooses its own topk. By consensus there are M choices as well,
-one a student: the topk rows of q_b. No other choice of as many rows keeps more of the teachers' mass, hence none moves
-them less when they are renormalised on it. A choice for all students at once, the topk of Σ_a p_a, would save M − 1
-selections, but give b rows that its own teacher alone is near to, to be pushed away from. With two modalities, or with
-topk = K, the two distillations have the same gradient.
+The two differ in the rows. Pair by pair, each teacher chooses its own topk. By consensus each student has its own
+choice: the topk rows of q_b. No other choice of as many rows keeps more of the teachers' mass, so none changes them
+less when they are renormalised on it. One choice for all students, the topk of Σ_a p_a, would save M − 1 selections,
+but would give student b rows that only its own teacher is near to, and push it away from them. With two modalities, or
+with topk = K, the two distillations have the same gradient.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ from cmd_tune.model.objectives.contrast import info_nce
 from cmd_tune.model.objectives.objective import Objective, Outcome
 from cmd_tune.model.objectives.terms import Terms
 
-_NEXT_TO_NOTHING = 1e-37  # a float32 that is not yet denormal
+_TINY = 1e-37  # about the smallest float32 that is not denormal
 
 
 def pairwise_distillation(
@@ -65,8 +65,8 @@ def consensus_distillation(
     rows of q_b; the derivation is at the top of this file.
     """
     teacher_MBK = teacher_MBK.detach()
-    # Far rows of a cold teacher would all tie at a probability of 0; among them the nearer ones come first.
-    p_MBK = (teacher_MBK / teacher_temperature).softmax(2).add_(_NEXT_TO_NOTHING * (1 + teacher_MBK))
+    # Far rows of a cold teacher would all tie at a probability of 0; the added term puts nearer ones first.
+    p_MBK = (teacher_MBK / teacher_temperature).softmax(2).add_(_TINY * (1 + teacher_MBK))
     others_MBN, rows_MBN = _sum_of_others(p_MBK).topk(topk, dim=2, sorted=False)
     mean_MBN = others_MBN / others_MBN.sum(2, keepdim=True)
     log_s_MBN = (student_MBK.gather(2, rows_MBN) / student_temperature).log_softmax(2)
@@ -75,7 +75,7 @@ def consensus_distillation(
 
 
 def _sum_of_others(x_MBK: Tensor) -> Tensor:
-    """Σ_{a≠b} x_a for each b: what stands before it, and what stands after it."""
+    """Σ_{a≠b} x_a for each b: the sum of those before it, and of those after it."""
     others_MBK = torch.zeros_like(x_MBK)
     for order in (range(len(x_MBK)), reversed(range(len(x_MBK)))):
         so_far_BK = torch.zeros_like(x_MBK[0])

@@ -18,11 +18,11 @@ _DISTILLATIONS = {None: 0, "pairwise": 1, "consensus": 2}
 def losses(
     objective: Objective, positive_MAB: Tensor, similarities_MRK: Tensor
 ) -> tuple[Tensor, Tensor, Tensor] | None:
-    """(mean loss, figures, the loss's gradient in the positives); None where one_pass.cpp cannot be used.
+    """(mean loss, figures, the loss's gradient in the positives); None if one_pass.cpp cannot be used.
 
-    similarities_MRK: of each bank to the A·B queries that ask it, which become the loss's gradient in them; and behind
-    them, where the objective uses keys, to its B keys. Figures: the cross-modal term, each modality's contrastive
-    term, the share of its positives that beat its whole bank. Raises ValueError where topk exceeds the rows.
+    similarities_MRK: of each bank to the A·B queries that ask it, which the gradient in them overwrites; after them, if
+    the objective uses keys, to its B keys. Figures: the cross-modal term, each modality's contrastive term, the share
+    of its positives that beat its whole bank. Raises ValueError if topk exceeds the rows.
     """
     M, A, B = positive_MAB.shape
     K = similarities_MRK.shape[2]

@@ -1,8 +1,8 @@
 """The objectives' losses and gradients as Triton kernels: what one_pass.cpp does on a CPU, with the same numbers.
 
-Three kernels for CMD pair by pair, five by consensus, two for the others. A row of a bank's similarities is one
-program's, which holds it in registers. No row is gathered: a teacher's neighbours are told by a bound on the
-similarities, which is found by bisection, and by an end among the rows that are equal to it.
+Three kernels for CMD pair by pair, five by consensus, two for the others. One program has one row of a bank's
+similarities, in registers. No row is gathered: a teacher's neighbours are the rows above a bound, which bisection
+finds, and among the rows equal to the bound those before an end.
 M modality of a bank, A modality that asks it, B sample, K bank row, R row of similarities.
 """
 
@@ -14,8 +14,8 @@ from torch import Tensor
 from cmd_tune.model.objectives.objective import Objective
 
 MOST_ROWS = 2**17  # of a bank; above 2**14 a part of a row is kept in memory, since registers do not suffice
-COLUMNS = 256  # that a program of _sum_other_teachers has
-SUMMED = 128  # terms of a modality that _sum_up takes at a time
+COLUMNS = 256  # per program of _sum_other_teachers
+SUMMED = 128  # terms of a modality that _sum_up adds at a time
 LEAST = tl.constexpr(-(2**31))
 NOWHERE = tl.constexpr(-1e20)  # a similarity to no neighbour, whose exponential is 0: finite, hence times 0 is 0
 
@@ -25,7 +25,7 @@ def losses(
 ) -> tuple[Tensor, Tensor, Tensor] | None:
     """`one_pass.losses` on a GPU; None for CrosSCLR, for other types than float32 and for banks above MOST_ROWS.
 
-    The host is not waited for. Raises ValueError where topk exceeds the rows.
+    The host does not wait. Raises ValueError if topk exceeds the rows.
     """
     M, A, B = positive_MAB.shape
     R, K = similarities_MRK.shape[1:]
@@ -76,20 +76,20 @@ def losses(
 
 
 def in_registers(rows: int) -> dict[str, int]:
-    """A program's size where it holds a row of a bank's similarities: 16 values a thread, as long as that goes."""
+    """The size of a program that holds a row of a bank's similarities: 16 values per thread, with up to 32 warps."""
     block = triton.next_power_of_2(rows)
     return {"block": block, "num_warps": min(max(block // 512, 4), 32)}
 
 
 @triton.jit
 def _in_order(bits):  # type: ignore[no-untyped-def]
-    """Of a float32's bits an integer in the order of the numbers; and of that the bits."""
+    """From a float32's bits to an integer in the order of the numbers, and back."""
     return bits ^ ((bits >> 31) & 0x7FFFFFFF)
 
 
 @triton.jit
 def _keys(x, there):  # type: ignore[no-untyped-def]
-    """Integers in the order of x; the least where there is none."""
+    """Integers in the order of x; the least one outside the row."""
     return tl.where(there, _in_order(x.to(tl.int32, bitcast=True)), LEAST)
 
 

@@ -21,11 +21,12 @@ def is_server(uri: str) -> bool:
 
 
 def is_database(uri: str) -> bool:
+    """Whether MLflow opens a database at a URI by itself."""
     return uri.startswith(_DATABASES)
 
 
 def default_uri(storage: Path) -> str:
-    """A database in the storage folder."""
+    """The URI of a database in the storage folder."""
     return sqlite_url(storage / "mlflow.db")
 
 
