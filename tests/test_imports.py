@@ -45,6 +45,8 @@ ROOMS: dict[str, set[str]] = {
     "controller": {"study", "execution", "listeners"},
     "finalists": {"study", "execution", "listeners"},
 }
+# Of a room: what lies below it, but is not its business.
+STRANGERS = {"search/report": {"cmd_tune.tracking"}, "search/study": {"cmd_tune.tracking"}}
 # What imports from fewer floors than those before it, or lies beside them: config knows the registries.
 FEWER: dict[str, set[str]] = {
     "tracking": {"tracking"},
@@ -101,6 +103,12 @@ def test_no_part_of_the_search_imports_from_one_above(part: str) -> None:
     files = list(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
     names = {name for path in files for name in imports(path) if name.startswith("cmd_tune.search.")}
     assert {name.split(".")[2] for name in names} <= {part, *ROOMS[part]}
+
+
+@pytest.mark.parametrize("folder", STRANGERS)
+def test_a_room_knows_nothing_of_its_strangers(folder: str) -> None:
+    names = {name for path in (PACKAGE / folder).rglob("*.py") for name in imports(path)}
+    assert [name for name in names if name.startswith(tuple(STRANGERS[folder]))] == []
 
 
 @pytest.mark.parametrize("library", PLACES)

@@ -21,7 +21,7 @@ from cmd_tune.search.finalists import all_tested, score_finalists
 from cmd_tune.search.listeners import ScreenListener, SearchListener, TrackerListener
 from cmd_tune.search.plan import Plan, record_layout
 from cmd_tune.search.report import SearchReport, StudyFindings, kept_baselines, print_report, write_report
-from cmd_tune.search.report.live import with_reason
+from cmd_tune.search.report.live import state_with_reason
 from cmd_tune.search.study.study import STUDY, SearchStudy
 from cmd_tune.tracking import BackgroundTracker, RunStatus, open_tracker
 
@@ -83,7 +83,7 @@ class _SearchSession:
         except KeyboardInterrupt:
             self._interrupted(RunStatus.STOPPED)
             raise Interrupted(f"interrupted; go on with: {resume}") from None
-        except Exception as error:  # what is no step of the ending, such as a study that cannot be opened
+        except Exception as error:  # of no step of the ending: a study that cannot be opened, say
             self._interrupted(RunStatus.FAILED)
             if isinstance(error, CmdTuneError):
                 raise
@@ -96,7 +96,7 @@ class _SearchSession:
             raise CmdTuneError(f"{self.trouble}; mend that, and go on with: {resume}")
         self.ending.check(resume)
         if not study.ranked():
-            reasons = (f"{trial.name} {with_reason(trial)}" for trial in study.trials.values() if trial.reason)
+            reasons = (f"{trial.name} {state_with_reason(trial)}" for trial in study.trials.values() if trial.reason)
             cure = f"; raise budget.time or lower epochs, or go on with: {resume}" if study.timed_out else ""
             raise CmdTuneError(f"{folder}: no trial has a result; {next(reasons, study.shortfall)}{cure}")
 
@@ -135,7 +135,7 @@ class _SearchSession:
                     engine.run(resources, controller)
                 finally:
                     screen.close()
-            except Exception as error:  # whatever an engine or the terminal may raise
+            except Exception as error:  # an engine or a terminal may raise anything
                 controller.failed(error)
             scores = self.ending.attempt("baselines", baselines) or ({}, {})
             self.trouble = controller.trouble

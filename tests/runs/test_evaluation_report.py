@@ -8,7 +8,8 @@ from rich.console import Console
 
 from cmd_tune.evaluate.intervals import difference_interval
 from cmd_tune.evaluate.tasks import Estimate, Measure
-from cmd_tune.runs.evaluation_report import differences, draw_figures, metrics, on_screen, results
+from cmd_tune.figures import DPI
+from cmd_tune.runs.evaluation_report import differences, draw_figures, figures, metrics, on_screen, results
 
 LABELS = [0, 0, 1, 1, 0, 1]
 OURS, THEIRS = [0, 0, 1, 0, 0, 1], [0, 1, 0, 0, 0, 1]  # 5 and 3 of 6 right
@@ -95,4 +96,12 @@ def test_everything_as_plain_values(lines, data):
 
 def test_a_figure_for_each_measure_of_labels(lines, data, tmp_path):
     assert draw_figures(lines["checkpoint"], data, tmp_path) == [tmp_path / "knn.png"]
-    assert (tmp_path / "knn.png").read_bytes().startswith(b"\x89PNG")
+    data_of_png = (tmp_path / "knn.png").read_bytes()
+    assert data_of_png.startswith(b"\x89PNG")
+    drawing = figures(lines["checkpoint"], data)["knn"]
+    assert (int.from_bytes(data_of_png[16:20]), int.from_bytes(data_of_png[20:24])) == (
+        drawing.size[0] * DPI,
+        drawing.size[1] * DPI,
+    )
+    assert drawing.caption == "KNN, fused: 83.3 % of 6 test clips"
+    assert drawing.predicted_Q.tolist() == OURS

@@ -30,7 +30,7 @@ class ClaimResult:
         """The reason for the verdict, in one line."""
         parts = [self.verdict.why]
         if self.claim.relation is not Relation.ABOVE:
-            parts.append(f"margin {points(self.claim.margin)}")
+            parts.append(f"margin {_points(self.claim.margin)}")
         if self.verdict.enough_seeds:
             parts.append(self._tested_at())
         return "; ".join(parts)
@@ -69,10 +69,10 @@ class ClaimResult:
             return [("the cells are alike", [self.claim.margin] * len(self.pairs))]
         reported = [a.reported - b.reported for a, b in self.pairs if a.reported is not None and b.reported is not None]
         if len(reported) == len(self.pairs) and min(reported) > 0:
-            least = f", {points(round(min(reported), 2))} at least" if len(reported) > 1 else ""
+            least = f", {_points(round(min(reported), 2))} at least" if len(reported) > 1 else ""
             return [(f"the differences are as reported{least}", reported)]
         every = "every difference is" if len(self.pairs) > 1 else "the difference is"
-        return [(f"{every} {points(size)}", [size] * len(self.pairs)) for size in _SUPPOSED]
+        return [(f"{every} {_points(size)}", [size] * len(self.pairs)) for size in _SUPPOSED]
 
 
 def claim_results(
@@ -92,6 +92,6 @@ def claim_results(
     ]
 
 
-def points(size: float) -> str:
+def _points(size: float) -> str:
     """1 point, 1.5 points."""
     return f"{size:g} {'point' if size == 1 else 'points'}"

@@ -1,4 +1,4 @@
-"""Which reported accuracies may not stand beside ours, and why."""
+"""The reported accuracies that are not comparable with ours, and why."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,10 @@ from cmd_tune.search.spaces.reported import REPORTED_ON, Origin
 
 
 def left_out(origin: Origin | None, metrics: Iterable[str], ours: Conditions) -> dict[str, str]:
-    """Of the metrics that have reported accuracies, those that may not stand beside ours, and why, in one line."""
+    """The metrics whose reported accuracies are not comparable with ours, each with the reason in one line.
+
+    metrics: those that have reported accuracies. ours: the data and protocol of our test scores.
+    """
     metrics = list(metrics)
     why = ""
     if origin is None:

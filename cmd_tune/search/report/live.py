@@ -1,4 +1,4 @@
-"""What a person sees while a search runs: one live table on a terminal, plain lines elsewhere."""
+"""A running search on the screen: one live table on a terminal, plain lines elsewhere."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil
@@ -15,19 +15,19 @@ from cmd_tune.search.report.trials_table import STATE_STYLES, trials_table
 from cmd_tune.search.study.study import FINALISTS, SearchStudy
 from cmd_tune.search.study.trial_record import TrialRecord, TrialState
 
-_ROWS = 16  # trials shown at once: the running ones, then the best, then those that did not finish
-_HEADINGS, _NOTES = 4, 3  # lines above the trials, with one to spare, and of what is left out and what failed last
+_ROWS = 16  # trials in the live table: the running ones, then the best, then those that did not finish
+_HEADINGS, _NOTES = 4, 3  # lines above the trials, and below: of hidden parameters, hidden trials, the last failure
 
 
-def with_reason(entry: TrialRecord) -> str:
-    """How a trial stands, and why."""
+def state_with_reason(entry: TrialRecord) -> str:
+    """The state of a trial, with the reason if there is one."""
     if not entry.reason:
         return str(entry.state)
     return f"{entry.state}{' ' if entry.state is TrialState.STOPPED else ': '}{entry.reason}"
 
 
 class Display:
-    """Follows a book. `close` leaves the last state on the screen."""
+    """Shows the trials of a study. `close` leaves the last state on the screen."""
 
     def __init__(self, book: SearchStudy, console: Console, *, concurrent: int = 1) -> None:
         """concurrent: trials at once."""
@@ -36,7 +36,7 @@ class Display:
         self._notes: set[str] = set()
         self._heard: dict[int, float] = {}  # when a trial started or last reported, by its index
         self._took: list[float] = []  # seconds between a trial's reports
-        self._validations: list[float] = []  # the part of those that were validation
+        self._validations: list[float] = []  # seconds of these that were validation
         self._live = (
             Live(get_renderable=self._render, console=console, refresh_per_second=2) if console.is_terminal else None
         )
@@ -73,20 +73,20 @@ class Display:
             )
 
     def ended(self, entry: TrialRecord) -> None:
-        self._line(f"{entry.name} {with_reason(entry)}")
+        self._line(f"{entry.name} {state_with_reason(entry)}")
 
     def noted(self, text: str) -> None:
-        """A line about the search, above the live table; each once, however many trials say it."""
+        """Print a line about the search, above the live table; the same line once only."""
         if text not in self._notes:
             self._notes.add(text)
             self.console.print(text, style="yellow", soft_wrap=True, highlight=False, markup=False, emoji=False)
 
     def tested(self, entry: TrialRecord) -> None:
-        """One line a trial of the last part of a search, when the live table is closed."""
+        """One line per tested trial. The live table is closed by then."""
         self.console.print(f"{entry.name} scored on the test set", highlight=False)
 
     def summary(self) -> str:
-        """Best so far (a table has none), elapsed, remaining."""
+        """The best trial so far (none in a comparison), trials ended, time elapsed and left, in one line."""
         parts = []
         if not self.book.space.table:
             best = self.book.ranked()[:1]
@@ -106,7 +106,7 @@ class Display:
         return sum(entry.state is not TrialState.RUNNING for entry in self.book.trials.values())
 
     def _remaining(self) -> float | None:
-        """Seconds until the report: of the trials, and of the test set's scores; None before the first epoch."""
+        """Seconds until the report, for the trials and the test scores; None before the first epoch."""
         if not self._took:
             return None
         book, now = self.book, monotonic()

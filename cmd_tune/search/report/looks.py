@@ -1,7 +1,7 @@
-"""The looks that have tested a table's claims, kept in the search's folder: each look at a claim is stricter.
+"""The record of looks at the claims of a comparison, in the search's folder: each look at a claim is stricter.
 
-A look is new where a cell of the claim has other seeds than at every look before. The same scores reported again are
-the same look. A claim that is stated, or changed, after others were tested goes on from the last look at those.
+A look is new if a cell of the claim has other seeds than at every look before; reporting the same scores again is the
+same look. A claim that is stated or changed after others were tested continues from the last look at those.
 """
 
 import json
@@ -17,13 +17,13 @@ from cmd_tune.search.report.verdicts import ClaimVerdict, Verdict, level_of
 from cmd_tune.search.spaces.comparison import Claim, Table
 
 LOOKS = "looks.json"
-_STATEMENT = ("relation", "margin", "metrics", "pairs")  # of a test: which claim it is of, however it is worded
+_STATEMENT = ("relation", "margin", "metrics", "pairs")  # of a test: identifies its claim, whatever its wording
 _SEEDS = "seeds"
 
 
 @dataclass(frozen=True)
 class Look:
-    """A look at one claim; looks count from 1. seeds: how many its cells had, "3" or "2 to 3"."""
+    """A look at one claim; looks count from 1. seeds: the number of seeds of its cells, as in "3" or "2 to 3"."""
 
     number: int
     seeds: str
@@ -31,31 +31,31 @@ class Look:
 
 
 class Looks:
-    """The look that is being taken at each claim of a table, after the earlier ones."""
+    """The current look at each claim of a comparison, and the earlier ones."""
 
     def __init__(self, folder: Path, table: Table, results: Sequence[CellResult]) -> None:
-        """Raises CmdTuneError where the folder's record cannot be read: without it no level is known."""
+        """Raises CmdTuneError if the folder's record cannot be read: the levels depend on it."""
         self.path = folder / LOOKS
         self._kept = _read(self.path)
         self._now = [_test(table, claim, results) for claim in table.claims]
 
     def number(self, claim: int) -> int:
-        """Which look is being taken at a claim of the table."""
+        """The number of the current look at a claim. claim: its index in the file."""
         own = self._own(claim)
         same = next((test["look"] for test in own if test[_SEEDS] == self._now[claim][_SEEDS]), None)
         return int(same or max((test["look"] for test in own or self._kept), default=0) + 1)
 
     def before(self, claim: int) -> list[Look]:
-        """Earlier looks at a claim of the table."""
+        """The earlier looks at a claim."""
         tests = [test for test in self._own(claim) if test["look"] < self.number(claim)]
         return [Look(test["look"], _counts(test), Verdict(test["verdict"])) for test in tests]
 
     def seeds(self, claim: int) -> str:
-        """How many seeds the cells of a claim have now."""
+        """The number of seeds that the cells of a claim have now, as in "3" or "2 to 3"."""
         return _counts(self._now[claim])
 
     def keep(self, verdicts: Sequence[ClaimVerdict]) -> list[Path]:
-        """Write new looks down, of claims that could be tested; returns the record, if there is one."""
+        """Record the new looks at claims that had seeds enough; returns the record's path, if there is one."""
         new = [
             {
                 "look": self.number(index),
@@ -71,12 +71,12 @@ class Looks:
         return [self.path] if self.path.exists() else []
 
     def _own(self, claim: int) -> list[dict[str, Any]]:
-        """Earlier tests of a claim of the table."""
+        """The recorded tests of a claim."""
         return [test for test in self._kept if all(test[key] == self._now[claim][key] for key in _STATEMENT)]
 
 
 def _test(table: Table, claim: Claim, results: Sequence[CellResult]) -> dict[str, Any]:
-    """What a look at a claim is of, as it is when it is read again: tuples are lists."""
+    """The statement of a claim and its seeds, in the form in which JSON gives them back: tuples are lists."""
     pairs = [[table.cells[index].values for index in pair] for pair in claim.pairs]
     cells = [table.cells[index].values for index in sorted({index for pair in claim.pairs for index in pair})]
     seeds = [{"cell": values, "seeds": _seeds(values, claim, results)} for values in cells]

@@ -1,4 +1,4 @@
-"""How long the trials of a search will take yet: from how far trials went, how fast, and how many run at once."""
+"""The time left of a search, from how far earlier trials went, their pace, and the number of trials at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Course:
-    """A trial so far: epochs done, epochs if it is not stopped early, seconds since the last was done."""
+    """A trial's progress. epochs: if it is not stopped early. idle: seconds since its last epoch ended."""
 
     epoch: int
     epochs: int
@@ -23,11 +23,11 @@ class Course:
 def seconds_left(
     ended: Sequence[Course], running: Sequence[Course], to_come: int, *, epochs: float, pace: float, slots: int
 ) -> float:
-    """Seconds until all trials have ended, `slots` at a time, each taking `pace` seconds an epoch.
+    """Seconds until all trials have ended, `slots` at a time, each taking `pace` seconds per epoch.
 
-    ended: those that went as far as trials go (none that failed). A running trial will go as far as the ended ones
-    that came past where it is, or to its end where none did; one to come as far as the mean of all others. epochs: of
-    a trial to come, if it is not stopped early.
+    ended: trials that finished or were stopped early, without failures. A running trial is expected to go as far as the
+    mean of the ended trials that went further than it has, or to its last epoch if none did; a trial to come, as far as
+    the mean of all others. epochs: of a trial to come, if it is not stopped early.
     """
     share_E = np.array([course.share for course in ended])
 

@@ -1,22 +1,22 @@
-"""What seeds can tell: intervals, and whether a claim about cells holds, does not, or cannot be told.
+"""Verdicts on claims about cells, from their scores over seeds: a claim holds, does not, or the seeds cannot tell.
 
-All tests are paired: of two cells, the difference on each seed that both have. Student's t throughout, one-sided.
+All tests are one-sided t-tests on paired differences: one cell less another, on each seed that both have.
 
-A claim says one thing of several pairs of cells, and each pair gives two p values: one for what is said, one for its
-contrary. The claim is a conjunction. It *holds* where every pair speaks for it at the level of the look: the
-intersection-union test (Berger, Technometrics 1982), which needs no correction, since to err it must err in a pair for
-which the claim is false. It *does not* where any pair speaks against it after Holm's correction over all pairs, and
-cannot be told otherwise. Of a pair:
+A claim states one relation for several pairs of cells, and is true if it is true of all. Each pair gives two p values:
+one for the relation, one for its contrary. The claim *holds* if every pair supports it at the level of the look. This
+is an intersection-union test (Berger, Technometrics 1982): it needs no correction, since it can only err by erring in a
+pair for which the relation is false. The claim *does not* hold if any pair contradicts it after Holm's correction over
+all pairs. Otherwise the verdict is *cannot tell*. For a pair:
 
-- above: the mean difference is above 0; against it, below 0.
-- within a margin: both above -margin and below margin (TOST: Schuirmann, J. Pharmacokinet. Biopharm. 1987); against
-  it, a two-sided test that the difference lies outside of the margin.
-- not below by a margin: the difference is above -margin; against it, below -margin.
+- above: the mean difference is above 0; contrary: below 0.
+- within a margin: the difference is above -margin and below margin (TOST: Schuirmann, J. Pharmacokinet. Biopharm.
+  1987); contrary: a two-sided test that it lies outside the margin.
+- not below by a margin: the difference is above -margin; contrary: below -margin.
 
-Who adds seeds until a claim holds looks again and again. The k-th look is tested at ALPHA / 2^k: by Bonferroni's
-inequality all looks together err with a probability of at most ALPHA for the claim and ALPHA against it, however many
-there are, so that none need be planned. That is spending α as Lan and DeMets do (Biometrika 1983), without their use of
-the correlation between looks.
+Adding seeds until a claim holds means several looks at it. The k-th look is tested at ALPHA / 2^k: by Bonferroni's
+inequality all looks together err with a probability of at most ALPHA for the claim and ALPHA against it. The number of
+looks need not be planned. Lan and DeMets (Biometrika 1983) spend α like this; they also use the correlation between
+looks, which is not done here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ from scipy.special import stdtr, stdtrit
 from cmd_tune.evaluate.intervals import Interval
 from cmd_tune.search.spaces.comparison import Relation
 
-ALPHA = 0.05  # of all looks together, for either error
+ALPHA = 0.05  # the probability of either error, over all looks together
 MIN_SEEDS = 3  # two do not determine a spread
 
 Scores = Mapping[int, float]  # of one cell on one metric, by seed
@@ -76,7 +76,7 @@ class ClaimVerdict:
 
 
 def t_interval(values: Sequence[float], confidence: float = 1 - ALPHA) -> Interval:
-    """The interval of a mean by Student's t; two values or more."""
+    """The interval of a mean of two values or more, by Student's t."""
     count = len(values)
     half = float(stdtrit(count - 1, (1 + confidence) / 2)) * float(np.std(values, ddof=1)) / sqrt(count)
     mean = float(np.mean(values))
@@ -84,7 +84,7 @@ def t_interval(values: Sequence[float], confidence: float = 1 - ALPHA) -> Interv
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p values corrected for their number, in their order (Holm, Scand. J. Statist. 1979)."""
+    """The p values in their order, corrected for their number (Holm, Scand. J. Statist. 1979)."""
     order = np.argsort(p_values, kind="stable")
     corrected = np.empty(len(p_values))
     scaled = np.asarray(p_values)[order] * np.arange(len(p_values), 0, -1)
@@ -93,14 +93,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def level_of(look: int) -> float:
-    """The level that every test of a look is made at; looks count from 1."""
+    """The level of every test of a look; looks count from 1."""
     return float(ALPHA / 2**look)
 
 
 def judge(
     pairs: Sequence[tuple[Scores, Scores]], relation: Relation, margin: float = 0.0, *, look: int = 1
 ) -> ClaimVerdict:
-    """Whether the first of each pair stands in `relation` to the second. margin in the scores' own unit."""
+    """The verdict on "the first cell of each pair stands in `relation` to the second". margin: in the scores' unit."""
     gains = [paired_differences(a, b) for a, b in pairs]
     fewest = min(len(d) for d in gains)
     # With fewer than two seeds there is no test. An untested pair still counts in the correction.
@@ -122,7 +122,7 @@ def judge(
 
 
 def paired_differences(a: Scores, b: Scores) -> list[float]:
-    """a less b on the seeds that both have, in the order of the seeds."""
+    """a less b on the seeds that both have, by ascending seed."""
     return [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
 
 
@@ -135,7 +135,7 @@ def _paired_difference(difference_S: Sequence[float], p_for: float, p_against: f
 
 
 def _p_values(difference_S: Sequence[float], relation: Relation, margin: float) -> tuple[float, float]:
-    """p (for, against) of what is said of a difference, uncorrected."""
+    """Uncorrected p values (for, against) of a relation, from the differences over seeds."""
     if relation is Relation.ABOVE:
         return _p_above(difference_S, 0.0), _p_below(difference_S, 0.0)
     if relation is Relation.WITHIN:
@@ -145,7 +145,7 @@ def _p_values(difference_S: Sequence[float], relation: Relation, margin: float) 
 
 
 def _p_above(difference_S: Sequence[float], bound: float) -> float:
-    """p of a one-sided t-test that the mean is above a bound; in the limit of no spread, 0, 1/2 or 1."""
+    """p of a one-sided t-test that the mean is above a bound; without spread the limit, 0, 1/2 or 1."""
     count, distance = len(difference_S), float(np.mean(difference_S)) - bound
     error = float(np.std(difference_S, ddof=1)) / sqrt(count)
     with np.errstate(divide="ignore"):

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from cmd_tune.formatting import markdown_table, named_values
 from cmd_tune.search.report.cell_results import CellResult, claimed_pairs, judge_claim
 from cmd_tune.search.report.claims import ClaimResult
 from cmd_tune.search.report.looks import Look
@@ -101,8 +100,3 @@ def test_on_the_screen_verdicts_stand_below_each_other():
     assert first.startswith("holds       eight is better (of 1 comparison, 1 for it and 0 against it; first look")
     assert second == "cannot tell no matter (2 seeds in common; 3 are needed; margin 1 point)"
     assert "err in 5 % at most" in " ".join(rule)
-
-
-def test_cells_and_rows_in_words():
-    assert named_values({"topk": 4, "teacher_temperature": 0.05}) == "topk 4, teacher_temperature 0.05"
-    assert markdown_table(["a", "b"], [["1", ""]]) == "| a | b |\n|---|---|\n| 1 |  |"

@@ -1,38 +1,13 @@
-"""What a search prints where no terminal is, and how numbers, times and states are written."""
+"""What a search prints if there is no terminal."""
 
 import io
 
 import pytest
 from rich.console import Console
 
-from cmd_tune.formatting import duration, named_values, shown
+from cmd_tune.formatting import named_values
 from cmd_tune.search.report import live
-from cmd_tune.search.report.live import Display, with_reason
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0:00"), (59.4, "0:59"), (59.6, "1:00"), (3599.6, "1:00:00"), (3725, "1:02:05"), (90061, "25:01:01")],
-)
-def test_a_duration(seconds, text):
-    assert duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.123456, "0.1235"),
-        (1e-5, "1e-05"),
-        (12345.6, "1.235e+04"),
-        (16384, "16384"),
-        (["joint", "bone"], "joint,bone"),
-        (("joint",), "joint"),
-        ("cosine", "cosine"),
-        (None, "None"),
-    ],
-)
-def test_a_setting_has_four_digits(value, text):
-    assert shown(value) == text
+from cmd_tune.search.report.live import Display, state_with_reason
 
 
 @pytest.fixture
@@ -89,9 +64,9 @@ def test_how_a_trial_stands_and_why(make_space, open_book):
     book.record(stopped, {"epoch": 1, "loss/total": 1.0, "val/knn/fused": 50.0})
     book.end(stopped)
     book.end(failed, failure="the loss is nan in epoch 1")
-    assert with_reason(stopped) == "stopped early after epoch 1 of 3"
-    assert with_reason(failed) == "failed: the loss is nan in epoch 1"
-    assert with_reason(running) == "running"
+    assert state_with_reason(stopped) == "stopped early after epoch 1 of 3"
+    assert state_with_reason(failed) == "failed: the loss is nan in epoch 1"
+    assert state_with_reason(running) == "running"
 
 
 def test_a_note_is_said_once_as_it_is(printed):

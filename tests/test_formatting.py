@@ -1,0 +1,60 @@
+"""How numbers, times and tables are written."""
+
+import pytest
+
+from cmd_tune.formatting import duration, markdown_table, named_values, percent, shown, signed
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0:00"), (59.4, "0:59"), (59.6, "1:00"), (3599.6, "1:00:00"), (3725, "1:02:05"), (90061, "25:01:01")],
+)
+def test_a_duration(seconds, text):
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.123456, "0.1235"),
+        (1e-5, "1e-05"),
+        (12345.6, "1.235e+04"),
+        (16384, "16384"),
+        (["joint", "bone"], "joint,bone"),
+        (("joint",), "joint"),
+        ("cosine", "cosine"),
+        (None, "None"),
+    ],
+)
+def test_a_setting_has_four_digits(value, text):
+    assert shown(value) == text
+
+
+def test_settings_in_one_line():
+    assert named_values({"topk": 4, "teacher_temperature": 0.05}) == "topk 4, teacher_temperature 0.05"
+    assert named_values({}) == ""
+
+
+def test_a_table_in_markdown():
+    assert markdown_table(["a", "b"], [["1", ""]]) == "| a | b |\n|---|---|\n| 1 |  |"
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "text"),
+    [(62.04, None, "62.0"), (62.06, (60.74, 63.26), "62.1 (60.7–63.3)"), (None, None, "–"), (None, (1.0, 2.0), "–")],
+)
+def test_a_score_with_its_interval(value, bounds, text):
+    assert percent(value, bounds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "digits", "text"),
+    [
+        (4.875, (4.48, 5.27), 2, "+4.88 (+4.48 to +5.27)"),
+        (-4.6, None, 1, "-4.6"),
+        (-0.04, (-0.049, 0.0), 1, "+0.0 (+0.0 to +0.0)"),  # no -0.0
+        (None, None, 1, "–"),
+    ],
+)
+def test_a_difference_with_its_interval(value, bounds, digits, text):
+    assert signed(value, bounds, digits=digits) == text
