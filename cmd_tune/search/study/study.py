@@ -62,7 +62,7 @@ class SearchStudy:
         self._unfinished = [entry for entry in self.trials.values() if entry.state is TrialState.RUNNING]
 
     def settings_of(self, entry: TrialRecord) -> Settings:
-        """The whole configuration of a trial. Raises UsageError where its values do not fit together."""
+        """The whole configuration of a trial. Raises UsageError if its values do not fit together."""
         return make_settings(self.preset, ("settings", self.base.model_dump()), (entry.name, entry.values))
 
     def epochs_of(self, entry: TrialRecord) -> int:
