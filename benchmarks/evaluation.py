@@ -12,7 +12,7 @@ from benchmarks.timing import Timing, take_turns
 from benchmarks.views import FRAMES, clips_of
 from cmd_tune.compute.random_keys import keyed_generator
 from cmd_tune.data.store import Store
-from cmd_tune.evaluate.classifier import LINEAR, Classifier, Labelled, train_classifier
+from cmd_tune.evaluate.classifier import LINEAR, Classifier, LabelledClips, train_classifier
 from cmd_tune.evaluate.features import extract_features
 from cmd_tune.evaluate.knn import knn_predictions
 from cmd_tune.evaluate.linear import linear_predictions, linear_stream_predictions
@@ -58,7 +58,7 @@ def evaluation_rows(store: Store, hidden_size: int, device: torch.device, repeat
         linear_predictions(x[:, :split], x[:, split:], label_N[:split])
 
     joined = Classifier(encoders, store.classes, joined=True, generator=keyed_generator("benchmark")).to(device)
-    labelled = Labelled(store, settings, clips_N[:split], clips_N[split:])
+    labelled = LabelledClips(store, settings, clips_N[:split], clips_N[split:])
 
     def ours_solved() -> None:
         x = features()

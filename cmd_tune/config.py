@@ -29,7 +29,10 @@ else:
 
 
 class Settings(BaseModel):
-    """One run of CMD. Defaults are the paper's for NTU-60 and NTU-120 (Mao et al., ECCV 2022)."""
+    """One run of CMD. Defaults are the paper's for NTU-60 and NTU-120 (Mao et al., ECCV 2022).
+
+    A new setting's default is what was done before there was one: `kept_settings` relies on it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
@@ -178,6 +181,15 @@ def make_settings(preset: str, *layers: tuple[str, Mapping[str, Any]]) -> Settin
     if lines:
         raise UsageError(*dict.fromkeys(lines))
     return settings
+
+
+def kept_settings(where: str, values: Mapping[str, Any]) -> Settings:
+    """Settings that a run's folder or a checkpoint keeps, also one of an earlier release.
+
+    A setting that is not among them is younger than they are. It has its default, whatever the preset of the run: that
+    is what was done before there was one. Raises UsageError as `make_settings`; `where` is the file.
+    """
+    return make_settings("paper", (where, values))  # whose values are the defaults
 
 
 _TRUTH_VALUE = "is a truth value; write a number or a name"

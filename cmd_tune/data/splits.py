@@ -22,7 +22,7 @@ _SEED = 0  # of the clips that are held out where no subjects are known
 
 
 @dataclass(frozen=True)
-class Retrieval:
+class GalleryAndQueries:
     """Labelled clips to look in, and clips to be named. Accuracies are over the queries."""
 
     gallery_N: Indices
@@ -38,8 +38,8 @@ class Split:
     """
 
     pretrain_N: Indices
-    validation: tuple[Retrieval, ...]
-    test: tuple[Retrieval, ...]
+    validation: tuple[GalleryAndQueries, ...]
+    test: tuple[GalleryAndQueries, ...]
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,8 @@ def split_store(store: Store, protocol: str | None = None) -> tuple[str, Split]:
         rounds = [(pretrain_N, held_N)]
     return name, Split(
         pretrain_N=np.flatnonzero(pretrain_N),
-        validation=tuple(Retrieval(np.flatnonzero(g), np.flatnonzero(q)) for g, q in rounds),
-        test=(Retrieval(np.flatnonzero(train_N), np.flatnonzero(test_N)),),
+        validation=tuple(GalleryAndQueries(np.flatnonzero(g), np.flatnonzero(q)) for g, q in rounds),
+        test=(GalleryAndQueries(np.flatnonzero(train_N), np.flatnonzero(test_N)),),
     )
 
 

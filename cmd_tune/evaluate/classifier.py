@@ -83,7 +83,7 @@ class Classifier(nn.Module):
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledClips:
     """Clips to learn from and clips to be asked about, with the settings that say how they are seen."""
 
     store: Store
@@ -98,7 +98,7 @@ class Labelled:
 @steadily
 def train_classifier(
     classifier: Classifier,
-    data: Labelled,
+    data: LabelledClips,
     recipe: Recipe,
     *,
     key: tuple[int | str, ...],
@@ -152,7 +152,7 @@ def train_classifier(
 
 @steadily
 @torch.no_grad()
-def classify(classifier: Classifier, data: Labelled) -> Tensor:
+def classify(classifier: Classifier, data: LabelledClips) -> Tensor:
     """Labels of the queries' centre crops: (M + 1, Q), the last by the mean of the modalities' probabilities.
 
     With a classifier of joined features, (S, Q).
@@ -168,7 +168,7 @@ class _Crops:
     """One epoch's random crops of a list of clips, drawn at once and made a few at a time."""
 
     def __init__(
-        self, data: Labelled, clips_N: Tensor, recipe: Recipe, generator: torch.Generator, device: torch.device
+        self, data: LabelledClips, clips_N: Tensor, recipe: Recipe, generator: torch.Generator, device: torch.device
     ) -> None:
         self.store, self.frames, self.device = data.store, data.settings.frames, device
         self.start_N = data.store.start_N[clips_N]
@@ -182,7 +182,7 @@ class _Crops:
         return to_device(x_BTVCP, self.device)
 
 
-def _features(encoders: Encoder, data: Labelled, clips_N: Tensor, views: _Crops | None) -> Tensor:
+def _features(encoders: Encoder, data: LabelledClips, clips_N: Tensor, views: _Crops | None) -> Tensor:
     settings = data.settings
     clips = clips_N.numpy()
     return extract_features(

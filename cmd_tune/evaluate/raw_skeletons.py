@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cmd_tune.compute.threads import run_shared, steadily
-from cmd_tune.data.splits import Retrieval
+from cmd_tune.data.splits import GalleryAndQueries
 from cmd_tune.data.store import Store
 from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.evaluate.features import centre_views
@@ -23,7 +23,7 @@ _BLOCK, _PART = 2048, 256  # clips: compared at once; made at once by a thread
 
 
 @torch.no_grad()
-def raw_predictions(store: Store, part: Retrieval, modalities: Sequence[str], block: int = _BLOCK) -> Tensor:
+def raw_predictions(store: Store, part: GalleryAndQueries, modalities: Sequence[str], block: int = _BLOCK) -> Tensor:
     """Labels of the queries' nearest gallery clips by cosine of whole clips, (S, Q)."""
     gallery_N, query_N = torch.from_numpy(part.gallery_N), torch.from_numpy(part.query_N)
     nearest = []

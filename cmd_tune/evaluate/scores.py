@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cmd_tune.config import Settings
-from cmd_tune.data.splits import Indices, Retrieval
+from cmd_tune.data.splits import GalleryAndQueries, Indices
 from cmd_tune.data.store import Store
 from cmd_tune.evaluate.features import extract_features
 from cmd_tune.evaluate.intervals import group_queries
@@ -30,7 +30,7 @@ Predict = Callable[[Tensor, Tensor, Tensor], Tensor]  # gallery (M, G, F), query
 
 
 def encoder_scores(
-    encoders: Encoder, store: Store, rounds: Sequence[Retrieval], settings: Settings, *, prefix: str
+    encoders: Encoder, store: Store, rounds: Sequence[GalleryAndQueries], settings: Settings, *, prefix: str
 ) -> Scores:
     """`{prefix}/knn/{modality}`, `{prefix}/knn/fused` and the same under `linear`, over the queries of all rounds.
 
@@ -40,13 +40,15 @@ def encoder_scores(
     return percent_right(encoder_hits(encoders, store, rounds, settings, prefix=prefix))
 
 
-def raw_knn_scores(store: Store, rounds: Sequence[Retrieval], *, modalities: Sequence[str], prefix: str) -> Scores:
+def raw_knn_scores(
+    store: Store, rounds: Sequence[GalleryAndQueries], *, modalities: Sequence[str], prefix: str
+) -> Scores:
     """1-nearest-neighbour accuracy of the normalised skeletons themselves, by each modality and fused."""
     return percent_right(raw_knn_hits(store, rounds, modalities=modalities, prefix=prefix))
 
 
 def encoder_hits(
-    encoders: Encoder, store: Store, rounds: Sequence[Retrieval], settings: Settings, *, prefix: str
+    encoders: Encoder, store: Store, rounds: Sequence[GalleryAndQueries], settings: Settings, *, prefix: str
 ) -> Hits:
     """What `encoder_scores` is the mean of, query by query."""
     clips_N = _clips(rounds)
@@ -58,7 +60,7 @@ def encoder_hits(
     return hits
 
 
-def raw_knn_hits(store: Store, rounds: Sequence[Retrieval], *, modalities: Sequence[str], prefix: str) -> Hits:
+def raw_knn_hits(store: Store, rounds: Sequence[GalleryAndQueries], *, modalities: Sequence[str], prefix: str) -> Hits:
     """What `raw_knn_scores` is the mean of, query by query."""
     hits = [raw_predictions(store, r, modalities)[:-1] == torch.from_numpy(store.label_N[r.query_N]) for r in rounds]
     return _named(f"{prefix}/knn", torch.cat(hits, dim=1), modalities)
@@ -68,17 +70,19 @@ def percent_right(hits: Hits) -> Scores:
     return {name: (100 * hit_Q.sum() / len(hit_Q)).item() for name, hit_Q in hits.items()}
 
 
-def tally_of(store: Store, rounds: Sequence[Retrieval], hits: Hits) -> Tally:
+def tally_of(store: Store, rounds: Sequence[GalleryAndQueries], hits: Hits) -> Tally:
     """The hits by subject."""
     subject_Q = np.concatenate([store.subject_N[r.query_N] for r in rounds])
     return count_hits(group_queries(subject_Q), {name: hit_Q.numpy() for name, hit_Q in hits.items()})
 
 
-def _clips(rounds: Sequence[Retrieval]) -> Indices:
+def _clips(rounds: Sequence[GalleryAndQueries]) -> Indices:
     return np.unique(np.concatenate([part for r in rounds for part in (r.gallery_N, r.query_N)]))
 
 
-def _hits(predict: Predict, x_MNF: Tensor, clips_N: Indices, store: Store, rounds: Sequence[Retrieval]) -> Tensor:
+def _hits(
+    predict: Predict, x_MNF: Tensor, clips_N: Indices, store: Store, rounds: Sequence[GalleryAndQueries]
+) -> Tensor:
     """Which predictions are right, over the queries of all rounds, (M + 1, Q): modalities, then fused."""
     hits: list[Tensor] = []
     for r in rounds:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from cmd_tune.compute.random_keys import keyed_generator
-from cmd_tune.evaluate.classifier import FINETUNE, LINEAR, Classifier, Labelled, Recipe, classify, train_classifier
+from cmd_tune.evaluate.classifier import FINETUNE, LINEAR, Classifier, LabelledClips, Recipe, classify, train_classifier
 from cmd_tune.evaluate.features import extract_features
 from cmd_tune.evaluate.intervals import Groups, group_queries
 from cmd_tune.evaluate.knn import vote_predictions
@@ -54,7 +54,7 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Subject:
+class EncoderUnderTest:
     """Encoders to be asked about the test set of `data`.
 
     folder: keeps what is done of long tasks, so that they go on after an interruption. best_of_test: also report the
@@ -62,7 +62,7 @@ class Subject:
     """
 
     encoders: Encoder
-    data: Labelled
+    data: LabelledClips
     folder: Path
     seed: int = 0
     best_of_test: bool = False
@@ -88,12 +88,12 @@ class Subject:
         return self.data.labels(self.data.train_N, self.device), self.data.labels(self.data.query_N, self.device)
 
 
-def query_groups(data: Labelled) -> Groups:
+def query_groups(data: LabelledClips) -> Groups:
     """The queries by subject."""
     return group_queries(data.store.subject_N[data.query_N])
 
 
-def accuracy(key: str, title: str, predicted_SQ: Tensor, data: Labelled, streams: Sequence[str]) -> Measure:
+def accuracy(key: str, title: str, predicted_SQ: Tensor, data: LabelledClips, streams: Sequence[str]) -> Measure:
     """Percent right of the queries, with its interval."""
     predicted_SQ = predicted_SQ.cpu()
     hits_SQ = predicted_SQ == data.labels(data.query_N, predicted_SQ.device)
@@ -102,7 +102,7 @@ def accuracy(key: str, title: str, predicted_SQ: Tensor, data: Labelled, streams
     return Measure(key, title, estimates, predicted)
 
 
-def knn(subject: Subject, progress: Progress) -> list[Measure]:
+def knn(subject: EncoderUnderTest, progress: Progress) -> list[Measure]:
     """Votes of the nearest training clips, by cosine."""
     label_G, _ = subject.labels
     ks = [k for k in KNN_KS if k <= len(label_G)]
@@ -115,7 +115,7 @@ def knn(subject: Subject, progress: Progress) -> list[Measure]:
     return [measure if k == 1 else replace(measure, predicted=None) for k, measure in measures.items()]
 
 
-def solved(subject: Subject, progress: Progress) -> list[Measure]:
+def solved(subject: EncoderUnderTest, progress: Progress) -> list[Measure]:
     """A linear probe solved on features extracted once."""
     label_G, _ = subject.labels
     predicted_SQ = linear_stream_predictions(*subject.features, label_G)
@@ -123,22 +123,22 @@ def solved(subject: Subject, progress: Progress) -> list[Measure]:
     return [accuracy("linear", "linear, solved", predicted_SQ, subject.data, streams)]
 
 
-def sgd(subject: Subject, progress: Progress) -> list[Measure]:
+def sgd(subject: EncoderUnderTest, progress: Progress) -> list[Measure]:
     """The paper's linear evaluation: SGD for 80 epochs through the frozen encoder."""
     return _trained(subject, LINEAR, "linear_paper", "linear, 80 epochs", progress)
 
 
-def finetune(subject: Subject, progress: Progress) -> list[Measure]:
+def finetune(subject: EncoderUnderTest, progress: Progress) -> list[Measure]:
     """The whole network trained on all labels."""
     return _trained(subject, FINETUNE, "finetune", "fine-tuned", progress)
 
 
-def transfer(subject: Subject, progress: Progress) -> list[Measure]:
+def transfer(subject: EncoderUnderTest, progress: Progress) -> list[Measure]:
     """The whole network trained on the labels of another data set, which the subject's data are."""
     return _trained(subject, FINETUNE, "transfer", "transferred", progress)
 
 
-def semi(subject: Subject, progress: Progress) -> list[Measure]:
+def semi(subject: EncoderUnderTest, progress: Progress) -> list[Measure]:
     """The whole network trained on a share of the labels; mean and standard deviation over subsets."""
     data = subject.data
     measures: list[Measure] = []
@@ -162,7 +162,7 @@ def semi(subject: Subject, progress: Progress) -> list[Measure]:
     return measures
 
 
-def retrieval(subject: Subject, progress: Progress) -> list[Measure]:
+def retrieval(subject: EncoderUnderTest, progress: Progress) -> list[Measure]:
     """Mean average precision, and how often the first k hold a clip of the query's class."""
     label_G, label_Q = subject.labels
     streams = stream_names(subject.data.settings.modalities)
@@ -176,7 +176,7 @@ def retrieval(subject: Subject, progress: Progress) -> list[Measure]:
     return measures
 
 
-TASKS: dict[str, Callable[[Subject, Progress], list[Measure]]] = {
+TASKS: dict[str, Callable[[EncoderUnderTest, Progress], list[Measure]]] = {
     "knn": knn,
     "solved": solved,
     "sgd": sgd,
@@ -200,13 +200,13 @@ def _later(progress: Progress, before: int, total: int) -> Progress:
     return lambda done, _: progress(before + done, total)
 
 
-def _shares(hits_SQ: Tensor, data: Labelled, streams: Sequence[str]) -> dict[str, Estimate]:
+def _shares(hits_SQ: Tensor, data: LabelledClips, streams: Sequence[str]) -> dict[str, Estimate]:
     hits = {name: hit_Q.numpy() for name, hit_Q in zip(streams, hits_SQ, strict=True)}
     tally = count_hits(query_groups(data), hits)
     return {name: Estimate(tally.percent(name), *(tally.interval(name) or ())) for name in streams}
 
 
-def _trained(subject: Subject, recipe: Recipe, key: str, title: str, progress: Progress) -> list[Measure]:
+def _trained(subject: EncoderUnderTest, recipe: Recipe, key: str, title: str, progress: Progress) -> list[Measure]:
     predicted_SQ, best_S = _train_and_classify(subject, recipe, key, progress)
     streams = stream_names(subject.data.settings.modalities, concatenated=recipe.frozen)
     measures = [accuracy(key, title, predicted_SQ, subject.data, streams)]
@@ -216,7 +216,9 @@ def _trained(subject: Subject, recipe: Recipe, key: str, title: str, progress: P
     return measures
 
 
-def _train_and_classify(subject: Subject, recipe: Recipe, name: str, progress: Progress) -> tuple[Tensor, list[float]]:
+def _train_and_classify(
+    subject: EncoderUnderTest, recipe: Recipe, name: str, progress: Progress
+) -> tuple[Tensor, list[float]]:
     """Predicted labels (S, Q), and the best test accuracy over epochs of each stream, if it is to be known.
 
     What is done is kept in the subject's folder, and not done again.

@@ -15,7 +15,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cmd_tune.evaluate.classifier import Labelled
+from cmd_tune.evaluate.classifier import LabelledClips
 from cmd_tune.evaluate.intervals import Interval
 from cmd_tune.evaluate.similarity import CONCATENATED, FUSED, stream_names
 from cmd_tune.evaluate.tally import count_hits, describe_groups
@@ -28,7 +28,7 @@ MeasuresByEncoder = dict[str, list[Measure]]  # the checkpoint first, then its b
 _MOST_NUMBERS = 20  # classes up to which the cells of a confusion matrix have numbers
 
 
-def on_screen(measures_by: MeasuresByEncoder, data: Labelled, protocol: str) -> RenderableType:
+def on_screen(measures_by: MeasuresByEncoder, data: LabelledClips, protocol: str) -> RenderableType:
     """A table of the measures by stream, in percent, with the baselines below and notes on the test set."""
     streams = stream_names(data.settings.modalities)
     grid = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
@@ -54,7 +54,7 @@ def on_screen(measures_by: MeasuresByEncoder, data: Labelled, protocol: str) -> 
     return Group(grid, Text("\n".join(notes), style="dim"))
 
 
-def differences(measures_by: MeasuresByEncoder, data: Labelled) -> dict[str, dict[str, dict[str, Estimate]]]:
+def differences(measures_by: MeasuresByEncoder, data: LabelledClips) -> dict[str, dict[str, dict[str, Estimate]]]:
     """By measure, baseline and stream: the checkpoint's accuracy less the baseline's on the same clips, in points."""
     groups, label_Q = query_groups(data), data.store.label_N[data.query_N]
     (_, ours), *baselines = measures_by.items()
@@ -77,7 +77,7 @@ def differences(measures_by: MeasuresByEncoder, data: Labelled) -> dict[str, dic
     return found
 
 
-def _gains(measures_by: MeasuresByEncoder, data: Labelled) -> list[tuple[str, str]]:
+def _gains(measures_by: MeasuresByEncoder, data: LabelledClips) -> list[tuple[str, str]]:
     """The gain of the fused stream over each baseline, in words, by the title of the measure."""
     titles = {measure.key: measure.title for measure in next(iter(measures_by.values()))}
     gains = []
@@ -90,7 +90,7 @@ def _gains(measures_by: MeasuresByEncoder, data: Labelled) -> list[tuple[str, st
     return gains
 
 
-def describe_test(data: Labelled, protocol: str) -> str:
+def describe_test(data: LabelledClips, protocol: str) -> str:
     """The test set, its size, the training set of the probes, and the normalisation, in one line."""
     classes = len(np.unique(data.store.label_N[data.train_N]))
     return (
@@ -113,7 +113,7 @@ def _bounds(estimate: Estimate) -> Interval | None:
 
 
 def results(
-    measures_by: MeasuresByEncoder, data: Labelled, other: Labelled | None, about: dict[str, Any]
+    measures_by: MeasuresByEncoder, data: LabelledClips, other: LabelledClips | None, about: dict[str, Any]
 ) -> dict[str, Any]:
     """The content of results.json: all scores, and the predicted labels beside the true ones, for other figures.
 
@@ -200,7 +200,7 @@ class ConfusionFigure:
         right.set(xlabel="% right", xlim=(0, 100), ylim=(-0.6, len(order) - 0.4), title="by class (its test clips)")
 
 
-def figures(measures: Sequence[Measure], data: Labelled) -> dict[str, ConfusionFigure]:
+def figures(measures: Sequence[Measure], data: LabelledClips) -> dict[str, ConfusionFigure]:
     """Of every measure that predicts labels, for the fused stream; by the names of their PNG files."""
     label_Q = data.store.label_N[data.query_N]
     return {
@@ -212,7 +212,7 @@ def figures(measures: Sequence[Measure], data: Labelled) -> dict[str, ConfusionF
     }
 
 
-def draw_figures(measures: Sequence[Measure], data: Labelled, folder: Path) -> list[Path]:
+def draw_figures(measures: Sequence[Measure], data: LabelledClips, folder: Path) -> list[Path]:
     """Write the figures into the folder; returns the files."""
     return [save_drawing(figure, folder / f"{name}.png") for name, figure in figures(measures, data).items()]
 

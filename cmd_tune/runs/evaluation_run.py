@@ -12,12 +12,12 @@ from rich.console import Console
 
 from cmd_tune.compute.allocator import keep_freed_memory
 from cmd_tune.compute.device import device_here
-from cmd_tune.data.splits import Retrieval
+from cmd_tune.data.splits import GalleryAndQueries
 from cmd_tune.data.store import Store
-from cmd_tune.evaluate.classifier import Labelled
+from cmd_tune.evaluate.classifier import LabelledClips
 from cmd_tune.evaluate.raw_skeletons import RAW_FRAMES, raw_predictions
 from cmd_tune.evaluate.similarity import stream_names
-from cmd_tune.evaluate.tasks import TASKS, Estimate, Measure, Subject, accuracy, current_name
+from cmd_tune.evaluate.tasks import TASKS, EncoderUnderTest, Estimate, Measure, accuracy, current_name
 from cmd_tune.files import write_text
 from cmd_tune.formatting import duration
 from cmd_tune.model.encoders import Encoder
@@ -84,16 +84,21 @@ def _measures_file(evaluation: Evaluation, who: str, task: str) -> Path:
     return evaluation.folder / "work" / who.replace(" ", "-") / f"{task}-measures.json"
 
 
-def _labelled(saved: Saved, source: DataSource) -> Labelled:
+def _labelled(saved: Saved, source: DataSource) -> LabelledClips:
     """The protocol's test set, and the whole training set to learn from."""
     store, split = source.open()
     check_fit(saved, store)
     test = split.test[0]
-    return Labelled(store.on_device_if_it_fits(device_here()), saved.settings, test.gallery_N, test.query_N)
+    return LabelledClips(store.on_device_if_it_fits(device_here()), saved.settings, test.gallery_N, test.query_N)
 
 
 def _run_tasks(
-    evaluation: Evaluation, saved: Saved, data: Labelled, other: Labelled | None, console: Console, attempt: Attempt
+    evaluation: Evaluation,
+    saved: Saved,
+    data: LabelledClips,
+    other: LabelledClips | None,
+    console: Console,
+    attempt: Attempt,
 ) -> MeasuresByEncoder:
     """The measures of the checkpoint and of its baselines, as far as the attempts succeed."""
     by_encoder: MeasuresByEncoder = {}
@@ -106,8 +111,8 @@ def _run_tasks(
 
 def _measures(
     evaluation: Evaluation,
-    data: Labelled,
-    other: Labelled | None,
+    data: LabelledClips,
+    other: LabelledClips | None,
     who: str,
     encoders: Encoder,
     console: Console,
@@ -115,7 +120,7 @@ def _measures(
 ) -> list[Measure]:
     """The measures of all tasks for one encoder; those of each task are written when it is done."""
     place = evaluation.folder / "work" / who.replace(" ", "-")
-    subject = Subject(encoders, data, place, evaluation.seed, evaluation.official_best_of_test)
+    subject = EncoderUnderTest(encoders, data, place, evaluation.seed, evaluation.official_best_of_test)
 
     def measured(task: str) -> list[Measure]:
         done = _measures_file(evaluation, who, task)
@@ -137,10 +142,10 @@ def _measure(kept: dict[str, Any]) -> Measure:
     return Measure(kept["key"], kept["title"], estimates, kept["predicted"])
 
 
-def _raw(data: Labelled) -> Measure:
+def _raw(data: LabelledClips) -> Measure:
     """1-nearest neighbour of the bare skeletons."""
     modalities = data.settings.modalities
-    predicted_SQ = raw_predictions(data.store, Retrieval(data.train_N, data.query_N), modalities)
+    predicted_SQ = raw_predictions(data.store, GalleryAndQueries(data.train_N, data.query_N), modalities)
     return accuracy("knn", f"1-NN, {RAW_FRAMES} frames", predicted_SQ, data, stream_names(modalities))
 
 

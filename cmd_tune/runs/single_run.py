@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from cmd_tune.compute.device import device_here
-from cmd_tune.config import Settings, check_overrides, make_settings, parse_overrides, read_settings
+from cmd_tune.config import Settings, check_overrides, kept_settings, make_settings, parse_overrides, read_settings
 from cmd_tune.errors import UsageError
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import write_text
@@ -43,10 +43,9 @@ class SingleRun(RunPlan):
     @field_validator("settings", mode="before")
     @classmethod
     def _from_file(cls, value: Any, info: ValidationInfo) -> Settings:
-        """Settings that an earlier release did not have get the quick preset's values."""
         if isinstance(value, Settings):
             return value
-        return make_settings("quick", (f"{info.data['folder'] / cls.file}: settings", value))
+        return kept_settings(f"{info.data['folder'] / cls.file}: settings", value)
 
 
 def new_single(
@@ -61,7 +60,7 @@ def new_single(
     tracking_uri: str | None,
 ) -> SingleRun:
     """Resolve a run and write its plan into a new folder of the storage. Raises UsageError for what does not fit."""
-    layers = [(str(config), read_settings(config))] if config else []
+    layers = [(str(config), _config_values(config))] if config else []
     changed = parse_overrides(overrides)
     settings = make_settings(preset or "quick", *layers, ("--set", changed))
     check_overrides("--set", changed, settings)
@@ -80,13 +79,25 @@ def new_single(
     return single
 
 
+def _config_values(config: Path) -> dict[str, Any]:
+    """The settings of a file: a person's, which are laid over a preset, or all of them if a search wrote best.yaml."""
+    values = read_settings(config)
+    return kept_settings(str(config), values).model_dump() if _search_of(config) else values
+
+
+def _search_of(config: Path) -> Path | None:
+    """The plan file of the search whose best.yaml `config` is; None of any other file."""
+    plan = config.parent / SEARCH_FILE
+    return plan if plan.is_file() else None
+
+
 def _data_of(config: Path | None, data: Path | None, protocol: str | None) -> tuple[Path | None, str | None]:
     """Data and protocol of a run: as asked; without data, those of the search whose best.yaml is `config`.
 
     Raises UsageError if that store is gone or has changed.
     """
-    plan = config.parent / SEARCH_FILE if config else None
-    if data is not None or plan is None or not plan.is_file():
+    plan = _search_of(config) if config else None
+    if data is not None or plan is None:
         return data, protocol
     kept = read_settings(plan)
     theirs = Path(kept["data"])

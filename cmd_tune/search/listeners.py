@@ -1,4 +1,4 @@
-"""Those who are told what happens in a search: the screen, and the tracking server."""
+"""The screen and the tracking server as listeners of a search: they are told what happens, and decide nothing."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,17 +27,17 @@ _STATUS = {
 
 
 class SearchListener:
-    """Is told what happens in a search; it decides nothing. This one does nothing about it.
+    """The contract, with methods that do nothing: a listener has those that concern it.
 
-    The study has it already: a trial's record is as it is after what is told. In the life of a search:
+    The study is up to date when a method is called. In the life of a search:
 
     1. `opened`, before anything else.
     2. `continued`, before each start of a trial and before the tests of finalists: there is something left to run.
     3. For each trial: `started` (again if its process begins anew), `reported`, `ended`. `noted` at any time.
     4. `tested` for each finalist.
-    5. `closed` with the report, or `interrupted` instead.
+    5. `closed` with the report; or `interrupted`, if it does not come to that.
 
-    What it raises of 2 and 3 ends the search.
+    An exception in 2 or 3 ends the search.
     """
 
     def opened(self) -> None: ...

@@ -9,6 +9,7 @@ from cmd_tune.config import (
     PRESETS,
     Settings,
     check_setting,
+    kept_settings,
     make_settings,
     parse_overrides,
     read_settings,
@@ -134,7 +135,7 @@ def resumed_plan(
     if trials is not None and trials < started:
         raise UsageError(f"--trials {trials}: {folder.name} has started {started}; ask for more, or leave it out")
     space = read_space(folder / SPACE)
-    settings = make_settings(kept["preset"], (f"{folder / SEARCH_FILE}: settings", kept["settings"]))
+    settings = kept_settings(f"{folder / SEARCH_FILE}: settings", kept["settings"])
     if space_name is not None:
         space = _changed_table(folder, space, space_name, settings)
     asked = trials if space_name is not None else trials or kept["trials"]

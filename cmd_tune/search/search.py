@@ -83,7 +83,7 @@ class _SearchSession:
         except KeyboardInterrupt:
             self._interrupted(RunStatus.STOPPED)
             raise Interrupted(f"interrupted; go on with: {resume}") from None
-        except Exception as error:  # what is no step of the ending, such as a study that cannot be opened
+        except Exception as error:  # of no step of the ending: a study that cannot be opened, say
             self._interrupted(RunStatus.FAILED)
             if isinstance(error, CmdTuneError):
                 raise
@@ -135,7 +135,7 @@ class _SearchSession:
                     engine.run(resources, controller)
                 finally:
                     screen.close()
-            except Exception as error:  # whatever an engine or the terminal may raise
+            except Exception as error:  # an engine or a terminal may raise anything
                 controller.failed(error)
             scores = self.ending.attempt("baselines", baselines) or ({}, {})
             self.trouble = controller.trouble

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from cmd_tune.compute.random_keys import keyed_generator
-from cmd_tune.config import Settings
+from cmd_tune.config import Settings, kept_settings
 from cmd_tune.data.splits import Indices
 from cmd_tune.data.store import Store
 from cmd_tune.data.views import VIEWS
@@ -202,9 +202,8 @@ def _resume(
     if not path.exists():
         return []
     state = load_checkpoint(path, device)
-    # Settings missing from an old checkpoint had the default value.
-    kept = {**Settings().model_dump(mode="json"), **state["settings"]}
-    differing = [key for key, value in settings.model_dump(mode="json").items() if kept[key] != value]
+    kept = kept_settings(f"{path}: settings", state["settings"])
+    differing = [key for key in Settings.model_fields if getattr(kept, key) != getattr(settings, key)]
     if differing:
         raise UsageError(f"{path}: was made with another {', '.join(differing)}; resume with the same settings")
     seen = state.get("data", data)  # an earlier release did not keep them

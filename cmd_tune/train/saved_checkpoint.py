@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from cmd_tune.config import Settings, make_settings
+from cmd_tune.config import Settings, kept_settings
 from cmd_tune.errors import DataError, UsageError
 from cmd_tune.model.encoders import ENCODERS, Encoder
 from cmd_tune.train.checkpoint import load_checkpoint
@@ -60,7 +60,7 @@ def open_saved(path: Path) -> Saved:
     if not isinstance(state.get("pretrainer"), Mapping):
         raise DataError(f"{path}: holds no encoders")
     try:
-        settings = make_settings("paper", ("settings", state["settings"]))
+        settings = kept_settings("settings", state["settings"])
     except (UsageError, KeyError, AttributeError) as error:
         raise DataError(f"{path}: its settings are not of this release ({error})") from error
     history = state.get("history") or []

@@ -14,7 +14,7 @@ from cmd_tune.data.splits import split_store
 from cmd_tune.data.views.crop_shear import CropShear
 from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.errors import Diverged
-from cmd_tune.evaluate.classifier import FINETUNE, LINEAR, Classifier, Labelled, Recipe, classify, train_classifier
+from cmd_tune.evaluate.classifier import FINETUNE, LINEAR, Classifier, LabelledClips, Recipe, classify, train_classifier
 from cmd_tune.evaluate.features import extract_features
 from cmd_tune.train.loop import build_pretrainer
 
@@ -25,12 +25,12 @@ WHOLE = replace(FINETUNE, epochs=3, milestones=(2,), batch_size=16)
 
 
 @pytest.fixture
-def data(tiny, tiny_store) -> Labelled:
+def data(tiny, tiny_store) -> LabelledClips:
     _, split = split_store(tiny_store, "xview")
-    return Labelled(tiny_store, tiny(), split.test[0].gallery_N, split.test[0].query_N)
+    return LabelledClips(tiny_store, tiny(), split.test[0].gallery_N, split.test[0].query_N)
 
 
-def build(data: Labelled, *, joined: bool) -> Classifier:
+def build(data: LabelledClips, *, joined: bool) -> Classifier:
     encoders = build_pretrainer(data.settings, data.store.width).online
     return Classifier(encoders, CLASSES, joined=joined, generator=keyed_generator("heads"))
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from cmd_tune.compute.random_keys import keyed_generator
-from cmd_tune.data.splits import Retrieval, split_store
-from cmd_tune.evaluate.classifier import FINETUNE, LINEAR, Classifier, Labelled, classify, train_classifier
+from cmd_tune.data.splits import GalleryAndQueries, split_store
+from cmd_tune.evaluate.classifier import FINETUNE, LINEAR, Classifier, LabelledClips, classify, train_classifier
 from cmd_tune.evaluate.features import extract_features
 from cmd_tune.evaluate.linear import linear_probabilities
 from cmd_tune.evaluate.raw_skeletons import raw_predictions
@@ -62,14 +62,14 @@ def test_features(same_on_any_threads, tiny, make_store, precision):
 
 def test_raw_skeletons(same_on_any_threads, tiny, tiny_store):
     _, split = split_store(tiny_store)
-    part = Retrieval(split.test[0].gallery_N, split.test[0].query_N)
+    part = GalleryAndQueries(split.test[0].gallery_N, split.test[0].query_N)
     same_on_any_threads(lambda: raw_predictions(tiny_store, part, tiny().modalities, block=16))
 
 
 @pytest.mark.parametrize("recipe", [LINEAR, FINETUNE], ids=["linear", "finetune"])
 def test_trained_classifiers(same_on_any_threads, tiny, tiny_store, recipe):
     _, split = split_store(tiny_store)
-    data = Labelled(tiny_store, tiny(), split.test[0].gallery_N, split.test[0].query_N)
+    data = LabelledClips(tiny_store, tiny(), split.test[0].gallery_N, split.test[0].query_N)
 
     def weights():
         encoders = build_pretrainer(tiny(), tiny_store.width).online

@@ -6,7 +6,7 @@ import torch
 
 from cmd_tune.data.clip import Clip
 from cmd_tune.data.layouts import LAYOUTS
-from cmd_tune.data.splits import Retrieval, split_store
+from cmd_tune.data.splits import GalleryAndQueries, split_store
 from cmd_tune.data.store import open_store, write_store
 from cmd_tune.evaluate.features import extract_features
 from cmd_tune.evaluate.knn import knn_predictions
@@ -31,8 +31,8 @@ def test_names_and_ranges(encoders, tiny, tiny_store):
 def test_percent_of_the_queries_of_all_rounds(encoders, tiny, tiny_store):
     """Rounds of different sizes weigh by their queries; each looks in its own gallery."""
     rounds = [
-        Retrieval(gallery_N=np.arange(24, 72), query_N=np.arange(4)),
-        Retrieval(gallery_N=np.arange(40)[::-1].copy(), query_N=np.array([70, 41, 55, 60, 44, 49, 71])),
+        GalleryAndQueries(gallery_N=np.arange(24, 72), query_N=np.arange(4)),
+        GalleryAndQueries(gallery_N=np.arange(40)[::-1].copy(), query_N=np.array([70, 41, 55, 60, 44, 49, 71])),
     ]
     settings = tiny()
     scores = encoder_scores(encoders, tiny_store, rounds, settings, prefix="test")
@@ -52,7 +52,7 @@ def test_percent_of_the_queries_of_all_rounds(encoders, tiny, tiny_store):
 
 def test_asked_about_clips_in_the_gallery_every_answer_is_right(encoders, tiny, tiny_store):
     everything = np.arange(len(tiny_store))
-    scores = encoder_scores(encoders, tiny_store, [Retrieval(everything, everything)], tiny(), prefix="val")
+    scores = encoder_scores(encoders, tiny_store, [GalleryAndQueries(everything, everything)], tiny(), prefix="val")
     assert {scores[f"val/knn/{stream}"] for stream in ("joint", "motion", "bone", "fused")} == {100.0}
 
 
@@ -68,7 +68,7 @@ def test_raw_skeletons_by_hand(tmp_path):
     ]
     path = tmp_path / "poses.arrow"
     write_store(path, clips, dataset="synthetic", layout=LAYOUTS["kinect-20"], normalization="none")
-    rounds = [Retrieval(np.array([0, 1]), np.array([2, 3, 4]))]
+    rounds = [GalleryAndQueries(np.array([0, 1]), np.array([2, 3, 4]))]
     scores = raw_knn_scores(open_store(path), rounds, modalities=("joint",), prefix="raw")
     assert scores == pytest.approx({"raw/knn/joint": 200 / 3, "raw/knn/fused": 200 / 3})
 
@@ -82,7 +82,7 @@ def test_the_whole_clip_is_compared(tmp_path):
     clips = [Clip(str(n), x, label=n % 2, subject=n) for n, x in enumerate([still, jump, still, jump])]
     path = tmp_path / "jump.arrow"
     write_store(path, clips, dataset="synthetic", layout=LAYOUTS["kinect-20"], normalization="none")
-    rounds = [Retrieval(np.array([0, 1]), np.array([2, 3]))]
+    rounds = [GalleryAndQueries(np.array([0, 1]), np.array([2, 3]))]
     scores = raw_knn_scores(open_store(path), rounds, modalities=("joint",), prefix="raw")
     assert scores["raw/knn/joint"] == 100.0
 

@@ -8,9 +8,9 @@ import torch
 
 from cmd_tune.data.splits import split_store
 from cmd_tune.evaluate import tasks
-from cmd_tune.evaluate.classifier import FINETUNE, LINEAR, Labelled
+from cmd_tune.evaluate.classifier import FINETUNE, LINEAR, LabelledClips
 from cmd_tune.evaluate.intervals import clustered_interval, wilson_interval
-from cmd_tune.evaluate.tasks import TASKS, Subject
+from cmd_tune.evaluate.tasks import TASKS, EncoderUnderTest
 from cmd_tune.train.loop import build_pretrainer
 
 STREAMS = ["joint", "motion", "bone", "fused", "concatenated"]
@@ -26,10 +26,10 @@ def short_recipes(monkeypatch):
 
 
 @pytest.fixture
-def subject(tiny, tiny_store, tmp_path) -> Subject:
+def subject(tiny, tiny_store, tmp_path) -> EncoderUnderTest:
     _, split = split_store(tiny_store, "xview")
-    data = Labelled(tiny_store, tiny(), split.test[0].gallery_N, split.test[0].query_N)
-    return Subject(build_pretrainer(tiny(), tiny_store.width).online, data, tmp_path)
+    data = LabelledClips(tiny_store, tiny(), split.test[0].gallery_N, split.test[0].query_N)
+    return EncoderUnderTest(build_pretrainer(tiny(), tiny_store.width).online, data, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -103,18 +103,18 @@ def test_semi_is_the_mean_and_spread_of_five_subsets(subject, monkeypatch):
 
 
 def test_what_was_trained_is_kept_and_not_trained_again(subject, monkeypatch):
-    first = TASKS["linear"](subject, ignore)
+    first = TASKS["sgd"](subject, ignore)
     assert [path.name for path in subject.folder.iterdir()] == ["linear_paper.json"]
     monkeypatch.setattr(tasks, "train_classifier", None)
-    assert TASKS["linear"](subject, ignore) == first
+    assert TASKS["sgd"](subject, ignore) == first
 
 
 def test_best_of_test_is_said_only_where_asked_for(subject, tmp_path):
     asked = replace(subject, folder=tmp_path / "asked", best_of_test=True)
-    last, best = TASKS["linear"](asked, ignore)
+    last, best = TASKS["sgd"](asked, ignore)
     assert best.key == "linear_paper_official_best_of_test"
     assert all(best.estimates[name].value >= last.estimates[name].value - 1e-4 for name in STREAMS)
-    assert TASKS["linear"](subject, ignore) == [last]
+    assert TASKS["sgd"](subject, ignore) == [last]
 
 
 def test_fine_tuning_leaves_the_encoders_as_they_were(subject):

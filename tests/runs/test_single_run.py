@@ -21,14 +21,14 @@ def single(storage, **changes):
 
 
 @pytest.fixture
-def best(make_store, tmp_path):
+def best(make_store, tiny, tmp_path):
     """The best configuration of a search on a store, under its second protocol."""
     folder = tmp_path / "runs" / "it"
     folder.mkdir(parents=True)
     store = make_store()
     kept = {"data": str(store.path), "fingerprint": store.fingerprint, "protocol": "xsub"}
     (folder / "search.yaml").write_text(yaml.safe_dump(kept))
-    (folder / "best.yaml").write_text("epochs: 3\n")
+    (folder / "best.yaml").write_text(yaml.safe_dump(tiny(epochs=3).model_dump(mode="json")))
     return folder / "best.yaml"
 
 

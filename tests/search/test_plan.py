@@ -240,6 +240,19 @@ def test_what_some_trial_uses_is_none_of_it(plan) -> None:
     assert plan("loss/total", "objective=mcl", "topk=4", **OF_ALL).settings.topk == 4  # as queue_size may demand
 
 
+def test_a_resume_replaces_what_it_asks_of_resources_and_nothing_else(plan) -> None:
+    folder = plan("loss/total").folder
+    first = read_yaml(folder / SEARCH_FILE)
+    assert (first["concurrent"], first["workers"], first["gpus_per_worker"]) == (None, 1, None)
+    for asked in (ResourceRequest(concurrent=2, gpus_per_worker=0.5), ResourceRequest(workers=4)):
+        resumed = resumed_plan(
+            folder.name, space_name=None, kept_options={}, storage=folder.parent,
+            trials=None, resources=asked, tracking_uri=None,
+        )  # fmt: skip
+    assert resumed.resources == ResourceRequest(concurrent=2, workers=4, gpus_per_worker=0.5)
+    assert read_yaml(folder / SEARCH_FILE) == {**first, "concurrent": 2, "workers": 4, "gpus_per_worker": 0.5}
+
+
 def test_more_points_than_trials_and_a_tables_seed_are_refused(make_space) -> None:
     point = {"teacher_temperature": 0.05, "student_temperature": 0.1}
     with pytest.raises(UsageError, match=r"points_to_evaluate: has 2 points, of which budget.trials lets 1 run"):

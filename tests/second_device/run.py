@@ -17,9 +17,9 @@ from cmd_tune.config import make_settings
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import open_store
 from cmd_tune.data.views.modalities import MODALITIES
-from cmd_tune.evaluate.classifier import FINETUNE, LINEAR, Classifier, Labelled, classify, train_classifier
+from cmd_tune.evaluate.classifier import FINETUNE, LINEAR, Classifier, LabelledClips, classify, train_classifier
 from cmd_tune.evaluate.scores import encoder_scores
-from cmd_tune.evaluate.tasks import Subject, knn, retrieval, solved
+from cmd_tune.evaluate.tasks import EncoderUnderTest, knn, retrieval, solved
 from cmd_tune.train.loop import build_batches, build_optimizer, build_pretrainer, objective_at
 from cmd_tune.train.step import TrainingStep
 
@@ -70,8 +70,8 @@ def train(settings, store, device, crossed):
 def evaluate(settings, store, split, encoders, folder):
     """Scores of validation; of the test set votes, probes, ranks and two epochs of fine-tuning."""
     scores = encoder_scores(encoders, store, split.validation, settings, prefix="val")
-    data = Labelled(store, settings, split.test[0].gallery_N, split.test[0].query_N)
-    subject = Subject(encoders, data, folder)
+    data = LabelledClips(store, settings, split.test[0].gallery_N, split.test[0].query_N)
+    subject = EncoderUnderTest(encoders, data, folder)
     for task in (knn, solved, retrieval):
         for measure in task(subject, lambda done, total: None):
             scores |= {f"{measure.key}/{stream}": estimate.value for stream, estimate in measure.estimates.items()}

@@ -17,7 +17,7 @@ WAIT: Final = "wait"
 
 @dataclass(frozen=True)
 class TrialTask:
-    """All that the process of a trial needs to know. A task whose folder has a checkpoint is resumed from it."""
+    """All that the process of a trial needs to know. If the folder has a checkpoint, the trial is resumed from it."""
 
     index: int  # the trial's number everywhere: in the study, in folders, on the screen
     folder: Path
@@ -49,11 +49,11 @@ class TrialTask:
 
 @dataclass(frozen=True)
 class TrialReport:
-    """What the process of a trial says after an epoch, or as its last words.
+    """What the process of a trial reports after an epoch, or last if it cannot go on.
 
-    records: metrics of one epoch; of a resumed trial, once, those of all epochs of its checkpoint.
-    slower: what falls back to something slower, in one line, if anything newly does.
-    failure: why the trial cannot go on, in one line. kind: of a failure that its values are not to blame for.
+    records: metrics of one epoch; first, if the trial is resumed, those of all epochs in its checkpoint.
+    slower: what newly falls back to something slower, in one line.
+    failure: why the trial cannot go on, in one line. kind: of failure, if the trial's values are not to blame.
     """
 
     records: list[dict[str, float]] = field(default_factory=list)
@@ -63,9 +63,9 @@ class TrialReport:
 
 
 class TrialEvents(Protocol):
-    """What an engine asks and tells while it runs trials; the search controller answers.
+    """What an engine asks and reports while it runs trials; the search controller answers.
 
-    An engine calls from one thread, at a time. In the life of a trial:
+    An engine calls from one thread. In the life of a trial:
 
     1. `next_task` hands its task out.
     2. `started` once its process begins, and again each time it begins anew after its death.
@@ -97,7 +97,7 @@ class TrialEvents(Protocol):
         ...
 
     def stop_all(self) -> bool:
-        """Whether all running trials are to end at once, without `ended`, since the search cannot go on."""
+        """Whether all running trials are to end at once, since the search cannot go on; `ended` is not needed then."""
         ...
 
 

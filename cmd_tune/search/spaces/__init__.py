@@ -1,4 +1,6 @@
-"""From a YAML file to a space: parameters, constraints, a comparison's cells and claims, checked and named in one line.
+"""A YAML file becomes a space: parameters, constraints, the cells and claims of a comparison. All its mistakes are named.
 
-Nothing is sampled or run here: which trials there are is the study's.
+`load_space` (space_file.py) reads a file. It is given the methods and the rules of early stopping that the file may name.
+This is not where configurations are sampled, nor where a search is run or judged: see study/ and report/. Nothing here
+imports Optuna or Ray.
 """

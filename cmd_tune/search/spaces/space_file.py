@@ -1,288 +1,19 @@
 """Space files: found by name, and read into a space. Written as W&B sweeps are, in YAML."""
 
-import math
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Protocol
 
-from pydantic import PlainValidator, ValidationError, ValidationInfo, field_validator
+from pydantic import ValidationError
 
 import cmd_tune
 from cmd_tune.config import PRESETS, Settings
 from cmd_tune.errors import nearest, usage_error
 from cmd_tune.files import home_path
-from cmd_tune.mistakes import Mistakes, found, mistake, refusal, unknown
+from cmd_tune.mistakes import refusal
 from cmd_tune.plain_yaml import read_yaml
-from cmd_tune.search.spaces.comparison import SEED, Cell, Claim, Table
-from cmd_tune.search.spaces.comparison_file import ClaimSpec, read_cells, read_seeds
-from cmd_tune.search.spaces.constraints import Constraint, parse_constraint
-from cmd_tune.search.spaces.file_model import (
-    FileModel,
-    IfWritten,
-    Text,
-    at_least,
-    check_mapping,
-    number,
-    one_of,
-    read_list,
-    read_mapping,
-    read_settings,
-    setting,
-)
-from cmd_tune.search.spaces.parameter import Parameter
-from cmd_tune.search.spaces.parameter_file import RANGES, read_parameter
-from cmd_tune.search.spaces.reported import Origin
-from cmd_tune.search.spaces.space import DEFAULT_TRIALS, Space, TrialSource
-
-MOST_CELLS = 100_000  # of a grid, which is held as a list
-
-
-class MethodKind(Protocol):
-    """What a reader of space files has to know of a search's method."""
-
-    trials: ClassVar[TrialSource]
-
-
-@dataclass(frozen=True)
-class Words:
-    """What a user may choose by name: the methods, and the rules of early stopping as models of their keys."""
-
-    methods: Mapping[str, MethodKind]
-    early_stopping: Mapping[str, type[FileModel]]
-
-
-class Metric(FileModel):
-    """By what trials are judged."""
-
-    example: ClassVar[str] = "{name: val/knn/fused, goal: maximize}"
-
-    name: Text
-    goal: Annotated[str, PlainValidator(lambda word: one_of(word, ("maximize", "minimize")))]
-
-
-def _seconds(value: Any) -> float:
-    seconds = 0.0
-    if not isinstance(value, str):
-        seconds = number(value)
-    elif parts := re.fullmatch(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", value.strip(), re.ASCII):
-        seconds = sum(int(part or 0) * unit for part, unit in zip(parts.groups(), (3600, 60, 1), strict=True))
-    if seconds <= 0:
-        raise ValueError(f"{found(value)} is no length of time; write 5m, 1h30m, 90s or a number of seconds")
-    return seconds
-
-
-class Budget(FileModel):
-    """How many trials there may be, and for how long, in seconds."""
-
-    example: ClassVar[str] = "{trials: 20, time: 1h30m}"
-
-    trials: IfWritten[Annotated[int, at_least(1)]] = None
-    time: IfWritten[Annotated[float, PlainValidator(_seconds)]] = None
-
-
-class _SpaceFile(FileModel):
-    """What every space file has. The order is that in which fields are read: each sees those before it, if valid."""
-
-    example: ClassVar[str] = "method, metric, parameters, …"
-
-    method: str
-    metric: Metric
-    preset: IfWritten[Annotated[str, PlainValidator(lambda word: one_of(word, PRESETS))]] = None
-    settings: Annotated[dict[str, Any], PlainValidator(read_settings)] = {}  # noqa: RUF012  (pydantic copies it)
-    budget: IfWritten[Budget] = None
-
-    @field_validator("method", mode="plain")
-    @classmethod
-    def _known_method(cls, value: Any, info: ValidationInfo) -> str:
-        return one_of(value, _words(info).methods)
-
-    @field_validator("budget")
-    @classmethod
-    def _ends(cls, budget: Budget, info: ValidationInfo) -> Budget:
-        if not budget.model_fields_set and _source(info) is TrialSource.DRAWN:
-            raise ValueError("is empty; write trials, time or both, such as {trials: 20, time: 1h30m}")
-        return budget
-
-    @classmethod
-    def about_unknown(cls, key: object, value: dict[Any, Any]) -> str:
-        """Also of a key that goes with other methods alone."""
-        if key in SearchFile.model_fields or key in ComparisonFile.model_fields:
-            cure = "or write method: cells" if cls is SearchFile else "whose cells all run to their end; remove it"
-            return f"does not go with method {value['method']}, {cure}"
-        return unknown(key, SearchFile.model_fields | ComparisonFile.model_fields)
-
-
-class SearchFile(_SpaceFile):
-    """A search among the values of its parameters."""
-
-    parameters: dict[str, Parameter]
-    constraints: tuple[Constraint, ...] = ()
-    points_to_evaluate: tuple[dict[str, Any], ...] = ()
-    early_terminate: FileModel | None = None
-
-    @field_validator("parameters", mode="plain")
-    @classmethod
-    def _parameters(cls, value: Any, info: ValidationInfo) -> dict[str, Parameter]:
-        example = "setting: {min: …, max: …} or setting: {values: […]}"
-        parameters = read_mapping(value, example, read_parameter, Settings.model_fields)
-        combined = _source(info) is TrialSource.COMBINED
-        with Mistakes() as mistakes:
-            for name, parameter in parameters.items():
-                if name in info.data.get("settings", {}):
-                    mistakes.add("stands in settings too; keep it in one place", name)
-                if combined and parameter.distribution in RANGES:
-                    message = "a grid takes value or values, not a range; list values, or use method: tpe"
-                    mistakes.add(message, name)
-        if combined and math.prod(len(parameter.choices) for parameter in parameters.values()) > MOST_CELLS:
-            raise ValueError(f"the grid has more than {MOST_CELLS} cells; list fewer values, or use method: tpe")
-        if not _searched(parameters):
-            raise ValueError("there is nothing to search; give a setting values, or min and max")
-        return parameters
-
-    @field_validator("constraints", mode="plain")
-    @classmethod
-    def _constraints(cls, value: Any) -> tuple[Constraint, ...]:
-        return read_list(value, "expressions such as 'topk <= queue_size'", parse_constraint)
-
-    @field_validator("points_to_evaluate", mode="plain")
-    @classmethod
-    def _start_points(cls, value: Any, info: ValidationInfo) -> tuple[dict[str, Any], ...]:
-        points = read_list(value, "mappings, one a trial", lambda point: point)
-        if points and _source(info) is TrialSource.COMBINED:
-            raise ValueError("a grid runs every cell anyway; remove them")
-        if "budget" in info.data:
-            trials = _trials(info.data["budget"], _source(info))
-            if trials is not None and len(points) > trials:
-                had = f"has {len(points)} points, of which budget.trials lets {trials} run"
-                raise ValueError(f"{had}; raise it, or remove some")
-        if "parameters" not in info.data:
-            return ()
-        searched = _searched(info.data["parameters"])
-        return read_list(value, "mappings, one a trial", lambda point: _start_point(point, searched))
-
-    @field_validator("early_terminate", mode="plain")
-    @classmethod
-    def _early_terminate(cls, value: Any, info: ValidationInfo) -> FileModel:
-        rules = _words(info).early_stopping
-        example = next(iter(rules.values())).example
-        check_mapping(value, example)
-        if "type" not in value:
-            raise mistake(f"is missing; write {example}", "type")
-        with Mistakes() as mistakes, mistakes.at("type"):
-            rule = rules[one_of(value["type"], rules)]
-        return rule.model_validate(value)
-
-    def space(self, path: Path, source: TrialSource) -> Space:
-        """The space that the file means."""
-        searched = _searched(self.parameters)
-        return Space(
-            path=path,
-            method=self.method,
-            source=source,
-            metric=self.metric.name,
-            maximize=self.metric.goal == "maximize",
-            parameters=searched,
-            fixed={name: p.choices[0] for name, p in self.parameters.items() if name not in searched},
-            constraints=self.constraints,
-            start_points=self.points_to_evaluate,
-            early_terminate=self.early_terminate,
-            trials=_trials(self.budget, source),
-            seconds=self.budget.time if self.budget else None,
-            settings=self.settings,
-            preset=self.preset,
-        )
-
-
-class ComparisonFile(_SpaceFile):
-    """A comparison of cells, each with every seed."""
-
-    example: ClassVar[str] = "method, metric, cells, …"
-
-    cells: tuple[Cell, ...]
-    seeds: Annotated[tuple[int, ...], PlainValidator(read_seeds)] = (0,)
-    claims: tuple[Claim, ...] = ()
-    title: Text = ""
-    reported_on: IfWritten[Origin] = None
-
-    @field_validator("settings")
-    @classmethod
-    def _without_seed(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        if SEED in settings:
-            raise mistake("does not go with method cells, whose seeds replace it; write seeds: [0]", SEED)
-        return settings
-
-    @field_validator("cells", mode="plain")
-    @classmethod
-    def _cells(cls, value: Any, info: ValidationInfo) -> tuple[Cell, ...]:
-        return read_cells(value, info.data.get("settings", {}))
-
-    @field_validator("claims", mode="plain")
-    @classmethod
-    def _claims(cls, value: Any, info: ValidationInfo) -> tuple[Claim, ...]:
-        def read(claim: Any) -> Claim | None:
-            spec = ClaimSpec.model_validate(claim)
-            return spec.claim(info.data["cells"]) if "cells" in info.data else None
-
-        claims = read_list(value, f"claims such as {ClaimSpec.example}", read)
-        return tuple(claim for claim in claims if claim)
-
-    def space(self, path: Path, source: TrialSource) -> Space:
-        """The space that the file means."""
-        table = Table(self.title, self.cells, self.seeds, self.claims, self.reported_on)
-        return Space(
-            path=path,
-            method=self.method,
-            source=source,
-            metric=self.metric.name,
-            maximize=self.metric.goal == "maximize",
-            parameters=table.parameters(),
-            fixed={},
-            constraints=(),
-            start_points=(),
-            early_terminate=None,
-            trials=_trials(self.budget, source),
-            seconds=self.budget.time if self.budget else None,
-            settings=self.settings,
-            preset=self.preset,
-            table=table,
-        )
-
-
-def _words(info: ValidationInfo) -> Words:
-    assert isinstance(info.context, Words)
-    return info.context
-
-
-def _source(info: ValidationInfo) -> TrialSource | None:
-    """Where the trials of the file come from; None if its method is not known."""
-    return _words(info).methods[info.data["method"]].trials if "method" in info.data else None
-
-
-def _trials(budget: Budget | None, source: TrialSource | None) -> int | None:
-    """How many trials a file asks for; None if as many as the time allows, or all that it lists."""
-    if budget is None:
-        return DEFAULT_TRIALS if source is TrialSource.DRAWN else None
-    return budget.trials
-
-
-def _searched(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
-    """The parameters that may take more values than one that is fixed."""
-    return {name: parameter for name, parameter in parameters.items() if parameter.distribution != "constant"}
-
-
-def _start_point(value: Any, parameters: Mapping[str, Parameter]) -> dict[str, Any]:
-    def read(name: str, given: Any) -> Any:
-        checked = setting(name, given)
-        if problem := parameters[name].misfit(checked):
-            raise ValueError(f"{checked} {problem}; change the point or the parameter")
-        return checked
-
-    point = read_mapping(value, "parameter: value", read, parameters)
-    if absent := [name for name in parameters if name not in point]:
-        raise ValueError(f"lacks {', '.join(absent)}; a start point gives every searched parameter a value")
-    return {name: point[name] for name in parameters}
+from cmd_tune.search.spaces.file_model import FileModel, check_mapping
+from cmd_tune.search.spaces.forms import ComparisonForm, MethodKind, SearchForm, SpaceForm, Words
+from cmd_tune.search.spaces.space import Space, TrialSource
 
 
 def find_space(text: str) -> Path:
@@ -312,16 +43,16 @@ def load_space(path: Path, methods: Mapping[str, MethodKind], early_stopping: Ma
     if content is None:
         raise usage_error(str(path), "is empty; write method, metric and parameters, as in search_spaces/temps.yaml")
     try:
-        check_mapping(content, _SpaceFile.example)
+        check_mapping(content, SpaceForm.example)
         method = content.get("method")
         known = isinstance(method, str) and method in methods
         if known:
             compares = methods[method].trials is TrialSource.CELLS
         else:
             compares = "cells" in content
-            keys = (SearchFile if compares else ComparisonFile).model_fields.keys() - _SpaceFile.model_fields.keys()
+            keys = (SearchForm if compares else ComparisonForm).model_fields.keys() - SpaceForm.model_fields.keys()
             content = {key: value for key, value in content.items() if key not in keys}
-        kind = ComparisonFile if compares else SearchFile
+        kind = ComparisonForm if compares else SearchForm
         file = kind.model_validate(content, context=Words(methods, early_stopping))
     except ValidationError as error:
         raise refusal(str(path), error) from None

@@ -1,4 +1,6 @@
-"""Which trials there are, what each has scored, which comes next and which is stopped: on disk, whoever dies.
+"""The trials of a search on disk: which there are, what they scored, which comes next, which is stopped.
 
-How trials are run is not known here (execution/), nor how they are shown (report/).
+`SearchStudy` (study.py) holds them; METHODS (methods/) and EARLY_STOPPING (early_stopping/) are what a space file may choose.
+This is not where trials are run (execution/), nor where a search is planned or shown (plan.py, report/). Optuna is known
+here alone.
 """

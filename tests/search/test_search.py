@@ -1,0 +1,150 @@
+"""Searches from their plan to their report, with trials in this process in the place of Ray's."""
+
+import io
+import shlex
+from functools import partial
+
+import pytest
+from rich.console import Console
+
+from cmd_tune.errors import CmdTuneError, Interrupted
+from cmd_tune.plain_yaml import read_yaml
+from cmd_tune.search.execution import ENGINES, ResourceRequest, TrialReport
+from cmd_tune.search.plan import new_plan, resumed_plan
+from cmd_tune.search.search import run_search
+from cmd_tune.search.study.study import State
+from tests.search.local_engine import LocalEngine
+
+TINY = (
+    "hidden_size=8", "embedding_size=8", "frames=8", "queue_size=32", "topk=8", "crop_min_frames=4", "epochs=2",
+    "batch_size=8",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    """One for all, since MLflow takes seconds to make one."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
+@pytest.fixture
+def start(make_space, tiny_store, database, tmp_path, monkeypatch):
+    """Starts or resumes a search of two trials in tmp_path / "it" with this engine; returns what it printed."""
+
+    def run(engine, *, resume=False):
+        monkeypatch.setitem(ENGINES, "ray", engine)
+        common = {"storage": tmp_path, "trials": None, "resources": ResourceRequest(), "tracking_uri": database}
+        if resume:
+            plan = resumed_plan("it", space_name=None, kept_options={}, **common)
+        else:
+            space = make_space(budget={"trials": 2})
+            data = {"data": tiny_store.path, "protocol": "xview"}
+            plan = new_plan(str(space.path), name="it", **data, preset=None, overrides=TINY, **common)
+        file = io.StringIO()
+        run_search(plan, address=None, console=Console(file=file, width=200))
+        return file.getvalue().splitlines()
+
+    return run
+
+
+class Unopened(LocalEngine):
+    def open(self):
+        pytest.fail("there is nothing to run")
+
+
+def states(folder):
+    header, *rows = (line.split(",") for line in (folder / "trials.csv").read_text().splitlines())
+    return [row[header.index("state")] for row in rows]
+
+
+def test_a_search_comes_to_its_report_and_is_finished_for_good(start, tmp_path):
+    lines = start(LocalEngine)
+    assert lines[:2] == [
+        "search it: starting this process",
+        "layout: 1 trial at a time, 1 worker a trial, 1 CPU and no GPU a worker",
+    ]
+    assert [line for line in lines if line.startswith("trial-")][:1] == [
+        "trial-000 starts: teacher_temperature 0.05, student_temperature 0.1"
+    ]
+    assert {f"trial-00{index} scored on the test set" for index in (0, 1)} <= set(lines)
+    folder = tmp_path / "it"
+    assert states(folder) == [State.FINISHED, State.FINISHED]
+    assert {"best.yaml", "baselines.yaml"} <= {path.name for path in folder.iterdir()}
+    assert read_yaml(folder / "search.yaml")["layout"] == lines[1].removeprefix("layout: ")
+    assert len(read_yaml(folder / "environment.yaml")) == 1
+
+    again = start(Unopened, resume=True)
+    assert again[0] == "search it: is finished; nothing is left to run"
+    assert [line for line in again if line.startswith("untrained ")] == [
+        line for line in lines if line.startswith("untrained ")
+    ]
+    assert len(read_yaml(folder / "environment.yaml")) == 1
+
+
+def test_a_search_without_a_result_says_why(start, tmp_path):
+    def diverge(task, report):
+        report(TrialReport(failure="the loss is nan"))
+
+    with pytest.raises(CmdTuneError) as caught:
+        start(partial(LocalEngine, work=diverge))
+    assert str(caught.value) == f"{tmp_path / 'it'}: no trial has a result; trial-000 failed: the loss is nan"
+    assert states(tmp_path / "it") == [State.FAILED, State.FAILED]
+
+
+@pytest.mark.parametrize(("reason", "kept"), [("no cluster", False), ("see {folder}/ray.log", True)])
+def test_an_engine_that_does_not_start_leaves_no_folder_unless_it_names_it(start, tmp_path, reason, kept):
+    class Absent(LocalEngine):
+        def open(self):
+            raise CmdTuneError(reason.format(folder=self.folder))
+
+    with pytest.raises(CmdTuneError, match=reason.partition("{")[0]):
+        start(Absent)
+    assert (tmp_path / "it").exists() == kept
+
+
+class Broken(LocalEngine):
+    """Ends by this error when the first trial has ended."""
+
+    error: BaseException
+
+    def run(self, plan, events):
+        raises = self.error
+
+        class Once:
+            def __getattr__(self, name):
+                return getattr(events, name)
+
+            def ended(self, *what):
+                events.ended(*what)
+                raise raises
+
+        super().run(plan, Once())
+
+
+def test_ctrl_c_leaves_a_search_that_goes_on(start, tmp_path):
+    class Stopped(Broken):
+        error = KeyboardInterrupt()
+
+    with pytest.raises(Interrupted) as caught:
+        start(Stopped)
+    words = shlex.split(str(caught.value).removeprefix("interrupted; go on with: "))
+    assert words[1:] == ["-m", "cmd_tune", "search", "--resume", "it", "--storage", str(tmp_path)]
+    lines = start(LocalEngine, resume=True)
+    assert [line.partition(":")[0] for line in lines if " starts: " in line] == ["trial-001 starts"]
+    assert states(tmp_path / "it") == [State.FINISHED, State.FINISHED]
+
+
+def test_an_engine_that_breaks_ends_the_search_in_order(start, tmp_path):
+    class Defect(Broken):
+        error = RuntimeError("no quorum")
+
+    with pytest.raises(CmdTuneError) as caught:
+        start(Defect)
+    folder = tmp_path / "it"
+    assert str(caught.value).startswith(f"{folder}: RuntimeError: no quorum; mend that, and go on with: ")
+    assert "RuntimeError: no quorum" in (folder / "errors.log").read_text()
+    assert (folder / "baselines.yaml").exists()
+    assert not (folder / "trials" / "000" / "test.json").exists()  # finalists are those of the whole search
+    start(LocalEngine, resume=True)
+    assert states(folder) == [State.FINISHED, State.FINISHED]
+    assert (folder / "trials" / "000" / "test.json").exists()
