@@ -272,7 +272,7 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """A YAML file of settings as plain values. Raises UsageError where it is missing or no mapping."""
+    """A YAML file of settings as plain values. Raises UsageError if it is missing or no mapping."""
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise UsageError(f"{path}: expected 'setting: value' lines")

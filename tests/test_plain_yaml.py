@@ -98,7 +98,7 @@ def test_a_length_of_time_is_not_in_sixtieths(tmp_path: Path) -> None:
         "method: tpe\nmetric: {name: loss/total, goal: minimize}\n"
         "parameters: {learning_rate: {min: 1e-4, max: 1e-2}}\nbudget: {trials: 4, time: 1:30}\n"
     )
-    with pytest.raises(UsageError, match="'1:30' is no length of time; write 5m"):
+    with pytest.raises(UsageError, match="'1:30' is not a duration; write 5m"):
         read_space(path)
 
 

@@ -9,7 +9,8 @@ from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.ending import keep_traceback
 from cmd_tune.search.execution import WAIT, ResourcePlan, TrialEvents, TrialReport, TrialTask
 from cmd_tune.search.listeners import SearchListener
-from cmd_tune.search.study.study import Book, Entry
+from cmd_tune.search.study.study import SearchStudy
+from cmd_tune.search.study.trial_record import TrialRecord
 
 MOST_ALIKE = 3  # trials in a row that may fail for one reason that is not their values'
 
@@ -21,11 +22,11 @@ class SearchController(TrialEvents):
     """
 
     def __init__(
-        self, study: Book, source: DataSource, resources: ResourcePlan, listeners: Sequence[SearchListener] = ()
+        self, study: SearchStudy, source: DataSource, resources: ResourcePlan, listeners: Sequence[SearchListener] = ()
     ) -> None:
         self.study, self.source, self.resources, self.listeners = study, source, resources, listeners
         self.trouble = ""
-        self._running: dict[int, Entry] = {}
+        self._running: dict[int, TrialRecord] = {}
         self._alike, self._kind = 0, ""  # trials in a row that failed for reasons of one kind
 
     def next_task(self) -> TrialTask | Literal["wait"] | None:
@@ -90,7 +91,7 @@ class SearchController(TrialEvents):
     def _give_up(self, why: str) -> None:
         self.trouble = self.trouble or why
 
-    def _end(self, trial: Entry, failure: str, kind: str = "") -> None:
+    def _end(self, trial: TrialRecord, failure: str, kind: str = "") -> None:
         self.study.end(trial, failure=failure, again=bool(kind))
         for listener in self.listeners:
             listener.ended(trial)

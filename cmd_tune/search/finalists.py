@@ -9,16 +9,17 @@ from cmd_tune.runs.ending import Attempt
 from cmd_tune.runs.pretrain_and_score import test_scores
 from cmd_tune.search.execution import Engine, TrialResources
 from cmd_tune.search.listeners import SearchListener
-from cmd_tune.search.study.study import FINALISTS, Book, Entry
+from cmd_tune.search.study.study import FINALISTS, SearchStudy
+from cmd_tune.search.study.trial_record import TrialRecord
 
 
-def all_tested(study: Book) -> bool:
+def all_tested(study: SearchStudy) -> bool:
     """Whether every finalist has its test scores."""
     return all(trial.test_scores for trial in study.finalists(FINALISTS))
 
 
 def score_finalists(
-    study: Book,
+    study: SearchStudy,
     source: DataSource,
     engine: Engine,
     resources: TrialResources,
@@ -34,11 +35,11 @@ def score_finalists(
         for listener in listeners:
             listener.continued()
 
-    def start(trial: Entry) -> Callable[[], Scores]:
+    def start(trial: TrialRecord) -> Callable[[], Scores]:
         task = (study.settings_of(trial), source, trial.folder)
         return engine.call(test_scores, *task, cpus=resources.cpus, gpus=resources.gpus)
 
-    def record(trial: Entry, scores: Callable[[], Scores]) -> None:
+    def record(trial: TrialRecord, scores: Callable[[], Scores]) -> None:
         study.record_test(trial, scores())
         for listener in listeners:
             listener.tested(trial)

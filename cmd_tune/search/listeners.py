@@ -12,17 +12,18 @@ from cmd_tune.search.plan import Plan
 from cmd_tune.search.report import SearchReport
 from cmd_tune.search.report.live import Display
 from cmd_tune.search.report.trials_table import trials_columns
-from cmd_tune.search.study.study import Book, Entry, State
+from cmd_tune.search.study.study import SearchStudy
+from cmd_tune.search.study.trial_record import TrialRecord, TrialState
 from cmd_tune.tracking import BackgroundTracker, Page, RunSnapshot, RunStatus
 from cmd_tune.train.loop import CHECKPOINT
 
 STATE = "cmd_tune.state"  # tag
 _PARAMETERS = 4  # that have a column in the UI; the others are behind its button *Columns*
 _STATUS = {
-    State.RUNNING: RunStatus.RUNNING,
-    State.FINISHED: RunStatus.FINISHED,
-    State.STOPPED: RunStatus.STOPPED,
-    State.FAILED: RunStatus.FAILED,
+    TrialState.RUNNING: RunStatus.RUNNING,
+    TrialState.FINISHED: RunStatus.FINISHED,
+    TrialState.STOPPED: RunStatus.STOPPED,
+    TrialState.FAILED: RunStatus.FAILED,
 }
 
 
@@ -44,23 +45,23 @@ class SearchListener:
 
     def continued(self) -> None: ...
 
-    def started(self, trial: Entry) -> None: ...
+    def started(self, trial: TrialRecord) -> None: ...
 
-    def reported(self, trial: Entry, records: Sequence[dict[str, float]]) -> None:
+    def reported(self, trial: TrialRecord, records: Sequence[dict[str, float]]) -> None:
         """records: metrics of epochs that are new to the study, in order; none if a resumed trial repeats old ones."""
 
     def noted(self, text: str) -> None:
         """text: a line about the search; several trials may cause the same one."""
 
-    def ended(self, trial: Entry) -> None:
+    def ended(self, trial: TrialRecord) -> None:
         """Its state and reason say how."""
 
-    def tested(self, trial: Entry) -> None: ...
+    def tested(self, trial: TrialRecord) -> None: ...
 
     def interrupted(self, status: RunStatus) -> None:
         """status: STOPPED by a person, or FAILED. Trials that ran are left to be resumed."""
 
-    def closed(self, status: RunStatus, report: SearchReport, best: Entry | None) -> None:
+    def closed(self, status: RunStatus, report: SearchReport, best: TrialRecord | None) -> None:
         """best: the trial that won; None in a comparison, or if no trial finished."""
 
 
@@ -71,7 +72,9 @@ class ScreenListener(Display, SearchListener):
 class TrackerListener(SearchListener):
     """Shows a search and its trials on the tracking server."""
 
-    def __init__(self, plan: Plan, study: Book, resources: ResourcePlan | None, tracker: BackgroundTracker) -> None:
+    def __init__(
+        self, plan: Plan, study: SearchStudy, resources: ResourcePlan | None, tracker: BackgroundTracker
+    ) -> None:
         """resources: None if all trials have been run, and none is asked for."""
         self.plan, self.study, self.resources, self.tracker = plan, study, resources, tracker
         self._started: set[int] = set()  # trials that this run session has run, by this code
@@ -81,9 +84,9 @@ class TrackerListener(SearchListener):
 
     def opened(self) -> None:
         self._show_search(self._status)
-        if not self.study.entries:
+        if not self.study.trials:
             self.continued()
-        for trial in self.study.entries.values():
+        for trial in self.study.trials.values():
             self._show(trial)
 
     def continued(self) -> None:
@@ -91,30 +94,30 @@ class TrackerListener(SearchListener):
             self._status = RunStatus.RUNNING
             self._show_search(self._status)
 
-    def started(self, trial: Entry) -> None:
+    def started(self, trial: TrialRecord) -> None:
         self._started.add(trial.index)
         self._show(trial)
 
-    def reported(self, trial: Entry, records: Sequence[dict[str, float]]) -> None:
+    def reported(self, trial: TrialRecord, records: Sequence[dict[str, float]]) -> None:
         self._heard.add(trial.index)
         if records:
             self._show(trial)
 
-    def ended(self, trial: Entry) -> None:
+    def ended(self, trial: TrialRecord) -> None:
         self._show(trial)
 
-    def tested(self, trial: Entry) -> None:
+    def tested(self, trial: TrialRecord) -> None:
         self._show(trial)
 
     def interrupted(self, status: RunStatus) -> None:
-        for trial in self.study.entries.values():
+        for trial in self.study.trials.values():
             self._show(trial, running=RunStatus.STOPPED)
         if self._status is RunStatus.RUNNING or status is RunStatus.FAILED:
             self._show_search(status)
 
-    def closed(self, status: RunStatus, report: SearchReport, best: Entry | None) -> None:
-        for trial in self.study.entries.values():
-            if trial.state is State.RUNNING:  # the search could not go on
+    def closed(self, status: RunStatus, report: SearchReport, best: TrialRecord | None) -> None:
+        for trial in self.study.trials.values():
+            if trial.state is TrialState.RUNNING:  # the search could not go on
                 self._show(trial, running=RunStatus.STOPPED)
         if best and (best.folder / CHECKPOINT).exists():
             self._show(best, files=[best.folder / CHECKPOINT])
@@ -139,7 +142,7 @@ class TrackerListener(SearchListener):
                 documents={"settings.yaml": plan.settings.model_dump(mode="json"), ENVIRONMENT: describe_software()},
                 note=search_note(plan, self.resources) if self.resources else "",
                 commit=git_commit() or "" if self._status is RunStatus.RUNNING else None,
-                scores=report.metrics | self._cost(*self.study.entries.values()) if report else {},
+                scores=report.metrics | self._cost(*self.study.trials.values()) if report else {},
                 files=report.files if report else [],
                 table=trials_columns(self.study) if report else {},
                 status=status,
@@ -148,7 +151,7 @@ class TrackerListener(SearchListener):
             )
         )
 
-    def _show(self, trial: Entry, *, running: RunStatus = RunStatus.RUNNING, files: Sequence[Path] = ()) -> None:
+    def _show(self, trial: TrialRecord, *, running: RunStatus = RunStatus.RUNNING, files: Sequence[Path] = ()) -> None:
         """running: how a trial is shown that has not ended."""
         try:
             settings = self.study.settings_of(trial)
@@ -164,14 +167,14 @@ class TrackerListener(SearchListener):
                 commit=git_commit() or "" if trial.index in self._started else None,
                 tags=trial_tags(trial),
                 epochs=list(trial.history),
-                scores=trial.test_scores | ({} if trial.state is State.RUNNING else self._cost(trial)),
+                scores=trial.test_scores | ({} if trial.state is TrialState.RUNNING else self._cost(trial)),
                 files=[*([trial.folder / ENVIRONMENT] if trial.index in self._heard else []), *files],
-                status=running if trial.state is State.RUNNING else _STATUS[trial.state],
+                status=running if trial.state is TrialState.RUNNING else _STATUS[trial.state],
                 reason=trial.reason,
             )
         )
 
-    def _cost(self, *trials: Entry) -> dict[str, float]:
+    def _cost(self, *trials: TrialRecord) -> dict[str, float]:
         if self.resources is None:  # it has been written
             return {}
         each = self.resources.per_trial
@@ -197,12 +200,12 @@ def search_note(plan: Plan, resources: ResourcePlan) -> str:
     return run_note(what, plan.folder, "search.yaml, trials.csv, trials/", "search")
 
 
-def trial_tags(trial: Entry) -> dict[str, str]:
+def trial_tags(trial: TrialRecord) -> dict[str, str]:
     """The state of a trial: a server has fewer words for it."""
     return {STATE: str(trial.state)}
 
 
-def trial_note(trial: Entry) -> str:
+def trial_note(trial: TrialRecord) -> str:
     """The note of a trial, in Markdown."""
     values = ", ".join(f"{name} {shown(value)}" for name, value in trial.values.items())
     what = f"{trial.name} of {trial.folder.parents[1].name}: {values}."

@@ -22,7 +22,7 @@ from cmd_tune.search.listeners import ScreenListener, SearchListener, TrackerLis
 from cmd_tune.search.plan import Plan, record_layout
 from cmd_tune.search.report import SearchReport, StudyFindings, kept_baselines, print_report, write_report
 from cmd_tune.search.report.live import state_with_reason
-from cmd_tune.search.study.study import STUDY, Book
+from cmd_tune.search.study.study import STUDY, SearchStudy
 from cmd_tune.tracking import BackgroundTracker, RunStatus, open_tracker
 
 
@@ -96,21 +96,21 @@ class _SearchSession:
             raise CmdTuneError(f"{self.trouble}; mend that, and go on with: {resume}")
         self.ending.check(resume)
         if not study.ranked():
-            reasons = (f"{trial.name} {state_with_reason(trial)}" for trial in study.entries.values() if trial.reason)
+            reasons = (f"{trial.name} {state_with_reason(trial)}" for trial in study.trials.values() if trial.reason)
             cure = f"; raise budget.time or lower epochs, or go on with: {resume}" if study.timed_out else ""
             raise CmdTuneError(f"{folder}: no trial has a result; {next(reasons, study.shortfall)}{cure}")
 
-    def _open_study(self) -> Book:
+    def _open_study(self) -> SearchStudy:
         plan = self.plan
-        return Book(plan.folder, plan.space, plan.settings, plan.preset, plan.trials)
+        return SearchStudy(plan.folder, plan.space, plan.settings, plan.preset, plan.trials)
 
-    def _reopen(self, study: Book) -> None:
+    def _reopen(self, study: SearchStudy) -> None:
         """Show a search that has nothing left to run."""
         self.console.print(f"search {self.plan.name}: is finished; nothing is left to run", highlight=False)
         self.tracker.check()
         self._listen(TrackerListener(self.plan, study, None, self.tracker))
 
-    def _run_trials(self, study: Book | None) -> tuple[Book, tuple[Scores, Scores]]:
+    def _run_trials(self, study: SearchStudy | None) -> tuple[SearchStudy, tuple[Scores, Scores]]:
         """Run what is left of a search, with the baselines beside it. Returns its study, and the baselines' scores."""
         plan, console = self.plan, self.console
         title, address = self.engine.title, self.engine.address
@@ -151,7 +151,7 @@ class _SearchSession:
         for listener in self.listeners:
             listener.interrupted(status)
 
-    def _close(self, study: Book, raw: Scores, untrained: Scores) -> None:
+    def _close(self, study: SearchStudy, raw: Scores, untrained: Scores) -> None:
         """Write files, tell listeners, print; each as far as it goes."""
         plan, attempt = self.plan, self.ending.attempt
         report = attempt("report", lambda: self._report(study, raw, untrained)) or SearchReport()
@@ -167,7 +167,7 @@ class _SearchSession:
         names = ", ".join((SEARCH_FILE, *(path.name for path in report.files), "trials/"))
         print_places(self.console, self.plan.folder, names, self.tracker)
 
-    def _report(self, study: Book, raw: Scores, untrained: Scores) -> SearchReport:
+    def _report(self, study: SearchStudy, raw: Scores, untrained: Scores) -> SearchReport:
         plan, attempt = self.plan, self.ending.attempt
         where = attempt("data set", lambda: conditions(plan.source)) if plan.space.table else None
         where = where or Conditions(plan.dataset, plan.source.protocol, {})

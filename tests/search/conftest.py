@@ -10,7 +10,7 @@ from cmd_tune.config import Settings
 from cmd_tune.errors import UsageError
 from cmd_tune.search.plan import read_space
 from cmd_tune.search.spaces.space import Space
-from cmd_tune.search.study.study import Book
+from cmd_tune.search.study.study import SearchStudy
 
 SPACE = {
     "method": "tpe",
@@ -38,13 +38,13 @@ def make_space(tmp_path: Path) -> Callable[..., Space]:
 
 
 @pytest.fixture
-def open_book(tmp_path: Path, tiny: Callable[..., Settings]) -> Callable[..., Book]:
+def open_book(tmp_path: Path, tiny: Callable[..., Settings]) -> Callable[..., SearchStudy]:
     """Opens the book of the search in tmp_path / "search", the same one each time."""
 
-    def make(space: Space, trials: int = 4, **settings: object) -> Book:
+    def make(space: Space, trials: int = 4, **settings: object) -> SearchStudy:
         folder = tmp_path / "search"
         folder.mkdir(exist_ok=True)
-        return Book(folder, space, tiny(**settings), "quick", trials)
+        return SearchStudy(folder, space, tiny(**settings), "quick", trials)
 
     return make
 

@@ -8,7 +8,7 @@ from cmd_tune.runs.data_source import DataSource
 from cmd_tune.search.controller import SearchController
 from cmd_tune.search.execution import ResourceRequest, TrialReport
 from cmd_tune.search.listeners import SearchListener
-from cmd_tune.search.study.study import State
+from cmd_tune.search.study.trial_record import TrialState
 from tests.search.local_engine import LocalEngine
 
 UNREAD = TrialReport(failure="data.arrow: no such file", kind="DataError")
@@ -51,13 +51,13 @@ def conduct(make_space, open_book, tiny_store, tmp_path):
 
 
 def states(controller):
-    return [trial.state for trial in controller.study.entries.values()]
+    return [trial.state for trial in controller.study.trials.values()]
 
 
 def test_trials_run_to_their_end_and_are_in_the_study(conduct):
     controller, handed_out = conduct(whole, trials=3)
     assert handed_out == [0, 1, 2]
-    assert states(controller) == [State.FINISHED] * 3
+    assert states(controller) == [TrialState.FINISHED] * 3
     assert [trial.name for trial in controller.study.ranked()] == ["trial-002", "trial-001", "trial-000"]
     assert controller.trouble == ""
 
@@ -65,7 +65,7 @@ def test_trials_run_to_their_end_and_are_in_the_study(conduct):
 def test_a_task_has_the_values_of_its_trial(conduct):
     tasks = []
     controller, _ = conduct(lambda task, report: (tasks.append(task), whole(task, report)), trials=2)
-    for task, trial in zip(tasks, controller.study.entries.values(), strict=True):
+    for task, trial in zip(tasks, controller.study.trials.values(), strict=True):
         assert (task.index, task.folder) == (trial.index, trial.folder)
         assert task.settings.teacher_temperature == trial.values["teacher_temperature"]
         assert task.resources == controller.resources.per_trial
@@ -84,8 +84,8 @@ def test_a_trial_that_the_study_gives_up_is_stopped(conduct):
 
     early = {"type": "asha", "grace_period": 1, "reduction_factor": 2}
     controller, _ = conduct(work, trials=3, early_terminate=early)
-    assert states(controller) == [State.FINISHED, State.FINISHED, State.STOPPED]
-    assert controller.study.entries[2].reason == "after epoch 1 of 3"
+    assert states(controller) == [TrialState.FINISHED, TrialState.FINISHED, TrialState.STOPPED]
+    assert controller.study.trials[2].reason == "after epoch 1 of 3"
     assert said[-1] == (2, 1)
 
 
@@ -104,7 +104,7 @@ def test_a_history_that_comes_at_once_is_recorded_as_if_it_had_come_one_by_one(c
         report(TrialReport(history[2:]))
 
     controller, _ = conduct(work, trials=1, listeners=[Listener()])
-    trial = controller.study.entries[0]
+    trial = controller.study.trials[0]
     assert trial.history == history
     assert len((trial.folder / "history.jsonl").read_text().splitlines()) == 3
     assert controller.study._study.trials[0].intermediate_values == {2: 50.0}
@@ -116,7 +116,7 @@ def test_what_is_not_finite_is_not_recorded(conduct):
         report(TrialReport([epoch(1, **{"val/knn/fused": float("nan")})]))
 
     controller, _ = conduct(work, trials=1)
-    assert controller.study.entries[0].history == [epoch(1)]
+    assert controller.study.trials[0].history == [epoch(1)]
 
 
 def test_listeners_are_told_what_happens_in_order(conduct):
@@ -157,17 +157,17 @@ def test_what_cannot_be_written_ends_the_search_and_leaves_its_trial_to_be_resum
         whole(task, report)
 
     controller, handed_out = conduct(work)
-    history = Path(controller.study.entries[0].folder) / "history.jsonl"
+    history = Path(controller.study.trials[0].folder) / "history.jsonl"
     assert controller.trouble == f"{history}: cannot be written: Is a directory"
     assert controller.stop_all()
     assert controller.next_task() is None
-    assert (handed_out, states(controller)) == ([0], [State.RUNNING])
+    assert (handed_out, states(controller)) == ([0], [TrialState.RUNNING])
     assert "IsADirectoryError" in (controller.study.folder / "errors.log").read_text()
 
-    values = controller.study.entries[0].values
+    values = controller.study.trials[0].values
     history.rmdir()
     again, handed_out = conduct(whole, trials=2)
-    assert (handed_out, again.study.entries[0].values) == ([0, 1], values)
+    assert (handed_out, again.study.trials[0].values) == ([0, 1], values)
 
 
 def test_a_trial_that_nobody_started_ends_the_search_in_order(conduct):
@@ -198,14 +198,14 @@ def test_three_failures_of_one_kind_in_a_row_end_the_search_and_are_tried_once_m
 
 def test_trials_that_diverge_end_nothing(conduct):
     controller, _ = conduct(DIVERGED, trials=5)
-    assert states(controller) == [State.FAILED] * 5
+    assert states(controller) == [TrialState.FAILED] * 5
     assert controller.trouble == ""
 
 
 def test_values_that_do_not_fit_together_fail_a_trial_before_it_has_a_process(conduct):
     cells = {"method": "cells", "cells": [{"topk": 30}, {"topk": 4}], "parameters": None, "budget": None}
     controller, handed_out = conduct(whole, trials=None, **cells)
-    failed, finished = controller.study.entries.values()
-    assert (failed.state, finished.state) == (State.FAILED, State.FINISHED)
+    failed, finished = controller.study.trials.values()
+    assert (failed.state, finished.state) == (TrialState.FAILED, TrialState.FINISHED)
     assert "topk 30 exceeds queue_size 20" in failed.reason
     assert handed_out == [1]

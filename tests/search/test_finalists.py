@@ -25,7 +25,7 @@ def test_each_finalist_is_scored_once_and_one_that_cannot_be_stops_no_other(make
     engine = LocalEngine(study.folder, source, ResourceRequest())
     layout = engine.plan(trials=2, given=2)
     engine.run(layout, SearchController(study, source, layout))
-    checkpoint = study.entries[0].folder / "checkpoint.pt"
+    checkpoint = study.trials[0].folder / "checkpoint.pt"
     content = checkpoint.read_bytes()
     checkpoint.unlink()
 
@@ -37,7 +37,7 @@ def test_each_finalist_is_scored_once_and_one_that_cannot_be_stops_no_other(make
     assert not all_tested(study)
     assert score() == [f"test of trial-000: {checkpoint}: no such checkpoint"]
     assert listener.told == ["continued", "trial-001"]
-    assert study.entries[1].test_scores.keys() >= {"test/knn/fused", "test/linear/joint"}
+    assert study.trials[1].test_scores.keys() >= {"test/knn/fused", "test/linear/joint"}
     checkpoint.write_bytes(content)
     assert score() == []
     assert listener.told == ["continued", "trial-001", "continued", "trial-000"]

@@ -12,7 +12,7 @@ from cmd_tune.plain_yaml import read_yaml
 from cmd_tune.search.execution import ENGINES, ResourceRequest, TrialReport
 from cmd_tune.search.plan import new_plan, resumed_plan
 from cmd_tune.search.search import run_search
-from cmd_tune.search.study.study import State
+from cmd_tune.search.study.trial_record import TrialState
 from tests.search.local_engine import LocalEngine
 
 TINY = (
@@ -68,7 +68,7 @@ def test_a_search_comes_to_its_report_and_is_finished_for_good(start, tmp_path):
     ]
     assert {f"trial-00{index} scored on the test set" for index in (0, 1)} <= set(lines)
     folder = tmp_path / "it"
-    assert states(folder) == [State.FINISHED, State.FINISHED]
+    assert states(folder) == [TrialState.FINISHED, TrialState.FINISHED]
     assert {"best.yaml", "baselines.yaml"} <= {path.name for path in folder.iterdir()}
     assert read_yaml(folder / "search.yaml")["layout"] == lines[1].removeprefix("layout: ")
     assert len(read_yaml(folder / "environment.yaml")) == 1
@@ -88,7 +88,7 @@ def test_a_search_without_a_result_says_why(start, tmp_path):
     with pytest.raises(CmdTuneError) as caught:
         start(partial(LocalEngine, work=diverge))
     assert str(caught.value) == f"{tmp_path / 'it'}: no trial has a result; trial-000 failed: the loss is nan"
-    assert states(tmp_path / "it") == [State.FAILED, State.FAILED]
+    assert states(tmp_path / "it") == [TrialState.FAILED, TrialState.FAILED]
 
 
 @pytest.mark.parametrize(("reason", "kept"), [("no cluster", False), ("see {folder}/ray.log", True)])
@@ -131,7 +131,7 @@ def test_ctrl_c_leaves_a_search_that_goes_on(start, tmp_path):
     assert words[1:] == ["-m", "cmd_tune", "search", "--resume", "it", "--storage", str(tmp_path)]
     lines = start(LocalEngine, resume=True)
     assert [line.partition(":")[0] for line in lines if " starts: " in line] == ["trial-001 starts"]
-    assert states(tmp_path / "it") == [State.FINISHED, State.FINISHED]
+    assert states(tmp_path / "it") == [TrialState.FINISHED, TrialState.FINISHED]
 
 
 def test_an_engine_that_breaks_ends_the_search_in_order(start, tmp_path):
@@ -146,5 +146,5 @@ def test_an_engine_that_breaks_ends_the_search_in_order(start, tmp_path):
     assert (folder / "baselines.yaml").exists()
     assert not (folder / "trials" / "000" / "test.json").exists()  # finalists are those of the whole search
     start(LocalEngine, resume=True)
-    assert states(folder) == [State.FINISHED, State.FINISHED]
+    assert states(folder) == [TrialState.FINISHED, TrialState.FINISHED]
     assert (folder / "trials" / "000" / "test.json").exists()

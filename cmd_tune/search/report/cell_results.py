@@ -12,7 +12,8 @@ from cmd_tune.evaluate.tally import read_tally
 from cmd_tune.runs.pretrain_and_score import TEST_TALLY
 from cmd_tune.search.report.verdicts import ClaimVerdict, judge, t_interval
 from cmd_tune.search.spaces.comparison import SEED, Cell, Claim, Table
-from cmd_tune.search.study.study import Book, State
+from cmd_tune.search.study.study import SearchStudy
+from cmd_tune.search.study.trial_record import TrialState
 
 OVER_SEEDS = "t over seeds"
 OVER_SUBJECTS, OVER_CLIPS = "Wilson over clips, by subject", "Wilson over clips as if independent"
@@ -43,7 +44,9 @@ class CellResult:
         return None if self.mean is None or self.reported is None else self.mean - self.reported
 
 
-def cell_results(study: Book, table: Table, queries: Mapping[str, int], beside: Collection[str]) -> list[CellResult]:
+def cell_results(
+    study: SearchStudy, table: Table, queries: Mapping[str, int], beside: Collection[str]
+) -> list[CellResult]:
     """Every cell on every metric of the comparison: by metric, then by cell.
 
     queries: clips behind an accuracy, by the metric's first word. They make the interval of a cell that has one seed,
@@ -55,13 +58,13 @@ def cell_results(study: Book, table: Table, queries: Mapping[str, int], beside: 
     return [replace(r, reported=r.cell.reported.get(r.metric)) if r.metric in beside else r for r in results]
 
 
-def _cell_result(study: Book, cell: Cell, metric: str, queries: Mapping[str, int]) -> CellResult:
+def _cell_result(study: SearchStudy, cell: Cell, metric: str, queries: Mapping[str, int]) -> CellResult:
     scores: dict[int, float] = {}
     folders: list[Path] = []
-    for trial in study.entries.values():
+    for trial in study.trials.values():
         value = trial.test_scores.get(metric, trial.last(metric))
         ours = {name: given for name, given in trial.values.items() if name != SEED} == cell.values
-        if ours and trial.state is State.FINISHED and value is not None:
+        if ours and trial.state is TrialState.FINISHED and value is not None:
             scores[trial.values[SEED]] = value
             folders.append(trial.folder)
     if len(scores) > 1:

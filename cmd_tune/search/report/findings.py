@@ -13,7 +13,7 @@ from cmd_tune.search.report.left_out import left_out
 from cmd_tune.search.report.looks import Looks
 from cmd_tune.search.report.verdicts import ClaimVerdict
 from cmd_tune.search.spaces.comparison import Table
-from cmd_tune.search.study.study import Book
+from cmd_tune.search.study.study import SearchStudy
 
 UNTRAINED, RAW = "untrained", "raw 1-NN"  # the baselines, in tables and figures
 
@@ -25,7 +25,7 @@ class ComparisonFindings:
     conditions: the data and protocol of the test scores. raw, untrained: the baselines' scores by metric, in percent.
     """
 
-    study: Book
+    study: SearchStudy
     table: Table
     conditions: Conditions
     raw: Scores
@@ -100,7 +100,7 @@ class StudyFindings:
     conditions: the data and protocol of the test scores.
     """
 
-    study: Book
+    study: SearchStudy
     raw: Scores
     untrained: Scores
     conditions: Conditions

@@ -12,23 +12,24 @@ from rich.text import Text
 from cmd_tune.formatting import duration, named_values
 from cmd_tune.search.report.time_left import Course, seconds_left
 from cmd_tune.search.report.trials_table import STATE_STYLES, trials_table
-from cmd_tune.search.study.study import FINALISTS, Book, Entry, State
+from cmd_tune.search.study.study import FINALISTS, SearchStudy
+from cmd_tune.search.study.trial_record import TrialRecord, TrialState
 
 _ROWS = 16  # trials in the live table: the running ones, then the best, then those that did not finish
 _HEADINGS, _NOTES = 4, 3  # lines above the trials, and below: of hidden parameters, hidden trials, the last failure
 
 
-def state_with_reason(entry: Entry) -> str:
+def state_with_reason(entry: TrialRecord) -> str:
     """The state of a trial, with the reason if there is one."""
     if not entry.reason:
         return str(entry.state)
-    return f"{entry.state}{' ' if entry.state is State.STOPPED else ': '}{entry.reason}"
+    return f"{entry.state}{' ' if entry.state is TrialState.STOPPED else ': '}{entry.reason}"
 
 
 class Display:
     """Shows the trials of a study. `close` leaves the last state on the screen."""
 
-    def __init__(self, book: Book, console: Console, *, concurrent: int = 1) -> None:
+    def __init__(self, book: SearchStudy, console: Console, *, concurrent: int = 1) -> None:
         """concurrent: trials at once."""
         self.book, self.console, self.concurrent = book, console, concurrent
         self._started = monotonic()
@@ -48,7 +49,7 @@ class Display:
         if self._live:
             self._live.stop()
 
-    def started(self, entry: Entry) -> None:
+    def started(self, entry: TrialRecord) -> None:
         how = f"resumes after epoch {entry.epoch}" if entry.epoch else "starts"
         if entry.index in self._heard:
             how += " again, since its process ended"
@@ -56,7 +57,7 @@ class Display:
         values = named_values({name: entry.values[name] for name in self.book.space.parameters})
         self._line(f"{entry.name} {how}: {values}")
 
-    def reported(self, entry: Entry, records: Sequence[Mapping[str, float]]) -> None:
+    def reported(self, entry: TrialRecord, records: Sequence[Mapping[str, float]]) -> None:
         """One line per validation among the latest records; the epochs between are for the live table."""
         for record in records:
             now = monotonic()
@@ -71,7 +72,7 @@ class Display:
                 f"loss {record['loss/total']:.3f}, {self.book.space.metric} {score:.2f}; {self.summary()}"
             )
 
-    def ended(self, entry: Entry) -> None:
+    def ended(self, entry: TrialRecord) -> None:
         self._line(f"{entry.name} {state_with_reason(entry)}")
 
     def noted(self, text: str) -> None:
@@ -80,7 +81,7 @@ class Display:
             self._notes.add(text)
             self.console.print(text, style="yellow", soft_wrap=True, highlight=False, markup=False, emoji=False)
 
-    def tested(self, entry: Entry) -> None:
+    def tested(self, entry: TrialRecord) -> None:
         """One line per tested trial. The live table is closed by then."""
         self.console.print(f"{entry.name} scored on the test set", highlight=False)
 
@@ -102,20 +103,22 @@ class Display:
             self.console.print(text, soft_wrap=True, highlight=False, markup=False)
 
     def _ended(self) -> int:
-        return sum(entry.state is not State.RUNNING for entry in self.book.entries.values())
+        return sum(entry.state is not TrialState.RUNNING for entry in self.book.trials.values())
 
     def _remaining(self) -> float | None:
         """Seconds until the report, for the trials and the test scores; None before the first epoch."""
         if not self._took:
             return None
         book, now = self.book, monotonic()
-        entries = list(book.entries.values())
+        entries = list(book.trials.values())
         running = [
             Course(e.epoch, book.epochs_of(e), now - self._heard.get(e.index, now))
             for e in entries
-            if e.state is State.RUNNING
+            if e.state is TrialState.RUNNING
         ]
-        ended = [Course(e.epoch, book.epochs_of(e)) for e in entries if e.state in (State.FINISHED, State.STOPPED)]
+        ended = [
+            Course(e.epoch, book.epochs_of(e)) for e in entries if e.state in (TrialState.FINISHED, TrialState.STOPPED)
+        ]
         trials = [] if book.deadline is None else [max(0.0, book.deadline - now)]
         if book.budget is not None:
             waiting = max(0, book.budget - len(entries))
@@ -127,20 +130,20 @@ class Display:
         return min(trials) + ceil(tested / self.concurrent) * validation
 
     def _render(self) -> RenderableType:
-        running = [entry for entry in self.book.entries.values() if entry.state is State.RUNNING]
+        running = [entry for entry in self.book.trials.values() if entry.state is TrialState.RUNNING]
         best = self.book.ranked()
-        ended = [entry for entry in self.book.entries.values() if entry.state in (State.STOPPED, State.FAILED)]
+        ended = [entry for entry in self.book.trials.values() if entry.state in (TrialState.STOPPED, TrialState.FAILED)]
         summary = self.summary()
         width, height = self.console.size
-        failed = [entry for entry in ended if entry.state is State.FAILED]
+        failed = [entry for entry in ended if entry.state is TrialState.FAILED]
         room = height - _HEADINGS - _NOTES - ceil(len(summary) / width)
         rows = (running + best + ended)[: max(1, min(_ROWS, room))]
-        hidden = len(self.book.entries) - len(rows)
+        hidden = len(self.book.trials) - len(rows)
         lines: list[RenderableType] = [trials_table(self.book, rows, best[:1])]
         if hidden:
             lines.append(Text(f"… and {hidden} more trials", style="dim"))
         if failed:
             reason = f"{failed[-1].name} failed: {failed[-1].reason}"
-            lines.append(Text(reason, style=STATE_STYLES[State.FAILED], no_wrap=True, overflow="ellipsis"))
+            lines.append(Text(reason, style=STATE_STYLES[TrialState.FAILED], no_wrap=True, overflow="ellipsis"))
         lines.append(Text(summary, style="bold"))
         return Group(*lines)

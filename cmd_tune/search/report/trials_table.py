@@ -13,9 +13,15 @@ from rich.text import Text
 
 from cmd_tune.formatting import shown
 from cmd_tune.search.spaces.parameter import Parameter
-from cmd_tune.search.study.study import Book, Entry, State
+from cmd_tune.search.study.study import SearchStudy
+from cmd_tune.search.study.trial_record import TrialRecord, TrialState
 
-STATE_STYLES = {State.RUNNING: "cyan", State.FINISHED: "green", State.STOPPED: "yellow", State.FAILED: "red"}
+STATE_STYLES = {
+    TrialState.RUNNING: "cyan",
+    TrialState.FINISHED: "green",
+    TrialState.STOPPED: "yellow",
+    TrialState.FAILED: "red",
+}
 _WORD = 9  # characters that a word of a heading keeps on a narrow screen
 _LOG = 10.0  # ranges whose ends differ by this factor are compared on a log scale
 
@@ -73,7 +79,7 @@ def _heading(name: str, most: int) -> str:
     return "\n".join(word if len(word) <= most else f"{word[: most - 1]}…" for word in name.split("_"))
 
 
-def trials_table(study: Book, trials: Sequence[Entry], best: Sequence[Entry] = ()) -> RenderableType:
+def trials_table(study: SearchStudy, trials: Sequence[TrialRecord], best: Sequence[TrialRecord] = ()) -> RenderableType:
     """One line per trial: the first parameters of the space, epoch, loss, validation KNN and state. best: in bold."""
     metric = study.space.metric
     scores = ["loss/total", metric, *(name for name in ("val/knn/joint", "val/knn/fused") if name != metric)]
@@ -99,12 +105,12 @@ def trials_table(study: Book, trials: Sequence[Entry], best: Sequence[Entry] = (
     return FittedTable(tuple(study.space.parameters), build, "… and {} more parameters")
 
 
-def trials_columns(study: Book) -> dict[str, list[Any]]:
+def trials_columns(study: SearchStudy) -> dict[str, list[Any]]:
     """The columns of trials.csv: state, rank (of a search's finished trials), values, last metrics, test scores.
 
     A metric with a parameter's name has no column, since the parameter has it; it is in the trial's history.
     """
-    trials = list(study.entries.values())
+    trials = list(study.trials.values())
     names = {name: None for trial in trials for record in trial.history for name in record if name != "epoch"}
     names |= {name: None for trial in trials for name in trial.test_scores}
     columns: dict[str, list[Any]] = {
@@ -123,6 +129,6 @@ def trials_columns(study: Book) -> dict[str, list[Any]]:
     return columns
 
 
-def last_score(trial: Entry, name: str) -> float | None:
+def last_score(trial: TrialRecord, name: str) -> float | None:
     """A test score, or the latest value of a metric."""
     return trial.test_scores.get(name, trial.last(name))

@@ -16,7 +16,8 @@ from cmd_tune.search.report.files import FILES
 from cmd_tune.search.report.findings import StudyFindings
 from cmd_tune.search.report.metrics import baseline_metrics, best_metrics
 from cmd_tune.search.report.sections import SECTIONS
-from cmd_tune.search.study.study import Book, State
+from cmd_tune.search.study.study import SearchStudy
+from cmd_tune.search.study.trial_record import TrialState
 
 REPORT = "report.md"
 
@@ -61,15 +62,15 @@ def _markdown(sections: Sequence[Section]) -> str:
     return "\n\n".join(parts) + "\n" if parts else ""
 
 
-def print_report(console: Console, study: Book, report: SearchReport) -> None:
+def print_report(console: Console, study: SearchStudy, report: SearchReport) -> None:
     """Print the closing text of a report, why trials failed, and why there are no more trials."""
     console.print()
     console.print(report.closing)
-    for trial in study.entries.values():
-        if trial.state is State.FAILED:
+    for trial in study.trials.values():
+        if trial.state is TrialState.FAILED:
             console.print(f"{trial.name} failed: {trial.reason}", soft_wrap=True, highlight=False, markup=False)
     if study.shortfall:
-        trials = len(study.entries)
+        trials = len(study.trials)
         short = study.budget is not None and trials < study.budget
         so_far = f"{trials} of {study.budget} trials" if short else f"{trials} trials"
         console.print(f"{so_far}: {study.shortfall}", soft_wrap=True, highlight=False, markup=False)

@@ -23,7 +23,7 @@ _MONOTONE = (ast.Add, ast.Sub, ast.Mult, ast.Div)  # extreme at the ends of both
 
 
 def can_hold(constraint: Constraint, bounds: Mapping[str, Bounds]) -> bool:
-    """Whether a configuration within the bounds may meet the constraint; False where certainly none does."""
+    """Whether a configuration within the bounds may meet the constraint; False if certainly none does."""
     return True in _bounds(constraint.tree, bounds)
 
 

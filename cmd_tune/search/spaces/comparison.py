@@ -30,7 +30,7 @@ class Cell:
 class Claim:
     """A sentence about cells, as what it says of pairs of them: of (a, b), a stands in `relation` to b.
 
-    `margin` in points, where the relation has one. The claim is made of each metric in `metrics`.
+    `margin` in points, if the relation has one. The claim is made of each metric in `metrics`.
     """
 
     says: str
@@ -44,7 +44,7 @@ class Claim:
 class Table:
     """Every cell with every seed. Nothing is selected, so nothing is searched: all cells run to their last epoch.
 
-    origin: of the reported accuracies, where the file states it.
+    origin: of the reported accuracies, if the file states it.
     """
 
     title: str
@@ -54,7 +54,10 @@ class Table:
     origin: Origin | None = None
 
     def trials(self) -> Iterator[dict[str, Any]]:
-        """The values of each trial: all cells with the first seed, then with the second. A table cut short is whole."""
+        """The values of each trial: all cells with the first seed, then all with the second, and so on.
+
+        If the search is cut short, every cell has the same number of seeds, give or take one.
+        """
         for seed in self.seeds:
             for cell in self.cells:
                 yield {**cell.values, SEED: seed}

@@ -51,7 +51,7 @@ def read_cells(value: Any, settings: Mapping[str, Any]) -> tuple[Cell, ...]:
                     extra = "is not in the first cell; every cell gives every setting of the table a value"
                     mistakes.add(extra, index, name)
             if cell.values in [other.values for other in cells[:index]]:
-                mistakes.add("stands there twice; remove one, and repeat cells with seeds", index)
+                mistakes.add("is listed twice; remove one, and repeat cells with seeds", index)
     return cells
 
 
@@ -62,7 +62,7 @@ def _cell(value: Any, settings: Mapping[str, Any]) -> Cell:
         if key == SEED:
             raise ValueError("does not belong into a cell; seeds repeats every cell with each seed")
         if key in settings:
-            raise ValueError("stands in settings too; keep it in one place")
+            raise ValueError("is in settings, too; keep it in one place")
         return setting(key, part)
 
     values = read_mapping(value, _CELL, read, (*Settings.model_fields, REPORTED))
@@ -85,7 +85,7 @@ def read_seeds(value: Any) -> tuple[int, ...]:
     def read(item: Any) -> int:
         seed = whole(item, 0)
         if seed in seeds:
-            raise ValueError(f"{seed} stands there twice; remove one")
+            raise ValueError(f"{seed} is listed twice; remove one")
         seeds.append(seed)
         return seed
 
@@ -212,5 +212,5 @@ def _find(value: Any, cells: Sequence[Cell]) -> int:
     there = [index for index, cell in enumerate(cells) if wanted.items() <= cell.values.items()]
     if len(there) != 1:
         cure = "name more of its settings" if there else "add it, or change the claim"
-        raise ValueError(f"is {f'any of {len(there)}' if there else 'none of the'} cells; {cure}")
+        raise ValueError(f"{f'matches {len(there)}' if there else 'matches none of the'} cells; {cure}")
     return there[0]

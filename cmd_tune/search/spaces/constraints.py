@@ -60,7 +60,7 @@ class Constraint:
     tree: ast.expr = field(repr=False, compare=False)
 
     def holds(self, values: Mapping[str, Any]) -> bool:
-        """Whether a configuration that has all `names` meets it; one for which it cannot be computed does not."""
+        """Whether a configuration that has all `names` meets it; if it cannot be computed, it does not hold."""
         try:
             return bool(evaluate(self.tree, values))
         except ArithmeticError:
@@ -184,7 +184,7 @@ def _what(node: ast.expr) -> str:
 
 
 def evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
-    """The value of a checked expression. Raises ArithmeticError where arithmetic has none."""
+    """The value of a checked expression. Raises ArithmeticError if it has none."""
     match node:
         case ast.Constant(value=value):
             return value

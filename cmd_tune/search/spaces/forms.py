@@ -1,7 +1,7 @@
 """The two forms of a space file, as typed models: a search among values, and a comparison of cells.
 
-Fields hold what the file means. The order of fields is that in which they are read: a check of one sees those before it,
-if they are valid, so that whatever can be checked is.
+Fields hold what the file means, and are read in their order: the check of one sees those before it that are valid, so
+that one mistake hides no other.
 """
 
 import math
@@ -69,7 +69,7 @@ def _seconds(value: Any) -> float:
     elif parts := re.fullmatch(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", value.strip(), re.ASCII):
         seconds = sum(int(part or 0) * unit for part, unit in zip(parts.groups(), (3600, 60, 1), strict=True))
     if seconds <= 0:
-        raise ValueError(f"{found(value)} is no length of time; write 5m, 1h30m, 90s or a number of seconds")
+        raise ValueError(f"{found(value)} is not a duration; write 5m, 1h30m, 90s or a number of seconds")
     return seconds
 
 
@@ -109,8 +109,9 @@ class SpaceForm(FileModel):
     def about_unknown(cls, key: object, value: dict[Any, Any]) -> str:
         """Also of a key that goes with other methods alone."""
         if key in SearchForm.model_fields or key in ComparisonForm.model_fields:
-            cure = "or write method: cells" if cls is SearchForm else "whose cells all run to their end; remove it"
-            return f"does not go with method {value['method']}, {cure}"
+            if cls is SearchForm:
+                return f"needs method: cells, not {value['method']}; remove it, or change the method"
+            return f"does not go with method {value['method']}, whose cells all run to their end; remove it"
         return unknown(key, SearchForm.model_fields | ComparisonForm.model_fields)
 
 
@@ -131,7 +132,7 @@ class SearchForm(SpaceForm):
         with Mistakes() as mistakes:
             for name, parameter in parameters.items():
                 if name in info.data.get("settings", {}):
-                    mistakes.add("stands in settings too; keep it in one place", name)
+                    mistakes.add("is in settings, too; keep it in one place", name)
                 if combined and parameter.distribution in RANGES:
                     message = "a grid takes value or values, not a range; list values, or use method: tpe"
                     mistakes.add(message, name)

@@ -35,7 +35,7 @@ class Parameter:
         return self.choices[0] if self.choices else self.at(self.multiples()[0]) if self.q else self.low
 
     def multiples(self) -> tuple[int, int]:
-        """The first and last k for which k·q lies in the range; the first is the larger where none does."""
+        """The first and last k for which k·q lies in the range; the first is the larger if none does."""
         return math.ceil(_exact(self.low) / _exact(self.q)), math.floor(_exact(self.high) / _exact(self.q))
 
     def at(self, position: float) -> Any:
@@ -50,7 +50,7 @@ class Parameter:
         return int(_exact(value) / _exact(self.q)) if self.q else value
 
     def misfit(self, value: Any) -> str:
-        """What keeps a value from being one of this parameter's; empty where nothing does."""
+        """What keeps a value from being one of this parameter's; empty if nothing does."""
         if self.choices:
             return "" if value in self.choices else f"is none of {', '.join(map(str, self.choices))}"
         if not self.low <= value <= self.high:

@@ -91,7 +91,7 @@ class ParameterSpec(FileModel):
                 with mistakes.at("values", index):
                     choice = setting(name, value)
                     if choice in choices:
-                        raise ValueError(f"{choice} stands there twice; remove one")
+                        raise ValueError(f"{choice} is listed twice; remove one")
                     choices.append(choice)
             if not values:
                 mistakes.add("is empty; list one value or more", "values")

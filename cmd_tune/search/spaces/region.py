@@ -1,6 +1,6 @@
 """What of a space may still be tried, drawn as the ranges say: rejection that learns from what it rejects.
 
-The space begins as one box. Where a draw is not allowed, its box is cut in two, and a part in which a constraint cannot
+The space begins as one box. If a draw is not allowed, its box is cut in two, and a part in which a constraint cannot
 hold is dropped; so draws fall ever more often into what is allowed, in the shares that plain rejection would give,
 however narrow that is. A box of one configuration that may not be tried goes as well: with the last of them it is
 certain that nothing is left.
@@ -58,7 +58,7 @@ class Region:
         return self._root.share == 0
 
     def draw(self, tried: Allowed = lambda values: False) -> dict[str, Any] | None:
-        """A configuration that is allowed and has not been tried; None where none is left, or none is found."""
+        """A configuration that is allowed and has not been tried; None if none is left or found."""
         for _ in range(MOST_DRAWS):
             if self.exhausted:
                 return None
@@ -75,7 +75,7 @@ class Region:
         return None
 
     def _cause(self, values: Mapping[str, Any], tried: Allowed) -> Collection[str] | None:
-        """The parameters for whose values a configuration is turned down; None where it is not."""
+        """The parameters for whose values a configuration is turned down; None if it is not."""
         whole = {**self._settings, **values}
         for constraint in self._constraints:
             if not constraint.holds(whole):

@@ -107,7 +107,7 @@ class Space:
             self.check_possible(settings)
 
     def check_possible(self, settings: Mapping[str, Any]) -> None:
-        """Raise UsageError where no configuration at all is allowed under these settings, or none is found."""
+        """Raise UsageError if no configuration is allowed under these settings, or none is found."""
         region = self.region(settings, "check")
         if self.table or self.start_points or region.draw():
             return
@@ -124,7 +124,7 @@ class Space:
         raise usage_error(f"{self.path}: {key}", f"{none} {meets}{example}; {cure}")
 
     def _broken(self, values: Mapping[str, Any]) -> str:
-        """The first rule that values break, in words; empty where there is none."""
+        """The first rule that values break, in words; empty if there is none."""
         for constraint in self.constraints:
             if constraint.names <= values.keys() and not constraint.holds(values):
                 those = ", ".join(f"{name} = {values[name]}" for name in sorted(constraint.names))

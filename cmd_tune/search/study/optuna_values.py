@@ -1,4 +1,4 @@
-"""Parameters as Optuna samples them, and their values on the way to Optuna and back.
+"""Parameters as Optuna samples them; values and states of trials on the way to Optuna and back.
 
 Of a stepped range, Optuna sees k of the multiple k·q, so that what it suggests is exactly what runs. Its categories
 hold no lists, which become JSON.
@@ -9,9 +9,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState as OptunaState
 
 from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.spaces.space import Space
+from cmd_tune.search.study.trial_record import TrialState
+
+END_STATES = {
+    TrialState.FINISHED: OptunaState.COMPLETE,
+    TrialState.STOPPED: OptunaState.PRUNED,
+    TrialState.FAILED: OptunaState.FAIL,
+}
+TRIAL_STATES = {end: state for state, end in END_STATES.items()} | {OptunaState.RUNNING: TrialState.RUNNING}
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:

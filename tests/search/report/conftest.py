@@ -7,7 +7,7 @@ import pytest
 from cmd_tune.evaluate.tally import Tally, write_tally
 from cmd_tune.runs.pretrain_and_score import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY, Conditions
 from cmd_tune.search.report import StudyFindings
-from cmd_tune.search.study.study import Book
+from cmd_tune.search.study.study import SearchStudy
 
 CONDITIONS = Conditions("synthetic", "xview", {"val": 50, "test": 200})
 RAW = {"test/knn/joint": 55.0, "test/knn/fused": 62.0, "val/knn/fused": 39.4}
@@ -56,7 +56,7 @@ def findings_of(make_space, open_book) -> Callable[..., StudyFindings]:
 
     def make(name: str, *, baselines: bool = True) -> StudyFindings:
         changes, trials = STUDIES[name]
-        study: Book = open_book(make_space(**changes), trials=max(4, len(trials)))
+        study: SearchStudy = open_book(make_space(**changes), trials=max(4, len(trials)))
         for scores in trials:
             trial = study.next()
             for epoch, score in enumerate(scores, 1):

@@ -21,7 +21,7 @@ from cmd_tune.search.report.left_out import left_out
 from cmd_tune.search.report.power import seeds_needed
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.spaces.space_file import find_space
-from cmd_tune.search.study.study import Book
+from cmd_tune.search.study.study import SearchStudy
 
 CELLS = [
     {"topk": 4, "reported": {"test/knn/joint": 70.0, "test/linear/joint": 80.0}},
@@ -56,10 +56,10 @@ def table_space(make_space: Callable[..., Space]) -> Callable[..., Space]:
 
 
 @pytest.fixture
-def played(open_book: Callable[..., Book]) -> Callable[..., Book]:
+def played(open_book: Callable[..., SearchStudy]) -> Callable[..., SearchStudy]:
     """A book whose trials have run, with test scores {(topk, seed): KNN}; others fail. Linear is always 60."""
 
-    def play(space: Space, knn: dict[tuple[int, int], float]) -> Book:
+    def play(space: Space, knn: dict[tuple[int, int], float]) -> SearchStudy:
         book = open_book(space, trials=100)
         while (entry := book.next()) is not None:
             score = knn.get((entry.values["topk"], entry.values["seed"]))
@@ -75,7 +75,7 @@ def played(open_book: Callable[..., Book]) -> Callable[..., Book]:
     return play
 
 
-def report_of(book: Book, where: Conditions = HERE) -> tuple[SearchReport, str, str]:
+def report_of(book: SearchStudy, where: Conditions = HERE) -> tuple[SearchReport, str, str]:
     """(the report, report.md, what is printed)."""
     report = write_report(StudyFindings(book, RAW, UNTRAINED, where))
     printed = io.StringIO()
@@ -102,7 +102,7 @@ def test_means_intervals_and_differences(table_space, played):
     assert (lines[3]["reported"], lines[3]["difference"]) == ("", "")
 
 
-def report_folder(book: Book) -> Path:
+def report_folder(book: SearchStudy) -> Path:
     report_of(book)
     return book.folder
 
@@ -125,7 +125,7 @@ SUBJECTS = Tally([50, 50, 60, 40], {"test/knn/joint": [40, 20, 42, 20], "test/li
 def test_clips_of_a_subject_are_taken_together_where_they_were_counted_so(table_space, played):
     """122 of 200 clips right, 80 % of one subject's and 40 % of another's: not 54.1–67.5, but thrice as wide."""
     book = played(table_space([5]), {(4, 5): 61.0, (8, 5): 70.0})
-    write_tally(book.entries[0].folder / TEST_TALLY, SUBJECTS)
+    write_tally(book.trials[0].folder / TEST_TALLY, SUBJECTS)
     write_tally(book.folder / UNTRAINED_TALLY, SUBJECTS)
     write_tally(book.folder / RAW_TALLY, replace(SUBJECTS, by_subject=False))
     four, eight, *_ = cell_results(book, book.space.table, HERE.queries, METRICS)
@@ -211,7 +211,7 @@ def test_nothing_is_picked_by_its_score(table_space, played):
 
 
 def test_a_book_goes_on_with_what_a_longer_table_lacks(table_space, open_book):
-    def values(book: Book) -> list[tuple[int, int]]:
+    def values(book: SearchStudy) -> list[tuple[int, int]]:
         found = []
         while (entry := book.next()) is not None:
             found.append((entry.values["topk"], entry.values["seed"]))
@@ -224,7 +224,7 @@ def test_a_book_goes_on_with_what_a_longer_table_lacks(table_space, open_book):
     more = table_space([0, 1], cells=[{"topk": 2}, *CELLS])
     book = open_book(more, trials=100)
     assert values(book) == [(8, 0), (2, 0), (2, 1)]
-    assert len({tuple(sorted(entry.values.items())) for entry in book.entries.values()}) == len(book.entries) == 6
+    assert len({tuple(sorted(entry.values.items())) for entry in book.trials.values()}) == len(book.trials) == 6
 
 
 def test_a_smaller_budget_runs_whole_rounds_of_seeds_first(table_space, open_book):

@@ -105,13 +105,13 @@ class Dots:
 
 
 def best_so_far(findings):
-    trials = findings.study.entries.values()
+    trials = findings.study.trials.values()
     scores = [score for trial in trials if (score := trial.last("val/knn/fused")) is not None]
     return Dots([max(scores[: n + 1]) for n in range(len(scores))]) if scores else None
 
 
 def how_many(findings):
-    return Section("", [f"{len(findings.study.entries)} trials in all"])
+    return Section("", [f"{len(findings.study.trials)} trials in all"])
 
 
 def test_a_figure_and_a_section_are_added_by_a_line_each(findings_of, monkeypatch):

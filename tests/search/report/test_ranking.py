@@ -53,7 +53,7 @@ def test_what_was_stopped_early_is_no_result(ended):
         .startswith("# trial-002 of search: val/knn/fused 50.00\n")
     )
     best = read_settings(book.folder / "best.yaml")
-    assert best["teacher_temperature"] == book.entries[2].values["teacher_temperature"]
+    assert best["teacher_temperature"] == book.trials[2].values["teacher_temperature"]
     assert report.metrics["best/trial"] == 2
     assert report.metrics["best/val/knn/fused"] == 50
     lines = text_of(report.closing).splitlines()

@@ -10,7 +10,7 @@ from cmd_tune.search.report import StudyFindings, write_report
 from cmd_tune.search.report.live import Display
 from cmd_tune.search.report.trials_table import by_difference
 from cmd_tune.search.spaces.space_file import find_space
-from cmd_tune.search.study.study import Book
+from cmd_tune.search.study.study import SearchStudy
 
 HERE = Conditions("synthetic", "xview", {})
 
@@ -38,7 +38,7 @@ def book(tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("screen")
     content = {"method": "random", "metric": {"name": "val/knn/fused", "goal": "maximize"}, "parameters": SIXTEEN}
     (folder / "space.yaml").write_text(yaml.safe_dump(content))
-    book = Book(folder, read_space(folder / "space.yaml"), tiny(queue_size=64, topk=6), "quick", 40)
+    book = SearchStudy(folder, read_space(folder / "space.yaml"), tiny(queue_size=64, topk=6), "quick", 40)
     for number in range(16):
         entry, running = book.next(), number > 13
         score = {"val/knn/fused": 1.0 if running else 40.0 + number, "val/knn/joint": 30.0}
@@ -46,7 +46,7 @@ def book(tiny, tmp_path_factory):
             book.record(entry, {"epoch": epoch, "loss/total": 12.345} | (score if epoch == 3 else {}))
         if number < 13:
             book.end(entry)
-    book.end(book.entries[13], failure="the loss is nan in epoch 4; lower learning_rate or raise the temperatures")
+    book.end(book.trials[13], failure="the loss is nan in epoch 4; lower learning_rate or raise the temperatures")
     return book
 
 

@@ -62,7 +62,7 @@ def test_values_are_keyed_as_settings_have_them(load: Load) -> None:
     (values,) = space.table.trials()
     assert values == {"student_temperature": 1.0, "modalities": ["joint", "bone"], "seed": 0}
     assert isinstance(values["student_temperature"], float)
-    with pytest.raises(UsageError, match=r"cells\[1\]: stands there twice"):
+    with pytest.raises(UsageError, match=r"cells\[1\]: is listed twice"):
         load(cells="[{student_temperature: 1}, {student_temperature: 1.0}]")
 
 
@@ -167,19 +167,19 @@ BAD: list[tuple[dict[str, str | None], str, str]] = [
     ({"cells": "[{topc: 3}]"}, "cells[0].topc", "did you mean 'topk'?"),
     ({"cells": "[{topk: 0}]"}, "cells[0].topk", "0 should be greater than or equal to 1"),
     ({"cells": "[{topk: 3, seed: 1}]"}, "cells[0].seed", "seeds repeats every cell"),
-    ({"cells": "[{topk: 3}, {topk: 3}]"}, "cells[1]", "stands there twice"),
+    ({"cells": "[{topk: 3}, {topk: 3}]"}, "cells[1]", "is listed twice"),
     ({"cells": "[{topk: 3, epochs: 2}, {topk: 4}]"}, "cells[1]", "lacks epochs"),
     ({"cells": "[{topk: 3}, {topk: 4, epochs: 2}]"}, "cells[1].epochs", "is not in the first cell"),
     ({"cells": "[{topk: 3, reported: 3}]"}, "cells[0].reported", "should be a mapping ({metric: percent}); found 3"),
     ({"cells": "[{topk: 3, reported: {a: x}}]"}, "cells[0].reported.a", "should be a finite number; found 'x'"),
     ({"cells": "[{topk: 3, reported: {a: 101}}]"}, "cells[0].reported.a", "101 is no accuracy in percent"),
-    ({"settings": "{topk: 3}", "cells": "[{topk: 3}]"}, "cells[0].topk", "stands in settings too"),
+    ({"settings": "{topk: 3}", "cells": "[{topk: 3}]"}, "cells[0].topk", "is in settings, too"),
     ({"preset": "quick", "cells": "[{topk: 3}, {topk: 300}]"}, "cells[1]", "topk 300 exceeds queue_size 192"),
     ({"seeds": "3"}, "seeds", "should be a list of whole numbers"),
     ({"seeds": "[]"}, "seeds", "is empty"),
     ({"seeds": "[0, -1]"}, "seeds[1]", "whole number of 0 or more; found -1"),
     ({"seeds": "[0, 1.5]"}, "seeds[1]", "found 1.5"),
-    ({"seeds": "[2, 1, 2]"}, "seeds[2]", "2 stands there twice"),
+    ({"seeds": "[2, 1, 2]"}, "seeds[2]", "2 is listed twice"),
     ({"title": "3"}, "title", "should be a name"),
     ({"reported_on": "ntu-60"}, "reported_on", "should be a mapping ({by: whom, dataset: ntu-60, protocol: xsub"),
     ({"reported_on": "{by: a, dataset: b, protocol: c}"}, "reported_on.probes", "is missing"),
@@ -190,8 +190,12 @@ BAD: list[tuple[dict[str, str | None], str, str]] = [
     ({"constraints": "[topk < 3]"}, "constraints", "does not go with method cells"),
     ({"points_to_evaluate": "[{topk: 3}]"}, "points_to_evaluate", "does not go with method cells"),
     ({"early_terminate": "{type: asha}"}, "early_terminate", "does not go with method cells"),
-    ({"method": "grid", "cells": None, "seeds": "[1]", "parameters": "{topk: {values: [1]}}"}, "seeds", "method grid"),
-    ({"method": "tpe", "parameters": "{topk: {min: 1, max: 3}}"}, "cells", "or write method: cells"),
+    (
+        {"method": "grid", "cells": None, "seeds": "[1]", "parameters": "{topk: {values: [1]}}"},
+        "seeds",
+        "needs method: cells, not grid",
+    ),
+    ({"method": "tpe", "parameters": "{topk: {min: 1, max: 3}}"}, "cells", "needs method: cells, not tpe; remove it"),
     # claims
     ({"claims": "{says: so}"}, "claims", "should be a list of claims"),
     ({"claims": "[{best: {topk: 8}}]"}, "claims[0].says", "is missing"),
@@ -199,9 +203,9 @@ BAD: list[tuple[dict[str, str | None], str, str]] = [
     (claim("bset: {topk: 8}"), "claims[0].bset", "did you mean 'best'?"),
     (claim("metrics: [a]"), "claims[0]", "says nothing of cells; write one of best, ordered, decreasing, flat, no_w"),
     (claim("best: {topk: 8}, ordered: []"), "claims[0]", "says best and ordered; write one of"),
-    (claim("best: {topk: 5}"), "claims[0].best", "is none of the cells; add it"),
-    (claim("best: {topk: 4}"), "claims[0].best", "is any of 2 cells; name more of its settings"),
-    (claim("best: {}"), "claims[0].best", "is any of 3 cells"),
+    (claim("best: {topk: 5}"), "claims[0].best", "matches none of the cells; add it"),
+    (claim("best: {topk: 4}"), "claims[0].best", "matches 2 cells; name more of its settings"),
+    (claim("best: {}"), "claims[0].best", "matches 3 cells"),
     (claim("best: {tpok: 4}"), "claims[0].best.tpok", "did you mean 'topk'?"),
     (claim("best: {topk: x}"), "claims[0].best.topk", "should be a valid integer"),
     (claim("best: [3]"), "claims[0].best", "should be a mapping"),
@@ -237,7 +241,7 @@ def test_each_mistake_is_named_in_one_line(
 ALL_AT_ONCE = [
     (
         {"settings": "{topk: 3}"},
-        [f"cells[{cell}].topk: stands in settings too; keep it in one place" for cell in range(3)],
+        [f"cells[{cell}].topk: is in settings, too; keep it in one place" for cell in range(3)],
     ),
     (
         {
@@ -250,7 +254,7 @@ ALL_AT_ONCE = [
             "cells[0].topk: 0 should be greater than or equal to 1",
             "cells[1].tpok: unknown key, did you mean 'topk'?",
             "cells[2].seed: does not belong into a cell; seeds repeats every cell with each seed",
-            "seeds[1]: 0 stands there twice; remove one",
+            "seeds[1]: 0 is listed twice; remove one",
             "seeds[2]: should be a whole number of 0 or more; found -1",
             "claims[0].bset: unknown key, did you mean 'best'?",
             "title: should be a name; found 3",
@@ -259,7 +263,7 @@ ALL_AT_ONCE = [
     (
         {"claims": "[{says: a, best: {topk: 9}}, 3, {says: b, decreasing: {along: tpok, over: 3}}, {best: {topk: 8}}]"},
         [
-            "claims[0].best: is none of the cells; add it, or change the claim",
+            "claims[0].best: matches none of the cells; add it, or change the claim",
             "claims[1]: should be a mapping ({says: in words, best: {setting: value}}); found 3",
             "claims[2].decreasing.along: 'tpok' is unknown, did you mean 'topk'?",
             "claims[3].says: is missing; write {says: in words, best: {setting: value}}",

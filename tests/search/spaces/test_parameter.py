@@ -64,7 +64,7 @@ def test_what_a_file_says():
 @pytest.mark.parametrize(
     ("name", "spec", "message"),
     [
-        ("topk", {"values": [4, 5, 4]}, "values[2]: 4 stands there twice; remove one"),
+        ("topk", {"values": [4, 5, 4]}, "values[2]: 4 is listed twice; remove one"),
         ("learning_rate", {"min": 2, "max": 1}, "min: 2 is above max, 1; swap them"),
         (
             "learning_rate",

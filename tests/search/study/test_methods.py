@@ -6,7 +6,7 @@ import pytest
 
 from cmd_tune.search.spaces.space import TrialSource
 from cmd_tune.search.study.methods import METHODS, Method
-from cmd_tune.search.study.study import Book
+from cmd_tune.search.study.study import SearchStudy
 
 POINTS = [{"topk": 6, "key_momentum": 0.97, "layers": 2}, {"topk": 12, "key_momentum": 0.9, "layers": 1}]
 COMMON = {"points_to_evaluate": None, "budget": None}
@@ -58,7 +58,7 @@ def open_study(tmp_path, tiny):
     def make(space, name="search", trials=TRIALS, **settings):
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
-        return Book(folder, space, tiny(**settings), "quick", trials)
+        return SearchStudy(folder, space, tiny(**settings), "quick", trials)
 
     return make
 

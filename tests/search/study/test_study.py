@@ -5,7 +5,7 @@ import re
 import time
 
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import TrialState as OptunaState
 from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError
@@ -14,7 +14,7 @@ from cmd_tune.search.report.live import Display
 from cmd_tune.search.spaces import region
 from cmd_tune.search.spaces.space_file import find_space
 from cmd_tune.search.study.optuna_values import distributions
-from cmd_tune.search.study.study import State
+from cmd_tune.search.study.trial_record import TrialState
 
 
 def record(epoch, value=None):
@@ -146,7 +146,7 @@ def test_a_search_whose_best_lies_at_a_constraint_runs_to_its_budget(make_space,
     assert all(values["topk"] <= values["queue_size"] for values in run)
     told = [trial for trial in book._study.trials if trial.constraints]
     assert 0 < len(told) <= 24
-    assert {trial.state for trial in told} == {TrialState.PRUNED}
+    assert {trial.state for trial in told} == {OptunaState.PRUNED}
     assert all(trial.params["topk"] * 16 > trial.params["queue_size"] * 64 for trial in told)
     assert book._study.best_trial.user_attrs["index"] == book.ranked()[0].index
 
@@ -214,8 +214,12 @@ def test_ends_are_told_to_optuna_as_what_they_are(make_space, open_book):
     book.end(stopped)
     play(book, failed, [50])
     book.end(failed, failure="the loss is nan in epoch 2")
-    assert [entry.state for entry in (finished, stopped, failed)] == [State.FINISHED, State.STOPPED, State.FAILED]
-    assert states(book) == {0: TrialState.COMPLETE, 1: TrialState.PRUNED, 2: TrialState.FAIL}
+    assert [entry.state for entry in (finished, stopped, failed)] == [
+        TrialState.FINISHED,
+        TrialState.STOPPED,
+        TrialState.FAILED,
+    ]
+    assert states(book) == {0: OptunaState.COMPLETE, 1: OptunaState.PRUNED, 2: OptunaState.FAIL}
     assert book._study.best_value == 30
     assert [entry.reason for entry in (finished, stopped)] == ["", "after epoch 1 of 3"]
     assert [entry.index for entry in book.finalists(3)] == [0]
@@ -236,7 +240,7 @@ def test_only_a_last_epoch_is_ranked(make_space, open_book):
     assert [entry.index for entry in book.stopped()] == [1]
     again = open_book(make_space())
     assert [entry.index for entry in again.ranked()] == [0]
-    assert again.entries[1].reason == "after epoch 1 of 3"
+    assert again.trials[1].reason == "after epoch 1 of 3"
 
 
 def test_an_earlier_score_is_not_the_last_epochs(make_space, open_book):
@@ -244,7 +248,7 @@ def test_an_earlier_score_is_not_the_last_epochs(make_space, open_book):
     entry = book.next()
     play(book, entry, [99, 99, None])
     book.end(entry)
-    assert (entry.state, entry.reason) == (State.FAILED, "it never reported val/knn/fused at its last epoch")
+    assert (entry.state, entry.reason) == (TrialState.FAILED, "it never reported val/knn/fused at its last epoch")
 
 
 def test_minimising_ranks_the_other_way_round(make_space, open_book):
@@ -271,7 +275,7 @@ def test_a_finished_trial_without_the_metric_has_failed(make_space, open_book):
     entry = book.next()
     play(book, entry, [None, None, None])
     book.end(entry)
-    assert entry.state is State.FAILED
+    assert entry.state is TrialState.FAILED
     assert entry.reason == "it never reported val/knn/fused"
 
 
@@ -286,9 +290,9 @@ def test_another_process_finds_everything_and_goes_on_with_what_was_running(make
     del book  # as a kill would leave it: nothing closed
 
     again = open_book(space)
-    assert again.entries[0].state is State.FINISHED
-    assert again.entries[0].history == done.history
-    assert again.entries[0].test_scores == {"test/knn/fused": 77.5}
+    assert again.trials[0].state is TrialState.FINISHED
+    assert again.trials[0].history == done.history
+    assert again.trials[0].test_scores == {"test/knn/fused": 77.5}
     first = again.next()
     assert (first.index, first.values, first.epoch) == (1, running.values, 2)
     assert [again.record(first, record(epoch, 6)) for epoch in (1, 2, 3)] == [False, False, True]
@@ -297,9 +301,9 @@ def test_another_process_finds_everything_and_goes_on_with_what_was_running(make
     assert [entry.index for entry in later] == [2, 3]
     assert again.next() is None
     assert states(again) == {
-        0: TrialState.COMPLETE, 1: TrialState.COMPLETE, 2: TrialState.RUNNING, 3: TrialState.RUNNING,
+        0: OptunaState.COMPLETE, 1: OptunaState.COMPLETE, 2: OptunaState.RUNNING, 3: OptunaState.RUNNING,
     }  # fmt: skip
-    values = [tuple(entry.values.values()) for entry in again.entries.values()]
+    values = [tuple(entry.values.values()) for entry in again.trials.values()]
     assert len(set(values)) == 4  # a reopened sampler does not repeat its first draws
 
 
@@ -313,10 +317,10 @@ def test_what_a_kill_left_between_history_and_optuna_is_made_up_for(make_space, 
     history.write_text(whole + '{"epoch": 2, "val/knn/fused": 5.0}\n' + '{"epoch": 3, "val/kn')  # cut short
 
     again = open_book(space)
-    assert [line["epoch"] for line in again.entries[0].history] == [1, 2]
+    assert [line["epoch"] for line in again.trials[0].history] == [1, 2]
     assert again._study.trials[0].intermediate_values == {1: 4.0, 2: 5.0}
     again.record(again.next(), record(3, 6.0))
-    assert [line["epoch"] for line in open_book(space).entries[0].history] == [1, 2, 3]
+    assert [line["epoch"] for line in open_book(space).trials[0].history] == [1, 2, 3]
 
 
 def test_a_start_point_that_was_asked_for_but_never_entered_waits_again(make_space, open_book):
@@ -338,7 +342,7 @@ def test_asha_keeps_the_best_third_of_each_rung(make_space, open_book):
         book.end(entry)
     # By hand: rungs at epochs 2 and 6. Of the n values that came to a rung so far, the best ⌊n/3⌋ (at least one) go on.
     assert last == {50: 8, 40: 2, 60: 8, 55: 2, 70: 8, 10: 2, 80: 8, 65: 2, 90: 8}
-    assert [entry.state for entry in book.entries.values()].count(State.STOPPED) == 4
+    assert [entry.state for entry in book.trials.values()].count(TrialState.STOPPED) == 4
 
 
 def test_asha_remembers_its_rungs_across_processes(make_space, open_book):
@@ -384,7 +388,7 @@ def test_what_the_time_stopped_goes_on_in_every_later_sitting(make_space, open_b
         book.record(entry, record(sitting, 10 * sitting))
         book.deadline = time.monotonic()
         book.end(entry)
-        assert (entry.state, entry.reason) == (State.STOPPED, f"after epoch {sitting} of 3, the time is up")
+        assert (entry.state, entry.reason) == (TrialState.STOPPED, f"after epoch {sitting} of 3, the time is up")
     last = open_book(space, trials=2)
     entry = last.next()
     assert [r["epoch"] for r in entry.history] == [1, 2]
@@ -392,7 +396,7 @@ def test_what_the_time_stopped_goes_on_in_every_later_sitting(make_space, open_b
     last.end(entry)
     assert last.ranked() == [entry]
     assert last.next().index == 1
-    assert open_book(space, trials=2).entries[0].state is State.FINISHED
+    assert open_book(space, trials=2).trials[0].state is TrialState.FINISHED
 
 
 def test_values_that_make_no_settings_are_named(make_space, open_book):
@@ -419,7 +423,7 @@ def test_the_display_goes_through_trials_while_one_is_entered(make_space, open_b
     """It renders in a thread of its own."""
     book = open_book(make_space())
     first = book.next()
-    seen = iter(book.entries.items())
+    seen = iter(book.trials.items())
     book.next()
     assert list(seen) == [(0, first)]
-    assert len(book.entries) == 2
+    assert len(book.trials) == 2

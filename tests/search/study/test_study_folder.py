@@ -8,7 +8,7 @@ import pytest
 
 from cmd_tune.config import Settings
 from cmd_tune.search.spaces.space import Space
-from cmd_tune.search.study.study import Book
+from cmd_tune.search.study.study import SearchStudy
 from tests.odd_names import ALL
 
 
@@ -22,12 +22,12 @@ def test_a_study_lies_in_its_folder(
     space = make_space()
     space.path.unlink()
     (tmp_path / name).mkdir()
-    entry = Book(tmp_path / name, space, tiny(), "quick", 4).next()
+    entry = SearchStudy(tmp_path / name, space, tiny(), "quick", 4).next()
     assert entry is not None
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert {path.name for path in (tmp_path / name).iterdir()} == {"study.db", "trials"}
     with sqlite3.connect((tmp_path / name / "study.db").as_uri(), uri=True) as study:
         assert study.execute("select count(*) from trials").fetchall() == [(1,)]
-    again = Book(tmp_path / name, space, tiny(), "quick", 4).next()
+    again = SearchStudy(tmp_path / name, space, tiny(), "quick", 4).next()
     assert again is not None
     assert again.values == entry.values

@@ -9,7 +9,7 @@ from cmd_tune.formatting import named_values, percent, shown
 from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.findings import RAW, UNTRAINED, StudyFindings
 from cmd_tune.search.report.trials_table import FittedTable, by_difference, last_score
-from cmd_tune.search.study.study import Book
+from cmd_tune.search.study.study import SearchStudy
 
 BEST = 5  # trials shown
 _COLUMNS = (
@@ -56,7 +56,7 @@ def _table(findings: StudyFindings) -> FittedTable:
     return FittedTable(by_difference(parameters, [trial.values for trial in best]), build, more)
 
 
-def _stopped_early(study: Book) -> list[str]:
+def _stopped_early(study: SearchStudy) -> list[str]:
     """A line for the trials that were stopped early: after which epoch, and their score then."""
     stopped = study.stopped()
     if not stopped:

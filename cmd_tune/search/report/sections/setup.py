@@ -5,7 +5,7 @@ from cmd_tune.formatting import named_values
 from cmd_tune.runs.pretrain_and_score import UNTRAINED_TALLY
 from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.findings import StudyFindings
-from cmd_tune.search.study.study import State
+from cmd_tune.search.study.trial_record import TrialState
 
 
 def setup(findings: StudyFindings) -> Section | None:
@@ -14,8 +14,8 @@ def setup(findings: StudyFindings) -> Section | None:
         return None
     study, table, conditions = findings.study, findings.comparison.table, findings.conditions
     wanted = list(table.trials())
-    trials = study.entries.values()
-    finished = [trial for trial in trials if trial.values in wanted and trial.state is State.FINISHED]
+    trials = study.trials.values()
+    finished = [trial for trial in trials if trial.values in wanted and trial.state is TrialState.FINISHED]
     seeds = ", ".join(str(seed) for seed in table.seeds)
     clips = conditions.queries.get("test", 0)
     paragraphs = [
@@ -26,6 +26,6 @@ def setup(findings: StudyFindings) -> Section | None:
     ]
     if tally := read_tally(study.folder / UNTRAINED_TALLY):
         paragraphs.append(f"Intervals of baselines, and of cells with one seed, are {tally.describe()}.")
-    without = [trial for trial in trials if trial.state in (State.FAILED, State.STOPPED)]
+    without = [trial for trial in trials if trial.state in (TrialState.FAILED, TrialState.STOPPED)]
     paragraphs += [f"{trial.name} {trial.state} ({named_values(trial.values)}): {trial.reason}" for trial in without]
     return Section("\n\n".join(paragraphs))
