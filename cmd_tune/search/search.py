@@ -162,7 +162,7 @@ class _SearchSession:
             listener.closed(RunStatus.FAILED if failed else RunStatus.FINISHED, report, best)
         attempt("closing table", lambda: self._print(study, report))
 
-    def _print(self, study: Book, report: SearchReport) -> None:
+    def _print(self, study: SearchStudy, report: SearchReport) -> None:
         print_report(self.console, study, report)
         names = ", ".join((SEARCH_FILE, *(path.name for path in report.files), "trials/"))
         print_places(self.console, self.plan.folder, names, self.tracker)
