@@ -160,9 +160,12 @@ class _SearchSession:
         best = ranked[0] if ranked and not plan.space.table else None
         for listener in self.listeners:
             listener.closed(RunStatus.FAILED if failed else RunStatus.FINISHED, report, best)
-        attempt("closing table", lambda: print_report(self.console, study, report))
+        attempt("closing table", lambda: self._print(study, report))
+
+    def _print(self, study: SearchStudy, report: SearchReport) -> None:
+        print_report(self.console, study, report)
         names = ", ".join((SEARCH_FILE, *(path.name for path in report.files), "trials/"))
-        print_places(self.console, plan.folder, names, self.tracker)
+        print_places(self.console, self.plan.folder, names, self.tracker)
 
     def _report(self, study: SearchStudy, raw: Scores, untrained: Scores) -> SearchReport:
         plan, attempt = self.plan, self.ending.attempt

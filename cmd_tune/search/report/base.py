@@ -1,7 +1,8 @@
-"""What the parts of a report are: a section is a function of the findings, and so is a figure.
+"""The contract of a report's parts: a section is a function of the findings, and so is a figure.
 
-Each returns its part, or None where the study has nothing to say there; neither prints nor writes. To add one, write
-a file in sections/ or figures/ and a line in the dict of that folder: write.py prints, writes and uploads it.
+Each returns its part, or None if it does not apply to the study. It raises nothing, prints nothing and writes nothing.
+To add one, write a file in sections/ or figures/ and a line in the dict of that folder: write.py prints and writes it,
+and its file is uploaded to the tracker with the others. tests/search/report/test_contract.py runs all of them.
 """
 
 from collections.abc import Callable, Sequence

@@ -33,7 +33,7 @@ def kept_baselines(folder: Path) -> tuple[Scores, Scores] | None:
 
 
 def best_yaml(findings: StudyFindings) -> str | None:
-    """The settings of the best trial. None of a comparison, which selects nothing, and if no trial finished."""
+    """The settings of the best trial. None for a comparison, which selects nothing, and if no trial finished."""
     study = findings.study
     if findings.comparison or not study.ranked():
         return None
@@ -43,7 +43,7 @@ def best_yaml(findings: StudyFindings) -> str | None:
 
 
 def cells_csv(findings: StudyFindings) -> str | None:
-    """None of a search."""
+    """None for a search."""
     comparison = findings.comparison
     return csv_text(cells_columns(comparison.table, comparison.results)) if comparison else None
 

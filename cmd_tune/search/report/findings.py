@@ -31,15 +31,20 @@ class ComparisonFindings:
     raw: Scores
     untrained: Scores
 
+    @property
+    def settings(self) -> list[str]:
+        """The names of the settings that tell the cells apart, as the first cell has them."""
+        return list(self.table.cells[0].values)
+
     @cached_property
     def left_out(self) -> dict[str, str]:
-        """Metrics whose reported accuracies may not stand beside ours, and why."""
+        """The metrics whose reported accuracies are not comparable with ours, and why."""
         reported = dict.fromkeys(name for cell in self.table.cells for name in cell.reported)
         return left_out(self.table.origin, reported, self.conditions)
 
     @cached_property
     def results(self) -> list[CellResult]:
-        """Every cell on every metric: by metric, then in the order of the file. No score moves a cell."""
+        """Every cell on every metric: by metric, then in the order of the file, whatever the scores."""
         reported = {name for cell in self.table.cells for name in cell.reported}
         return cell_results(self.study, self.table, self.conditions.queries, reported - self.left_out.keys())
 
@@ -54,7 +59,7 @@ class ComparisonFindings:
 
     @cached_property
     def looks(self) -> Looks:
-        """Raises CmdTuneError where the folder's record of looks cannot be read."""
+        """Raises CmdTuneError if the folder's record of looks cannot be read."""
         return Looks(self.study.folder, self.table, self.results)
 
     @cached_property
@@ -90,7 +95,7 @@ class ComparisonFindings:
 
 @dataclass(frozen=True)
 class StudyFindings:
-    """raw, untrained: the baselines' scores by metric, in percent; empty if there are none.
+    """A study and its baselines. raw, untrained: scores by metric, in percent; empty if there are none.
 
     conditions: the data and protocol of the test scores.
     """
@@ -102,6 +107,6 @@ class StudyFindings:
 
     @cached_property
     def comparison(self) -> ComparisonFindings | None:
-        """None of a search."""
+        """None for a search."""
         table = self.study.space.table
         return ComparisonFindings(self.study, table, self.conditions, self.raw, self.untrained) if table else None

@@ -19,19 +19,19 @@ _ROWS = 16  # trials in the live table: the running ones, then the best, then th
 _HEADINGS, _NOTES = 4, 3  # lines above the trials, and below: of hidden parameters, hidden trials, the last failure
 
 
-def state_with_reason(entry: TrialRecord) -> str:
+def state_with_reason(trial: TrialRecord) -> str:
     """The state of a trial, with the reason if there is one."""
-    if not entry.reason:
-        return str(entry.state)
-    return f"{entry.state}{' ' if entry.state is TrialState.STOPPED else ': '}{entry.reason}"
+    if not trial.reason:
+        return str(trial.state)
+    return f"{trial.state}{' ' if trial.state is TrialState.STOPPED else ': '}{trial.reason}"
 
 
 class Display:
     """Shows the trials of a study. `close` leaves the last state on the screen."""
 
-    def __init__(self, book: SearchStudy, console: Console, *, concurrent: int = 1) -> None:
+    def __init__(self, study: SearchStudy, console: Console, *, concurrent: int = 1) -> None:
         """concurrent: trials at once."""
-        self.book, self.console, self.concurrent = book, console, concurrent
+        self.study, self.console, self.concurrent = study, console, concurrent
         self._started = monotonic()
         self._notes: set[str] = set()
         self._heard: dict[int, float] = {}  # when a trial started or last reported, by its index
@@ -49,31 +49,31 @@ class Display:
         if self._live:
             self._live.stop()
 
-    def started(self, entry: TrialRecord) -> None:
-        how = f"resumes after epoch {entry.epoch}" if entry.epoch else "starts"
-        if entry.index in self._heard:
+    def started(self, trial: TrialRecord) -> None:
+        how = f"resumes after epoch {trial.epoch}" if trial.epoch else "starts"
+        if trial.index in self._heard:
             how += " again, since its process ended"
-        self._heard[entry.index] = monotonic()
-        values = named_values({name: entry.values[name] for name in self.book.space.parameters})
-        self._line(f"{entry.name} {how}: {values}")
+        self._heard[trial.index] = monotonic()
+        values = named_values({name: trial.values[name] for name in self.study.space.parameters})
+        self._line(f"{trial.name} {how}: {values}")
 
-    def reported(self, entry: TrialRecord, records: Sequence[Mapping[str, float]]) -> None:
+    def reported(self, trial: TrialRecord, records: Sequence[Mapping[str, float]]) -> None:
         """One line per validation among the latest records; the epochs between are for the live table."""
         for record in records:
             now = monotonic()
-            self._took.append(now - self._heard.get(entry.index, now))
-            self._heard[entry.index] = now
-            score = record.get(self.book.space.metric)
+            self._took.append(now - self._heard.get(trial.index, now))
+            self._heard[trial.index] = now
+            score = record.get(self.study.space.metric)
             if score is None:
                 continue
             self._validations.append(max(0.0, self._took[-1] - record.get("seconds", 0.0)))
             self._line(
-                f"{entry.name} epoch {record['epoch']:.0f}/{self.book.epochs_of(entry)}: "
-                f"loss {record['loss/total']:.3f}, {self.book.space.metric} {score:.2f}; {self.summary()}"
+                f"{trial.name} epoch {record['epoch']:.0f}/{self.study.epochs_of(trial)}: "
+                f"loss {record['loss/total']:.3f}, {self.study.space.metric} {score:.2f}; {self.summary()}"
             )
 
-    def ended(self, entry: TrialRecord) -> None:
-        self._line(f"{entry.name} {state_with_reason(entry)}")
+    def ended(self, trial: TrialRecord) -> None:
+        self._line(f"{trial.name} {state_with_reason(trial)}")
 
     def noted(self, text: str) -> None:
         """Print a line about the search, above the live table; the same line once only."""
@@ -81,17 +81,17 @@ class Display:
             self._notes.add(text)
             self.console.print(text, style="yellow", soft_wrap=True, highlight=False, markup=False, emoji=False)
 
-    def tested(self, entry: TrialRecord) -> None:
+    def tested(self, trial: TrialRecord) -> None:
         """One line per tested trial. The live table is closed by then."""
-        self.console.print(f"{entry.name} scored on the test set", highlight=False)
+        self.console.print(f"{trial.name} scored on the test set", highlight=False)
 
     def summary(self) -> str:
         """The best trial so far (none in a comparison), trials ended, time elapsed and left, in one line."""
         parts = []
-        if not self.book.space.table:
-            best = self.book.ranked()[:1]
-            parts = [f"best {best[0].last(self.book.space.metric):.2f} ({best[0].name})" if best else "best –"]
-        of = "" if self.book.budget is None else f"/{self.book.budget}"
+        if not self.study.space.table:
+            best = self.study.ranked()[:1]
+            parts = [f"best {best[0].last(self.study.space.metric):.2f} ({best[0].name})" if best else "best –"]
+        of = "" if self.study.budget is None else f"/{self.study.budget}"
         parts.append(f"{self._ended()}{of} trials")
         parts.append(f"elapsed {duration(monotonic() - self._started)}")
         remaining = self._remaining()
@@ -103,43 +103,45 @@ class Display:
             self.console.print(text, soft_wrap=True, highlight=False, markup=False)
 
     def _ended(self) -> int:
-        return sum(entry.state is not TrialState.RUNNING for entry in self.book.trials.values())
+        return sum(trial.state is not TrialState.RUNNING for trial in self.study.trials.values())
 
     def _remaining(self) -> float | None:
         """Seconds until the report, for the trials and the test scores; None before the first epoch."""
         if not self._took:
             return None
-        book, now = self.book, monotonic()
-        entries = list(book.trials.values())
+        study, now = self.study, monotonic()
+        trials = list(study.trials.values())
         running = [
-            Course(e.epoch, book.epochs_of(e), now - self._heard.get(e.index, now))
-            for e in entries
-            if e.state is TrialState.RUNNING
+            Course(t.epoch, study.epochs_of(t), now - self._heard.get(t.index, now))
+            for t in trials
+            if t.state is TrialState.RUNNING
         ]
         ended = [
-            Course(e.epoch, book.epochs_of(e)) for e in entries if e.state in (TrialState.FINISHED, TrialState.STOPPED)
+            Course(t.epoch, study.epochs_of(t)) for t in trials if t.state in (TrialState.FINISHED, TrialState.STOPPED)
         ]
-        trials = [] if book.deadline is None else [max(0.0, book.deadline - now)]
-        if book.budget is not None:
-            waiting = max(0, book.budget - len(entries))
-            epochs, pace = mean(book.epochs_of(e) for e in entries), mean(self._took)
-            trials.append(seconds_left(ended, running, waiting, epochs=epochs, pace=pace, slots=self.concurrent))
-        most = len(entries) if book.budget is None else book.budget
-        tested = most if book.space.table else min(FINALISTS, most)
+        limits = [] if study.deadline is None else [max(0.0, study.deadline - now)]  # seconds
+        if study.budget is not None:
+            waiting = max(0, study.budget - len(trials))
+            epochs, pace = mean(study.epochs_of(t) for t in trials), mean(self._took)
+            limits.append(seconds_left(ended, running, waiting, epochs=epochs, pace=pace, slots=self.concurrent))
+        most = len(trials) if study.budget is None else study.budget
+        tested = most if study.space.table else min(FINALISTS, most)
         validation = mean(self._validations) if self._validations else 0.0
-        return min(trials) + ceil(tested / self.concurrent) * validation
+        return min(limits) + ceil(tested / self.concurrent) * validation
 
     def _render(self) -> RenderableType:
-        running = [entry for entry in self.book.trials.values() if entry.state is TrialState.RUNNING]
-        best = self.book.ranked()
-        ended = [entry for entry in self.book.trials.values() if entry.state in (TrialState.STOPPED, TrialState.FAILED)]
+        running = [trial for trial in self.study.trials.values() if trial.state is TrialState.RUNNING]
+        best = self.study.ranked()
+        ended = [
+            trial for trial in self.study.trials.values() if trial.state in (TrialState.STOPPED, TrialState.FAILED)
+        ]
         summary = self.summary()
         width, height = self.console.size
-        failed = [entry for entry in ended if entry.state is TrialState.FAILED]
+        failed = [trial for trial in ended if trial.state is TrialState.FAILED]
         room = height - _HEADINGS - _NOTES - ceil(len(summary) / width)
         rows = (running + best + ended)[: max(1, min(_ROWS, room))]
-        hidden = len(self.book.trials) - len(rows)
-        lines: list[RenderableType] = [trials_table(self.book, rows, best[:1])]
+        hidden = len(self.study.trials) - len(rows)
+        lines: list[RenderableType] = [trials_table(self.study, rows, best[:1])]
         if hidden:
             lines.append(Text(f"… and {hidden} more trials", style="dim"))
         if failed:

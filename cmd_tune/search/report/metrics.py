@@ -1,19 +1,18 @@
 """The metrics of a search's own run in the tracker: the baselines' scores, and the best trial's."""
 
-from cmd_tune.evaluate.scores import Scores
 from cmd_tune.runs.run_records import main_scores
 from cmd_tune.search.report.findings import StudyFindings
 from cmd_tune.search.report.trials_table import last_score, trials_columns
 
 
-def baseline_metrics(raw: Scores, untrained: Scores) -> dict[str, float]:
+def baseline_metrics(findings: StudyFindings) -> dict[str, float]:
     """The baselines' main scores, each under its own prefix; baselines.yaml has all of them."""
-    named = {"raw": raw, "untrained": untrained}
+    named = {"raw": findings.raw, "untrained": findings.untrained}
     return {f"baseline/{kind}/{name}": scores[name] for kind, scores in named.items() for name in main_scores(scores)}
 
 
 def best_metrics(findings: StudyFindings) -> dict[str, float]:
-    """Of the best trial; empty of a comparison, which selects nothing, and if no trial finished."""
+    """The best trial's scores; empty for a comparison, which selects nothing, and if no trial finished."""
     study = findings.study
     if findings.comparison or not study.ranked():
         return {}

@@ -51,7 +51,7 @@ def write_report(findings: StudyFindings, *, attempt: Attempt = outright) -> Sea
     sections = [section for section in made if section]
     if markdown := _markdown(sections):
         files += written(attempt, folder / REPORT, partial(write_text, text=markdown))
-    metrics = baseline_metrics(findings.raw, findings.untrained)
+    metrics = baseline_metrics(findings)
     metrics |= attempt("best metrics", partial(best_metrics, findings)) or {}
     closing = Group(*(part for section in sections for part in section.screen))
     return SearchReport([*files, *record], metrics, closing)

@@ -172,6 +172,18 @@ def test_verdicts_baselines_and_figures_stand_in_the_report(table_space, played)
     assert report.metrics["baseline/raw/test/knn/joint"] == 55.0
 
 
+def test_settings_stand_below_their_names_however_a_cell_lists_them(table_space, played):
+    cells = [{"topk": 4, "teacher_temperature": 0.05}, {"teacher_temperature": 0.02, "topk": 8}]
+    space = table_space([0], cells=cells, claims=[])
+    _, text, printed = report_of(played(space, {(4, 0): 61, (8, 0): 62}))
+    assert "| topk | teacher_temperature | val/knn/fused |\n" in text
+    assert [line[:11] for line in text.splitlines() if line.startswith(("| 4 ", "| 8 "))] == [
+        "| 4 | 0.05 ",
+        "| 8 | 0.02 ",
+    ]
+    assert re.search(r"^ +8 +0\.02 ", printed, re.MULTILINE)
+
+
 def test_trials_that_failed_are_named_and_count_nowhere(table_space, played):
     _, text, _ = report_of(played(table_space([0, 1]), {(4, 0): 61, (4, 1): 63}))
     assert "2 of 4 trials finished" in text

@@ -67,7 +67,7 @@ class CellsFigure:
 
 
 def cells_figure(findings: StudyFindings) -> CellsFigure | None:
-    """None of a search."""
+    """None for a search."""
     comparison = findings.comparison
     if comparison is None:
         return None

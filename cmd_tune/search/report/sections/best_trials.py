@@ -22,7 +22,7 @@ _LEGEND = (
 
 
 def best_trials(findings: StudyFindings) -> Section | None:
-    """Trials that were stopped early have no rank: a line names them. None of a comparison, which selects nothing."""
+    """Trials that were stopped early have no rank: a line names them. None for a comparison, which selects nothing."""
     if findings.comparison:
         return None
     notes = [*_stopped_early(findings.study), _LEGEND]

@@ -19,7 +19,7 @@ FormatScore = Callable[[float | None, Interval | None], str]
 
 
 def cells(findings: StudyFindings) -> Section | None:
-    """None of a search."""
+    """None for a search."""
     comparison = findings.comparison
     if comparison is None:
         return None
@@ -45,13 +45,10 @@ def _notes(comparison: ComparisonFindings) -> list[str]:
 
 
 def _rows(comparison: ComparisonFindings, score: FormatScore) -> Iterator[list[str]]:
-    """A cell's settings; then of each metric our score and, if anyone reported it, the reported one and the difference.
-
-    Without scores of their own, `_baseline_rows` have the same columns.
-    """
+    """Per cell its settings, then per metric our score and, if it is reported of any cell, that and the difference."""
     reported = comparison.reported_metrics
     for cell in comparison.table.cells:
-        row = [shown(value) for value in cell.values.values()]
+        row = [shown(cell.values[name]) for name in comparison.settings]
         for result in (result for result in comparison.results if result.cell is cell):
             row.append(score(result.mean, result.interval))
             row += [percent(result.reported), signed(result.difference)] if result.metric in reported else []
@@ -62,7 +59,7 @@ def _baseline_rows(comparison: ComparisonFindings, score: FormatScore) -> Iterat
     """The baselines in the columns of `_rows`."""
     reported = comparison.reported_metrics
     for title, scores in comparison.baselines.items():
-        row = [title, *[""] * (len(comparison.table.cells[0].values) - 1)]
+        row = [title, *[""] * (len(comparison.settings) - 1)]
         for metric in comparison.metrics:
             row.append(score(scores.get(metric), comparison.baseline_intervals.get(title, {}).get(metric)))
             row += ["", ""] if metric in reported else []
@@ -70,7 +67,7 @@ def _baseline_rows(comparison: ComparisonFindings, score: FormatScore) -> Iterat
 
 
 def _markdown(comparison: ComparisonFindings) -> str:
-    head = [*comparison.table.cells[0].values]
+    head = [*comparison.settings]
     for metric in comparison.metrics:
         head.append(metric)
         head += [f"{metric}, reported", f"{metric}, difference"] if metric in comparison.reported_metrics else []
@@ -79,7 +76,7 @@ def _markdown(comparison: ComparisonFindings) -> str:
 
 def _screen_table(comparison: ComparisonFindings) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    headings = [name.replace("_", "\n") for name in comparison.table.cells[0].values]
+    headings = [name.replace("_", "\n") for name in comparison.settings]
     for metric in comparison.metrics:
         headings.append(metric.replace("/", "\n"))
         headings += ["reported", "diff."] if metric in comparison.reported_metrics else []

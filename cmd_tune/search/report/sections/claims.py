@@ -23,7 +23,7 @@ _HEAD = ("metric", "cell", "other cell", "seeds", "difference (95 % interval)", 
 
 
 def claims(findings: StudyFindings) -> Section | None:
-    """None of a search, and of a comparison without claims."""
+    """None for a search, and of a comparison without claims."""
     if findings.comparison is None or not findings.comparison.table.claims:
         return None
     results = findings.comparison.claims

@@ -6,7 +6,7 @@ from cmd_tune.search.report.findings import StudyFindings
 
 
 def figures(findings: StudyFindings) -> Section | None:
-    """None of a search, which has no report.md: its figures are files beside the others."""
+    """None for a search, which has no report.md: its figures are files beside the others."""
     if findings.comparison is None:
         return None
     drawings = {word: make(findings) for word, make in FIGURES.items()}

@@ -29,7 +29,7 @@ spread over seeds so far; a few seeds show that spread only roughly."""
 
 
 def method(findings: StudyFindings) -> Section | None:
-    """None of a search."""
+    """None for a search."""
     if findings.comparison is None:
         return None
     return Section(f"## How it was measured and tested\n\n{_METHOD}")

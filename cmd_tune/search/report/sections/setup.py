@@ -9,7 +9,7 @@ from cmd_tune.search.study.trial_record import TrialState
 
 
 def setup(findings: StudyFindings) -> Section | None:
-    """None of a search."""
+    """None for a search."""
     if findings.comparison is None:
         return None
     study, table, conditions = findings.study, findings.comparison.table, findings.conditions

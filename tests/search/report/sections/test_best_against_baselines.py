@@ -1,4 +1,4 @@
-"""The end of a search: the best trial beside the baselines, with what the test set's clips can tell."""
+"""The best trial of a search beside the baselines, with intervals over the clips of the test set."""
 
 import io
 
