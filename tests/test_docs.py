@@ -321,6 +321,12 @@ def test_links_lead_somewhere(page: str) -> None:
             assert (folder / parts.path).is_file()
 
 
+@pytest.mark.parametrize(("page", "file"), [("changelog.md", "CHANGELOG.md"), ("contributing.md", "CONTRIBUTING.md")])
+def test_pages_of_the_root_are_links_to_its_files(page: str, file: str) -> None:
+    assert (ROOT / "docs" / page).is_symlink()
+    assert (ROOT / "docs" / page).resolve() == ROOT / file
+
+
 def test_every_experiment_is_dated_and_in_the_list_and_the_menu() -> None:
     pages = [name for name in EXPERIMENTS if name != "index.md"]
     menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")

@@ -1,5 +1,5 @@
 """Many runs: what varies (spaces), which trials there are (study), how they run (execution), what is shown (report).
 
-plan.py says what was asked for, controller.py connects the study with whatever runs its trials, and search.py goes from
-the plan to the report. A single run is no search: it is in cmd_tune/runs.
+What was asked for is in plan.py; controller.py connects the study with whatever runs its trials, and search.py goes
+from the plan to the report. Not here: a single run, which is in runs/.
 """

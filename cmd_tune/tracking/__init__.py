@@ -1,7 +1,7 @@
 """Shows runs on a tracking server, in the background: a run never waits for the server and never fails with it.
 
-It is not the place where runs are kept: their folders are, and what a run is, and what of it is shown, is decided in
-runs/ and search/. MLflow's library and its words are in mlflow/ alone.
+Not here: where runs are kept, what a run is, what of it is shown, which runs/ and search/ decide. MLflow's library and
+its words are in mlflow/ alone.
 """
 
 from collections.abc import Callable

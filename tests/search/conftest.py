@@ -1,4 +1,4 @@
-"""What the tests of the search floor share: space files, books, a search from the command line."""
+"""What the tests of the search floor share: space files and studies."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +39,7 @@ def make_space(tmp_path: Path) -> Callable[..., Space]:
 
 @pytest.fixture
 def open_book(tmp_path: Path, tiny: Callable[..., Settings]) -> Callable[..., SearchStudy]:
-    """Opens the book of the search in tmp_path / "search", the same one each time."""
+    """Opens the study of the search in tmp_path / "search", the same one each time."""
 
     def make(space: Space, trials: int = 4, **settings: object) -> SearchStudy:
         folder = tmp_path / "search"

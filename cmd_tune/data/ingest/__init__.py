@@ -1,5 +1,5 @@
 """From a source of clips to a store: normalised, on all cores, resumable.
 
-It is neither a file format (readers/) nor the store itself (store.py). Its reading processes start without PyTorch:
-nothing is imported here.
+Not here: file formats (readers/), the store itself (store.py). Nothing is imported here: the reading processes start
+without PyTorch.
 """

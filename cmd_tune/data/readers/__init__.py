@@ -1,4 +1,7 @@
-"""Files of each format, one reader a format: a source → clips with joints in metres, as they are in the files."""
+"""Files of each format, one reader per format: a source → clips with joints in metres, as they are in the files.
+
+Not here: normalisation, and the store. READERS lists the formats by name; a new one is a file here and a line in it.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import partial

@@ -1,7 +1,7 @@
 """How trials get onto computers: the contract of an engine, engines, resources, what runs in a trial's process.
 
-What it is NOT: it knows tasks, engines and computers, but no study, no plan and no report; the controller connects it
-with those. A new engine is a file here and a line in ENGINES; tests/search/execution/test_contract.py then runs it.
+Not here: the study, the plan, the report, with which the controller connects it. It knows tasks, engines and
+computers. A new engine is a file here and a line in ENGINES; tests/search/execution/test_contract.py then runs it.
 """
 
 from cmd_tune.search.execution.engine import WAIT, Engine, TrialEvents, TrialReport, TrialTask

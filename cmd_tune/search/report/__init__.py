@@ -1,9 +1,9 @@
 """A study for a person: a live table while trials run; at the end text files, figures and a report.
 
-What it is: functions of the study that return a value (a text, a section, a figure), and one function that writes them
+It holds functions of the study that return a value (a text, a section, a figure), and one function that writes them
 (write.py). SECTIONS, FIGURES and FILES list them; to add one, write a function and a line.
 
-What it is NOT: it chooses, runs and stores no trials. It knows neither Ray, nor a tracker, nor the plan of the search.
+Not here: the choice, the running and the storing of trials. It knows neither Ray, nor a tracker, nor the search's plan.
 """
 
 from cmd_tune.search.report.figures import FIGURES

@@ -1,7 +1,7 @@
 """The figures of reports, by the names of their PNG files: "table" is written to table.png.
 
 Adding one: a file here with a function of the findings that returns a Drawing (cmd_tune/figures.py), and a line in
-FIGURES. A figure computes its data before it draws. It is NOT the place to compute results: those are in findings.py.
+FIGURES. A figure computes its data before it draws. Not here: results, which findings.py computes.
 """
 
 from cmd_tune.search.report.base import MakeFigure

@@ -1,7 +1,7 @@
 """The sections of reports, in their order, by the names that messages have for them.
 
-Adding one: a file here with a function of the findings (base.py), and a line in SECTIONS. It is NOT the place to
-compute results: those are in findings.py.
+Adding one: a file here with a function of the findings (base.py), and a line in SECTIONS. Not here: results, which
+findings.py computes.
 """
 
 from cmd_tune.search.report.base import MakeSection

@@ -1,7 +1,7 @@
 """How the trials of a search are chosen: a method for each word that `method` of a space file may be.
 
-A new one is a file here and a line in METHODS. Which trials there have been, and what becomes of a suggestion, is the
-study's. Nothing here imports Optuna before a study is opened.
+A new one is a file here and a line in METHODS. Not here: which trials there have been, and what becomes of a
+suggestion, which is the study's. Nothing here imports Optuna before a study is opened.
 """
 
 from cmd_tune.search.study.methods.base import Method
