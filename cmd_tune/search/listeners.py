@@ -185,7 +185,7 @@ class TrackerListener(SearchListener):
 def search_page(plan: Plan) -> Page:
     """Lists the trials of a search, best first; those of a table as they came."""
     space, metric = plan.space, plan.space.metric
-    order = "" if space.table else metric
+    order = "" if space.comparison else metric
     metrics = (*dict.fromkeys((metric, *SCORES)), SECONDS)
     return Page(metrics, tuple(space.parameters)[:_PARAMETERS], order, not space.maximize)
 
@@ -195,7 +195,7 @@ def search_note(plan: Plan, resources: ResourcePlan) -> str:
     space = plan.space
     goal = "highest" if space.maximize else "lowest"
     chosen = f"Method {space.method}, {plan.trials} trials over {', '.join(space.parameters)}"
-    judged = "" if space.table else f"; the best has the {goal} {space.metric}"
+    judged = "" if space.comparison else f"; the best has the {goal} {space.metric}"
     what = f"{chosen}{judged}. Preset {plan.preset}, {plan.settings.epochs} epochs; {resources}."
     return run_note(what, plan.folder, "search.yaml, trials.csv, trials/", "search")
 

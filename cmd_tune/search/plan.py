@@ -165,7 +165,7 @@ def read_space(path: Path) -> Space:
 def _changed_table(folder: Path, kept: Space, name: str, settings: Settings) -> Space:
     """Replace the space file of a comparison by a changed one, of which only cells, seeds and claims may differ."""
     space = read_space(find_space(name))
-    if not kept.table or not space.table:
+    if not kept.comparison or not space.comparison:
         raise UsageError("--space: a resumed search keeps its own; only a table may get more cells and seeds")
     for key, ours, theirs in (
         ("metric", (space.metric, space.maximize), (kept.metric, kept.maximize)),
@@ -174,7 +174,7 @@ def _changed_table(folder: Path, kept: Space, name: str, settings: Settings) -> 
     ):
         if ours != theirs:
             raise UsageError(f"{space.path}: {key}: not as in {folder.name}; start a new search")
-    if dropped := [seed for seed in kept.table.seeds if seed not in space.table.seeds]:
+    if dropped := [seed for seed in kept.comparison.seeds if seed not in space.comparison.seeds]:
         gone = ", ".join(map(str, dropped))
         raise UsageError(f"{space.path}: seeds: {folder.name} has {gone}, too; a table may get more seeds, not fewer")
     space.check(settings.model_dump())
@@ -194,7 +194,7 @@ def _base_settings(space: Space, preset: str, changed: Mapping[str, Any]) -> Set
     try:
         return laid_over(_first_point(space))
     except UsageError as error:
-        if space.table or space.start_points:
+        if space.comparison or space.start_points:
             raise
         try:
             single = {key: check_setting(key, value) for key, value in changed.items() if key in RULED}
@@ -208,13 +208,13 @@ def _base_settings(space: Space, preset: str, changed: Mapping[str, Any]) -> Set
 
 def _first_point(space: Space) -> dict[str, Any]:
     """Values of the first trial, which the baselines share with it."""
-    points = [cell.values for cell in space.table.cells] if space.table else space.start_points
+    points = [cell.values for cell in space.comparison.cells] if space.comparison else space.start_points
     return next(iter(points), {})
 
 
 def _trials(space: Space, asked: int | None, settings: Settings) -> int | None:
     if space.lists_trials:
-        listed = space.table.trials() if space.table else space.cells(settings.model_dump())
+        listed = space.comparison.trials() if space.comparison else space.cells(settings.model_dump())
         count = len(list(listed))
         return min(asked or space.trials or count, count)
     return asked or space.trials or (DEFAULT_TRIALS if space.seconds is None else None)

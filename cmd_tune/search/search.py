@@ -157,7 +157,7 @@ class _SearchSession:
         report = attempt("report", lambda: self._report(study, raw, untrained)) or SearchReport()
         ranked = study.ranked()
         failed = not ranked or self.trouble or self.ending.troubles
-        best = ranked[0] if ranked and not plan.space.table else None
+        best = ranked[0] if ranked and not plan.space.comparison else None
         for listener in self.listeners:
             listener.closed(RunStatus.FAILED if failed else RunStatus.FINISHED, report, best)
         attempt("closing table", lambda: self._print(study, report))
@@ -169,6 +169,6 @@ class _SearchSession:
 
     def _report(self, study: SearchStudy, raw: Scores, untrained: Scores) -> SearchReport:
         plan, attempt = self.plan, self.ending.attempt
-        where = attempt("data set", lambda: conditions(plan.source)) if plan.space.table else None
+        where = attempt("data set", lambda: conditions(plan.source)) if plan.space.comparison else None
         where = where or Conditions(plan.dataset, plan.source.protocol, {})
         return write_report(StudyFindings(study, raw, untrained, where), attempt=attempt)

@@ -17,9 +17,9 @@ def check_metrics(space: Space, settings: Settings) -> None:
     """Raise UsageError for a metric that some trial does not report which is judged by it."""
     base = settings.model_dump()
     _check_metric(space, "metric.name", space.metric, space.variants(base, _DECISIVE), base, _judging)
-    if table := space.table:
-        for metric in table.metrics():
-            cells = [cell.values for cell in table.cells_of(metric)]
+    if comparison := space.comparison:
+        for metric in comparison.metrics():
+            cells = [cell.values for cell in comparison.cells_of(metric)]
             _check_metric(space, "cells, claims", metric, cells, base, _comparing)
 
 
@@ -66,7 +66,7 @@ def _accuracies(prefix: str, settings: Mapping[str, Any]) -> list[str]:
 def check_uses(space: Space, settings: Settings, changed: Mapping[str, Any]) -> None:
     """Raise UsageError for what has no effect in a space file or in --set. changed: settings by --set."""
     tried = {name: parameter.choices for name, parameter in space.parameters.items() if parameter.choices}
-    if not space.table:  # a cell gives every setting of the table a value
+    if not space.comparison:  # a cell gives every setting of the comparison a value
         check_applies(f"{space.path}: parameters", [*space.parameters, *space.fixed], settings, tried)
     for where, keys in ((f"{space.path}: settings", space.settings), ("--set", changed)):
         check_overrides(where, keys, settings, tried)

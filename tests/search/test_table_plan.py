@@ -92,7 +92,7 @@ def test_a_resumed_table_takes_the_file_with_more_in_it(start: Start, resume: St
     assert plan.trials == 9
     assert plan.settings == before.settings
     again = resume()  # the folder's own copy has them now
-    assert (again.trials, again.space.table) == (9, plan.space.table)
+    assert (again.trials, again.space.comparison) == (9, plan.space.comparison)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from cmd_tune.evaluate.intervals import Interval, wilson_interval
 from cmd_tune.evaluate.tally import read_tally
 from cmd_tune.runs.pretrain_and_score import TEST_TALLY
 from cmd_tune.search.report.verdicts import ClaimVerdict, judge, t_interval
-from cmd_tune.search.spaces.comparison import SEED, Cell, Claim, Table
+from cmd_tune.search.spaces.comparison import SEED, Cell, Claim, Comparison
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import TrialState
 
@@ -45,7 +45,7 @@ class CellResult:
 
 
 def cell_results(
-    study: SearchStudy, table: Table, queries: Mapping[str, int], beside: Collection[str]
+    study: SearchStudy, comparison: Comparison, queries: Mapping[str, int], beside: Collection[str]
 ) -> list[CellResult]:
     """Every cell on every metric of the comparison: by metric, then by cell.
 
@@ -53,8 +53,8 @@ def cell_results(
     unless its right answers were counted by subject.
     beside: metrics whose reported accuracies may stand beside ours.
     """
-    metrics = table.metrics() or (study.space.metric,)
-    results = [_cell_result(study, cell, metric, queries) for metric in metrics for cell in table.cells]
+    metrics = comparison.metrics() or (study.space.metric,)
+    results = [_cell_result(study, cell, metric, queries) for metric in metrics for cell in comparison.cells]
     return [replace(r, reported=r.cell.reported.get(r.metric)) if r.metric in beside else r for r in results]
 
 
@@ -80,22 +80,24 @@ def _cell_result(study: SearchStudy, cell: Cell, metric: str, queries: Mapping[s
     return CellResult(cell, metric, scores, None, "")
 
 
-def judge_claim(table: Table, claim: Claim, results: Sequence[CellResult], look: int) -> ClaimVerdict:
+def judge_claim(comparison: Comparison, claim: Claim, results: Sequence[CellResult], look: int) -> ClaimVerdict:
     """The verdict on a claim; its differences are of the pairs on the first metric, then on the next."""
-    pairs = claimed_pairs(table, claim, results)
+    pairs = claimed_pairs(comparison, claim, results)
     return judge([(a.scores, b.scores) for a, b in pairs], claim.relation, claim.margin, look=look)
 
 
-def claimed_pairs(table: Table, claim: Claim, results: Sequence[CellResult]) -> list[tuple[CellResult, CellResult]]:
-    by = {(r.metric, table.cells.index(r.cell)): r for r in results}
+def claimed_pairs(
+    comparison: Comparison, claim: Claim, results: Sequence[CellResult]
+) -> list[tuple[CellResult, CellResult]]:
+    by = {(r.metric, comparison.cells.index(r.cell)): r for r in results}
     return [(by[metric, a], by[metric, b]) for metric in claim.metrics for a, b in claim.pairs]
 
 
-def cells_columns(table: Table, results: Sequence[CellResult]) -> dict[str, list[Any]]:
+def cells_columns(comparison: Comparison, results: Sequence[CellResult]) -> dict[str, list[Any]]:
     """All results as the columns of cells.csv, with one row per cell and metric."""
     bounds = [r.interval or (None, None) for r in results]
     return {
-        **{name: [r.cell.values[name] for r in results] for name in table.cells[0].values},
+        **{name: [r.cell.values[name] for r in results] for name in comparison.cells[0].values},
         "metric": [r.metric for r in results],
         "seeds": [len(r.scores) for r in results],
         "mean": [r.mean for r in results],

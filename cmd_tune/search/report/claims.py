@@ -7,7 +7,7 @@ from cmd_tune.search.report.cell_results import CellResult, claimed_pairs
 from cmd_tune.search.report.looks import Look, Looks
 from cmd_tune.search.report.power import CHANCE, MOST_SEEDS, seeds_needed
 from cmd_tune.search.report.verdicts import ClaimVerdict, Verdict, level_of
-from cmd_tune.search.spaces.comparison import Claim, Relation, Table
+from cmd_tune.search.spaces.comparison import Claim, Comparison, Relation
 
 _SUPPOSED = (1.0, 3.0)  # differences in points; `power` says how many seeds show them
 
@@ -76,19 +76,19 @@ class ClaimResult:
 
 
 def claim_results(
-    table: Table, results: Sequence[CellResult], verdicts: Sequence[ClaimVerdict], looks: Looks
+    comparison: Comparison, results: Sequence[CellResult], verdicts: Sequence[ClaimVerdict], looks: Looks
 ) -> list[ClaimResult]:
     """One for each claim of the comparison, in the order of the file."""
     return [
         ClaimResult(
             claim,
             verdict,
-            tuple(claimed_pairs(table, claim, results)),
+            tuple(claimed_pairs(comparison, claim, results)),
             looks.number(index),
             looks.seeds(index),
             tuple(looks.before(index)),
         )
-        for index, (claim, verdict) in enumerate(zip(table.claims, verdicts, strict=True))
+        for index, (claim, verdict) in enumerate(zip(comparison.claims, verdicts, strict=True))
     ]
 
 

@@ -45,7 +45,7 @@ def best_yaml(findings: StudyFindings) -> str | None:
 def cells_csv(findings: StudyFindings) -> str | None:
     """None for a search."""
     comparison = findings.comparison
-    return csv_text(cells_columns(comparison.table, comparison.results)) if comparison else None
+    return csv_text(cells_columns(comparison.stated, comparison.results)) if comparison else None
 
 
 FILES: dict[str, Callable[[StudyFindings], str | None]] = {

@@ -12,7 +12,7 @@ from cmd_tune.search.report.claims import ClaimResult, claim_results
 from cmd_tune.search.report.left_out import left_out
 from cmd_tune.search.report.looks import Looks
 from cmd_tune.search.report.verdicts import ClaimVerdict
-from cmd_tune.search.spaces.comparison import Table
+from cmd_tune.search.spaces.comparison import Comparison
 from cmd_tune.search.study.study import SearchStudy
 
 UNTRAINED, RAW = "untrained", "raw 1-NN"  # the baselines, in tables and figures
@@ -22,11 +22,12 @@ UNTRAINED, RAW = "untrained", "raw 1-NN"  # the baselines, in tables and figures
 class ComparisonFindings:
     """The cells of a comparison, and its claims.
 
-    conditions: the data and protocol of the test scores. raw, untrained: the baselines' scores by metric, in percent.
+    stated: what the space file has. conditions: the data and protocol of the test scores. raw, untrained: the
+    baselines' scores by metric, in percent.
     """
 
     study: SearchStudy
-    table: Table
+    stated: Comparison
     conditions: Conditions
     raw: Scores
     untrained: Scores
@@ -34,19 +35,19 @@ class ComparisonFindings:
     @property
     def settings(self) -> list[str]:
         """The names of the settings that tell the cells apart, as the first cell has them."""
-        return list(self.table.cells[0].values)
+        return list(self.stated.cells[0].values)
 
     @cached_property
     def left_out(self) -> dict[str, str]:
         """The metrics whose reported accuracies are not comparable with ours, and why."""
-        reported = dict.fromkeys(name for cell in self.table.cells for name in cell.reported)
-        return left_out(self.table.origin, reported, self.conditions)
+        reported = dict.fromkeys(name for cell in self.stated.cells for name in cell.reported)
+        return left_out(self.stated.origin, reported, self.conditions)
 
     @cached_property
     def results(self) -> list[CellResult]:
         """Every cell on every metric: by metric, then in the order of the file, whatever the scores."""
-        reported = {name for cell in self.table.cells for name in cell.reported}
-        return cell_results(self.study, self.table, self.conditions.queries, reported - self.left_out.keys())
+        reported = {name for cell in self.stated.cells for name in cell.reported}
+        return cell_results(self.study, self.stated, self.conditions.queries, reported - self.left_out.keys())
 
     @property
     def metrics(self) -> list[str]:
@@ -60,19 +61,19 @@ class ComparisonFindings:
     @cached_property
     def looks(self) -> Looks:
         """Raises CmdTuneError if the folder's record of looks cannot be read."""
-        return Looks(self.study.folder, self.table, self.results)
+        return Looks(self.study.folder, self.stated, self.results)
 
     @cached_property
     def verdicts(self) -> list[ClaimVerdict]:
         """One for each claim, in the order of the file."""
         return [
-            judge_claim(self.table, claim, self.results, self.looks.number(index))
-            for index, claim in enumerate(self.table.claims)
+            judge_claim(self.stated, claim, self.results, self.looks.number(index))
+            for index, claim in enumerate(self.stated.claims)
         ]
 
     @property
     def claims(self) -> list[ClaimResult]:
-        return claim_results(self.table, self.results, self.verdicts, self.looks)
+        return claim_results(self.stated, self.results, self.verdicts, self.looks)
 
     @property
     def baselines(self) -> dict[str, Scores]:
@@ -108,5 +109,5 @@ class StudyFindings:
     @cached_property
     def comparison(self) -> ComparisonFindings | None:
         """None for a search."""
-        table = self.study.space.table
-        return ComparisonFindings(self.study, table, self.conditions, self.raw, self.untrained) if table else None
+        stated = self.study.space.comparison
+        return ComparisonFindings(self.study, stated, self.conditions, self.raw, self.untrained) if stated else None

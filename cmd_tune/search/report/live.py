@@ -88,7 +88,7 @@ class Display:
     def summary(self) -> str:
         """The best trial so far (none in a comparison), trials ended, time elapsed and left, in one line."""
         parts = []
-        if not self.study.space.table:
+        if not self.study.space.comparison:
             best = self.study.ranked()[:1]
             parts = [f"best {best[0].last(self.study.space.metric):.2f} ({best[0].name})" if best else "best –"]
         of = "" if self.study.budget is None else f"/{self.study.budget}"
@@ -125,7 +125,7 @@ class Display:
             epochs, pace = mean(study.epochs_of(t) for t in trials), mean(self._took)
             limits.append(seconds_left(ended, running, waiting, epochs=epochs, pace=pace, slots=self.concurrent))
         most = len(trials) if study.budget is None else study.budget
-        tested = most if study.space.table else min(FINALISTS, most)
+        tested = most if study.space.comparison else min(FINALISTS, most)
         validation = mean(self._validations) if self._validations else 0.0
         return min(limits) + ceil(tested / self.concurrent) * validation
 

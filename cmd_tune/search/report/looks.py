@@ -14,7 +14,7 @@ from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import write_text
 from cmd_tune.search.report.cell_results import CellResult
 from cmd_tune.search.report.verdicts import ClaimVerdict, Verdict, level_of
-from cmd_tune.search.spaces.comparison import Claim, Table
+from cmd_tune.search.spaces.comparison import Claim, Comparison
 
 LOOKS = "looks.json"
 _STATEMENT = ("relation", "margin", "metrics", "pairs")  # of a test: identifies its claim, whatever its wording
@@ -33,11 +33,11 @@ class Look:
 class Looks:
     """The current look at each claim of a comparison, and the earlier ones."""
 
-    def __init__(self, folder: Path, table: Table, results: Sequence[CellResult]) -> None:
+    def __init__(self, folder: Path, comparison: Comparison, results: Sequence[CellResult]) -> None:
         """Raises CmdTuneError if the folder's record cannot be read: the levels depend on it."""
         self.path = folder / LOOKS
         self._kept = _read(self.path)
-        self._now = [_test(table, claim, results) for claim in table.claims]
+        self._now = [_test(comparison, claim, results) for claim in comparison.claims]
 
     def number(self, claim: int) -> int:
         """The number of the current look at a claim. claim: its index in the file."""
@@ -75,10 +75,10 @@ class Looks:
         return [test for test in self._kept if all(test[key] == self._now[claim][key] for key in _STATEMENT)]
 
 
-def _test(table: Table, claim: Claim, results: Sequence[CellResult]) -> dict[str, Any]:
+def _test(comparison: Comparison, claim: Claim, results: Sequence[CellResult]) -> dict[str, Any]:
     """The statement of a claim and its seeds, in the form in which JSON gives them back: tuples are lists."""
-    pairs = [[table.cells[index].values for index in pair] for pair in claim.pairs]
-    cells = [table.cells[index].values for index in sorted({index for pair in claim.pairs for index in pair})]
+    pairs = [[comparison.cells[index].values for index in pair] for pair in claim.pairs]
+    cells = [comparison.cells[index].values for index in sorted({index for pair in claim.pairs for index in pair})]
     seeds = [{"cell": values, "seeds": _seeds(values, claim, results)} for values in cells]
     statement = {"relation": str(claim.relation), "margin": claim.margin, "metrics": claim.metrics, "pairs": pairs}
     test: dict[str, Any] = json.loads(json.dumps({"says": claim.says, **statement, _SEEDS: seeds}))

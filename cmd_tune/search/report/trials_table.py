@@ -119,7 +119,7 @@ def trials_columns(study: SearchStudy) -> dict[str, list[Any]]:
         "reason": [trial.reason for trial in trials],
         "epoch": [trial.epoch for trial in trials],
     }
-    if not study.space.table:
+    if not study.space.comparison:
         ranks = {trial.index: rank for rank, trial in enumerate(study.ranked(), 1)}
         columns["rank"] = [ranks.get(trial.index) for trial in trials]
     for name in (*study.space.fixed, *study.space.parameters):

@@ -1,4 +1,4 @@
-"""Tables of a space file: cells with the accuracies reported of them, seeds that repeat them, claims about them."""
+"""A comparison in a space file: cells, the accuracies reported of them, seeds that repeat them, claims about them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ SEED = "seed"  # what a cell is repeated with
 
 @dataclass(frozen=True)
 class Cell:
-    """One configuration of a table: the settings it fixes, and accuracies in percent that were reported of it."""
+    """One configuration of a comparison: the settings it fixes, and accuracies in percent that were reported of it."""
 
     values: dict[str, Any]
     reported: dict[str, float]
@@ -41,7 +41,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Table:
+class Comparison:
     """Every cell with every seed. Nothing is selected, so nothing is searched: all cells run to their last epoch.
 
     origin: of the reported accuracies, if the file states it.

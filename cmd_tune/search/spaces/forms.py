@@ -15,7 +15,7 @@ from pydantic import PlainValidator, ValidationInfo, field_validator
 
 from cmd_tune.config import PRESETS, Settings
 from cmd_tune.mistakes import Mistakes, found, mistake, unknown
-from cmd_tune.search.spaces.comparison import SEED, Cell, Claim, Table
+from cmd_tune.search.spaces.comparison import SEED, Cell, Claim, Comparison
 from cmd_tune.search.spaces.comparison_file import ClaimSpec, read_cells, read_seeds
 from cmd_tune.search.spaces.constraints import Constraint, parse_constraint
 from cmd_tune.search.spaces.file_model import (
@@ -231,14 +231,14 @@ class ComparisonForm(SpaceForm):
 
     def space(self, path: Path, source: TrialSource) -> Space:
         """The space that the file means."""
-        table = Table(self.title, self.cells, self.seeds, self.claims, self.reported_on)
+        comparison = Comparison(self.title, self.cells, self.seeds, self.claims, self.reported_on)
         return Space(
             path=path,
             method=self.method,
             source=source,
             metric=self.metric.name,
             maximize=self.metric.goal == "maximize",
-            parameters=table.parameters(),
+            parameters=comparison.parameters(),
             fixed={},
             constraints=(),
             start_points=(),
@@ -247,7 +247,7 @@ class ComparisonForm(SpaceForm):
             seconds=self.budget.time if self.budget else None,
             settings=self.settings,
             preset=self.preset,
-            table=table,
+            comparison=comparison,
         )
 
 

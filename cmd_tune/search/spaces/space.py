@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from cmd_tune.config import Settings
 from cmd_tune.errors import UsageError, usage_error
 from cmd_tune.mistakes import reason
-from cmd_tune.search.spaces.comparison import Table
+from cmd_tune.search.spaces.comparison import Comparison
 from cmd_tune.search.spaces.constraints import Constraint
 from cmd_tune.search.spaces.file_model import FileModel
 from cmd_tune.search.spaces.parameter import Parameter
@@ -33,7 +33,7 @@ class TrialSource(StrEnum):
 class Space:
     """A space file, read and checked. `fixed` are parameters of one value; `settings` hold for every trial as well.
 
-    If its trials are cells, there is a `table`; `parameters` are then what differs between its trials.
+    If its trials are cells, there is a `comparison`; `parameters` are then what differs between its trials.
     """
 
     path: Path
@@ -50,7 +50,7 @@ class Space:
     seconds: float | None
     settings: dict[str, Any]
     preset: str | None
-    table: Table | None = None
+    comparison: Comparison | None = None
 
     @property
     def lists_trials(self) -> bool:
@@ -74,8 +74,10 @@ class Space:
 
     def variants(self, settings: Mapping[str, Any], names: Collection[str]) -> list[dict[str, Any]]:
         """The values that these settings take together in some trial, as far as they are choices of the space."""
-        if self.table:
-            return [{name: cell.values[name] for name in names if name in cell.values} for cell in self.table.cells]
+        if self.comparison:
+            return [
+                {name: cell.values[name] for name in names if name in cell.values} for cell in self.comparison.cells
+            ]
         chosen = {name: p.choices for name, p in self.parameters.items() if name in names and p.choices}
         rest = {name: parameter for name, parameter in self.parameters.items() if name not in chosen}
         variants = [dict(zip(chosen, values, strict=True)) for values in product(*chosen.values())]
@@ -98,7 +100,7 @@ class Space:
         ]
         lines += [
             f"{self.path}: cells[{index}]: breaks {rule}; change the cell or the settings"
-            for index, cell in enumerate(self.table.cells if self.table else ())
+            for index, cell in enumerate(self.comparison.cells if self.comparison else ())
             if (rule := self._broken({**settings, **cell.values}))
         ]
         if lines:
@@ -109,7 +111,7 @@ class Space:
     def check_possible(self, settings: Mapping[str, Any]) -> None:
         """Raise UsageError if no configuration is allowed under these settings, or none is found."""
         region = self.region(settings, "check")
-        if self.table or self.start_points or region.draw():
+        if self.comparison or self.start_points or region.draw():
             return
         first = {name: parameter.first for name, parameter in self.parameters.items()}
         rule = self._broken({**settings, **self.fixed, **first})

@@ -168,7 +168,7 @@ class SearchStudy:
 
         In a comparison, all that finished, since nothing is selected.
         """
-        if self.space.table:
+        if self.space.comparison:
             return [entry for entry in self.trials.values() if entry.state is TrialState.FINISHED]
         return self.ranked()[:count]
 
@@ -195,7 +195,7 @@ class SearchStudy:
 
     def _enter_given(self, values: dict[str, Any]) -> TrialRecord:
         """Have Optuna suggest these values, after what other programs may have put into its queue."""
-        if self.space.table:
+        if self.space.comparison:
             # Optuna keeps the trial's state. Its categories cannot grow, so that the values are an attribute alone.
             return self._enter(self._study.ask(), values)
         point = {name: value for name, value in values.items() if name in self.space.parameters}

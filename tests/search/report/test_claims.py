@@ -11,7 +11,7 @@ from cmd_tune.search.report.looks import Look
 from cmd_tune.search.report.power import seeds_needed
 from cmd_tune.search.report.sections.claims import in_markdown, on_screen
 from cmd_tune.search.report.verdicts import Verdict
-from cmd_tune.search.spaces.comparison import Cell, Claim, Relation, Table
+from cmd_tune.search.spaces.comparison import Cell, Claim, Comparison, Relation
 
 CELLS = tuple(Cell({"topk": k}, {}) for k in (4, 8))
 ABOVE = Claim("eight is better", Relation.ABOVE, ((1, 0),), ("test/knn/joint",))
@@ -22,7 +22,7 @@ def judge(claim, gains, look=1, seeds="3", before=()):
     """The claim, of a cell that has 70 on every seed and one that has so much more."""
     scores = [dict.fromkeys(range(len(gains)), 70.0), {s: 70 + gain for s, gain in enumerate(gains)}]
     results = [CellResult(cell, "test/knn/joint", by, None, "") for cell, by in zip(CELLS, scores, strict=True)]
-    table = Table("", CELLS, (0, 1, 2), (claim,))
+    table = Comparison("", CELLS, (0, 1, 2), (claim,))
     pairs = tuple(claimed_pairs(table, claim, results))
     return ClaimResult(claim, judge_claim(table, claim, results, look), pairs, look, seeds, tuple(before))
 
@@ -30,7 +30,7 @@ def judge(claim, gains, look=1, seeds="3", before=()):
 def test_pairs_come_by_metric_and_then_as_the_claim_names_them():
     claim = replace(ABOVE, pairs=((1, 0), (0, 1)), metrics=("b", "a"))
     results = [CellResult(cell, metric, {}, None, "") for metric in ("a", "b") for cell in CELLS]
-    pairs = claimed_pairs(Table("", CELLS, (0,), (claim,)), claim, results)
+    pairs = claimed_pairs(Comparison("", CELLS, (0,), (claim,)), claim, results)
     assert [(a.metric, a.cell.values["topk"], b.cell.values["topk"]) for a, b in pairs] == [
         ("b", 8, 4),
         ("b", 4, 8),

@@ -85,7 +85,9 @@ def report_of(book: SearchStudy, where: Conditions = HERE) -> tuple[SearchReport
 
 def test_means_intervals_and_differences(table_space, played):
     book = played(table_space([0, 1, 2]), {(4, s): x for s, x in enumerate((61, 62, 63))} | {(8, 0): 70, (8, 2): 74})
-    rows = {(m.cell.values["topk"], m.metric): m for m in cell_results(book, book.space.table, HERE.queries, METRICS)}
+    rows = {
+        (m.cell.values["topk"], m.metric): m for m in cell_results(book, book.space.comparison, HERE.queries, METRICS)
+    }
     four, eight = rows[4, "test/knn/joint"], rows[8, "test/knn/joint"]
     assert (four.mean, four.reported, four.difference) == (62, 70, -8)
     assert four.interval == pytest.approx((62 - 4.30265 / 3**0.5, 62 + 4.30265 / 3**0.5), abs=1e-4)
@@ -109,7 +111,7 @@ def report_folder(book: SearchStudy) -> Path:
 
 def test_a_single_seed_has_wilsons_interval_of_the_test_set(table_space, played):
     book = played(table_space([5]), {(4, 5): 61.0, (8, 5): 70.0})
-    (four, *_) = cell_results(book, book.space.table, HERE.queries, METRICS)
+    (four, *_) = cell_results(book, book.space.comparison, HERE.queries, METRICS)
     assert four.interval == wilson_interval(61.0, 200)
     assert four.method == "Wilson over clips as if independent"
     _, text, printed = report_of(book)
@@ -128,7 +130,7 @@ def test_clips_of_a_subject_are_taken_together_where_they_were_counted_so(table_
     write_tally(book.trials[0].folder / TEST_TALLY, SUBJECTS)
     write_tally(book.folder / UNTRAINED_TALLY, SUBJECTS)
     write_tally(book.folder / RAW_TALLY, replace(SUBJECTS, by_subject=False))
-    four, eight, *_ = cell_results(book, book.space.table, HERE.queries, METRICS)
+    four, eight, *_ = cell_results(book, book.space.comparison, HERE.queries, METRICS)
     low, high = clustered_interval([40, 20, 42, 20], [50, 50, 60, 40])
     assert four.interval == (low, high)
     assert (four.method, eight.method) == ("Wilson over clips, by subject", "Wilson over clips as if independent")
@@ -253,7 +255,7 @@ LEFT_OUT = [
 
 @pytest.mark.parametrize(("origin", "where", "why"), LEFT_OUT)
 def test_what_was_reported_of_something_else_is_left_out(table_space, origin, where, why):
-    apart = left_out(table_space([0], reported_on=origin).table.origin, METRICS, where)
+    apart = left_out(table_space([0], reported_on=origin).comparison.origin, METRICS, where)
     assert list(apart) == list(METRICS)
     assert all(reason.startswith(why) for reason in apart.values())
 
@@ -285,7 +287,7 @@ def test_only_the_metric_of_another_probe_is_left_out(table_space, played):
 
 def test_the_papers_tables_are_not_set_beside_other_data():
     """Nor their linear accuracies, which are of another probe, beside those of their own data."""
-    tables = [read_space(find_space(f"table{n}")).table for n in (1, 2, 3)]
+    tables = [read_space(find_space(f"table{n}")).comparison for n in (1, 2, 3)]
     ucla, ntu = Conditions("nw-ucla", "xview", {}), Conditions("ntu-60", "xsub", {})
     for table in tables:
         assert set(left_out(table.origin, table.metrics(), ucla)) == set(table.metrics())

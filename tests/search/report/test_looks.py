@@ -11,7 +11,7 @@ from cmd_tune.errors import CmdTuneError
 from cmd_tune.search.report.cell_results import CellResult, judge_claim
 from cmd_tune.search.report.looks import Look, Looks
 from cmd_tune.search.report.verdicts import Verdict
-from cmd_tune.search.spaces.comparison import Cell, Claim, Relation, Table
+from cmd_tune.search.spaces.comparison import Cell, Claim, Comparison, Relation
 
 CELLS = tuple(Cell({"topk": k, "modalities": ["joint", "bone"]}, {}) for k in (4, 8, 16))
 BEST = Claim("eight is above four", Relation.ABOVE, ((1, 0),), ("test/knn/joint",))
@@ -34,7 +34,7 @@ def look(tmp_path: Path) -> Callable[..., tuple[list[int], list[Verdict]]]:
     """Takes a look at the table in tmp_path, and writes it down: (its number for each claim, the verdicts)."""
 
     def take(measured: list[CellResult], *claims: Claim, keep: bool = True) -> tuple[list[int], list[Verdict]]:
-        table = Table("", CELLS, (0, 1, 2), claims or (BEST,))
+        table = Comparison("", CELLS, (0, 1, 2), claims or (BEST,))
         looks = Looks(tmp_path, table, measured)
         numbers = [looks.number(index) for index in range(len(table.claims))]
         verdicts_now = [judge_claim(table, claim, measured, n) for claim, n in zip(table.claims, numbers, strict=True)]
@@ -64,7 +64,7 @@ def test_a_later_look_asks_for_more(look):
 def test_what_earlier_looks_gave_is_known(look, tmp_path):
     look(measured_with(4))
     look(measured_with(3))
-    looks = Looks(tmp_path, Table("", CELLS, (0,), (BEST, FLAT)), measured_with(5))
+    looks = Looks(tmp_path, Comparison("", CELLS, (0,), (BEST, FLAT)), measured_with(5))
     assert looks.before(0) == [Look(1, "4", Verdict.HOLDS), Look(2, "3", Verdict.CANNOT_TELL)]
     assert (looks.before(1), looks.seeds(0)) == ([], "5")
 

@@ -7,7 +7,7 @@ from cmd_tune.runs.pretrain_and_score import Conditions
 from cmd_tune.search.report import StudyFindings, write_report
 from cmd_tune.search.report.cell_results import cells_columns
 from cmd_tune.search.report.trials_table import trials_columns
-from cmd_tune.search.spaces.comparison import Cell, Table
+from cmd_tune.search.spaces.comparison import Cell, Comparison
 
 HERE = Conditions("synthetic", "xview", {})
 
@@ -38,5 +38,5 @@ def test_a_parameter_keeps_its_column_where_a_metric_has_its_name(make_space, op
 def test_no_setting_has_the_name_of_a_column_that_stands_beside_it(make_space, open_book):
     own = trials_columns(open_book(make_space(parameters={"topk": {"values": [4, 6]}}, points_to_evaluate=None)))
     assert own.keys() & Settings.model_fields.keys() == {"topk"}
-    table = Table("", (Cell({"topk": 4}, {}),), (0,), ())
+    table = Comparison("", (Cell({"topk": 4}, {}),), (0,), ())
     assert cells_columns(table, []).keys() & Settings.model_fields.keys() == {"topk"}

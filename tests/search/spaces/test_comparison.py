@@ -37,8 +37,8 @@ def claim(text: str) -> dict[str, str]:
 
 def test_every_cell_runs_with_every_seed_one_seed_after_the_other(load: Load) -> None:
     space = load(seeds="[0, 7]")
-    assert space.table is not None
-    assert [tuple(values.values()) for values in space.table.trials()] == [
+    assert space.comparison is not None
+    assert [tuple(values.values()) for values in space.comparison.trials()] == [
         (4, 3, 0), (8, 3, 0), (4, 5, 0), (4, 3, 7), (8, 3, 7), (4, 5, 7),
     ]  # fmt: skip
     assert {name: parameter.choices for name, parameter in space.parameters.items()} == {
@@ -46,20 +46,20 @@ def test_every_cell_runs_with_every_seed_one_seed_after_the_other(load: Load) ->
         "epochs": (3, 5),
         "seed": (0, 7),
     }
-    assert [cell.reported for cell in space.table.cells] == [{"test/knn/joint": 70.0}, {}, {}]
+    assert [cell.reported for cell in space.comparison.cells] == [{"test/knn/joint": 70.0}, {}, {}]
 
 
 def test_the_seed_is_part_of_a_trial_also_where_none_is_named(load: Load) -> None:
     space = load()
-    assert space.table is not None
-    assert [values["seed"] for values in space.table.trials()] == [0, 0, 0]
+    assert space.comparison is not None
+    assert [values["seed"] for values in space.comparison.trials()] == [0, 0, 0]
 
 
 def test_values_are_keyed_as_settings_have_them(load: Load) -> None:
     """1 and 1.0 of a temperature are one cell, and what a resumed search reads back from JSON is that cell."""
     space = load(cells="[{student_temperature: 1, modalities: [joint, bone]}]")
-    assert space.table is not None
-    (values,) = space.table.trials()
+    assert space.comparison is not None
+    (values,) = space.comparison.trials()
     assert values == {"student_temperature": 1.0, "modalities": ["joint", "bone"], "seed": 0}
     assert isinstance(values["student_temperature"], float)
     with pytest.raises(UsageError, match=r"cells\[1\]: is listed twice"):
@@ -80,7 +80,7 @@ def test_values_are_keyed_as_settings_have_them(load: Load) -> None:
     ],
 )
 def test_what_a_claim_says_of_pairs(load: Load, text: str, relation: Relation, pairs: tuple[tuple[int, int]]) -> None:
-    table = load(**claim(text)).table
+    table = load(**claim(text)).comparison
     assert table is not None
     (ours,) = table.claims
     assert (ours.says, ours.relation, ours.pairs, ours.metrics) == ("so", relation, pairs, ("test/knn/joint",))
@@ -90,7 +90,7 @@ def test_what_a_claim_says_of_pairs(load: Load, text: str, relation: Relation, p
 def test_decreasing_compares_neighbours_within_what_agrees_otherwise(load: Load) -> None:
     cells = [f"{{topk: {topk}, epochs: {epochs}}}" for epochs in (3, 5) for topk in (1, 2, 4)]
     text = "metrics: [test/linear/joint], decreasing: {along: topk, over: [1, 2, 4]}"
-    table = load(cells=f"[{', '.join(cells)}]", **claim(text)).table
+    table = load(cells=f"[{', '.join(cells)}]", **claim(text)).comparison
     assert table is not None
     assert table.claims[0].pairs == ((0, 1), (1, 2), (3, 4), (4, 5))
     assert table.metrics() == ("test/linear/joint",)
@@ -99,7 +99,7 @@ def test_decreasing_compares_neighbours_within_what_agrees_otherwise(load: Load)
 def test_a_claim_finds_its_cell_by_lists_too(load: Load) -> None:
     cells = "[{modalities: [joint, bone]}, {modalities: [joint, motion]}]"
     text = "metrics: [test/linear/joint], best: {modalities: [joint, motion]}"
-    table = load(cells=cells, **claim(text)).table
+    table = load(cells=cells, **claim(text)).comparison
     assert table is not None
     assert table.claims[0].pairs == ((1, 0),)
 
@@ -113,7 +113,7 @@ REPORTED_1 = {
 
 
 def test_table_1_is_the_papers() -> None:
-    table = load_space(find_space("table1"), METHODS, EARLY_STOPPING).table
+    table = load_space(find_space("table1"), METHODS, EARLY_STOPPING).comparison
     assert table is not None
     cells = {tuple(cell.values.values()): cell.reported for cell in table.cells}
     assert cells == {key: {"test/linear/joint": value} for key, value in REPORTED_1.items()}
@@ -130,7 +130,7 @@ def test_table_1_is_the_papers() -> None:
 
 
 def test_tables_2_and_3_are_the_papers() -> None:
-    tables = [load_space(find_space(name), METHODS, EARLY_STOPPING).table for name in ("table2", "table3")]
+    tables = [load_space(find_space(name), METHODS, EARLY_STOPPING).comparison for name in ("table2", "table3")]
     two, three = (
         {tuple(c.values.values()): tuple(c.reported.values()) for c in table.cells} for table in tables if table
     )

@@ -15,7 +15,7 @@ from cmd_tune.search.plan import read_space
 
 def meaning(space):
     """All that a space says, as JSON has it."""
-    rule, table = space.early_terminate, space.table
+    rule, table = space.early_terminate, space.comparison
     parts = {
         "method": space.method,
         "metric": [space.metric, space.maximize],

@@ -72,8 +72,10 @@ def cells_figure(findings: StudyFindings) -> CellsFigure | None:
     if comparison is None:
         return None
     where = comparison.conditions
-    title = f"{comparison.table.title or findings.study.space.path.stem}\nmeasured on {where.dataset}, {where.protocol}"
-    return arrange(title, comparison.table.cells, comparison.results, comparison.baselines)
+    title = (
+        f"{comparison.stated.title or findings.study.space.path.stem}\nmeasured on {where.dataset}, {where.protocol}"
+    )
+    return arrange(title, comparison.stated.cells, comparison.results, comparison.baselines)
 
 
 def arrange(

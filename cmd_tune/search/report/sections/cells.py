@@ -31,7 +31,7 @@ def cells(findings: StudyFindings) -> Section | None:
 
 def _notes(comparison: ComparisonFindings) -> list[str]:
     """The source of the reported accuracies, and why some are not shown, in one line each."""
-    left_out, origin = comparison.left_out, comparison.table.origin
+    left_out, origin = comparison.left_out, comparison.stated.origin
     metrics_by_reason: dict[str, list[str]] = {}
     for metric, why in left_out.items():
         metrics_by_reason.setdefault(why, []).append(metric)
@@ -39,7 +39,7 @@ def _notes(comparison: ComparisonFindings) -> list[str]:
         f"Reported accuracies of {' and '.join(metrics)} are left out: {why}."
         for why, metrics in metrics_by_reason.items()
     ]
-    if origin and any(cell.reported.keys() - left_out.keys() for cell in comparison.table.cells):
+    if origin and any(cell.reported.keys() - left_out.keys() for cell in comparison.stated.cells):
         lines.insert(0, f"Reported: {origin.by}, {origin.dataset} {origin.protocol}.")
     return lines
 
@@ -47,7 +47,7 @@ def _notes(comparison: ComparisonFindings) -> list[str]:
 def _rows(comparison: ComparisonFindings, score: FormatScore) -> Iterator[list[str]]:
     """Per cell its settings, then per metric our score and, if it is reported of any cell, that and the difference."""
     reported = comparison.reported_metrics
-    for cell in comparison.table.cells:
+    for cell in comparison.stated.cells:
         row = [shown(cell.values[name]) for name in comparison.settings]
         for result in (result for result in comparison.results if result.cell is cell):
             row.append(score(result.mean, result.interval))

@@ -24,7 +24,7 @@ _HEAD = ("metric", "cell", "other cell", "seeds", "difference (95 % interval)", 
 
 def claims(findings: StudyFindings) -> Section | None:
     """None for a search, and of a comparison without claims."""
-    if findings.comparison is None or not findings.comparison.table.claims:
+    if findings.comparison is None or not findings.comparison.stated.claims:
         return None
     results = findings.comparison.claims
     return Section("\n\n".join(["## Claims", *in_markdown(results)]), on_screen(results))

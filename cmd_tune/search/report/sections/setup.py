@@ -12,14 +12,14 @@ def setup(findings: StudyFindings) -> Section | None:
     """None for a search."""
     if findings.comparison is None:
         return None
-    study, table, conditions = findings.study, findings.comparison.table, findings.conditions
-    wanted = list(table.trials())
+    study, comparison, conditions = findings.study, findings.comparison.stated, findings.conditions
+    wanted = list(comparison.trials())
     trials = study.trials.values()
     finished = [trial for trial in trials if trial.values in wanted and trial.state is TrialState.FINISHED]
-    seeds = ", ".join(str(seed) for seed in table.seeds)
+    seeds = ", ".join(str(seed) for seed in comparison.seeds)
     clips = conditions.queries.get("test", 0)
     paragraphs = [
-        f"# {table.title or study.folder.name}",
+        f"# {comparison.title or study.folder.name}",
         f"{conditions.dataset}, {conditions.protocol}, preset {study.preset}, {study.base.epochs} epochs, seeds "
         f"{seeds}: {len(finished)} of {len(wanted)} trials finished."
         + (f" Test set: {clips} clips; one is {100 / clips:.2f} points." if clips else ""),

@@ -16,8 +16,8 @@ class Cells(Method):
     trials: ClassVar = TrialSource.CELLS
 
     def listed(self, space: Space, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-        assert space.table
-        return list(space.table.trials())
+        assert space.comparison
+        return list(space.comparison.trials())
 
     def sampler(self, seed: int, startup: int) -> "BaseSampler":
         """Asked for nothing: a cell gives every value, and Optuna is told no distributions."""
