@@ -16,6 +16,7 @@ def cmd_tune(*arguments, **environment):
     return subprocess.run(command, env=os.environ | environment, capture_output=True, check=False, timeout=300)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", ["ingest", "inspect", "import", "export"])
 def test_no_command_writes_over_what_it_reads(tmp_path, tiny_store, golden, command):
     source = tmp_path / "input"

@@ -17,6 +17,8 @@ from mlflow import MlflowClient
 from cmd_tune.train.checkpoint import load_checkpoint
 from tests.end_to_end.searches import finish, start
 
+pytestmark = pytest.mark.long
+
 EPOCHS = 40
 
 

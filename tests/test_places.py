@@ -14,6 +14,8 @@ from mlflow import MlflowClient
 
 from cmd_tune.tracking.mlflow.uris import default_uri
 
+pytestmark = pytest.mark.long
+
 REPOSITORY = Path(__file__).parents[1]
 TINY = (
     "hidden_size=8", "embedding_size=8", "layers=1", "frames=8", "queue_size=32", "topk=8", "crop_min_frames=4",

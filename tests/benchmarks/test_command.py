@@ -11,6 +11,8 @@ import torch
 
 from benchmarks import neighbours
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

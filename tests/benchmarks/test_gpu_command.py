@@ -7,7 +7,11 @@ import sys
 from pathlib import Path
 from time import monotonic
 
+import pytest
+
 from benchmarks.gpu import PARTS, installed, results
+
+pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURE = 'print(\'{"name": "a figure", "text": "a figure: 1 s"}\', flush=True)'

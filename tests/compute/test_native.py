@@ -10,6 +10,8 @@ import pytest
 
 from cmd_tune.compute.native import _compiler
 
+pytestmark = pytest.mark.long
+
 CODE = """
 from cmd_tune.compute import native
 import torch

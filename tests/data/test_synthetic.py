@@ -202,6 +202,7 @@ def test_arguments_decide_everything() -> None:
     assert not any(np.array_equal(a.joints_TVCP, b.joints_TVCP) for a, b in zip(first, other, strict=True))
 
 
+@pytest.mark.long
 def test_cmd_learns_what_raw_skeletons_and_chance_features_do_not_have(
     clips: list[Clip], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,11 @@ import shlex
 import shutil
 from types import SimpleNamespace
 
+import pytest
+
 from tests.end_to_end.searches import GRID, epochs_done, finish, mlflow_runs, search, start, trials, wait_for
+
+pytestmark = pytest.mark.long
 
 
 def test_what_fails_at_the_end_is_named_and_the_rest_is_done(tiny_store, tmp_path):

@@ -6,6 +6,8 @@ import pytest
 
 from tests.end_to_end.searches import GRID, REPOSITORY, finish, search, start
 
+pytestmark = pytest.mark.long
+
 BAD = {
     "--space tmps.yaml": "--space tmps.yaml: no such file, nor a search space of that name; did you mean 'temps'?",
     "--space temps.yaml --data gone.arrow": "gone.arrow: no such file; make one with 'python -m cmd_tune ingest'",

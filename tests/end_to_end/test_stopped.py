@@ -11,6 +11,8 @@ import pytest
 
 from tests.end_to_end.searches import GRID, TINY, epochs_done, finish, mlflow_runs, search, start, trials, wait_for
 
+pytestmark = pytest.mark.long
+
 
 def test_a_resume_of_a_finished_search_changes_nothing(unbroken):
     cwd, _ = unbroken

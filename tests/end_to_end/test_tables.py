@@ -12,6 +12,8 @@ import yaml
 
 from tests.end_to_end.searches import GRID, epochs_done, finish, mlflow_runs, search, start, trials, wait_for
 
+pytestmark = pytest.mark.long
+
 
 def test_trials_that_are_stopped_early_have_no_rank_and_a_finite_space_is_run_whole(tiny_store, tmp_path):
     space = {

@@ -14,6 +14,8 @@ from mlflow import MlflowClient
 
 from tests.end_to_end.searches import finish, mlflow_runs, start, trials, wait_for
 
+pytestmark = pytest.mark.long
+
 
 def test_a_trial_that_diverges_is_failed_and_the_search_goes_on(unbroken):
     cwd, output = unbroken

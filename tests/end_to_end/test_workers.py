@@ -9,6 +9,8 @@ import pytest
 
 from tests.end_to_end.searches import GRID, epochs_done, finish, in_the_way, search, trials, wait_for
 
+pytestmark = pytest.mark.long
+
 
 def test_two_workers_give_what_one_gives_and_survive_the_death_of_one(unbroken, tiny_store, tmp_path):
     space = {**GRID, "parameters": {"teacher_temperature": {"values": [0.01, 1e-40]}}}

@@ -113,6 +113,7 @@ def test_a_whole_evaluation(run_folder, tiny_store, tmp_path):
     assert {item.path for item in client.list_artifacts(run.info.run_id)} >= {"results.json", "knn.png"}
 
 
+@pytest.mark.long
 def test_an_interrupted_evaluation_goes_on(run_folder, tiny_store, tmp_path):
     words = ["--with", "knn,sgd,finetune", "--name", "e", "--seed", "3"]
     process = command(tmp_path, "evaluate", run_folder, "--data", tiny_store.path, *words)
@@ -303,6 +304,7 @@ def test_a_confusion_matrix_by_hand():
     assert counts.tolist() == [[0, 0, 0, 0], [0, 1, 2, 0], [0, 0, 1, 0], [1, 0, 0, 0]]
 
 
+@pytest.mark.long
 def test_import_and_export_as_typed(golden, tmp_path):
     output, _ = finish(command(tmp_path, "import", golden / "official_checkpoint.pth.tar", "--out", "ours.pt"))
     assert output.startswith("ours.pt: epoch ")

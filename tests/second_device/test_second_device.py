@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytestmark = pytest.mark.long
+
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 

@@ -18,6 +18,8 @@ from mlflow.entities import Metric
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.tracking import RunSnapshot, RunStatus, open_tracker
 
+pytestmark = pytest.mark.long
+
 EXPERIMENT = "synthetic-xview"
 
 

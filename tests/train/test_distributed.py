@@ -5,6 +5,8 @@ import shutil
 import pytest
 import torch
 
+pytestmark = pytest.mark.long
+
 SINGLE = 1
 WORKERS = (2, 4)
 # Accuracies are counts: where two similarities are equal but for rounding, one sample may tip over. What they count

@@ -13,6 +13,8 @@ from cmd_tune.model.encoders import GRUEncoder
 from cmd_tune.model.encoders.gru_dispatch import choose, over_aliases
 from cmd_tune.model.encoders.gru_layer import gru_pairs, gru_pairs_by_torch
 
+pytestmark = pytest.mark.long
+
 M, T, B, X, H = 2, 8, 4, 6, 16
 
 

@@ -12,6 +12,8 @@ from cmd_tune.errors import CmdTuneError
 from cmd_tune.search.execution.nodes import check_nodes, difference, look_around
 from cmd_tune.search.execution.ray_session import ray_session
 
+pytestmark = pytest.mark.long
+
 PLAN = "search.yaml"
 
 

@@ -13,6 +13,8 @@ from cmd_tune.search.execution.ray_output import log_ray_messages, native_errors
 from cmd_tune.search.execution.ray_session import ray_session
 from cmd_tune.search.execution.ray_tune import _last_line
 
+pytestmark = pytest.mark.long
+
 SPEAKS = """
 import os, sys
 from pathlib import Path

@@ -9,6 +9,8 @@ import pytest
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.search.execution.ray_session import _complaint, ray_session
 
+pytestmark = pytest.mark.long
+
 
 def test_who_is_given_no_gpu_sees_none(tmp_path, monkeypatch):
     """Else a trial planned for a CPU would compute on the GPU, beside as many others as there are CPUs."""
