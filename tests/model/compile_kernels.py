@@ -90,11 +90,13 @@ def sequences(capability):
         for tf32 in (False, True) if dtype == torch.float32 else (False,):
             torch.backends.cuda.matmul.allow_tf32 = tf32
             given = {"H": H, **gru_sequence_kernels._constants(H, dtype)}
+            along_rows = "of_gate_stride" if dtype == torch.float32 else "of_h_stride"
+            aligned = GRU_ALIGNED | (set(STRIDES) if H % 16 == 0 else set())
             for direction, kernel, flags in (
-                ("forward", gru_sequence_kernels._forward, {"keep": True, "keep_hidden": True}),
+                ("forward", gru_sequence_kernels._forward, {"keep": True, "keep_hidden": True, along_rows: 1}),
                 ("backward", gru_sequence_kernels._backward, {"last_only": False}),
             ):
-                made = compiled(kernel, capability, GRU, GRU_ALIGNED, dtype, **flags, **given)
+                made = compiled(kernel, capability, GRU, aligned, dtype, **flags, **given)
                 name = f"{direction}, {str(dtype).removeprefix('torch.')}, tf32 {tf32}, H {H}"
                 found[name] = {**made, "room": gru_sequence_kernels.shared_bytes(H, dtype)}
     return found
