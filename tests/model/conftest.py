@@ -36,7 +36,7 @@ def computing(way: str) -> Iterator[str]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture(params=WAYS)
+@pytest.fixture(params=[pytest.param(way, marks=pytest.mark.long if way.endswith("by frame") else ()) for way in WAYS])
 def way(request: pytest.FixtureRequest) -> Iterator[str]:
     with computing(request.param):
         yield request.param

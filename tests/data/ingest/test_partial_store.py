@@ -71,6 +71,7 @@ def child(how: str, source: Path, out: Path, processes: int = 1) -> subprocess.C
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_killed_ingest_goes_on_where_it_was(source: Path, tmp_path: Path, whole: bytes, processes: int) -> None:
     out = tmp_path / "out" / "ucla.arrow"
@@ -102,6 +103,7 @@ def test_ctrl_c_is_one_line_and_costs_nothing(source: Path, tmp_path: Path, whol
     assert out.read_bytes() == whole
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("spoil", ["half a line", "frames of no line", "frames missing", "zeros"])
 def test_what_was_half_written_is_written_again(source: Path, tmp_path: Path, whole: bytes, spoil: str) -> None:
     out = tmp_path / "ucla.arrow"

@@ -7,6 +7,8 @@ from tests.model.conftest import computing
 from tests.model.encoders.test_gru_layer import inputs, run
 from tests.model.interpreted import gru_sequence_kernels
 
+pytestmark = pytest.mark.long
+
 # (T, B, I, H): several blocks with a rest; a frame, a rest of one sample and one unit; tiles that are full
 SHAPES = [(5, 37, 4, 19), (1, 17, 2, 1), (3, 32, 3, 16), (2, 1, 1, 40)]
 M = 2
