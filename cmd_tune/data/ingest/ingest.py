@@ -15,12 +15,12 @@ from cmd_tune.data.ingest.partial_store import Unfinished
 from cmd_tune.data.layouts import Layout, layout_content
 from cmd_tune.data.readers import READERS
 from cmd_tune.data.readers.names import clip_name
-from cmd_tune.data.readers.source import Source, Wanted
+from cmd_tune.data.readers.source import ReadOptions, Source
 from cmd_tune.data.store import SCHEMA_VERSION, Description, Precision, Store, open_store, write_store
 from cmd_tune.errors import DataError, Interrupted, UsageError, nearest
 
 Progress = Callable[[int, int], None]  # (files or clips read, all of them)
-_WANTED = Wanted()
+_ALL_CLIPS = ReadOptions()
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def ingest(
     path: Path,
     out: Path,
     *,
-    wanted: Wanted = _WANTED,
+    options: ReadOptions = _ALL_CLIPS,
     strict: bool = False,
     dtype: Precision = "float32",
     processes: int | None = None,
@@ -53,12 +53,12 @@ def ingest(
     """
     if format_name not in READERS:
         raise UsageError(f"ingest: unknown format '{format_name}', {nearest(format_name, READERS)}")
-    source = READERS[format_name](path, wanted)
-    if wanted.layout is not None and source.layout is not wanted.layout:
+    source = READERS[format_name](path, options)
+    if options.layout is not None and source.layout is not options.layout:
         raise UsageError(f"--layout: {format_name} has joints of its own, {source.layout.name}; leave it out")
     family = source.normalization or NORMALIZATION
     described = Description(source.dataset, source.layout, source.bodies, format_name, family)
-    key = _fingerprint(source, path, described, wanted, dtype)
+    key = _fingerprint(source, path, described, options, dtype)
     with closing(Unfinished(out, key, described, dtype)) as unfinished:
         if unfinished.batches:
             tell(f"going on: {unfinished.units} of {source.units} {source.what} were already read")
@@ -91,13 +91,13 @@ def _read_into(
         raise DataError(f"{path}: none of {source.units} {source.what} can be used{first}")
 
 
-def _fingerprint(source: Source, path: Path, described: Description, wanted: Wanted, dtype: Precision) -> str:
+def _fingerprint(source: Source, path: Path, described: Description, options: ReadOptions, dtype: Precision) -> str:
     """Changes with whatever the store depends on: files' names, sizes and times, options, and this package."""
     key = hashlib.blake2b(digest_size=16)
-    options = [cmd_tune.__version__, SCHEMA_VERSION, described.format, described.dataset, described.normalization]
+    content = [cmd_tune.__version__, SCHEMA_VERSION, described.format, described.dataset, described.normalization]
     layout = layout_content(described.layout)
-    key.update(json.dumps([*options, layout, described.bodies, dtype, str(path.absolute())]).encode())
-    key.update(json.dumps(sorted(wanted.exclude)).encode())
+    key.update(json.dumps([*content, layout, described.bodies, dtype, str(path.absolute())]).encode())
+    key.update(json.dumps(sorted(options.exclude)).encode())
     for file in source.files:
         try:
             stat = file.stat()

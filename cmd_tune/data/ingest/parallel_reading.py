@@ -67,7 +67,7 @@ def read_all(
 
 def processes_that_pay(source: Source) -> int:
     """As many as there are cores, but none that would read for less time than it takes to start."""
-    return min(os.cpu_count() or 1, source.units // source.few + 1)
+    return min(os.cpu_count() or 1, source.units // source.parallel_from + 1)
 
 
 def _read(read: Read, layout: Layout, bodies: int, normalizes: bool, batch: Batch) -> list[Clip | str]:

@@ -9,7 +9,7 @@ from cmd_tune.data.ingest.ingest import ingest, read_names
 from cmd_tune.data.inspect.figure import draw_store
 from cmd_tune.data.inspect.statistics import QUANTILES, counted, lengths, presence, protocol_counts, shown_counts
 from cmd_tune.data.layouts import read_layout
-from cmd_tune.data.readers.source import Wanted
+from cmd_tune.data.readers.source import ReadOptions
 from cmd_tune.data.splits import describe_counts, protocols
 from cmd_tune.data.store import Precision, Store, open_store
 from cmd_tune.files import keep_apart
@@ -31,14 +31,14 @@ def ingest_on_screen(
 ) -> None:
     """The store in a few lines; on the console what was left out, each in a line."""
     keep_apart(out, source)
-    wanted = Wanted(read_names(exclude) if exclude else frozenset(), read_layout(layout) if layout else None)
+    options = ReadOptions(read_names(exclude) if exclude else frozenset(), read_layout(layout) if layout else None)
     dtype: Precision = "float16" if half else "float32"
     with progress_bar(f"reading {source.name}", console) as progress:
         done = ingest(
             format_name,
             source,
             out,
-            wanted=wanted,
+            options=options,
             strict=strict,
             dtype=dtype,
             progress=progress,

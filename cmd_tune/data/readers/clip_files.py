@@ -8,11 +8,11 @@ from pathlib import Path
 
 from cmd_tune.data.clip import Clip
 from cmd_tune.data.layouts import Layout
-from cmd_tune.data.readers.source import Source, Wanted, in_batches
+from cmd_tune.data.readers.source import ReadOptions, Source, in_batches
 from cmd_tune.errors import DataError
 
 BATCH = 32  # files that a process is given at a time
-_FEW = 1000
+_PARALLEL_FROM = 1000
 
 
 class ClipFiles:
@@ -64,11 +64,11 @@ Parse = Callable[[str, str, bytes], Clip]
 
 
 def open_clip_files(
-    dataset: str, layout: Layout, bodies: int, suffix: str, parse: Parse, path: Path, wanted: Wanted
+    dataset: str, layout: Layout, bodies: int, suffix: str, parse: Parse, path: Path, options: ReadOptions
 ) -> Source:
     """A data set of one file a clip. parse: (how messages name the file, its name's stem, its bytes) → its clip."""
     files = ClipFiles(path, suffix)
-    names = [name for name in files.names() if Path(name).stem not in wanted.exclude]
+    names = [name for name in files.names() if Path(name).stem not in options.exclude]
     if not names:
         raise DataError(f"{path}: holds no {suffix} files")
     return Source(
@@ -79,7 +79,7 @@ def open_clip_files(
         files=files.paths(names),
         what="files",
         units=len(names),
-        few=_FEW,
+        parallel_from=_PARALLEL_FROM,
         batches=in_batches(names, BATCH),
         read=partial(_read, files, parse),
     )

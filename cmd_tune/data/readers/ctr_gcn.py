@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cmd_tune.data.clip import TEST, TRAIN, Clip
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.readers.arrays import Npz, Take
-from cmd_tune.data.readers.source import ALONE, Source, Wanted, clip_batches
+from cmd_tune.data.readers.source import NEVER_PARALLEL, ReadOptions, Source, clip_batches
 from cmd_tune.errors import DataError
 
 FAMILY = "ctr-gcn"
@@ -39,7 +39,7 @@ _COUNTS = {
 _BATCH = 64
 
 
-def open_ctr_gcn(path: Path, wanted: Wanted) -> Source:
+def open_ctr_gcn(path: Path, options: ReadOptions) -> Source:
     """Raises DataError where the arrays are not of this form."""
     npz = Npz(path)
     for key in ("x_train", "y_train", "x_test", "y_test"):
@@ -64,9 +64,9 @@ def open_ctr_gcn(path: Path, wanted: Wanted) -> Source:
         normalization=FAMILY,
         files=[path],
         what="clips",
-        units=sum(_name(half, n) not in wanted.exclude for half in counts for n in range(counts[half])),
-        few=ALONE,
-        batches=clip_batches(_clips(path, takes, labels, protocol, bodies, wanted), _BATCH),
+        units=sum(_name(half, n) not in options.exclude for half in counts for n in range(counts[half])),
+        parallel_from=NEVER_PARALLEL,
+        batches=clip_batches(_clips(path, takes, labels, protocol, bodies, options), _BATCH),
         read=list,
     )
 
@@ -96,14 +96,14 @@ def _clips(
     labels: dict[str, tuple[NDArray[np.int64], int]],
     protocol: str,
     bodies: int,
-    wanted: Wanted,
+    options: ReadOptions,
 ) -> Iterator[Clip | str | None]:
     for half, part in _HALVES.items():
         for number, label in enumerate(labels[half][0].tolist()):
             name = _name(half, number)
             where = f"{path}: x_{half}, clip {number}"
             x_TX = takes[half](1)[0]
-            if name in wanted.exclude:
+            if name in options.exclude:
                 yield None
             elif label < 0:
                 yield f"{where}: its row of y_{half} is not one-hot"

@@ -27,7 +27,7 @@ from pyarrow import parquet
 
 from cmd_tune.data.clip import NEITHER, TEST, TRAIN, Clip
 from cmd_tune.data.readers.arrays import Npz
-from cmd_tune.data.readers.source import ALONE, Source, Wanted, clip_batches
+from cmd_tune.data.readers.source import NEVER_PARALLEL, ReadOptions, Source, clip_batches
 from cmd_tune.errors import DataError, UsageError, nearest
 
 _NEEDED = ("joints", "lengths", "label")
@@ -40,22 +40,22 @@ _BATCH = 64
 Next = Callable[[int], NDArray[Any]]  # the next clip's joints in one row, from its number of frames
 
 
-def open_generic(path: Path, wanted: Wanted) -> Source:
+def open_generic(path: Path, options: ReadOptions) -> Source:
     """Raises UsageError without a layout; DataError where the file is not of this form."""
-    if wanted.layout is None:
+    if options.layout is None:
         raise UsageError("ingest: a generic source needs --layout, a YAML of its joints, or one of ours by name")
-    joints = len(wanted.layout.joints)
+    joints = len(options.layout.joints)
     columns, bodies, take = (_parquet if path.suffix == ".parquet" else _npz)(path, joints)
     return Source(
         dataset=path.stem,
-        layout=wanted.layout,
+        layout=options.layout,
         bodies=bodies,
         normalization=None,
         files=[path],
         what="clips",
-        units=sum(name not in wanted.exclude for name in _names(columns)),
-        few=ALONE,
-        batches=clip_batches(_clips(path, columns, joints, bodies, take, wanted), _BATCH),
+        units=sum(name not in options.exclude for name in _names(columns)),
+        parallel_from=NEVER_PARALLEL,
+        batches=clip_batches(_clips(path, columns, joints, bodies, take, options), _BATCH),
         read=list,
     )
 
@@ -153,7 +153,7 @@ def _names(columns: Mapping[str, NDArray[Any]]) -> list[str]:
 
 
 def _clips(
-    path: Path, columns: Mapping[str, NDArray[Any]], joints: int, bodies: int, take: Next, wanted: Wanted
+    path: Path, columns: Mapping[str, NDArray[Any]], joints: int, bodies: int, take: Next, options: ReadOptions
 ) -> Iterator[Clip | str | None]:
     protocols = {
         key: key.removeprefix(_SPLIT).removeprefix("_") or "given" for key in columns if key.startswith(_SPLIT)
@@ -161,7 +161,7 @@ def _clips(
     for clip, (name, length) in enumerate(zip(_names(columns), columns["lengths"].tolist(), strict=True)):
         where = f"{path}: {name}"
         x_X = take(length)
-        if name in wanted.exclude:
+        if name in options.exclude:
             yield None
         elif len(x_X) != length * joints * 3 * bodies:
             yield f"{where}: {len(x_X)} numbers, expected {length} frames of {joints} joints and {bodies} bodies"

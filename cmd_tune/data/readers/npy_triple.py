@@ -16,9 +16,9 @@ from cmd_tune.data.clip import TEST, TRAIN, Clip
 from cmd_tune.data.ingest.normalize import NORMALIZATION
 from cmd_tune.data.layouts import Layout, layout_of_size
 from cmd_tune.data.readers.arrays import map_npy
-from cmd_tune.data.readers.names import clip_name, data_set, named
+from cmd_tune.data.readers.names import clip_name, data_set, parse_clip_name
 from cmd_tune.data.readers.pickles import read_pickle
-from cmd_tune.data.readers.source import ALONE, Source, Wanted, clip_batches
+from cmd_tune.data.readers.source import NEVER_PARALLEL, ReadOptions, Source, clip_batches
 from cmd_tune.errors import DataError
 
 _HALVES = {"train": TRAIN, "val": TEST, "test": TEST}
@@ -41,7 +41,7 @@ class _Row:
     wrong: str = ""
 
 
-def open_npy(path: Path, wanted: Wanted) -> Source:
+def open_npy(path: Path, options: ReadOptions) -> Source:
     """Raises DataError where a half's files do not belong together, or there is none."""
     folders = [path, *sorted(inside for inside in path.iterdir() if inside.is_dir())] if path.is_dir() else []
     halves = [(folder, half, data) for folder in folders for half in _HALVES if (data := _data_file(folder, half))]
@@ -63,14 +63,14 @@ def open_npy(path: Path, wanted: Wanted) -> Source:
     (V, P), classes = shapes.pop(), 1 + max(row.label for row in rows)
     return Source(
         dataset=data_set([row.name for row in rows], classes, path.absolute().name),
-        layout=_layout(V, wanted, path),
+        layout=_layout(V, options, path),
         bodies=P,
         normalization=NORMALIZATION,
         files=files,
         what="clips",
-        units=sum(row.name not in wanted.exclude for row in rows),
-        few=ALONE,
-        batches=clip_batches(_clips(rows, wanted), _BATCH),
+        units=sum(row.name not in options.exclude for row in rows),
+        parallel_from=NEVER_PARALLEL,
+        batches=clip_batches(_clips(rows, options), _BATCH),
         read=list,
     )
 
@@ -94,8 +94,8 @@ def _shape(array: NDArray[np.float32], path: Path) -> tuple[int, int]:
     return array.shape[3], array.shape[4]
 
 
-def _layout(joints: int, wanted: Wanted, path: Path) -> Layout:
-    layout = wanted.layout or layout_of_size(joints)
+def _layout(joints: int, options: ReadOptions, path: Path) -> Layout:
+    layout = options.layout or layout_of_size(joints)
     if layout is None or len(layout.joints) != joints:
         raise DataError(f"{path}: {joints} joints; say which with --layout")
     return layout
@@ -139,14 +139,14 @@ def _merge(rows: list[_Row], known: dict[str, _Row], more: Iterator[_Row], proto
             first.parts[protocol] = _HALVES[half]
 
 
-def _clips(rows: Sequence[_Row], wanted: Wanted) -> Iterator[Clip | str | None]:
+def _clips(rows: Sequence[_Row], options: ReadOptions) -> Iterator[Clip | str | None]:
     for row in rows:
-        if row.name in wanted.exclude:
+        if row.name in options.exclude:
             yield None
         elif row.wrong or row.frames < 1:
             yield row.wrong or f"{row.where}: no frames"
         else:
             x_TVCP = row.array[row.row, :, : row.frames].transpose(1, 2, 0, 3).astype(np.float32)
-            told = named(row.name)
-            numbers = (told.subject, told.camera, told.setup) if told else (0, 0, 0)
+            parsed = parse_clip_name(row.name)
+            numbers = (parsed.subject, parsed.camera, parsed.setup) if parsed else (0, 0, 0)
             yield Clip(row.name, x_TVCP, row.label, *numbers, parts=row.parts, where=row.where)

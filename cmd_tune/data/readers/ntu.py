@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cmd_tune.data.clip import Clip
 from cmd_tune.data.readers.bodies import moving_bodies
-from cmd_tune.data.readers.names import named
+from cmd_tune.data.readers.names import parse_clip_name
 from cmd_tune.data.readers.numbers import read_numbers
 from cmd_tune.errors import DataError
 
@@ -22,18 +22,18 @@ _BODIES_READ = 4
 
 def parse_ntu(classes: int, where: str, stem: str, text: bytes) -> Clip:
     """One file of a data set of so many classes. where: how messages name it. Raises DataError."""
-    told = named(stem)
-    if told is None or told.sets != "ntu":
+    parsed = parse_clip_name(stem)
+    if parsed is None or parsed.sets != "ntu":
         raise DataError(f"{where}: the name is not of the form SsssCcccPpppRrrrAaaa.skeleton")
-    if not 1 <= told.action <= classes:
-        raise DataError(f"{where}: action {told.action} is not in 1–{classes}")
+    if not 1 <= parsed.action <= classes:
+        raise DataError(f"{where}: action {parsed.action} is not in 1–{classes}")
     return Clip(
         name=stem,
         joints_TVCP=moving_bodies(_bodies(where, read_numbers(where, text)), where),
-        label=told.action - 1,
-        subject=told.subject,
-        camera=told.camera,
-        setup=told.setup,
+        label=parsed.action - 1,
+        subject=parsed.subject,
+        camera=parsed.camera,
+        setup=parsed.setup,
         where=where,
     )
 

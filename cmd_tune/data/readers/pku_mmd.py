@@ -23,21 +23,21 @@ from cmd_tune.data.clip import TEST, TRAIN, Clip
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.readers.bodies import moving_bodies
 from cmd_tune.data.readers.clip_files import ClipFiles
-from cmd_tune.data.readers.names import named
+from cmd_tune.data.readers.names import parse_clip_name
 from cmd_tune.data.readers.numbers import read_numbers
-from cmd_tune.data.readers.source import Source, Wanted, in_batches
+from cmd_tune.data.readers.source import ReadOptions, Source, in_batches
 from cmd_tune.errors import DataError
 
 _NAME = re.compile(r"A\d+N\d+-[LMR]")
 _SPLITS = {"cross_subject_v2.txt": "xsub", "cross_view_v2.txt": "xview"}
 _BODIES, _JOINTS, _CLASSES = 2, 25, 51
 _WIDTH = _BODIES * _JOINTS * 3
-_BATCH, _FEW = 2, 40  # recordings: each is minutes long
+_BATCH, _PARALLEL_FROM = 2, 40  # recordings: each is minutes long
 
 Recording = tuple[str, str | None, str | None, Mapping[str, int]]  # stem, file of frames, file of labels, parts
 
 
-def open_pku_mmd(path: Path, wanted: Wanted) -> Source:
+def open_pku_mmd(path: Path, options: ReadOptions) -> Source:
     """Raises DataError where the source or a split file is wrong."""
     files = ClipFiles(path, ".txt")
     names = files.names()
@@ -66,9 +66,9 @@ def open_pku_mmd(path: Path, wanted: Wanted) -> Source:
         files=files.paths(names),
         what="recordings",
         units=len(recordings),
-        few=_FEW,
+        parallel_from=_PARALLEL_FROM,
         batches=in_batches(recordings, _BATCH),
-        read=partial(_read, files, frozenset(wanted.exclude)),
+        read=partial(_read, files, frozenset(options.exclude)),
     )
 
 
@@ -95,8 +95,8 @@ def _read(files: ClipFiles, exclude: frozenset[str], recordings: Sequence[Record
 def _read_one(files: ClipFiles, exclude: frozenset[str], recording: Recording) -> list[Clip | str]:
     stem, frames, labels, parts = recording
     where = files.where(frames or labels or stem)
-    told = named(stem)
-    if told is None or not _NAME.fullmatch(stem):
+    parsed = parse_clip_name(stem)
+    if parsed is None or not _NAME.fullmatch(stem):
         return [f"{where}: the name is not of the form AxxNyy-L.txt, -M.txt or -R.txt"]
     if frames is None or labels is None:
         return [f"{where}: {'frames without labels' if frames else 'labels without frames'}"]
@@ -118,7 +118,7 @@ def _read_one(files: ClipFiles, exclude: frozenset[str], recording: Recording) -
             read.append(str(error))
         else:
             of_clip = f"{where}: clip {number}"
-            read.append(Clip(name, joints_TVCP, label, told.subject, told.camera, parts=parts, where=of_clip))
+            read.append(Clip(name, joints_TVCP, label, parsed.subject, parsed.camera, parts=parts, where=of_clip))
     return read
 
 
