@@ -14,7 +14,7 @@ NEVER_PARALLEL = 10**9
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """Options of a reader. exclude: names of clips to leave out. layout: the joints, if the format does not tell them."""
+    """Options of a reader. exclude: names of clips to leave out. layout: the joints, which some formats do not tell."""
 
     exclude: Collection[str] = frozenset()
     layout: Layout | None = None
