@@ -220,12 +220,12 @@ def values_of(field: Any) -> str:
 
 
 def test_settings_are_those_of_the_page() -> None:
-    def shown(value: Any) -> str:
+    def format_value(value: Any) -> str:
         return ", ".join(value) if isinstance(value, tuple) else str(value)
 
     paper, quick = make_settings("paper"), make_settings("quick")
     expected = {
-        name: (shown(getattr(paper, name)), shown(getattr(quick, name)), values_of(field))
+        name: (format_value(getattr(paper, name)), format_value(getattr(quick, name)), values_of(field))
         for name, field in Settings.model_fields.items()
     }
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \| (.*?) \| \S", PAGES["settings.md"], re.MULTILINE)

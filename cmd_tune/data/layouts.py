@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cmd_tune.errors import UsageError, nearest
+from cmd_tune.errors import UsageError, did_you_mean
 from cmd_tune.plain_yaml import read_yaml
 
 LANDMARKS = ("base", "centre", "left_shoulder", "right_shoulder")
@@ -103,10 +103,10 @@ def layout_from(content: Any) -> Layout:
             raise ValueError(f"{key}: expected 'name: joint' pairs")
         for of, joint in mapping.items():
             if joint not in joints:
-                raise ValueError(f"{key}: {of}: '{joint}' is not a joint; {nearest(str(joint), joints)}")
+                raise ValueError(f"{key}: {of}: '{joint}' is not a joint; {did_you_mean(str(joint), joints)}")
     for joint in parents:
         if joint not in joints:
-            raise ValueError(f"parents: '{joint}' is not a joint; {nearest(str(joint), joints)}")
+            raise ValueError(f"parents: '{joint}' is not a joint; {did_you_mean(str(joint), joints)}")
     _check_keys("landmark", landmarks, LANDMARKS)
     number = {joint: index for index, joint in enumerate(joints)}
     above = tuple(number[parents.get(joint, joint)] for joint in joints)
@@ -128,7 +128,7 @@ def layout_content(layout: Layout) -> dict[str, Any]:
 def _check_keys(what: str, mapping: dict[Any, Any], known: tuple[str, ...]) -> None:
     for key in mapping:
         if key not in known:
-            raise ValueError(f"unknown {what} '{key}', {nearest(str(key), known)}")
+            raise ValueError(f"unknown {what} '{key}', {did_you_mean(str(key), known)}")
     for key in known:
         if key not in mapping:
             raise ValueError(f"the {what} '{key}' is missing")

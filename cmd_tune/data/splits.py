@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cmd_tune.data.clip import TEST, TRAIN
 from cmd_tune.data.store import Store
-from cmd_tune.errors import DataError, UsageError, nearest
+from cmd_tune.errors import DataError, UsageError, did_you_mean
 
 Indices = NDArray[np.int64]
 
@@ -135,7 +135,7 @@ def split_store(store: Store, protocol: str | None = None) -> tuple[str, Split]:
         raise DataError(f"{store.path}: has no protocol; ingest it with its split")
     name = protocol or next(iter(known))
     if name not in known:
-        raise UsageError(f"protocol: '{name}' is not one of {store.dataset}; {nearest(name, known)}")
+        raise UsageError(f"protocol: '{name}' is not one of {store.dataset}; {did_you_mean(name, known)}")
     part_N = known[name].part(store)
     train_N, test_N = part_N == TRAIN, part_N == TEST
     if not (train_N.any() and test_N.any()):

@@ -24,7 +24,7 @@ from torch import Tensor
 from cmd_tune.data.clip import MOST_CLASSES, NEITHER, TEST, TRAIN, Clip
 from cmd_tune.data.layouts import Layout, layout_content, layout_from
 from cmd_tune.errors import DataError
-from cmd_tune.files import whole_file
+from cmd_tune.files import atomic_file
 
 SCHEMA_VERSION = "2"
 Precision = Literal["float32", "float16"]
@@ -101,7 +101,7 @@ def write_rows(
     batch = pa.RecordBatch.from_pydict(columns)
     batch = batch.replace_schema_metadata(metadata)
     with (
-        whole_file(path) as temporary,
+        atomic_file(path) as temporary,
         pa.OSFile(os.fsencode(temporary), "wb") as sink,
         pa.ipc.new_file(sink, batch.schema) as writer,
     ):

@@ -9,7 +9,7 @@ import numpy as np
 from cmd_tune.data.layouts import layout_content
 from cmd_tune.data.splits import Indices, split_store
 from cmd_tune.data.store import Store, open_store
-from cmd_tune.errors import DataError, UsageError, nearest
+from cmd_tune.errors import DataError, UsageError, did_you_mean
 from cmd_tune.evaluate.tasks import TASKS, current_name
 from cmd_tune.runs.data_source import SYNTHETIC, DataSource, open_data
 from cmd_tune.runs.run_folder import EVALUATE_FILE, new_folder
@@ -99,7 +99,7 @@ def _parse_tasks(text: str) -> tuple[str, ...]:
     chosen = tuple(dict.fromkeys(current_name(part.strip()) for part in text.split(",")))
     for task in chosen:
         if task not in TASKS:
-            raise UsageError(f"--with {task}: no such task, {nearest(task, TASKS)}")
+            raise UsageError(f"--with {task}: no such task, {did_you_mean(task, TASKS)}")
     return chosen
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cmd_tune.errors import CmdTuneError
-from cmd_tune.formatting import shown
+from cmd_tune.formatting import format_value
 from cmd_tune.runs.environment import ENVIRONMENT, describe_software, git_commit
 from cmd_tune.runs.run_records import SCORES, SECONDS, cost, run_note
 from cmd_tune.search.execution import ResourcePlan
@@ -207,6 +207,6 @@ def trial_tags(trial: TrialRecord) -> dict[str, str]:
 
 def trial_note(trial: TrialRecord) -> str:
     """The note of a trial, in Markdown."""
-    values = ", ".join(f"{name} {shown(value)}" for name, value in trial.values.items())
+    values = ", ".join(f"{name} {format_value(value)}" for name, value in trial.values.items())
     what = f"{trial.name} of {trial.folder.parents[1].name}: {values}."
     return f"{what}\n\nFolder: `{trial.folder}` (history.jsonl, {CHECKPOINT})"

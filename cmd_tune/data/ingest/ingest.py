@@ -11,13 +11,13 @@ import cmd_tune
 from cmd_tune.data.clip import Clip
 from cmd_tune.data.ingest.normalize import NORMALIZATION
 from cmd_tune.data.ingest.parallel_reading import normalized, processes_that_pay, read_all
-from cmd_tune.data.ingest.partial_store import Unfinished
+from cmd_tune.data.ingest.partial_store import PartialStore
 from cmd_tune.data.layouts import Layout, layout_content
 from cmd_tune.data.readers import READERS
 from cmd_tune.data.readers.names import clip_name
 from cmd_tune.data.readers.source import ReadOptions, Source
 from cmd_tune.data.store import SCHEMA_VERSION, Description, Precision, Store, open_store, write_store
-from cmd_tune.errors import DataError, Interrupted, UsageError, nearest
+from cmd_tune.errors import DataError, Interrupted, UsageError, did_you_mean
 
 Progress = Callable[[int, int], None]  # (files or clips read, all of them)
 _ALL_CLIPS = ReadOptions()
@@ -52,42 +52,42 @@ def ingest(
     none is left; CmdTuneError where the disk is full; Interrupted for Ctrl-C. All in one line.
     """
     if format_name not in READERS:
-        raise UsageError(f"ingest: unknown format '{format_name}', {nearest(format_name, READERS)}")
+        raise UsageError(f"ingest: unknown format '{format_name}', {did_you_mean(format_name, READERS)}")
     source = READERS[format_name](path, options)
     if options.layout is not None and source.layout is not options.layout:
         raise UsageError(f"--layout: {format_name} has joints of its own, {source.layout.name}; leave it out")
     family = source.normalization or NORMALIZATION
     described = Description(source.dataset, source.layout, source.bodies, format_name, family)
     key = _fingerprint(source, path, described, options, dtype)
-    with closing(Unfinished(out, key, described, dtype)) as unfinished:
-        if unfinished.batches:
-            tell(f"going on: {unfinished.units} of {source.units} {source.what} were already read")
+    with closing(PartialStore(out, key, described, dtype)) as partial:
+        if partial.batches:
+            tell(f"going on: {partial.units} of {source.units} {source.what} were already read")
         try:
-            _read_into(unfinished, source, path, strict, processes or processes_that_pay(source), progress)
+            _read_into(partial, source, path, strict, processes or processes_that_pay(source), progress)
         except DataError:
-            unfinished.remove()
+            partial.remove()
             raise
         except KeyboardInterrupt:
-            read = f"{unfinished.units} of {source.units} {source.what}"
+            read = f"{partial.units} of {source.units} {source.what}"
             raise Interrupted(f"interrupted after {read}; the same command goes on from there") from None
-        unfinished.finish()
-        return Ingested(open_store(out), tuple(unfinished.left_out), source.what)
+        partial.finish()
+        return Ingested(open_store(out), tuple(partial.left_out), source.what)
 
 
 def _read_into(
-    unfinished: Unfinished, source: Source, path: Path, strict: bool, processes: int, progress: Progress
+    partial: PartialStore, source: Source, path: Path, strict: bool, processes: int, progress: Progress
 ) -> None:
-    if strict and unfinished.left_out:
-        raise DataError(unfinished.left_out[0])
-    progress(unfinished.units, source.units)
-    with closing(read_all(source, path, unfinished.batches, processes)) as batches:
+    if strict and partial.left_out:
+        raise DataError(partial.left_out[0])
+    progress(partial.units, source.units)
+    with closing(read_all(source, path, partial.batches, processes)) as batches:
         for units, read in batches:
-            left_out = unfinished.add(units, read)
+            left_out = partial.add(units, read)
             if strict and left_out:
                 raise DataError(left_out[0])
-            progress(unfinished.units, source.units)
-    if not unfinished.clips:
-        first = f"; the first: {unfinished.left_out[0]}" if unfinished.left_out else ""
+            progress(partial.units, source.units)
+    if not partial.clips:
+        first = f"; the first: {partial.left_out[0]}" if partial.left_out else ""
         raise DataError(f"{path}: none of {source.units} {source.what} can be used{first}")
 
 

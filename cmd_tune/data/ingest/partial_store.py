@@ -34,7 +34,7 @@ class _Line:
     left_out: list[str]
 
 
-class Unfinished:
+class PartialStore:
     """Opens the folder of a store, or makes it. What it holds of another key is thrown away.
 
     batches, units: how many are in it. Raises CmdTuneError, in one line, where it cannot be written, as on a full disk

@@ -12,7 +12,7 @@ from cmd_tune.data.layouts import read_layout
 from cmd_tune.data.readers.source import ReadOptions
 from cmd_tune.data.splits import describe_counts, protocols
 from cmd_tune.data.store import Precision, Store, open_store
-from cmd_tune.files import keep_apart
+from cmd_tune.files import refuse_same_file
 from cmd_tune.progress import progress_bar
 
 PADDED = 300  # frames to which the field's .npy files pad every clip
@@ -30,7 +30,7 @@ def ingest_on_screen(
     console: Console,
 ) -> None:
     """The store in a few lines; on the console what was left out, each in a line."""
-    keep_apart(out, source)
+    refuse_same_file(out, source)
     options = ReadOptions(read_names(exclude) if exclude else frozenset(), read_layout(layout) if layout else None)
     dtype: Precision = "float16" if half else "float32"
     with progress_bar(f"reading {source.name}", console) as progress:
@@ -72,7 +72,7 @@ def _bytes(size: int) -> str:
 def inspect_on_screen(path: Path, out: Path | None, console: Console) -> None:
     """Tables of a store, and its figure."""
     if out:
-        keep_apart(out, path)
+        refuse_same_file(out, path)
     store = open_store(path)
     for table in (_whole(store, path), _counts(store), _frames(store), _protocols(store)):
         console.print(table)

@@ -28,7 +28,7 @@ from pyarrow import parquet
 from cmd_tune.data.clip import NEITHER, TEST, TRAIN, Clip
 from cmd_tune.data.readers.arrays import Npz
 from cmd_tune.data.readers.source import NEVER_PARALLEL, ReadOptions, Source, clip_batches
-from cmd_tune.errors import DataError, UsageError, nearest
+from cmd_tune.errors import DataError, UsageError, did_you_mean
 
 _NEEDED = ("joints", "lengths", "label")
 _NUMBERS = ("subject", "camera", "setup")
@@ -108,7 +108,7 @@ def _numbers(path: Path, row: Any) -> NDArray[np.float64]:
 def _check_keys(path: Path, keys: Sequence[str]) -> None:
     for key in keys:
         if key not in _KNOWN and not key.startswith(f"{_SPLIT}_"):
-            raise DataError(f"{path}: unknown key '{key}', {nearest(key, _KNOWN)}")
+            raise DataError(f"{path}: unknown key '{key}', {did_you_mean(key, _KNOWN)}")
     for key in _NEEDED:
         if key not in keys:
             raise DataError(f"{path}: has no {key}")

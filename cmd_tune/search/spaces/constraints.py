@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_origin
 
 from cmd_tune.config import Settings
-from cmd_tune.errors import nearest
+from cmd_tune.errors import did_you_mean
 
 _Kind = Literal["number", "text", "list", "comparison"]
 
@@ -142,7 +142,7 @@ class _Check:
 
     def _kind_of_setting(self, name: str) -> _Kind:
         if name not in Settings.model_fields:
-            raise ValueError(f"unknown setting '{name}', {nearest(name, Settings.model_fields)}")
+            raise ValueError(f"unknown setting '{name}', {did_you_mean(name, Settings.model_fields)}")
         self.names.add(name)
         annotation = Settings.model_fields[name].annotation
         if annotation in (int, float):

@@ -16,7 +16,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from cmd_tune.config import Settings, check_setting
-from cmd_tune.errors import nearest
+from cmd_tune.errors import did_you_mean
 from cmd_tune.mistakes import Mistakes, found, reason, unknown
 
 LARGEST = sys.float_info.max
@@ -73,7 +73,7 @@ IfWritten = Annotated[T | None, _Written()]  # of a key that may be left out; it
 def one_of(value: Any, known: Collection[str]) -> str:
     """Raises ValueError with the nearest of the known names."""
     if not isinstance(value, str) or value not in known:
-        raise ValueError(f"{found(value)} is unknown, {nearest(value if isinstance(value, str) else '', known)}")
+        raise ValueError(f"{found(value)} is unknown, {did_you_mean(value if isinstance(value, str) else '', known)}")
     return value
 
 

@@ -276,7 +276,7 @@ def _searched(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
 def _start_point(value: Any, parameters: Mapping[str, Parameter]) -> dict[str, Any]:
     def read(name: str, given: Any) -> Any:
         checked = setting(name, given)
-        if problem := parameters[name].misfit(checked):
+        if problem := parameters[name].why_invalid(checked):
             raise ValueError(f"{checked} {problem}; change the point or the parameter")
         return checked
 

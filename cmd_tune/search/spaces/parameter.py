@@ -49,7 +49,7 @@ class Parameter:
         """The position of a value in the range: the inverse of `at`."""
         return int(_exact(value) / _exact(self.q)) if self.q else value
 
-    def misfit(self, value: Any) -> str:
+    def why_invalid(self, value: Any) -> str:
         """What keeps a value from being one of this parameter's; empty if nothing does."""
         if self.choices:
             return "" if value in self.choices else f"is none of {', '.join(map(str, self.choices))}"

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 import cmd_tune
 from cmd_tune.config import PRESETS, Settings
-from cmd_tune.errors import nearest, usage_error
+from cmd_tune.errors import did_you_mean, usage_error
 from cmd_tune.files import home_path
 from cmd_tune.mistakes import refusal
 from cmd_tune.plain_yaml import read_yaml
@@ -29,7 +29,7 @@ def find_space(text: str) -> Path:
                 return path
     names = {path.stem for folder in folders for path in folder.glob("*.yaml")}
     raise usage_error(
-        f"--space {text}", f"no such file, nor a search space of that name; {nearest(Path(text).stem, names)}"
+        f"--space {text}", f"no such file, nor a search space of that name; {did_you_mean(Path(text).stem, names)}"
     )
 
 
