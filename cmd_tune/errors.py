@@ -1,4 +1,4 @@
-"""Failures a person can act on, in one line each: where, what is wrong, and what to do."""
+"""Failures that a person can act on, in one line each: the place, what is wrong, and what to do."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -62,7 +62,7 @@ def usage_error(where: str, message: str) -> UsageError:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an exception says; its kind where it says nothing."""
+    """The first line of an exception's message; its type if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 

@@ -10,7 +10,7 @@ from cmd_tune.errors import CmdTuneError, UsageError
 
 
 def home_path(path: Path | str) -> Path:
-    """A path as it was typed or written, with ~ for the home folder. Raises UsageError where there is no such home."""
+    """A path as it was typed or written, with ~ for the home folder. Raises UsageError if there is no such home."""
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
@@ -53,12 +53,12 @@ def _sync(path: Path) -> None:
 
 
 def refuse_same_file(out: Path, source: Path) -> None:
-    """Raises UsageError where a command's output would take the place of what it reads."""
+    """Raise UsageError if the output of a command would replace its input."""
     if out.exists() and source.exists() and out.samefile(source):
         raise UsageError(f"--out {out}: is what is read; give the output another name")
 
 
 def write_text(path: Path, text: str) -> None:
-    """A text file in UTF-8, whole or not at all."""
+    """Write a text file in UTF-8, whole or not at all."""
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

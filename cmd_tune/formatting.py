@@ -1,4 +1,4 @@
-"""Numbers, times and tables as text: one way of writing each, wherever it is shown."""
+"""Numbers, times and tables as text: one way of writing each, for screen, files and messages."""
 
 import csv
 import io

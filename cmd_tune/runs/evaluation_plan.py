@@ -1,4 +1,4 @@
-"""What an evaluation is asked for: the checkpoint, the tasks, and data that fit the checkpoint."""
+"""The plan of an evaluation: the checkpoint, the tasks, and data that fit the checkpoint."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,7 +57,7 @@ def new_evaluation(
     storage: Path,
     tracking_uri: str | None,
 ) -> Evaluation:
-    """Resolve an evaluation, write its plan into a new folder. Raises UsageError or DataError for what does not fit."""
+    """Resolve an evaluation, write its plan into a new folder. Raises UsageError or DataError if they do not fit."""
     if checkpoint is None:
         raise UsageError("CHECKPOINT: name a checkpoint or a run's folder (or --resume an evaluation)")
     chosen = _parse_tasks(tasks) if tasks else DEFAULT_TASKS
@@ -140,7 +140,7 @@ def _data_of(saved: Saved, storage: Path, data: Path | None, protocol: str | Non
 
 
 def remark(saved: Saved, store: Store, protocol: str, query_N: Indices) -> str:
-    """What a reader of the scores must know about the data that the checkpoint was trained on; empty if nothing."""
+    """A remark for readers of the scores on the data that the checkpoint was trained on; empty if none is needed."""
     kept = saved.data
     if kept and kept["fingerprint"] != store.fingerprint:
         return f"not the data that the checkpoint was trained on: {kept['dataset']} {kept['protocol']}, {kept['path']}"

@@ -25,7 +25,7 @@ _ALL_CLIPS = ReadOptions()
 
 @dataclass(frozen=True)
 class Ingested:
-    """The store, and a line for each file or clip that could not be used. what: "files" or "clips"."""
+    """The store, and one line per file or clip that could not be used. what: "files" or "clips"."""
 
     store: Store
     left_out: tuple[str, ...]
@@ -46,10 +46,11 @@ def ingest(
 ) -> Ingested:
     """Read, normalise and store a data set; nothing appears at `out` before it is whole.
 
-    What is read is kept in a hidden folder beside `out`: after an interruption, the same call on the same files goes on
-    where it was, and says so to `tell`. dtype: of the coordinates on disk. processes: as many as pay, where None.
-    Raises UsageError for an unknown format; DataError where the source or, if strict, any file is wrong, or where
-    none is left; CmdTuneError where the disk is full; Interrupted for Ctrl-C. All in one line.
+    Clips that have been read are kept in a hidden folder beside `out`: after an interruption, the same call on the same
+    files continues from there, and says so to `tell`. dtype: of the coordinates on disk. processes: None: as many as
+    save time. Raises, each in one line: UsageError for an unknown format; DataError if the source cannot be used, if no
+    clip is left, or, if strict, for the first file that cannot be used; CmdTuneError if the disk is full; Interrupted
+    on Ctrl-C.
     """
     if format_name not in READERS:
         raise UsageError(f"ingest: unknown format '{format_name}', {did_you_mean(format_name, READERS)}")
@@ -92,7 +93,7 @@ def _read_into(
 
 
 def _fingerprint(source: Source, path: Path, described: Description, options: ReadOptions, dtype: Precision) -> str:
-    """Changes with whatever the store depends on: files' names, sizes and times, options, and this package."""
+    """A hash of all that the store depends on: files' names, sizes and times, options, and this package's version."""
     key = hashlib.blake2b(digest_size=16)
     content = [cmd_tune.__version__, SCHEMA_VERSION, described.format, described.dataset, described.normalization]
     layout = layout_content(described.layout)
@@ -108,7 +109,7 @@ def _fingerprint(source: Source, path: Path, described: Description, options: Re
 
 
 def read_names(path: Path) -> frozenset[str]:
-    """The names in a list, one a line; a line of several words is none (the official lists start with a heading)."""
+    """The names in a text file, one per line. Lines of several words are skipped: official lists have headings."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""What the commands on data print."""
+"""Prints stores: the output of the commands `ingest` and `inspect`."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def ingest_on_screen(
     strict: bool,
     console: Console,
 ) -> None:
-    """The store in a few lines; on the console what was left out, each in a line."""
+    """Ingest; print a summary of the store, and one line per file or clip that was left out."""
     refuse_same_file(out, source)
     options = ReadOptions(read_names(exclude) if exclude else frozenset(), read_layout(layout) if layout else None)
     dtype: Precision = "float16" if half else "float32"
@@ -55,7 +55,7 @@ def ingest_on_screen(
 
 
 def describe(store: Store, path: Path) -> list[str]:
-    """What the store holds, its size beside that of the padded array, and its protocols with their counts."""
+    """A summary of a store: its content, its size compared with a padded array, its protocols with their counts."""
     counts = [describe_counts(store, protocol) for protocol in protocols(store)]
     return [
         f"{path}: {len(store)} clips, {store.classes} classes, {int(store.length_N.min())}–"
@@ -70,7 +70,7 @@ def _bytes(size: int) -> str:
 
 
 def inspect_on_screen(path: Path, out: Path | None, console: Console) -> None:
-    """Tables of a store, and its figure."""
+    """Print the tables of a store, and draw its figure."""
     if out:
         refuse_same_file(out, path)
     store = open_store(path)

@@ -1,7 +1,7 @@
 """CTR-GCN's .npz (Chen et al., ICCV 2021): x_train (N, 300, 150), y_train (N, classes) one-hot, x_test, y_test.
 
-150 numbers a frame: body, joint, coordinate. Bodies are centred, not turned; empty frames at the end are padding. There
-are no names, so that subjects and cameras are unknown; the published counts or the file's name tell the protocol.
+A frame has 150 numbers: body, joint, coordinate. Bodies are centred, not turned; empty frames at the end are padding.
+There are no names, so subjects and cameras are unknown; the published counts or the file's name tell the protocol.
 N clip, T frame, V joint, C coordinate, P body.
 """
 
@@ -40,7 +40,7 @@ _BATCH = 64
 
 
 def open_ctr_gcn(path: Path, options: ReadOptions) -> Source:
-    """Raises DataError where the arrays are not of this form."""
+    """Open a file of this form. Raises DataError if its arrays have another."""
     npz = Npz(path)
     for key in ("x_train", "y_train", "x_test", "y_test"):
         if key not in npz.keys:
@@ -72,7 +72,7 @@ def open_ctr_gcn(path: Path, options: ReadOptions) -> Source:
 
 
 def _labels(npz: Npz, key: str) -> tuple[NDArray[np.int64], int]:
-    """Labels, −1 where a row is not one-hot; and the number of classes."""
+    """Labels, −1 for a row that is not one-hot; and the number of classes."""
     y_NL = npz.load(key)
     if y_NL.ndim != 2 or y_NL.dtype.kind not in "fiub" or y_NL.size == 0:
         raise DataError(f"{npz.path}: {key} of shape {y_NL.shape}, expected (clips, classes), one-hot")

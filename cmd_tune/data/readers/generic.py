@@ -1,4 +1,4 @@
-"""People's own recordings, of any joints (--layout says which: see layouts.read_layout), any number of bodies.
+"""Your own recordings, with any joints (--layout names them: see layouts.read_layout) and any number of bodies.
 
 An .npz of
 
@@ -9,9 +9,9 @@ An .npz of
     subject, camera, setup   (N) from 1     [0, unknown]
     split      (N) "train", "test" or ""    [none]; also split_NAME, for a protocol of that name
 
-or a Parquet file with a row a clip and the same columns, but that `joints` is the clip's numbers in a list, in the
-order frame, joint, coordinate, body, and `lengths` its frames. What has brackets may be left out: they hold what is
-taken then. Coordinates are as recorded: they are normalised here.
+or a Parquet file with one row per clip and the same columns, except that `joints` is a list of the clip's numbers in
+the order frame, joint, coordinate, body, and `lengths` its number of frames. What has a default, in brackets, may be
+left out. Coordinates are as recorded; `ingest` normalises them.
 N clip, F frame of all clips, T frame of one, V joint, C coordinate, P body.
 """
 
@@ -41,7 +41,7 @@ Next = Callable[[int], NDArray[Any]]  # the next clip's joints in one row, from 
 
 
 def open_generic(path: Path, options: ReadOptions) -> Source:
-    """Raises UsageError without a layout; DataError where the file is not of this form."""
+    """Open a file of this form. Raises UsageError without a layout, DataError if the file has another form."""
     if options.layout is None:
         raise UsageError("ingest: a generic source needs --layout, a YAML of its joints, or one of ours by name")
     joints = len(options.layout.joints)
@@ -115,7 +115,7 @@ def _check_keys(path: Path, keys: Sequence[str]) -> None:
 
 
 def _checked(path: Path, columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """The same, each of its type; lengths ≥ 1, numbers ≥ 0."""
+    """The columns in their types. Raises DataError unless lengths are ≥ 1 and numbers ≥ 0."""
     count = len(np.atleast_1d(columns["lengths"]))
     checked: dict[str, NDArray[Any]] = {}
     for key, values in columns.items():

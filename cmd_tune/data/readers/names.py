@@ -1,4 +1,4 @@
-"""What a clip's name says, where it is one of the data sets' own."""
+"""Parses the names of clips: subject, camera, setup and action, as the data sets encode them."""
 
 import re
 from collections.abc import Collection
@@ -13,7 +13,7 @@ _NTU_60_SETUPS, _NTU_60_CLASSES = 17, 60
 
 @dataclass(frozen=True)
 class ClipName:
-    """Numbers as the data set numbers them; 0 where it has none. sets: ntu (60 or 120), nw-ucla or pku-mmd-2."""
+    """The parts of a name, as the data set numbers them; 0 if it lacks one. sets: ntu (both), nw-ucla or pku-mmd-2."""
 
     sets: str
     subject: int
@@ -23,7 +23,7 @@ class ClipName:
 
 
 def parse_clip_name(name: str) -> ClipName | None:
-    """None for a name of no known form."""
+    """The parts of a name; None if it has no known form."""
     if ntu := _NTU.match(name):
         return ClipName("ntu", *(int(ntu[key]) for key in ("subject", "camera", "setup", "action")))
     if ucla := _UCLA.match(name):
@@ -34,12 +34,12 @@ def parse_clip_name(name: str) -> ClipName | None:
 
 
 def clip_name(text: str) -> str:
-    """Without the folder, and the suffix of the file that it was."""
+    """A clip's name, without folder and suffix."""
     return Path(text).name.removesuffix(".skeleton").removesuffix(".json")
 
 
 def data_set(names: Collection[str], classes: int, otherwise: str) -> str:
-    """The data set that all names are of; `otherwise` where they are of none, or of several."""
+    """The data set that all names belong to; `otherwise` if they belong to none, or to several."""
     parsed = [parse_clip_name(name) for name in names]
     sets = {one.sets if one else otherwise for one in parsed}
     if len(sets) != 1:

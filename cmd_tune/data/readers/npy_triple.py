@@ -1,4 +1,4 @@
-"""The arrays that the authors' code trains on (2s-AGCN, CrosSCLR, CMD, HiCo): already normalised, padded to 300 frames.
+"""The arrays that public code trains on (2s-AGCN, CrosSCLR, CMD, HiCo): already normalised, padded to 300 frames.
 
 A folder with train_data_joint.npy (N, C, 300, V, P), train_label.pkl ((names, labels)), train_num_frame.npy (N) and the
 same for val; or a folder of such folders, named for their protocols: xsub, xview, xsetup. A clip that is in several of
@@ -29,7 +29,7 @@ _BATCH = 64
 
 @dataclass
 class _Row:
-    """Where a clip is, and its part in each protocol."""
+    """The place of a clip in the arrays, and its part in each protocol."""
 
     array: NDArray[np.float32]
     row: int
@@ -42,7 +42,7 @@ class _Row:
 
 
 def open_npy(path: Path, options: ReadOptions) -> Source:
-    """Raises DataError where a half's files do not belong together, or there is none."""
+    """Open such a folder. Raises DataError if there is no half, or if the files of a half do not belong together."""
     folders = [path, *sorted(inside for inside in path.iterdir() if inside.is_dir())] if path.is_dir() else []
     halves = [(folder, half, data) for folder in folders for half in _HALVES if (data := _data_file(folder, half))]
     if not halves:
@@ -80,13 +80,13 @@ def _data_file(folder: Path, half: str) -> Path | None:
 
 
 def _beside(folder: Path, half: str) -> tuple[Path, ...]:
-    """Labels, and the numbers of frames where there are any."""
+    """The files beside the array of a half: its names and labels, and its numbers of frames if there are any."""
     frames = folder / f"{half}_num_frame.npy"
     return (folder / f"{half}_label.pkl", *([frames] if frames.is_file() else []))
 
 
 def _shape(array: NDArray[np.float32], path: Path) -> tuple[int, int]:
-    """(V, P)."""
+    """The numbers of joints and bodies, (V, P)."""
     if array.ndim != 5 or array.shape[1] != 3 or array.dtype.kind != "f" or 0 in array.shape:
         raise DataError(
             f"{path}: {array.dtype} of shape {array.shape}, expected floats (clips, 3, frames, joints, bodies)"
@@ -127,7 +127,7 @@ def _labels(path: Path) -> tuple[list[str], list[int]]:
 
 
 def _merge(rows: list[_Row], known: dict[str, _Row], more: Iterator[_Row], protocol: str, half: str) -> None:
-    """Take a half's clips over; of those that another protocol has, their part alone."""
+    """Add the clips of a half; of clips that another protocol has, add only their part."""
     for row in more:
         first = known.setdefault(row.name, row)
         if first is row or protocol in first.parts:

@@ -1,4 +1,4 @@
-"""Northwestern-UCLA (Wang et al., CVPR 2014): one JSON a clip, in a zip file or a folder.
+"""Northwestern-UCLA (Wang et al., CVPR 2014): one JSON file per clip, in a zip file or a folder.
 
 Each holds `skeletons` (T, 20, 3) and `label` 1–10; the name aXX_sXX_eXX_vXX has action code, subject, repetition
 and camera.
@@ -16,7 +16,7 @@ _CLASSES = 10
 
 
 def parse_nw_ucla(where: str, name: str, text: bytes) -> Clip:
-    """One file. where: how messages name it; name: without folder and suffix. Raises DataError."""
+    """Parse one file. where: its name in messages. name: without folder and suffix. Raises DataError."""
     parsed = parse_clip_name(name)
     if parsed is None or parsed.sets != "nw-ucla":
         raise DataError(f"{where}: the name is not of the form aXX_sXX_eXX_vXX.json")

@@ -1,9 +1,9 @@
-"""PKU-MMD, phase II (Liu et al., 2017; Liu et al., TOMM 2020): long recordings, and the actions that are in them.
+"""PKU-MMD, phase II (Liu et al., 2017; Liu et al., TOMM 2020): long recordings, and the actions in them.
 
 Texts in a folder or a zip file, under any folders:
-- AxxNyy-L.txt, -M.txt, -R.txt: a frame a line, of 150 numbers: two bodies of 25 joints of three coordinates in metres,
-  an absent body 0. yy is the subject; L, M and R are cameras 1, 2 and 3.
-- the same names in a folder with "label" in its name: an action a line: action 1–51, start, end, confidence. Its
+- AxxNyy-L.txt, -M.txt, -R.txt: one line per frame, of 150 numbers: two bodies of 25 joints of three coordinates in
+  metres, an absent body 0. yy is the subject; L, M and R are cameras 1, 2 and 3.
+- the same names in a folder with "label" in its name: one line per action: action 1–51, start, end, confidence. Its
   frames are those from start, counted from 0, to before end, as CMD's authors cut them; an end beyond the recording is
   the recording's.
 - cross_subject_v2.txt and cross_view_v2.txt: a heading, the training names between commas; a heading, the others.
@@ -38,7 +38,7 @@ Recording = tuple[str, str | None, str | None, Mapping[str, int]]  # stem, file 
 
 
 def open_pku_mmd(path: Path, options: ReadOptions) -> Source:
-    """Raises DataError where the source or a split file is wrong."""
+    """Open such a source. Raises DataError if it, or a split file, cannot be used."""
     files = ClipFiles(path, ".txt")
     names = files.names()
     parts: dict[str, dict[str, int]] = {}
@@ -73,7 +73,7 @@ def open_pku_mmd(path: Path, options: ReadOptions) -> Source:
 
 
 def _read_split(where: str, text: bytes) -> dict[str, int]:
-    """Each name's part."""
+    """The part, TRAIN or TEST, of each name in a split file."""
     parts: dict[str, int] = {}
     part = None
     for line in text.decode("utf-8", errors="replace").splitlines():
@@ -131,7 +131,7 @@ def _frames(where: str, text: bytes) -> NDArray[np.float64]:
 
 
 def _action(where: str, line: str, x_TX: NDArray[np.float64]) -> tuple[int, NDArray[np.float32]]:
-    """The label, from 0, and joints of one line's action."""
+    """The label, from 0, and the joints of the action in one line."""
     try:
         action, start, end = (int(float(field)) for field in line.split(",")[:3])
     except (ValueError, OverflowError):

@@ -1,8 +1,8 @@
 """pyskl's pickle (Duan et al., 2022): {"split": {name: [frame_dir, …]}, "annotations": [{…}, …]}.
 
-An annotation has frame_dir, label and keypoint, (P, T, V, 3), in metres as recorded; total_frames, where it is
-there, is T. Splits NAME_train and NAME_val (or NAME_test) are one protocol, NAME. Names of the data sets' own form tell
-subject, camera and setup.
+An annotation has frame_dir, label and keypoint, (P, T, V, 3), in metres as recorded; total_frames, if given,
+is T. Splits NAME_train and NAME_val (or NAME_test) are one protocol, NAME. If names have a data set's own form,
+they tell subject, camera and setup.
 N clip, T frame, V joint, C coordinate, P body.
 """
 
@@ -26,7 +26,7 @@ _KEYS = ("frame_dir", "label", "keypoint")
 
 
 def open_pyskl(path: Path, options: ReadOptions) -> Source:
-    """Raises DataError where the pickle is none, or is not of this form."""
+    """Open a file of this form. Raises DataError if it is no pickle, or has another form."""
     content = read_pickle(path)
     if not (isinstance(content, dict) and {"split", "annotations"} <= content.keys()):
         raise DataError(f"{path}: expected a mapping with 'split' and 'annotations'")
@@ -53,7 +53,7 @@ def open_pyskl(path: Path, options: ReadOptions) -> Source:
 
 
 def _parts(path: Path, split: Any) -> dict[str, dict[str, int]]:
-    """Of each clip, its part in each protocol."""
+    """The part of each clip in each protocol, by name."""
     if not isinstance(split, dict):
         raise DataError(f"{path}: split: expected lists of names, by name")
     parts: dict[str, dict[str, int]] = {}
@@ -70,7 +70,7 @@ def _parts(path: Path, split: Any) -> dict[str, dict[str, int]]:
 
 
 def _joints(path: Path, shapes: Sequence[tuple[int, ...]], options: ReadOptions) -> Layout:
-    """The layout of the first clip; those of other shapes are named when they are read."""
+    """The layout of the first clip. Clips of other shapes are reported when they are read."""
     first = next((shape for shape in shapes if len(shape) == 4 and shape[0]), None)
     if first is None:
         raise DataError(f"{path}: keypoint of shape {shapes[0]}, expected (bodies, frames, joints, 3)")

@@ -50,7 +50,7 @@ class Parameter:
         return int(_exact(value) / _exact(self.q)) if self.q else value
 
     def why_invalid(self, value: Any) -> str:
-        """What keeps a value from being one of this parameter's; empty if nothing does."""
+        """Why a value is not one of this parameter's; empty if it is one."""
         if self.choices:
             return "" if value in self.choices else f"is none of {', '.join(map(str, self.choices))}"
         if not self.low <= value <= self.high:

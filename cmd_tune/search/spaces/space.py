@@ -22,7 +22,7 @@ DEFAULT_TRIALS = 20  # of a search whose trials are drawn
 
 
 class TrialSource(StrEnum):
-    """Where the configurations of a search come from. A method of the study has one."""
+    """The source of a search's configurations. Each method has one."""
 
     DRAWN = "drawn from the parameters, one after the other"
     COMBINED = "every combination of the parameters' values"

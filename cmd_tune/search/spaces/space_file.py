@@ -36,7 +36,7 @@ def find_space(text: str) -> Path:
 def load_space(path: Path, methods: Mapping[str, MethodKind], early_stopping: Mapping[str, type[FileModel]]) -> Space:
     """Read a space file.
 
-    methods, early_stopping: what it may name as `method`, and as `type` of `early_terminate`; see study/methods and
+    methods, early_stopping: the words that `method` and the `type` of `early_terminate` may be; see study/methods and
     study/early_stopping. Raises UsageError with a line per mistake: file, key path, what is wrong, what to do.
     """
     content = read_yaml(path)

@@ -297,5 +297,5 @@ class SearchStudy:
 
 
 def _key(values: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
-    """What two configurations of the same values have in common."""
+    """A key that is equal for configurations of equal values."""
     return frozenset((name, tuple(value) if isinstance(value, list) else value) for name, value in values.items())
