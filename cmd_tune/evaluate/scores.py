@@ -20,12 +20,10 @@ from cmd_tune.evaluate.raw_skeletons import raw_predictions
 from cmd_tune.evaluate.tally import Tally, count_hits
 from cmd_tune.model.encoders import Encoder
 
-PROBES = {"knn": "1-NN", "linear": "solved"}  # by what each kind of accuracy is found: cosine; multinomial regression
+PROBES = {"knn": "1-NN", "linear": "solved"}  # the kinds of accuracy, and the words for how each is found
 
 Scores = dict[str, float]
-Hits = dict[
-    str, Tensor
-]  # of each metric whether each query was named right, (Q,): the queries of all rounds end to end
+Hits = dict[str, Tensor]  # by metric: whether each query is right, (Q,), over all rounds end to end
 Predict = Callable[[Tensor, Tensor, Tensor], Tensor]  # gallery (M, G, F), query (M, Q, F), labels (G) → (M + 1, Q)
 
 

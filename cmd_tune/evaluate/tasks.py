@@ -185,6 +185,9 @@ TASKS: dict[str, Callable[[EncoderUnderTest, Progress], list[Measure]]] = {
     "transfer": transfer,
     "retrieval": retrieval,
 }
+DEFAULT_TASKS = ("knn", "solved")
+CURVES = ("sgd", "finetune", "transfer")  # tasks that have a test accuracy of each epoch
+RANDOM = (*CURVES, "semi")  # tasks that draw random numbers, by --seed
 
 
 OLD_NAMES = {"fast": "solved", "linear": "sgd"}  # of tasks in 0.1.0, which commands and kept evaluations may use

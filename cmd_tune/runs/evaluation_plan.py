@@ -10,16 +10,12 @@ from cmd_tune.data.layouts import layout_content
 from cmd_tune.data.splits import Indices, split_store
 from cmd_tune.data.store import Store, open_store
 from cmd_tune.errors import DataError, UsageError, did_you_mean
-from cmd_tune.evaluate.tasks import TASKS, current_name
+from cmd_tune.evaluate.tasks import CURVES, DEFAULT_TASKS, RANDOM, TASKS, current_name
 from cmd_tune.runs.data_source import SYNTHETIC, DataSource, open_data
 from cmd_tune.runs.run_folder import EVALUATE_FILE, new_folder
 from cmd_tune.runs.run_plan import HomePath, RunPlan, check_same_data, data_fields
 from cmd_tune.tracking import resolve_tracking_uri
 from cmd_tune.train.saved_checkpoint import Saved, open_saved
-
-DEFAULT_TASKS = ("knn", "solved")
-CURVES = ("sgd", "finetune", "transfer")  # tasks that have a test accuracy of each epoch
-DRAWN = (*CURVES, "semi")  # tasks that draw random numbers
 
 
 class Evaluation(RunPlan):
@@ -67,8 +63,8 @@ def new_evaluation(
         raise UsageError(
             f"--official-best-of-test: applies to {', '.join(CURVES)}, and --with names none of these; leave it out"
         )
-    if seed and not set(chosen) & set(DRAWN):
-        raise UsageError(f"--seed {seed}: applies to {', '.join(DRAWN)}, and --with names none of these; leave it out")
+    if seed and not set(chosen) & set(RANDOM):
+        raise UsageError(f"--seed {seed}: applies to {', '.join(RANDOM)}, and --with names none of these; leave it out")
     saved = open_saved(checkpoint)
     source, store = _data_of(saved, storage, data, protocol)
     check_fit(saved, store)

@@ -5,6 +5,7 @@ from typing import Any
 
 from cmd_tune.config import Settings, check_applies, check_overrides
 from cmd_tune.errors import UsageError, did_you_mean
+from cmd_tune.evaluate.scores import PROBES
 from cmd_tune.formatting import format_value
 from cmd_tune.model.objectives import OBJECTIVES
 from cmd_tune.search.spaces.space import Space
@@ -60,7 +61,7 @@ def _comparing(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _accuracies(prefix: str, settings: Mapping[str, Any]) -> list[str]:
-    return [f"{prefix}/{kind}/{stream}" for kind in ("knn", "linear") for stream in (*settings["modalities"], "fused")]
+    return [f"{prefix}/{kind}/{stream}" for kind in PROBES for stream in (*settings["modalities"], "fused")]
 
 
 def check_uses(space: Space, settings: Settings, changed: Mapping[str, Any]) -> None:
