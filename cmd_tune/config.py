@@ -150,7 +150,7 @@ PRESETS: dict[str, dict[str, Any]] = {"quick": _QUICK, "paper": {}}
 
 
 def make_settings(preset: str, *layers: tuple[str, Mapping[str, Any]]) -> Settings:
-    """Settings of a preset with later layers laid over it, each given with the name of where it comes from.
+    """Settings of a preset with later layers laid over it, each with the name of its source, for messages.
 
     Raises UsageError with a line per mistake: the layer, the key, what is wrong, the nearest valid name.
     """

@@ -102,7 +102,7 @@ def _two_numbers(cells: Sequence[Cell]) -> tuple[str, str] | None:
 def mean_grid(
     results: Sequence[CellResult], row: str, column: str
 ) -> tuple[list[float], list[float], NDArray[np.float64]]:
-    """The values of two settings, ascending, and each cell's mean by row and column; nan where there is none."""
+    """The values of two settings, ascending, and each cell's mean by row and column; nan if there is none."""
     rows, columns = (sorted({result.cell.values[name] for result in results}) for name in (row, column))
     mean_RC = np.full((len(rows), len(columns)), np.nan)
     for result in results:
