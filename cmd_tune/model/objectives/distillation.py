@@ -22,14 +22,13 @@ with topk = K, the two distillations have the same gradient.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from cmd_tune.model.objectives.contrast import info_nce
 from cmd_tune.model.objectives.objective import Objective, Outcome
-from cmd_tune.model.objectives.terms import Terms
+from cmd_tune.model.objectives.terms import DISTILLED, Terms
 
 _TINY = 1e-37  # about the smallest float32 that is not denormal
 
@@ -96,7 +95,7 @@ class CMD(Objective):
     student_temperature: float
     topk: int
     distill_weight: float
-    distillation: Literal["pairwise", "consensus"] = "pairwise"
+    distillation: str = "pairwise"  # a name in DISTILLATIONS
 
     name = "cmd"
     uses_keys = True
@@ -113,9 +112,11 @@ class CMD(Objective):
         )
         return contrastive_M.sum() + self.distill_weight * distillation, distillation, contrastive_M
 
-    def terms(self, rows: int) -> Terms:
+    def terms(self, rows: int) -> Terms | None:
         if self.topk > rows:
             raise ValueError(f"topk {self.topk} exceeds the {rows} rows of a bank")
+        if self.distillation not in DISTILLED:
+            return None
         return Terms(
             self.contrast_temperature,
             distill_weight=self.distill_weight,

@@ -1,7 +1,8 @@
 """The terms of a loss as numbers: what one_pass.py and one_pass_kernels.py need to know of an objective."""
 
 from dataclasses import dataclass
-from typing import Literal
+
+DISTILLED = ("pairwise", "consensus")  # the distillations that the kernels compute
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Terms:
     itself: float = 1.0
     others: float = 0.0
     distill_weight: float = 0.0
-    distillation: Literal["pairwise", "consensus"] | None = None
+    distillation: str | None = None  # one of DISTILLED
     topk: int = 0
     student_temperature: float = 1.0
     teacher_temperature: float = 1.0

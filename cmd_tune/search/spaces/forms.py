@@ -169,11 +169,20 @@ class SearchForm(SpaceForm):
         rules = _words(info).early_stopping
         example = next(iter(rules.values())).example
         check_mapping(value, example)
-        if "type" not in value:
-            raise mistake(f"is missing; write {example}", "type")
-        with Mistakes() as mistakes, mistakes.at("type"):
-            rule = rules[one_of(value["type"], rules)]
-        return rule.model_validate(value)
+        word = value.get("type")
+        if isinstance(word, str) and word in rules:
+            return rules[word].model_validate(value)
+        known = {key for rule in rules.values() for key in rule.model_fields}
+        strange = {str(key): unknown(key, known) for key in value if key not in known}
+        with Mistakes() as mistakes:
+            for key, message in strange.items():
+                mistakes.add(message, key)
+            with mistakes.at("type"):
+                if "type" in value:
+                    one_of(word, rules)
+                elif not any("'type'?" in message for message in strange.values()):  # else misspelt
+                    raise ValueError(f"is missing; write {example}")
+        raise AssertionError("a mistake has been raised")
 
     def space(self, path: Path, source: TrialSource) -> Space:
         """The space that the file describes."""

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from cmd_tune.config import Settings
 from cmd_tune.model.batch_loss import BatchLoss
-from cmd_tune.model.objectives import OBJECTIVES
+from cmd_tune.model.objectives import CMD, DISTILLATIONS, OBJECTIVES
+from cmd_tune.model.objectives.distillation import pairwise_distillation
 from cmd_tune.train.loop import objective_at
 
 M, B, K = 3, 6, 11
@@ -126,6 +127,17 @@ def test_a_training_step_has_its_loss_and_gradient(objective, dtype, within):
         found.append(torch.autograd.grad(loss, mine)[0].double())
     assert losses[1] == pytest.approx(losses[0], rel=within)
     assert (found[1] - found[0]).norm() <= within * found[0].norm()
+
+
+def test_pytorch_computes_a_distillation_that_kernels_do_not_know(tiny, monkeypatch):
+    """It can be chosen by its name; kernels would take it for one of theirs, or for none."""
+    monkeypatch.setitem(DISTILLATIONS, "twice", lambda *args, **options: 2 * pairwise_distillation(*args, **options))
+    values = {field.name: getattr(tiny(), field.name) for field in fields(CMD)}
+    twice, half = CMD(**{**values, "topk": 4, "distillation": "twice"}), CMD(**{**values, "topk": 4})
+    assert twice.terms(K) is None
+    query, key, banks = (F.normalize(torch.randn(M, n, 5), dim=2) for n in (B, B, K))
+    found, expected = (BatchLoss.apply(query[:, None], key, banks, objective)[1] for objective in (twice, half))
+    assert found[0].item() == pytest.approx(2 * expected[0].item(), rel=2e-5)
 
 
 def test_terms_refuse_more_neighbours_than_rows_or_need_none(objective):

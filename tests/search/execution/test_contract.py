@@ -53,7 +53,7 @@ class Script(TrialEvents):
         return bool(self.errors)
 
 
-@pytest.fixture(params=[*(pytest.param(name, marks=pytest.mark.slow) for name in ENGINES), "local"])
+@pytest.fixture(params=[*(pytest.param(name, marks=pytest.mark.long) for name in ENGINES), "local"])
 def engine_name(request):
     return request.param
 

@@ -395,6 +395,21 @@ ALL_AT_ONCE = [
             "early_terminate.reduction_factor: should be a whole number of 2 or more; found 1",
         ],
     ),
+    ({"early_terminate": "{typ: asha}"}, ["early_terminate.typ: unknown key, did you mean 'type'?"]),
+    (
+        {"early_terminate": "{rungs: 3, grace_period: 4}"},
+        [
+            "early_terminate.rungs: unknown key, known: grace_period, reduction_factor, type",
+            "early_terminate.type: is missing; write {type: asha, grace_period: epochs, reduction_factor: 3}",
+        ],
+    ),
+    (
+        {"early_terminate": "{type: ahsa, rungs: 3}"},
+        [
+            "early_terminate.rungs: unknown key, known: grace_period, reduction_factor, type",
+            "early_terminate.type: 'ahsa' is unknown, did you mean 'asha'?",
+        ],
+    ),
     (
         {"points_to_evaluate": "[{topk: 0}, {topk: 65}, {}, {topk: 20}, {tpok: 3}]"},
         [
