@@ -66,7 +66,11 @@ Parse = Callable[[str, str, bytes], Clip]
 def open_clip_files(
     dataset: str, layout: Layout, bodies: int, suffix: str, parse: Parse, path: Path, options: ReadOptions
 ) -> Source:
-    """Open a data set of one file per clip. parse: (name in messages, stem of the name, bytes) → the clip."""
+    """Open a data set of one file per clip.
+
+    parse: (name in messages, stem of the file's name, its bytes) → the clip. Whatever is wrong with a file, it must raise
+    DataError: any other exception ends the ingest with a traceback.
+    """
     files = ClipFiles(path, suffix)
     names = [name for name in files.names() if Path(name).stem not in options.exclude]
     if not names:

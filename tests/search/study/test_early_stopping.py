@@ -12,6 +12,7 @@ CASES = {"asha": ({"grace_period": 2, "reduction_factor": 3}, 2)}
 
 @pytest.fixture(params=EARLY_STOPPING)
 def rule(request):
+    assert request.param in CASES, f"add a case of {request.param} to CASES: its keys, and its first look"
     return request.param
 
 
