@@ -28,6 +28,7 @@ print(getpass.getuser(), Path.home(), cache_folder())
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("home", [None, "/"])
 def test_a_user_whom_nobody_knows(home: str | None, tiny_store, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "USER", "LOGNAME")}

@@ -42,7 +42,10 @@ def way(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.param
 
 
-@pytest.fixture(scope="module", params=WAYS)
+# What is interpreted takes twenty seconds for the steps of the golden file.
+@pytest.fixture(
+    scope="module", params=[pytest.param(way, marks=pytest.mark.long if "triton" in way else ()) for way in WAYS]
+)
 def way_of_module(request: pytest.FixtureRequest) -> Iterator[str]:
     with computing(request.param):
         yield request.param

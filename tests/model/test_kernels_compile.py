@@ -12,7 +12,10 @@ import pytest
 COMPILE = Path(__file__).parent / "compile_kernels.py"
 GPUS = (80, 86, 90)  # compute capabilities
 
-pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="no Triton for this system")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(find_spec("triton") is None, reason="no Triton for this system"),
+]
 
 
 @pytest.fixture(scope="module", params=GPUS)
