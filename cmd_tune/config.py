@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cmd_tune.data.views import MODALITIES, VIEWS
-from cmd_tune.errors import UsageError, nearest
+from cmd_tune.errors import UsageError, did_you_mean
 from cmd_tune.mistakes import Mistakes, reason
 from cmd_tune.model.encoders import ENCODERS
 from cmd_tune.model.objectives import DISTILLATIONS, OBJECTIVES
@@ -97,7 +97,7 @@ class Settings(BaseModel):
     def _known_modalities(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
             if name not in MODALITIES:
-                raise ValueError(f"unknown modality '{name}', {nearest(name, MODALITIES)}")
+                raise ValueError(f"unknown modality '{name}', {did_you_mean(name, MODALITIES)}")
         if len(set(names)) != len(names) or not names:
             raise ValueError("needs one or more modalities, each once")
         return names
@@ -150,19 +150,19 @@ PRESETS: dict[str, dict[str, Any]] = {"quick": _QUICK, "paper": {}}
 
 
 def make_settings(preset: str, *layers: tuple[str, Mapping[str, Any]]) -> Settings:
-    """Settings of a preset with later layers laid over it, each given with the name of where it comes from.
+    """Settings of a preset with later layers laid over it, each with the name of its source, for messages.
 
     Raises UsageError with a line per mistake: the layer, the key, what is wrong, the nearest valid name.
     """
     if preset not in PRESETS:
-        raise UsageError(f"preset: '{preset}' is unknown, {nearest(preset, PRESETS)}")
+        raise UsageError(f"preset: '{preset}' is unknown, {did_you_mean(preset, PRESETS)}")
     merged = dict(PRESETS[preset])
     source = dict.fromkeys(merged, f"preset {preset}")
     lines = []
     for where, values in layers:
         for key, value in values.items():
             if key not in Settings.model_fields:
-                lines.append(f"{where}: unknown setting '{key}', {nearest(str(key), Settings.model_fields)}")
+                lines.append(f"{where}: unknown setting '{key}', {did_you_mean(str(key), Settings.model_fields)}")
             elif isinstance(value, bool):
                 lines.append(f"{where}: {key} = {value!r}: {_TRUTH_VALUE}")
             else:

@@ -1,4 +1,4 @@
-"""Failures a person can act on, in one line each: where, what is wrong, and what to do."""
+"""Failures that a person can act on, in one line each: the place, what is wrong, and what to do."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -62,11 +62,11 @@ def usage_error(where: str, message: str) -> UsageError:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an exception says; its kind where it says nothing."""
+    """The first line of an exception's message; its type if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: the most similar known one, or all of them."""
     known = sorted(known)
     close = get_close_matches(name, known, n=1, cutoff=0.5) or get_close_matches(name.lower(), known, n=1, cutoff=0.5)

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from matplotlib.figure import Figure
 
-from cmd_tune.files import whole_file
+from cmd_tune.files import atomic_file
 
 DPI = 120
 
@@ -33,7 +33,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 def save_figure(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG, whole or not at all; returns its path."""
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=DPI)
     return path
 

@@ -10,7 +10,7 @@ from cmd_tune.errors import CmdTuneError, UsageError
 
 
 def home_path(path: Path | str) -> Path:
-    """A path as it was typed or written, with ~ for the home folder. Raises UsageError where there is no such home."""
+    """A path as it was typed or written, with ~ for the home folder. Raises UsageError if there is no such home."""
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
@@ -25,7 +25,7 @@ def remove_leftovers(path: Path) -> None:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` to write to; synced and renamed to it at the end, removed on any failure."""
     # Processes of several machines, which may have one id, write to a shared folder.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{token_hex(4)}.part")
@@ -52,13 +52,13 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def keep_apart(out: Path, source: Path) -> None:
-    """Raises UsageError where a command's output would take the place of what it reads."""
+def refuse_same_file(out: Path, source: Path) -> None:
+    """Raise UsageError if the output of a command would replace its input."""
     if out.exists() and source.exists() and out.samefile(source):
         raise UsageError(f"--out {out}: is what is read; give the output another name")
 
 
 def write_text(path: Path, text: str) -> None:
-    """A text file in UTF-8, whole or not at all."""
-    with whole_file(path) as temporary:
+    """Write a text file in UTF-8, whole or not at all."""
+    with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Numbers, times and tables as text: one way of writing each, wherever it is shown."""
+"""Numbers, times and tables as text: one way of writing each, for screen, files and messages."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A setting as a person would write it: four digits of a number are enough."""
     return (
         f"{value:.4g}"
@@ -26,7 +26,7 @@ def shown(value: Any) -> str:
 
 def named_values(values: Mapping[str, Any]) -> str:
     """Settings in one line: topk 4, seed 0."""
-    return ", ".join(f"{name} {shown(value)}" for name, value in values.items())
+    return ", ".join(f"{name} {format_value(value)}" for name, value in values.items())
 
 
 def percent(value: float | None, bounds: tuple[float, float] | None = None) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from cmd_tune.errors import UsageError, nearest, usage_error
+from cmd_tune.errors import UsageError, did_you_mean, usage_error
 
 Key = str | int  # of a mapping, or the number of an item
 
@@ -86,7 +86,7 @@ def _place(where: str, keys: tuple[Key, ...]) -> str:
 
 def unknown(key: object, known: Collection[str]) -> str:
     """What is wrong with a key that is none of the known ones."""
-    return f"unknown key, {nearest(str(key), known)}"
+    return f"unknown key, {did_you_mean(str(key), known)}"
 
 
 def found(value: Any) -> str:

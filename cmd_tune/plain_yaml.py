@@ -1,8 +1,8 @@
 """YAML as a person reads it: the one reader and the one writer of this package, of plain values alone.
 
 PyYAML follows YAML 1.1, to which 010 is 8, 1:30 is 90, 1e-3 a text, no a truth value and 2024-01-01 a date. Here
-numbers are Python's, true and false the only truth values, and the rest is text. What is read differently by
-others (010) is refused, as is a key that is written twice.
+numbers are Python's, true and false the only truth values, and the rest is text. Text that other
+programs read differently (010) is refused, as is a key that is written twice.
 """
 
 import re
@@ -27,7 +27,7 @@ _PATTERNS = (
 
 
 class _Unclear(yaml.MarkedYAMLError):
-    """What is YAML, and can be read in more than one way."""
+    """Raised for YAML that can be read in more than one way."""
 
 
 class _Loader(yaml.SafeLoader):

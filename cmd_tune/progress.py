@@ -1,4 +1,4 @@
-"""A bar for work that is counted: what, how far, how long, how much is left."""
+"""A progress bar: what is done, how far, how long it took, how long it will take."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ PERIOD_S = 3600  # whose speed tells how much time is left; Rich's own half minu
 
 @contextmanager
 def progress_bar(what: str, console: Console) -> Iterator[Callable[[int, int], None]]:
-    """Yields a function of (done, total); the bar is gone at the end. Nothing is drawn where no terminal is."""
+    """Yields a function of (done, total); the bar is gone at the end. Nothing is drawn without a terminal."""
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal, speed_estimate_period=PERIOD_S

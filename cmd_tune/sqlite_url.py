@@ -8,8 +8,8 @@ from sqlalchemy.engine import URL
 def sqlite_url(path: Path) -> str:
     """The URL of a database file, whatever characters its path has; absolute, since Ray changes the working directory.
 
-    Where one of them means something in a URL, the path is quoted as SQLite itself reads it. MLflow makes a folder of
-    what stands behind 'sqlite:///', quotes and all; not so where the driver is named.
+    If a character has a meaning in a URL, the path is quoted as SQLite reads it. MLflow creates a folder from the text
+    after 'sqlite:///', quotes included, unless the URL names the driver.
     """
     path = path.absolute()
     if path.as_uri() == f"file://{path}":

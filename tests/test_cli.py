@@ -8,7 +8,7 @@ import pytest
 
 from cmd_tune.config import make_settings
 from cmd_tune.errors import UsageError
-from cmd_tune.files import keep_apart
+from cmd_tune.files import refuse_same_file
 
 
 def cmd_tune(*arguments, **environment):
@@ -38,11 +38,11 @@ def test_no_command_writes_over_what_it_reads(tmp_path, tiny_store, golden, comm
 
 def test_what_is_not_there_yet_is_no_input(tmp_path):
     (tmp_path / "here").touch()
-    keep_apart(tmp_path / "new", tmp_path / "here")
-    keep_apart(tmp_path / "here", tmp_path / "new")
+    refuse_same_file(tmp_path / "new", tmp_path / "here")
+    refuse_same_file(tmp_path / "here", tmp_path / "new")
     (tmp_path / "folder").mkdir()
     with pytest.raises(UsageError, match="is what is read"):
-        keep_apart(tmp_path / "here", tmp_path / "folder" / ".." / "here")
+        refuse_same_file(tmp_path / "here", tmp_path / "folder" / ".." / "here")
 
 
 def test_a_name_that_no_file_can_have_ends_in_one_line(tmp_path):

@@ -18,7 +18,7 @@ from cmd_tune.config import PRESETS, Settings, make_settings
 from cmd_tune.data.ingest.ingest import ingest
 from cmd_tune.data.layouts import LAYOUTS, read_layout
 from cmd_tune.data.readers import READERS
-from cmd_tune.data.readers.source import Wanted
+from cmd_tune.data.readers.source import ReadOptions
 from cmd_tune.data.splits import PROTOCOLS
 from cmd_tune.data.store import Store
 from cmd_tune.data.views.modalities import MODALITIES
@@ -172,8 +172,8 @@ def test_the_recordings_of_the_page_are_read(tmp_path: Path, monkeypatch: pytest
     (rig,), (recordings,) = blocks("yaml", page), blocks("python", page)
     Path("rig.yaml").write_text(rig.values[0], encoding="utf-8")
     exec(recordings.values[0], {})  # noqa: S102
-    wanted = Wanted(layout=read_layout(Path("rig.yaml")))
-    store = ingest("generic", Path("recordings.npz"), Path("mine.arrow"), wanted=wanted).store
+    options = ReadOptions(layout=read_layout(Path("rig.yaml")))
+    store = ingest("generic", Path("recordings.npz"), Path("mine.arrow"), options=options).store
     assert store.length_N.tolist() == [30, 45]
     assert list(store.part_N) == ["given"]
 
@@ -206,12 +206,12 @@ def values_of(field: Any) -> str:
 
 
 def test_settings_are_those_of_the_page() -> None:
-    def shown(value: Any) -> str:
+    def format_value(value: Any) -> str:
         return ", ".join(value) if isinstance(value, tuple) else str(value)
 
     paper, quick = make_settings("paper"), make_settings("quick")
     expected = {
-        name: (shown(getattr(paper, name)), shown(getattr(quick, name)), values_of(field))
+        name: (format_value(getattr(paper, name)), format_value(getattr(quick, name)), values_of(field))
         for name, field in Settings.model_fields.items()
     }
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \| (.*?) \| \S", PAGES["settings.md"], re.MULTILINE)

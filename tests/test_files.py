@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from cmd_tune.errors import CmdTuneError
-from cmd_tune.files import whole_file, write_text
+from cmd_tune.files import atomic_file, write_text
 
 
 def test_it_appears_at_the_end(tmp_path):
     path = tmp_path / "new" / "folder" / "a.txt"
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text("whole")
         assert not path.exists()
         assert temporary.parent == path.parent  # one file system, so that renaming is one act
@@ -27,7 +27,7 @@ def test_a_failure_leaves_the_old_file_alone(tmp_path):
     path.write_text("old")
 
     def write_and_fail():
-        with whole_file(path) as temporary:
+        with atomic_file(path) as temporary:
             temporary.write_text("ha")
             raise KeyError
 
@@ -40,7 +40,7 @@ def test_a_failure_leaves_the_old_file_alone(tmp_path):
 def test_what_the_system_refuses_is_one_line(tmp_path):
     (tmp_path / "folder.txt").mkdir()
     path = tmp_path / "folder.txt"
-    with pytest.raises(CmdTuneError, match=re.escape(f"{path}: cannot be written: ")), whole_file(path) as temporary:
+    with pytest.raises(CmdTuneError, match=re.escape(f"{path}: cannot be written: ")), atomic_file(path) as temporary:
         temporary.write_text("a file cannot take a folder's place")
     assert list(tmp_path.iterdir()) == [path]
 
@@ -48,7 +48,7 @@ def test_what_the_system_refuses_is_one_line(tmp_path):
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     path = tmp_path / "file" / "a.txt"
-    with pytest.raises(CmdTuneError, match=re.escape(f"{path}: cannot be written: ")), whole_file(path):
+    with pytest.raises(CmdTuneError, match=re.escape(f"{path}: cannot be written: ")), atomic_file(path):
         pytest.fail("there is nowhere to write to")
 
 
@@ -88,7 +88,7 @@ print(locale.getencoding(), ascii(read_yaml(folder / "a.yaml")["name"]), ascii(r
 
 def test_two_writers_of_one_file_have_files_of_their_own(tmp_path):
     """Two machines may have processes of one id."""
-    with whole_file(tmp_path / "a.txt") as first, whole_file(tmp_path / "a.txt") as second:
+    with atomic_file(tmp_path / "a.txt") as first, atomic_file(tmp_path / "a.txt") as second:
         assert first != second
         first.write_text("first")
         second.write_text("second")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cmd_tune.formatting import duration, markdown_table, named_values, percent, shown, signed
+from cmd_tune.formatting import duration, format_value, markdown_table, named_values, percent, signed
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_a_duration(seconds, text):
     ],
 )
 def test_a_setting_has_four_digits(value, text):
-    assert shown(value) == text
+    assert format_value(value) == text
 
 
 def test_settings_in_one_line():

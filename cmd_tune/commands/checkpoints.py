@@ -18,12 +18,15 @@ def import_(
     Writes a checkpoint that 'evaluate' reads. Sizes are the checkpoint's own; other settings are the paper's.
     """
     from cmd_tune.config import parse_overrides
-    from cmd_tune.formatting import shown
+    from cmd_tune.formatting import format_value
     from cmd_tune.train.official_checkpoint import import_official
 
     saved = import_official(source, out, parse_overrides(overrides or []))
     sizes = ("modalities", "hidden_size", "layers", "embedding_size", "queue_size", "frames")
-    print(f"{out}: epoch {saved.epoch}, " + ", ".join(f"{key} {shown(getattr(saved.settings, key))}" for key in sizes))
+    print(
+        f"{out}: epoch {saved.epoch}, "
+        + ", ".join(f"{key} {format_value(getattr(saved.settings, key))}" for key in sizes)
+    )
 
 
 def export(

@@ -8,13 +8,13 @@ def settings() -> None:
     from rich.table import Table
 
     from cmd_tune.config import PRESETS, Settings, make_settings
-    from cmd_tune.formatting import shown
+    from cmd_tune.formatting import format_value
 
     presets = {name: make_settings(name) for name in PRESETS}
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("setting", *presets, "meaning"):
         table.add_column(heading, overflow="fold")
     for key, field in Settings.model_fields.items():
-        values = (shown(getattr(preset, key)) for preset in presets.values())
+        values = (format_value(getattr(preset, key)) for preset in presets.values())
         table.add_row(key, *values, field.description or "")
     Console().print(table)

@@ -25,7 +25,7 @@ from torch import Tensor
 from cmd_tune.compute.home import cache_folder
 from cmd_tune.compute.slower import warn_slower
 from cmd_tune.errors import CmdTuneError
-from cmd_tune.files import whole_file
+from cmd_tune.files import atomic_file
 
 _PACKAGE = Path(__file__).parents[1]
 SOURCES = sorted(_PACKAGE.rglob("*.cpp"))
@@ -66,7 +66,7 @@ def _compiled() -> Path:
     path = cache_folder() / f"native-{key.hexdigest()}.so"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with whole_file(path) as temporary:
+        with atomic_file(path) as temporary:
             command += [f"-I{_PACKAGE}", *map(str, SOURCES), "-o", str(temporary)]
             subprocess.run(command, check=True, capture_output=True, timeout=_PATIENCE)  # noqa: S603
     return path

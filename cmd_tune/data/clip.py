@@ -19,7 +19,7 @@ class Clip:
     """One recorded sequence. Label, subject, camera and setup are numbered as the data set numbers them,
     except that labels start at 0; what is unknown, or what the data set does not have, is 0.
 
-    parts: TRAIN or TEST in each protocol that the source itself gives. where: how messages name the clip.
+    parts: TRAIN or TEST in each protocol that the source itself gives. where: the name of the clip in messages.
     """
 
     name: str

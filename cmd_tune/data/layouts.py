@@ -1,10 +1,10 @@
-"""Joints of each sensor: names, parents, and the landmarks that normalisation needs; and of people's own rigs."""
+"""Layouts of skeletons, of sensors or from a file: names of joints, parents, the landmarks that normalisation needs."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cmd_tune.errors import UsageError, nearest
+from cmd_tune.errors import UsageError, did_you_mean
 from cmd_tune.plain_yaml import read_yaml
 
 LANDMARKS = ("base", "centre", "left_shoulder", "right_shoulder")
@@ -62,12 +62,12 @@ LAYOUTS = {
 
 
 def layout_of_size(joints: int) -> Layout | None:
-    """The sensor's that has so many joints, if there is one."""
+    """The sensor's layout with this number of joints; None if there is none."""
     return next((layout for layout in LAYOUTS.values() if len(layout.joints) == joints), None)
 
 
 def read_layout(path: Path) -> Layout:
-    """A rig of one's own, in YAML, or one of LAYOUTS by its name.
+    """Read a layout: a name in LAYOUTS, or a YAML file of this form.
 
     Raises UsageError, in one line, for what is missing, unknown or impossible.
 
@@ -86,7 +86,7 @@ def read_layout(path: Path) -> Layout:
 
 
 def layout_from(content: Any) -> Layout:
-    """The layout that `layout_content` or a person wrote down. Raises ValueError, in one line, for any that is none."""
+    """The layout that plain values describe. Raises ValueError, in one line, if they describe none."""
     if not isinstance(content, dict):
         raise ValueError("expected the keys name, joints, parents and landmarks")
     _check_keys("key", content, ("name", "joints", "parents", "landmarks"))
@@ -103,10 +103,10 @@ def layout_from(content: Any) -> Layout:
             raise ValueError(f"{key}: expected 'name: joint' pairs")
         for of, joint in mapping.items():
             if joint not in joints:
-                raise ValueError(f"{key}: {of}: '{joint}' is not a joint; {nearest(str(joint), joints)}")
+                raise ValueError(f"{key}: {of}: '{joint}' is not a joint; {did_you_mean(str(joint), joints)}")
     for joint in parents:
         if joint not in joints:
-            raise ValueError(f"parents: '{joint}' is not a joint; {nearest(str(joint), joints)}")
+            raise ValueError(f"parents: '{joint}' is not a joint; {did_you_mean(str(joint), joints)}")
     _check_keys("landmark", landmarks, LANDMARKS)
     number = {joint: index for index, joint in enumerate(joints)}
     above = tuple(number[parents.get(joint, joint)] for joint in joints)
@@ -128,14 +128,14 @@ def layout_content(layout: Layout) -> dict[str, Any]:
 def _check_keys(what: str, mapping: dict[Any, Any], known: tuple[str, ...]) -> None:
     for key in mapping:
         if key not in known:
-            raise ValueError(f"unknown {what} '{key}', {nearest(str(key), known)}")
+            raise ValueError(f"unknown {what} '{key}', {did_you_mean(str(key), known)}")
     for key in known:
         if key not in mapping:
             raise ValueError(f"the {what} '{key}' is missing")
 
 
 def _check_tree(joints: list[str], parents: tuple[int, ...]) -> None:
-    """One root, which every joint leads to."""
+    """Raise ValueError unless all joints lead to one root."""
     roots = [joint for joint, parent in enumerate(parents) if joint == parent]
     for joint in range(len(joints)):
         at = joint

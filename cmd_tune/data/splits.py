@@ -1,6 +1,6 @@
-"""Who trains, who asks, who answers: the protocols of each data set, and the validation split inside the training set.
+"""Splits of a store: the protocols of each data set, and the validation split inside the training set.
 
-A protocol is a view of the store: some are known by the data set's name, some came with its source.
+A protocol says which clips of a store are for training and test. It is the data set's own, or came with the source.
 N clip index.
 """
 
@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 
 from cmd_tune.data.clip import TEST, TRAIN
 from cmd_tune.data.store import Store
-from cmd_tune.errors import DataError, UsageError, nearest
+from cmd_tune.errors import DataError, UsageError, did_you_mean
 
 Indices = NDArray[np.int64]
 
 VALIDATION_SHARE = 0.25  # of the training subjects or setups, else of each class's training clips
-_SEED = 0  # of the clips that are held out where no subjects are known
+_SEED = 0  # of the clips that are held out if no subjects are known
 
 
 @dataclass(frozen=True)
 class GalleryAndQueries:
-    """Labelled clips to look in, and clips to be named. Accuracies are over the queries."""
+    """Gallery: labelled clips to compare with. Queries: clips whose labels are predicted; accuracies are over these."""
 
     gallery_N: Indices
     query_N: Indices
@@ -31,10 +31,10 @@ class GalleryAndQueries:
 
 @dataclass(frozen=True)
 class Split:
-    """What a run may see of a data set.
+    """The clips that a run may use, by purpose.
 
-    pretrain_N: clips of the training set that are not held out. validation: for choosing; its queries are the clips
-    held out. test: the protocol's, with the whole training set as gallery; for finalists.
+    pretrain_N: clips of the training set that are not held out. validation: to choose by; its queries are the held-out
+    clips. test: the protocol's test set, with the whole training set as gallery; for finalists.
     """
 
     pretrain_N: Indices
@@ -44,11 +44,11 @@ class Split:
 
 @dataclass(frozen=True)
 class Protocol:
-    """Which clips are trained on and which are the test, and how validation mirrors what the test set differs in.
+    """The training and test clips, and how validation mirrors the difference between them.
 
-    part: TRAIN, TEST or NEITHER for each clip. by: what tells it, "subject", "camera" or "setup"; None where the source
-    does. holds_out: what validation takes whole, "subject" or "setup". shift: "camera" where queries and gallery are
-    seen by different cameras. published: numbers of training and test clips of the whole data set.
+    part: TRAIN, TEST or NEITHER for each clip. by: the property that decides, "subject", "camera" or "setup"; None if
+    the source decides. holds_out: "subject" or "setup", which validation holds out whole. shift: "camera" if queries
+    and gallery are seen by different cameras. published: numbers of training and test clips of the whole data set.
     """
 
     part: Callable[[Store], NDArray[np.int8]]
@@ -59,7 +59,7 @@ class Protocol:
 
 
 def _trains(by: str, on: Callable[[NDArray[np.int32]], NDArray[np.bool_]], **rest: Any) -> Protocol:
-    """The clips whose subject, camera or setup is not trained on are the test."""
+    """The protocol that trains on clips with some numbers of subjects, cameras or setups; the others are the test."""
     return Protocol(lambda store: np.where(on(getattr(store, f"{by}_N")), TRAIN, TEST).astype(np.int8), by, **rest)
 
 
@@ -93,9 +93,9 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
 
 
 def protocols(store: Store) -> dict[str, Protocol]:
-    """The protocols of a store: its data set's, and those that came with the source, which win where a name is both.
+    """The protocols of a store, by name: its data set's, and the source's, which win on equal names.
 
-    A data set's own is not among them where the store does not know what it goes by, such as the subjects.
+    A protocol of the data set is left out if the store lacks the numbers that it goes by, such as subjects.
     """
     own = PROTOCOLS.get(store.dataset, {})
     known = {name: protocol for name, protocol in own.items() if getattr(store, f"{protocol.by}_N").any()}
@@ -103,7 +103,7 @@ def protocols(store: Store) -> dict[str, Protocol]:
 
 
 def _given(store: Store, name: str) -> Protocol:
-    """A protocol of the source. Where the data set has none of its name, what the halves do not share tells it."""
+    """A protocol of the source. If its name is unknown, validation holds out what training and test do not share."""
     own = PROTOCOLS.get(store.dataset, {}).get(name)
     if own:
         shift = own.shift if own.shift and getattr(store, f"{own.shift}_N").any() else None
@@ -122,20 +122,20 @@ def _given(store: Store, name: str) -> Protocol:
 
 
 def split_store(store: Store, protocol: str | None = None) -> tuple[str, Split]:
-    """The named protocol of the store (its first where None), as (name, split).
+    """The named protocol of the store (None: its first), as (name, split).
 
-    Validation holds a quarter of the training subjects (for xsetup: setups) out, spread evenly over their numbers;
-    where fewer than two are known, a quarter of each class's training clips, drawn with a fixed seed: the same people
-    may then be on both sides. It mirrors what the test set differs in: under a camera shift the same people are seen
-    by another camera: in turn, the held-out clips of each training camera are the queries, and the training clips of
-    the other cameras the gallery. Else the gallery are the pretraining clips.
+    Validation holds out a quarter of the training subjects (for xsetup: setups), spread evenly over their numbers. If
+    fewer than two are known, it holds out a quarter of each class's training clips, drawn with a fixed seed; the same
+    people may then be on both sides. Validation differs from training as the test does. Under a camera shift, the
+    held-out clips of each training camera in turn are the queries, and the training clips of the other cameras the
+    gallery. Otherwise the pretraining clips are the gallery.
     """
     known = protocols(store)
     if not known:
         raise DataError(f"{store.path}: has no protocol; ingest it with its split")
     name = protocol or next(iter(known))
     if name not in known:
-        raise UsageError(f"protocol: '{name}' is not one of {store.dataset}; {nearest(name, known)}")
+        raise UsageError(f"protocol: '{name}' is not one of {store.dataset}; {did_you_mean(name, known)}")
     part_N = known[name].part(store)
     train_N, test_N = part_N == TRAIN, part_N == TEST
     if not (train_N.any() and test_N.any()):
@@ -160,7 +160,7 @@ def split_store(store: Store, protocol: str | None = None) -> tuple[str, Split]:
 
 
 def _known_units(store: Store, train_N: NDArray[np.bool_], unit: str) -> NDArray[np.int32]:
-    """Numbers of the training subjects or setups that are known; none where there are fewer than two."""
+    """The known numbers of training subjects or setups; empty if there are fewer than two."""
     of_N: NDArray[np.int32] = getattr(store, f"{unit}_N")
     units = np.unique(of_N[train_N])
     return units if (units != 0).sum() > 1 else units[:0]
@@ -181,9 +181,9 @@ def _held_out(store: Store, train_N: NDArray[np.bool_], unit: str) -> NDArray[np
 
 
 def remarks(store: Store, protocol: str, split: Split) -> tuple[str, str]:
-    """How a protocol's counts compare with the published ones, and where validation holds clips out, not subjects.
+    """Two remarks: how counts differ from the published ones; whether validation holds out clips instead of subjects.
 
-    Either is empty where there is nothing to say.
+    Each is empty if it does not apply.
     """
     view = protocols(store)[protocol]
     found, published = (len(split.test[0].gallery_N), len(split.test[0].query_N)), view.published
@@ -196,7 +196,7 @@ def remarks(store: Store, protocol: str, split: Split) -> tuple[str, str]:
 
 
 def describe_counts(store: Store, protocol: str) -> str:
-    """Training and test clips of a protocol, with its remarks; or why the store cannot be seen under it."""
+    """The numbers of training and test clips under a protocol, with remarks; or why it does not fit the store."""
     try:
         split = split_store(store, protocol)[1]
     except DataError as error:

@@ -1,7 +1,7 @@
 """A data set on disk: one Arrow file, ragged, opened by memory map, shared by every process that opens it.
 
-A row is a clip; a column of the clips' frames end to end holds the coordinates. The file's metadata tell the rest: data
-set, layout, source format, normalisation. It is not compressed, since compressed columns cannot be mapped.
+A row is a clip; one column holds the coordinates, all clips' frames end to end. The file's metadata hold the data set,
+layout, source format and normalisation. The file is not compressed, since compressed columns cannot be mapped.
 F stored frame (all clips end to end), N clip, T frame of one clip, X = V·C·P (joint, coordinate, body).
 """
 
@@ -24,7 +24,7 @@ from torch import Tensor
 from cmd_tune.data.clip import MOST_CLASSES, NEITHER, TEST, TRAIN, Clip
 from cmd_tune.data.layouts import Layout, layout_content, layout_from
 from cmd_tune.errors import DataError
-from cmd_tune.files import whole_file
+from cmd_tune.files import atomic_file
 
 SCHEMA_VERSION = "2"
 Precision = Literal["float32", "float16"]
@@ -35,7 +35,7 @@ _PART = "part:"  # begins the name of a protocol's column
 
 @dataclass(frozen=True)
 class Description:
-    """What holds for all clips of a store. format: of the source; normalization: the family, or "none"."""
+    """The properties of all clips of a store. format: of the source. normalization: the family, or "none"."""
 
     dataset: str
     layout: Layout
@@ -77,7 +77,7 @@ def write_rows(
 ) -> None:
     """Write frames, which may be memory-mapped themselves: contiguous float32 or float16.
 
-    clips: what is known of each; their joints are not looked at. lengths: their frames.
+    clips: without regard to their joints. lengths: their numbers of frames.
     """
     values = pa.Array.from_buffers(
         pa.from_numpy_dtype(rows_FX.dtype), rows_FX.size, [None, pa.py_buffer(rows_FX.reshape(-1))]
@@ -101,7 +101,7 @@ def write_rows(
     batch = pa.RecordBatch.from_pydict(columns)
     batch = batch.replace_schema_metadata(metadata)
     with (
-        whole_file(path) as temporary,
+        atomic_file(path) as temporary,
         pa.OSFile(os.fsencode(temporary), "wb") as sink,
         pa.ipc.new_file(sink, batch.schema) as writer,
     ):
@@ -112,7 +112,7 @@ def write_rows(
 class Store(Description):
     """An open data set. `rows_FX` is a view of the memory-mapped file: no process holds a copy.
 
-    part_N: of each protocol that came with the source, every clip's part: TRAIN, TEST or NEITHER.
+    part_N: by protocol that came with the source: the part of each clip, TRAIN, TEST or NEITHER.
     """
 
     path: Path
@@ -140,7 +140,7 @@ class Store(Description):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of what the store holds, wherever it lies: all of it but the coordinates, of which some frames are taken."""
+        """A hash of the content, wherever the file is: of all but the coordinates, and of some frames of these."""
         digest = hashlib.blake2b(digest_size=16)
         described = [self.dataset, layout_content(self.layout), self.bodies, self.normalization, self.names]
         digest.update(json.dumps([*described, str(self.rows_FX.dtype), len(self.rows_FX)]).encode())
@@ -154,7 +154,7 @@ class Store(Description):
         return digest.hexdigest()
 
     def record(self, protocol: str | None) -> dict[str, Any]:
-        """What a checkpoint keeps of the data it saw, as plain values: where they lay and what they are."""
+        """The record of this store in a checkpoint, as plain values: path and description."""
         return {
             "path": str(self.path),
             "dataset": self.dataset,
@@ -215,7 +215,7 @@ def open_store(path: Path) -> Store:
 
 
 def _description(metadata: Mapping[str, str]) -> Description:
-    """Raises ValueError, as the two functions below do, for what no store can hold."""
+    """The description in the metadata. Raises ValueError, as the next two functions, for what no store holds."""
     for key in ("dataset", "layout", "bodies", "format", "normalization"):
         if f"cmd_tune.{key}" not in metadata:
             raise ValueError(f"no {key} in its metadata")
@@ -229,7 +229,7 @@ def _description(metadata: Mapping[str, str]) -> Description:
 
 
 def _frames(batch: pa.RecordBatch, described: Description) -> tuple[Tensor, NDArray[np.int64]]:
-    """All frames as a view of the file, and where each clip's begin, with the end of the last."""
+    """All frames as a view of the file, and the first row of each clip, with the end of the last."""
     joints = _column(batch, "joints")
     width = int(np.prod(described.frame_shape()))
     known = [pa.large_list(pa.list_(pa.field("item", value), width)) for value in (pa.float32(), pa.float16())]

@@ -1,4 +1,4 @@
-"""Made-up actions of NTU-25 bodies, for a first run without data and for tests. No toy: hard for a raw skeleton.
+"""Made-up actions of NTU-25 bodies, for a first run without data and for tests; hard to tell apart by raw skeletons.
 
 Forward kinematics makes bodies of the joint angles in synthetic_actions.py. Actors differ in limb lengths, posture,
 tempo and amplitude; takes in length, onset, phase, pauses, hand and idle movements; cameras in place, noise and lost
@@ -113,7 +113,7 @@ def _actor(rng: np.random.Generator) -> Actor:
 def perform(action: Action, actor: Actor, partner: Actor, rng: np.random.Generator) -> Floats:
     """One take as it was, without camera or noise: joints (T, V, C, P) in metres, x right, y forward and z up.
 
-    The second body is the partner, face to face with the actor, or 0 where the action has no reply.
+    The second body is the partner, face to face with the actor, or 0 if the action has no reply.
     """
     frames = int(rng.integers(FRAMES[0], FRAMES[1] + 1))
     active_T, cycles_T = _timing(frames, actor.tempo / action.seconds, rng)
@@ -130,7 +130,7 @@ def perform(action: Action, actor: Actor, partner: Actor, rng: np.random.Generat
 
 
 def _timing(frames: int, cycles_per_second: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """How far the body is in the action, from 0 at rest to 1, and the cycles gone by, both (T)."""
+    """The strength of the action, 0 at rest to 1, and the number of cycles so far, both (T)."""
     time_T = np.linspace(0, 1, frames)
     onset, end = rng.uniform(0, 0.15), rng.uniform(0.85, 1.3)
     active_T = ((time_T >= onset) & (time_T <= end)).astype(float)
@@ -170,7 +170,7 @@ def _through(keys_KJ: Floats, cycles_T: Floats) -> Floats:
 
 
 def _mirrored(angles_TA: Floats) -> Floats:
-    """The same movement by the other hand."""
+    """The same movement, mirrored to the other hand."""
     sides = {"right": "left", "left": "right"}
     split = [name.partition("_") for name in ANGLES]
     order = [_INDEX[f"{sides.get(side, side)}{dash}{rest}"] for side, dash, rest in split]
@@ -218,7 +218,7 @@ def _rotation(axis: str, angle_T: Floats) -> Floats:
 
 
 def record(joints_TVCP: Floats, camera: Camera, rng: np.random.Generator) -> NDArray[np.float32]:
-    """What a Kinect makes of a take (T, V, C, P): metres, x right, y up, z away from it; lost frames are 0.
+    """A take as a Kinect records it, (T, V, C, P): metres, x right, y up, z away from it; lost frames are 0.
 
     Joints are noisier behind the body, and in the first frames.
     """

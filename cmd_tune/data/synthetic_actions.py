@@ -1,5 +1,5 @@
-"""What the made-up actions are: joint angles over one cycle, as data. Classes differ by motion: many pass through the
-poses of another one, in another order.
+"""The made-up actions as data: joint angles over one cycle. Classes differ by motion: many pass through the poses of
+another class in another order.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ def _both(**keys: tuple[float, ...]) -> Keys:
 
 
 def _in_turn(**keys: tuple[float, ...]) -> Keys:
-    """The left limb half a cycle after the right one."""
+    """Angles of both limbs, the left one half a cycle after the right one."""
     return {**_right(**keys), **_left(**{n: k[len(k) // 2 :] + k[: len(k) // 2] for n, k in keys.items()})}
 
 

@@ -31,7 +31,7 @@ _STD = 0.01  # of a classifier's initial weights
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a classifier is trained: SGD, the rate ×0.1 at each milestone, and one random crop of a clip an epoch.
+    """How a classifier is trained: SGD, the rate ×0.1 at each milestone, and one random crop of each clip per epoch.
 
     The defaults are the linear evaluation of Mao et al., ECCV 2022, and its code: frozen encoders in eval mode, no
     weight decay. frozen False trains encoders and classifiers together.
@@ -84,7 +84,7 @@ class Classifier(nn.Module):
 
 @dataclass(frozen=True)
 class LabelledClips:
-    """Clips to learn from and clips to be asked about, with the settings that say how they are seen."""
+    """Training clips and queries, with the settings that say how clips are seen."""
 
     store: Store
     settings: Settings
@@ -105,10 +105,10 @@ def train_classifier(
     checkpoint: Path | None = None,
     after_epoch: Callable[[int], list[float]] = lambda epoch: [],
 ) -> list[list[float]]:
-    """Train in place, to the last epoch; an incomplete last batch is used as well. Returns after_epoch's answers.
+    """Train in place, to the last epoch; an incomplete last batch is used as well. Returns what after_epoch returned.
 
-    key: of the draws; two runs of one key are the same. checkpoint: goes on from it where it exists, and is written
-    every few epochs. Raises Diverged where the loss is not finite.
+    key: of the draws; two runs with one key are the same. checkpoint: training continues from it if it exists; it is
+    written every few epochs. Raises Diverged if the loss is not finite.
     """
     device = classifier.bias_M1L.device
     encoders = classifier.encoders
@@ -191,7 +191,7 @@ def _features(encoders: Encoder, data: LabelledClips, clips_N: Tensor, views: _C
 
 
 def _resume(checkpoint: Path | None, classifier: Classifier, optimizer: torch.optim.Optimizer) -> list[list[float]]:
-    """Load a checkpoint where there is one, and return its history, an entry an epoch."""
+    """Load the checkpoint, if there is one, and return its history, one value per epoch."""
     if checkpoint is None or not checkpoint.exists():
         return []
     state = load_checkpoint(checkpoint, classifier.bias_M1L.device)

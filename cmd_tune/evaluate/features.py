@@ -44,7 +44,7 @@ def extract_features(
 ) -> Tensor:
     """Features of the clips, (M, N, 2H) on the encoders' device; the workers share the work and all get the result.
 
-    views: of some of the clips, by their places in clips_N; the centre crop where it is None.
+    views: makes the views of some of the clips, by their positions in clips_N; None: their centre crops.
     """
     # Batches are of the clips in the store's order, each as large as the others: products of other shapes, or a row's
     # place in them, may round otherwise.

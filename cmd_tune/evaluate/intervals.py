@@ -1,7 +1,7 @@
-"""How far an accuracy can be trusted, from the clips it was counted on and the subjects that these are of.
+"""Intervals of accuracies, by the clips they were counted on and the subjects of these.
 
-Clips of one subject are not independent: who is easily recognised once is so again. What counts is then the number of
-subjects. Q query, G group: the queries of a subject, or a single query where subjects are not known.
+Clips of one subject are not independent: a subject that is easily recognised in one clip is so in others. The number of
+subjects then decides. Q query, G group: the queries of a subject, or a single query if subjects are not known.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Groups:
-    """Which queries belong together. group_Q: 0 to `count` - 1. by_subject False: every query is taken by itself."""
+    """The group of each query. group_Q: 0 to `count` - 1. by_subject False: each query is a group."""
 
     group_Q: NDArray[np.int64]
     by_subject: bool
@@ -31,16 +31,16 @@ class Groups:
 
     @property
     def clips(self) -> list[int]:
-        """Queries of each group."""
+        """The number of queries in each group."""
         return np.bincount(self.group_Q).tolist()
 
     def sums(self, hit_Q: NDArray[np.bool_]) -> list[int]:
-        """Right answers of each group."""
+        """The number of right answers in each group."""
         return np.bincount(self.group_Q, hit_Q, self.count).astype(int).tolist()
 
 
 def group_queries(subject_Q: NDArray[np.int32]) -> Groups:
-    """By subject where every query's is known (not 0) and there are two or more; else every query by itself."""
+    """Group queries by subject if all subjects are known (not 0) and there are two or more; else each by itself."""
     subjects, group_Q = np.unique(subject_Q, return_inverse=True)
     if len(subjects) < 2 or 0 in subjects:
         return Groups(np.arange(len(subject_Q)), False)
@@ -51,7 +51,7 @@ def wilson_interval(percent: float, count: float, level: float = LEVEL) -> Inter
     """The interval, in percent, of an accuracy over `count` independent clips.
 
     Wilson, JASA 1927: the shares p whose distance to the observed one is within z standard errors *at p*. It stays in
-    0 to 100, and is of use at both, where the textbook's interval is empty.
+    0 to 100, and is useful at both ends, at which the textbook's interval is empty.
     """
     return _wilson(percent / 100, count, NormalDist().inv_cdf((1 + level) / 2))
 
@@ -62,7 +62,7 @@ def clustered_interval(right_G: Sequence[int], clips_G: Sequence[int], level: fl
     Wilson's, of as many independent clips as would give the variance that leaving one group out at a time shows (the
     jackknife), at most as many as there are, with Student's t of G - 1 degrees. Franco, Little, Louis and Slud
     (J. Surv. Stat. Methodol. 2019) recommend Wilson's with such an effective number; Cameron and Miller (J. Hum.
-    Resour. 2015) the jackknife and t where groups are few.
+    Resour. 2015) the jackknife and t for few groups.
     """
     clips, share = sum(clips_G), sum(right_G) / sum(clips_G)
     independent = share * (1 - share) / clips
@@ -84,7 +84,7 @@ def difference_interval(
 
 
 def _variance(sum_G: Sequence[int], clips_G: Sequence[int]) -> float:
-    """Of the mean over all clips, by leaving out one group at a time."""
+    """The variance of the mean over all clips, by leaving out one group at a time."""
     sums, clips = np.asarray(sum_G, float), np.asarray(clips_G, float)
     without_G = (sums.sum() - sums) / (clips.sum() - clips)
     return float((len(clips) - 1) / len(clips) * ((without_G - sums.sum() / clips.sum()) ** 2).sum())

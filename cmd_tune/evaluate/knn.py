@@ -24,8 +24,8 @@ def vote_predictions(
 ) -> dict[int, Tensor]:
     """Labels by a vote of the k nearest gallery rows, (S, Q) for each k.
 
-    Every neighbour has one vote; between classes of as many votes, the one whose nearest member is nearer wins. A k
-    beyond the gallery is all of it.
+    Every neighbour has one vote; of classes with equal votes, the one with the nearest member wins. A k larger than the
+    gallery takes all of it.
     """
     most = min(max(ks), len(label_G))
     labels = []
@@ -37,7 +37,7 @@ def vote_predictions(
 
 
 def _majority(label_SQN: Tensor) -> Tensor:
-    """The label most frequent among neighbours sorted by distance; of equals, the one that comes first."""
+    """The label most frequent among neighbours sorted by distance; of equally frequent ones, the first."""
     votes_SQN = (label_SQN[..., :, None] == label_SQN[..., None, :]).sum(3)
     places_N = torch.arange(label_SQN.shape[2], 0, -1, device=label_SQN.device)
     winner_SQ1 = (votes_SQN * len(places_N) + places_N).argmax(2, keepdim=True)

@@ -1,4 +1,4 @@
-"""A share of the labels, as semi-supervised evaluation is given them."""
+"""Random subsets of the labelled clips, for semi-supervised evaluation."""
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from cmd_tune.compute.random_keys import keyed_generator
 
 
 def stratified_subset(label_N: NDArray[np.int32], share: float, *key: int | str) -> NDArray[np.int64]:
-    """Places of a random `share` of each class's clips, at least one of each; sorted, and decided by the key."""
+    """Positions of a random `share` of each class's clips, at least one per class; sorted, and decided by the key."""
     chosen = []
     for label in np.unique(label_N):
         places = np.flatnonzero(label_N == label)

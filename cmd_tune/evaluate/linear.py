@@ -33,11 +33,11 @@ def linear_stream_predictions(gallery_MGF: Tensor, query_MQF: Tensor, label_G: T
 def linear_probabilities(
     gallery_MGF: Tensor, query_MQF: Tensor, label_G: Tensor, *, penalty: float = 1e-3, iterations: int = 100
 ) -> Tensor:
-    """Class probabilities of each query, (M, Q, L), by one probe a modality.
+    """Class probabilities of each query, (M, Q, L), by one probe per modality.
 
     Minimises mean cross entropy + penalty/2·‖W‖² over features standardised by the gallery, by L-BFGS from 0. The
-    problem is convex, so there is nothing to seed; the M probes share no parameter, so solving all solves each. Where
-    it stops depends on how sums are rounded, so that they are taken in the same pieces whatever threads there are.
+    problem is convex, so there is nothing to seed; the M probes share no parameter, so solving all solves each. The
+    last step depends on rounding, so sums are taken in the same pieces for any number of threads.
     """
     modalities, gallery, width = gallery_MGF.shape
     mean_M1F, std_M1F = _moments(gallery_MGF)
@@ -50,7 +50,7 @@ def linear_probabilities(
     )
 
     def of_rows(rows: slice) -> Sequence[Tensor]:
-        """Summed log probability of the labels, and what the rows add to the gradients."""
+        """The summed log probability of these rows' labels, and the rows' part of the gradients."""
         x_MRF, target_RL = gallery_MGF[:, rows], target_GL[rows]
         log_p_MRL = torch.baddbmm(bias_M1L, x_MRF, weight_MFL).log_softmax(2)
         likelihood = (log_p_MRL * target_RL).sum()
@@ -78,7 +78,7 @@ def _moments(x_MGF: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _sum_over_rows(part: Callable[[slice], Sequence[Tensor]], x_MGF: Tensor) -> list[Tensor]:
-    """The sums over G of the tensors that `part` has of some rows; on a CPU, in pieces that threads share."""
+    """Sums over G of the tensors that `part` computes of some rows; on a CPU, threads share the pieces."""
     step = len(x_MGF[0]) if x_MGF.is_cuda else _ROWS
     pieces = [slice(first, first + step) for first in range(0, len(x_MGF[0]), step)]
     found: list[Sequence[Tensor]] = [()] * len(pieces)

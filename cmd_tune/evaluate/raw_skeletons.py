@@ -1,7 +1,7 @@
 """The baseline without an encoder: nearest neighbours among the skeletons themselves.
 
 A clip is 64 frames × all coordinates, five times as long as the paper's features: NTU RGB+D 60 would be 6.5 GB in three
-streams. So features are made a few thousand clips at a time and forgotten.
+streams. So features are made for a few thousand clips at a time, and not kept.
 S stream (see similarity.py), M modality, N clip, B query of a block, Q query, G gallery of a block, F = T·V·C·P.
 """
 

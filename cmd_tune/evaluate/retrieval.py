@@ -1,4 +1,4 @@
-"""Retrieval: each test clip asks for the training clips of its class.
+"""Retrieval: training clips sorted by similarity to each test clip; those of its class should come first.
 
 S stream (see similarity.py), M modality, Q query, B query of a block, G gallery in the order of similarity, F feature.
 """
@@ -16,7 +16,7 @@ _BLOCK = 256  # queries; a sorted block is held with the places of its rows
 
 @dataclass(frozen=True)
 class Ranking:
-    """average_precision_SQ: of each query, 0 to 1. rank_SQ: the place, from 1, of the first clip of its class."""
+    """Results per query. average_precision_SQ: 0 to 1. rank_SQ: the rank, from 1, of the first clip of its class."""
 
     average_precision_SQ: Tensor
     rank_SQ: Tensor
@@ -50,5 +50,5 @@ def rank(gallery_MGF: Tensor, query_MQF: Tensor, label_G: Tensor, label_Q: Tenso
 
 
 def recall_ks(gallery: int) -> Sequence[int]:
-    """The k of recall@k, as far as a gallery goes."""
+    """The k of recall@k, up to the size of the gallery."""
     return [k for k in (1, 5, 10) if k <= gallery]

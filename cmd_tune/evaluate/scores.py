@@ -20,12 +20,10 @@ from cmd_tune.evaluate.raw_skeletons import raw_predictions
 from cmd_tune.evaluate.tally import Tally, count_hits
 from cmd_tune.model.encoders import Encoder
 
-PROBES = {"knn": "1-NN", "linear": "solved"}  # by what each kind of accuracy is found: cosine; multinomial regression
+PROBES = {"knn": "1-NN", "linear": "solved"}  # the kinds of accuracy, and the words for how each is found
 
 Scores = dict[str, float]
-Hits = dict[
-    str, Tensor
-]  # of each metric whether each query was named right, (Q,): the queries of all rounds end to end
+Hits = dict[str, Tensor]  # by metric: whether each query is right, (Q,), over all rounds end to end
 Predict = Callable[[Tensor, Tensor, Tensor], Tensor]  # gallery (M, G, F), query (M, Q, F), labels (G) → (M + 1, Q)
 
 
@@ -50,7 +48,7 @@ def raw_knn_scores(
 def encoder_hits(
     encoders: Encoder, store: Store, rounds: Sequence[GalleryAndQueries], settings: Settings, *, prefix: str
 ) -> Hits:
-    """What `encoder_scores` is the mean of, query by query."""
+    """The hits of which `encoder_scores` is the mean: for each metric, whether each query is right."""
     clips_N = _clips(rounds)
     features_MNF = extract_features(encoders, store, clips_N, modalities=settings.modalities, frames=settings.frames)
     hits: Hits = {}
@@ -61,7 +59,7 @@ def encoder_hits(
 
 
 def raw_knn_hits(store: Store, rounds: Sequence[GalleryAndQueries], *, modalities: Sequence[str], prefix: str) -> Hits:
-    """What `raw_knn_scores` is the mean of, query by query."""
+    """The hits of which `raw_knn_scores` is the mean: for each metric, whether each query is right."""
     hits = [raw_predictions(store, r, modalities)[:-1] == torch.from_numpy(store.label_N[r.query_N]) for r in rounds]
     return _named(f"{prefix}/knn", torch.cat(hits, dim=1), modalities)
 
@@ -83,7 +81,7 @@ def _clips(rounds: Sequence[GalleryAndQueries]) -> Indices:
 def _hits(
     predict: Predict, x_MNF: Tensor, clips_N: Indices, store: Store, rounds: Sequence[GalleryAndQueries]
 ) -> Tensor:
-    """Which predictions are right, over the queries of all rounds, (M + 1, Q): modalities, then fused."""
+    """Whether each prediction is right, over the queries of all rounds, (M + 1, Q): modalities, then fused."""
     hits: list[Tensor] = []
     for r in rounds:
         gallery_MGF = x_MNF[:, np.searchsorted(clips_N, r.gallery_N)]

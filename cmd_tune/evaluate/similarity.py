@@ -1,4 +1,4 @@
-"""Every query beside every gallery clip, as each stream sees them, in blocks of queries.
+"""Similarities of queries to all gallery clips, in each stream, in blocks of queries.
 
 A stream is a modality; `fused`, the mean of the modalities' scores; or `concatenated`, one classifier on their
 features end to end.
@@ -27,10 +27,10 @@ def stream_names(modalities: Sequence[str], *, concatenated: bool = True) -> tup
 def similarity_blocks(
     gallery_MGF: Tensor, query_MQF: Tensor, *, concatenated: bool = True, block: int = 1024
 ) -> Iterator[Tensor]:
-    """Cosines of successive blocks of queries to all of the gallery, (S, B, G); the tensor is used again for the next.
+    """Yield cosines of successive blocks of queries to the whole gallery, (S, B, G); the next block reuses the tensor.
 
     fused: the mean of the modalities' cosines; concatenated: the cosine of all modalities' features end to end, in
-    which a modality of longer features has more of a say. Both are taken from the modalities' own products, and no
+    which a modality with longer features weighs more. Both are taken from the modalities' own products, and no
     copy of the gallery is made. Cosines do not depend on the number of threads.
     """
     modalities, queries, _ = query_MQF.shape
@@ -46,7 +46,7 @@ def similarity_blocks(
 
     @torch.no_grad()
     def fill(similarity_SBG: Tensor, query_MBF: Tensor, share_MB1: Tensor, first: int) -> None:
-        """The columns of the gallery from `first` on, as many as a thread takes."""
+        """Fill in the columns of the gallery from `first` on, as many as one thread takes."""
         G = slice(first, min(first + width, gallery))
         cosine_MBG, fused_BG = similarity_SBG[:modalities, :, G], similarity_SBG[modalities, :, G]
         for m in range(modalities):

@@ -1,4 +1,4 @@
-"""Right answers counted by subject: what the interval of a score, and of the difference of two, is made of."""
+"""Right answers counted by subject, from which the intervals of scores and of differences are computed."""
 
 import json
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ from cmd_tune.files import write_text
 
 @dataclass(frozen=True)
 class Tally:
-    """right: of each metric, the right answers in each group of clips. by_subject False: a group is one clip."""
+    """Counts by group. right: by metric, the right answers in each group. by_subject False: a group is one clip."""
 
     clips: list[int]
     right: dict[str, list[int]]
     by_subject: bool
 
     def interval(self, metric: str) -> Interval | None:
-        """In percent, 95 %; None where the metric was not counted."""
+        """The 95 % interval, in percent; None if the metric was not counted."""
         if metric not in self.right:
             return None
         if self.by_subject:
@@ -33,7 +33,7 @@ class Tally:
         return 100 * sum(self.right[metric]) / sum(self.clips)
 
     def above(self, other: "Tally", metric: str) -> Interval | None:
-        """95 % interval, in points, of this accuracy less the other's; None where they are not of the same clips."""
+        """The 95 % interval, in points, of this accuracy less the other; None if they are not of the same clips."""
         if metric not in self.right or metric not in other.right or self.clips != other.clips or len(self.clips) < 2:
             return None
         return difference_interval(self.right[metric], other.right[metric], self.clips)
@@ -43,14 +43,14 @@ class Tally:
 
 
 def describe_groups(clips: int, subjects: int) -> str:
-    """What an interval over clips rests on, in words. subjects: 0 where they are not known."""
+    """The basis of an interval over clips, in words. subjects: 0 if they are not known."""
     if subjects:
         return f"over {clips} clips, those of each of {subjects} subjects taken together"
     return f"over {clips} clips as if independent: subjects are not known, so that they may be too narrow"
 
 
 def count_hits(groups: Groups, hits: Mapping[str, NDArray[np.bool_]]) -> Tally:
-    """hits: of each metric, whether each query was named right."""
+    """Count hits by group. hits: by metric, whether each query is right."""
     return Tally(groups.clips, {name: groups.sums(hit_Q) for name, hit_Q in hits.items()}, groups.by_subject)
 
 
@@ -59,7 +59,7 @@ def write_tally(path: Path, tally: Tally) -> None:
 
 
 def read_tally(path: Path) -> Tally | None:
-    """None where there is none. Raises DataError for a file that is none."""
+    """The tally in a file; None if there is no file. Raises DataError for any other file."""
     if not path.exists():
         return None
     try:

@@ -1,4 +1,4 @@
-"""What an encoder can be asked: each task takes a subject to measures on the protocol's test set.
+"""The evaluation tasks: each takes an encoder with its data and returns measures on the protocol's test set.
 
 S stream (see similarity.py), M modality, Q query, G gallery, F feature.
 """
@@ -35,7 +35,7 @@ Progress = Callable[[int, int], None]  # (done, in all)
 
 @dataclass(frozen=True)
 class Estimate:
-    """In percent. low, high: the 95 % interval over test clips, those of a subject taken together; std: over runs."""
+    """A score in percent. low, high: its 95 % interval, with test clips grouped by subject. std: over runs."""
 
     value: float
     low: float | None = None
@@ -45,7 +45,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Measure:
-    """One line of a table. key: its name in metrics. predicted: labels of the queries by stream, where it names any."""
+    """One line of a table. key: its name in metrics. predicted: labels of the queries by stream, if it predicts any."""
 
     key: str
     title: str
@@ -55,9 +55,9 @@ class Measure:
 
 @dataclass(frozen=True)
 class EncoderUnderTest:
-    """Encoders to be asked about the test set of `data`.
+    """Encoders to score on the test set of `data`.
 
-    folder: keeps what is done of long tasks, so that they go on after an interruption. best_of_test: also report the
+    folder: keeps the finished parts of long tasks, so that an interrupted task continues. best_of_test: also report the
     best test accuracy over epochs, as public code does; that is selection on the test set.
     """
 
@@ -73,7 +73,7 @@ class EncoderUnderTest:
 
     @cached_property
     def features(self) -> tuple[Tensor, Tensor]:
-        """Of the training set and the queries, (M, G, F) and (M, Q, F)."""
+        """Features of the training set and of the queries, (M, G, F) and (M, Q, F)."""
         data, settings = self.data, self.data.settings
         clips_N = np.concatenate((data.train_N, data.query_N))
         features_MNF = extract_features(
@@ -84,17 +84,17 @@ class EncoderUnderTest:
 
     @property
     def labels(self) -> tuple[Tensor, Tensor]:
-        """Of the training set and the queries."""
+        """Labels of the training set and of the queries."""
         return self.data.labels(self.data.train_N, self.device), self.data.labels(self.data.query_N, self.device)
 
 
 def query_groups(data: LabelledClips) -> Groups:
-    """The queries by subject."""
+    """The queries, grouped by subject."""
     return group_queries(data.store.subject_N[data.query_N])
 
 
 def accuracy(key: str, title: str, predicted_SQ: Tensor, data: LabelledClips, streams: Sequence[str]) -> Measure:
-    """Percent right of the queries, with its interval."""
+    """The share of right queries, in percent, with its interval."""
     predicted_SQ = predicted_SQ.cpu()
     hits_SQ = predicted_SQ == data.labels(data.query_N, predicted_SQ.device)
     estimates = _shares(hits_SQ, data, streams)
@@ -134,7 +134,7 @@ def finetune(subject: EncoderUnderTest, progress: Progress) -> list[Measure]:
 
 
 def transfer(subject: EncoderUnderTest, progress: Progress) -> list[Measure]:
-    """The whole network trained on the labels of another data set, which the subject's data are."""
+    """The whole network trained on the labels of another data set: `data` is that one."""
     return _trained(subject, FINETUNE, "transfer", "transferred", progress)
 
 
@@ -163,7 +163,7 @@ def semi(subject: EncoderUnderTest, progress: Progress) -> list[Measure]:
 
 
 def retrieval(subject: EncoderUnderTest, progress: Progress) -> list[Measure]:
-    """Mean average precision, and how often the first k hold a clip of the query's class."""
+    """Mean average precision, and recall@k: how often a clip of the query's class is among the first k."""
     label_G, label_Q = subject.labels
     streams = stream_names(subject.data.settings.modalities)
     ranking = rank(*subject.features, label_G, label_Q)
@@ -185,6 +185,9 @@ TASKS: dict[str, Callable[[EncoderUnderTest, Progress], list[Measure]]] = {
     "transfer": transfer,
     "retrieval": retrieval,
 }
+DEFAULT_TASKS = ("knn", "solved")
+CURVES = ("sgd", "finetune", "transfer")  # tasks that have a test accuracy of each epoch
+RANDOM = (*CURVES, "semi")  # tasks that draw random numbers, by --seed
 
 
 OLD_NAMES = {"fast": "solved", "linear": "sgd"}  # of tasks in 0.1.0, which commands and kept evaluations may use
@@ -196,7 +199,7 @@ def current_name(task: str) -> str:
 
 
 def _later(progress: Progress, before: int, total: int) -> Progress:
-    """Progress of a part of the work, of which `before` is done."""
+    """A progress function for a later part of the work, before which `before` units are done."""
     return lambda done, _: progress(before + done, total)
 
 
@@ -221,7 +224,7 @@ def _train_and_classify(
 ) -> tuple[Tensor, list[float]]:
     """Predicted labels (S, Q), and the best test accuracy over epochs of each stream, if it is to be known.
 
-    What is done is kept in the subject's folder, and not done again.
+    Finished parts are kept in the folder of the EncoderUnderTest, and not repeated.
     """
     result = subject.folder / f"{name}.json"
     if not result.exists():

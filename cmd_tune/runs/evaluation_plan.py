@@ -1,4 +1,4 @@
-"""What an evaluation is asked for: the checkpoint, the tasks, and data that fit the checkpoint."""
+"""The plan of an evaluation: the checkpoint, the tasks, and data that fit the checkpoint."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,17 +9,13 @@ import numpy as np
 from cmd_tune.data.layouts import layout_content
 from cmd_tune.data.splits import Indices, split_store
 from cmd_tune.data.store import Store, open_store
-from cmd_tune.errors import DataError, UsageError, nearest
-from cmd_tune.evaluate.tasks import TASKS, current_name
+from cmd_tune.errors import DataError, UsageError, did_you_mean
+from cmd_tune.evaluate.tasks import CURVES, DEFAULT_TASKS, RANDOM, TASKS, current_name
 from cmd_tune.runs.data_source import SYNTHETIC, DataSource, open_data
 from cmd_tune.runs.run_folder import EVALUATE_FILE, new_folder
 from cmd_tune.runs.run_plan import HomePath, RunPlan, check_same_data, data_fields
 from cmd_tune.tracking import resolve_tracking_uri
 from cmd_tune.train.saved_checkpoint import Saved, open_saved
-
-DEFAULT_TASKS = ("knn", "solved")
-CURVES = ("sgd", "finetune", "transfer")  # tasks that have a test accuracy of each epoch
-DRAWN = (*CURVES, "semi")  # tasks that draw random numbers
 
 
 class Evaluation(RunPlan):
@@ -57,7 +53,7 @@ def new_evaluation(
     storage: Path,
     tracking_uri: str | None,
 ) -> Evaluation:
-    """Resolve an evaluation, write its plan into a new folder. Raises UsageError or DataError for what does not fit."""
+    """Resolve an evaluation, write its plan into a new folder. Raises UsageError or DataError if they do not fit."""
     if checkpoint is None:
         raise UsageError("CHECKPOINT: name a checkpoint or a run's folder (or --resume an evaluation)")
     chosen = _parse_tasks(tasks) if tasks else DEFAULT_TASKS
@@ -67,8 +63,8 @@ def new_evaluation(
         raise UsageError(
             f"--official-best-of-test: applies to {', '.join(CURVES)}, and --with names none of these; leave it out"
         )
-    if seed and not set(chosen) & set(DRAWN):
-        raise UsageError(f"--seed {seed}: applies to {', '.join(DRAWN)}, and --with names none of these; leave it out")
+    if seed and not set(chosen) & set(RANDOM):
+        raise UsageError(f"--seed {seed}: applies to {', '.join(RANDOM)}, and --with names none of these; leave it out")
     saved = open_saved(checkpoint)
     source, store = _data_of(saved, storage, data, protocol)
     check_fit(saved, store)
@@ -99,7 +95,7 @@ def _parse_tasks(text: str) -> tuple[str, ...]:
     chosen = tuple(dict.fromkeys(current_name(part.strip()) for part in text.split(",")))
     for task in chosen:
         if task not in TASKS:
-            raise UsageError(f"--with {task}: no such task, {nearest(task, TASKS)}")
+            raise UsageError(f"--with {task}: no such task, {did_you_mean(task, TASKS)}")
     return chosen
 
 
@@ -140,7 +136,7 @@ def _data_of(saved: Saved, storage: Path, data: Path | None, protocol: str | Non
 
 
 def remark(saved: Saved, store: Store, protocol: str, query_N: Indices) -> str:
-    """What a reader of the scores must know about the data that the checkpoint was trained on; empty if nothing."""
+    """A remark for readers of the scores on the data that the checkpoint was trained on; empty if none is needed."""
     kept = saved.data
     if kept and kept["fingerprint"] != store.fingerprint:
         return f"not the data that the checkpoint was trained on: {kept['dataset']} {kept['protocol']}, {kept['path']}"

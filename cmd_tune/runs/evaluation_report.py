@@ -1,6 +1,6 @@
 """The report of an evaluation: its scores on the screen, as JSON, as metrics and as figures.
 
-Its functions return values; `draw_figures` alone writes. It is NOT the place to compute scores (evaluate/tasks.py).
+Its functions return values; `draw_figures` alone writes. Not here: computing scores (evaluate/tasks.py).
 """
 
 from collections.abc import Sequence
@@ -201,7 +201,7 @@ class ConfusionFigure:
 
 
 def figures(measures: Sequence[Measure], data: LabelledClips) -> dict[str, ConfusionFigure]:
-    """Of every measure that predicts labels, for the fused stream; by the names of their PNG files."""
+    """The figures of every measure that predicts labels, for the fused stream; by the names of their PNG files."""
     label_Q = data.store.label_N[data.query_N]
     return {
         measure.key: ConfusionFigure(

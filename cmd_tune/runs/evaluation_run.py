@@ -175,7 +175,7 @@ def _snapshot(
     *,
     finished: bool,
 ) -> RunSnapshot:
-    """finished: by an earlier session, whose code it is of."""
+    """The run as the tracker shows it. finished: by an earlier session, whose commit it keeps."""
     params = {
         "checkpoint": str(evaluation.checkpoint),
         "epoch": saved.epoch,

@@ -10,7 +10,7 @@ from cmd_tune.errors import CmdTuneError, OutOfMemory
 
 @contextmanager
 def named_failures() -> Iterator[None]:
-    """Raise CmdTuneError in place of a file's OSError, and OutOfMemory in place of what too little memory raises."""
+    """Raise CmdTuneError in place of a file's OSError, and OutOfMemory in place of others for too little memory."""
     try:
         yield
     except OSError as error:
@@ -24,6 +24,6 @@ def named_failures() -> Iterator[None]:
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
-    """One allocator has an exception of its own; those of the CPU, of CUDA and of its libraries only have messages."""
+    """Whether an exception means too little memory: PyTorch's by type, those of other allocators by message."""
     words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)

@@ -1,4 +1,4 @@
-"""Lines about a run on the screen: where it is, and what happens to its records. They can be pasted as they are."""
+"""Prints lines about a run: its folder, how to open the tracker's UI, outages. They can be pasted as they are."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +23,7 @@ def print_places(console: Console, folder: Path, contents: str, tracker: Backgro
 
 
 def tell_outage(console: Console, command: str, folder: Path) -> Callable[[str, str], None]:
-    """What a tracker calls: prints one line if the server does not answer, and one when it does again."""
+    """The `say` of a tracker: prints one line if the server does not answer, and one when it does again."""
 
     def tell(server: str, trouble: str) -> None:
         text = f"{server} answers again; what it missed is written now"

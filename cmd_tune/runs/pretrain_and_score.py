@@ -25,7 +25,7 @@ TEST_TALLY, RAW_TALLY, UNTRAINED_TALLY = "test_by_subject.json", "raw_by_subject
 
 @dataclass(frozen=True)
 class Conditions:
-    """The data that a search measures on. queries: number of clips behind an accuracy of "val" and "test".
+    """The data that a search measures on. queries: numbers of clips that accuracies of "val" and "test" are over.
 
     partial: how its numbers of training and test clips differ from the published ones; empty if they do not, or if
     none are published.

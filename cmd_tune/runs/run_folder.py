@@ -13,7 +13,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from cmd_tune.errors import CmdTuneError, UsageError, nearest
+from cmd_tune.errors import CmdTuneError, UsageError, did_you_mean
 from cmd_tune.files import home_path
 
 DEFAULT_STORAGE = Path("runs")  # all runs, made-up data and mlflow.db, in the folder a command is started from
@@ -69,7 +69,7 @@ def earlier_run(storage: Path, name: str, plan: str, *, kept: Mapping[str, Any])
             if any((place / file).is_file() for place in places):
                 raise UsageError(f"--resume {name}: is a run of {command}; resume it with: {command} --resume {name}")
         known = [found.parent.name for found in storage.glob(f"*/{plan}")]
-        hint = nearest(name, known) if known else "there are none"
+        hint = did_you_mean(name, known) if known else "there are none"
         raise UsageError(f"--resume {name}: {storage} has no such run; {hint}")
     with lock_folder(path.parent):  # before anything is written there: a run that goes on keeps its plan
         return path

@@ -1,4 +1,4 @@
-"""What a run was asked for, resolved: written into its folder, and read again when the run is resumed."""
+"""The plan of a run, resolved: written into its folder, and read again when the run is resumed."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What every run shows on the tracking server beside its scores: its cost, a note, the columns of the UI."""
+"""The parts of a snapshot that all runs share: cost, a note, the columns of the UI."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ def cost(history: Iterable[Mapping[str, float]], *, workers: int = 1, cpus: floa
 
 
 def main_scores(names: Iterable[str]) -> list[str]:
-    """Of the names of accuracies, those of the joints alone and of all modalities fused."""
+    """The accuracies of the joint stream and of the fused stream, of these names."""
     return [name for name in names if name.startswith(("val/", "test/")) and name.endswith(("/joint", "/fused"))]
 
 

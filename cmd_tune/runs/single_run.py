@@ -80,7 +80,7 @@ def new_single(
 
 
 def _config_values(config: Path) -> dict[str, Any]:
-    """The settings of a file: a person's, which are laid over a preset, or all of them if a search wrote best.yaml."""
+    """The settings in a file: some, to lay over a preset; or all, if a search wrote the file as best.yaml."""
     values = read_settings(config)
     return kept_settings(str(config), values).model_dump() if _search_of(config) else values
 
@@ -115,7 +115,7 @@ def resumed_single(name: str, *, kept_options: Mapping[str, Any], storage: Path)
 
 
 def _check_start(settings: Settings, source: DataSource, place: Path) -> None:
-    """Raise for what would fail once the run has started."""
+    """Raise CmdTuneError for what would fail after the start."""
     store, split = source.open()
     check_batch(settings.batch_size, len(split.pretrain_N))
     check_disk(place.absolute(), checkpoint_bytes(settings, store.width), 1)
@@ -169,7 +169,7 @@ def run_single(single: SingleRun, *, test: bool, console: Console) -> None:
 def _snapshot(
     single: SingleRun, history: Sequence[Record], scores: Scores, status: RunStatus, *, finished: bool
 ) -> RunSnapshot:
-    """finished: by an earlier session, whose code it is of."""
+    """The run as the tracker shows it. finished: by an earlier session, whose commit it keeps."""
     settings = single.settings.model_dump(mode="json")
     costs = cost(history, cpus=torch.get_num_threads(), gpus=float(device_here().type == "cuda"))
     return RunSnapshot(
@@ -201,7 +201,7 @@ def _line(record: Record) -> str:
 
 
 def _closing(settings: Settings, scores: Scores, raw: Scores, untrained: Scores) -> Table:
-    """The run beside the baselines, in percent."""
+    """A table of the scores of the run and of its baselines, in percent."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("")
     columns = {"this run": scores, "untrained": untrained, "raw 1-NN": raw}

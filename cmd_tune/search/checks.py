@@ -10,7 +10,7 @@ from cmd_tune.search.study.early_stopping import stopping_rule
 
 
 def check_start(plan: Plan) -> list[str]:
-    """Raise CmdTuneError for what would fail every trial of a search, or its trials of some batch size.
+    """Raise CmdTuneError for a cause that would fail all trials of a search, or all of some batch size.
 
     Returns remarks to print at the start.
     """

@@ -16,7 +16,7 @@ MOST_ALIKE = 3  # trials in a row that may fail for one reason that is not their
 
 
 class SearchController(TrialEvents):
-    """Answers an engine by what the study says, and tells listeners.
+    """Answers an engine by the state of the study, and notifies listeners.
 
     trouble: why the search cannot go on; empty while it can. What runs then is left to be resumed.
     """

@@ -1,10 +1,10 @@
-"""The screen and the tracking server as listeners of a search: they are told what happens, and decide nothing."""
+"""The listeners of a search, the screen and the tracker: they get its events, and decide nothing."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from cmd_tune.errors import CmdTuneError
-from cmd_tune.formatting import shown
+from cmd_tune.formatting import format_value
 from cmd_tune.runs.environment import ENVIRONMENT, describe_software, git_commit
 from cmd_tune.runs.run_records import SCORES, SECONDS, cost, run_note
 from cmd_tune.search.execution import ResourcePlan
@@ -54,7 +54,7 @@ class SearchListener:
         """text: a line about the search; several trials may cause the same one."""
 
     def ended(self, trial: TrialRecord) -> None:
-        """Its state and reason say how."""
+        """The trial has ended: see its state and reason."""
 
     def tested(self, trial: TrialRecord) -> None: ...
 
@@ -152,7 +152,7 @@ class TrackerListener(SearchListener):
         )
 
     def _show(self, trial: TrialRecord, *, running: RunStatus = RunStatus.RUNNING, files: Sequence[Path] = ()) -> None:
-        """running: how a trial is shown that has not ended."""
+        """Show a trial. running: the status of a trial that has not ended."""
         try:
             settings = self.study.settings_of(trial)
         except CmdTuneError:
@@ -201,12 +201,12 @@ def search_note(plan: Plan, resources: ResourcePlan) -> str:
 
 
 def trial_tags(trial: TrialRecord) -> dict[str, str]:
-    """The state of a trial: a server has fewer words for it."""
+    """A tag with the state of a trial, for which servers have fewer words."""
     return {STATE: str(trial.state)}
 
 
 def trial_note(trial: TrialRecord) -> str:
     """The note of a trial, in Markdown."""
-    values = ", ".join(f"{name} {shown(value)}" for name, value in trial.values.items())
+    values = ", ".join(f"{name} {format_value(value)}" for name, value in trial.values.items())
     what = f"{trial.name} of {trial.folder.parents[1].name}: {values}."
     return f"{what}\n\nFolder: `{trial.folder}` (history.jsonl, {CHECKPOINT})"

@@ -1,4 +1,4 @@
-"""What a search was asked for, resolved: space, settings, data, folder. Written into the folder, read on a resume."""
+"""The plan of a search, resolved: space, settings, data, folder. Written into the folder, read on a resume."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields

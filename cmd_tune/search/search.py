@@ -105,7 +105,7 @@ class _SearchSession:
         return SearchStudy(plan.folder, plan.space, plan.settings, plan.preset, plan.trials)
 
     def _reopen(self, study: SearchStudy) -> None:
-        """Show a search that has nothing left to run."""
+        """Report a search that has nothing left to run."""
         self.console.print(f"search {self.plan.name}: is finished; nothing is left to run", highlight=False)
         self.tracker.check()
         self._listen(TrackerListener(self.plan, study, None, self.tracker))

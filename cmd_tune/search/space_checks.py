@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cmd_tune.config import Settings, check_applies, check_overrides
-from cmd_tune.errors import UsageError, nearest
-from cmd_tune.formatting import shown
+from cmd_tune.errors import UsageError, did_you_mean
+from cmd_tune.evaluate.scores import PROBES
+from cmd_tune.formatting import format_value
 from cmd_tune.model.objectives import OBJECTIVES
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.early_stopping import stopping_rule
@@ -36,10 +37,10 @@ def _check_metric(
     lacking = next((values for values, names in zip(variants, known, strict=True) if metric not in names), None)
     if lacking is None:
         return
-    told = ", ".join(f"{name} {shown(lacking[name])}" for name in _DECISIVE if name in lacking)
+    told = ", ".join(f"{name} {format_value(lacking[name])}" for name in _DECISIVE if name in lacking)
     whose = f" by trials of {told}" if any(metric in names for names in known) else ""
     common = set(known[0]).intersection(*known)
-    raise UsageError(f"{space.path}: {key}: '{metric}' is never reported{whose}, {nearest(metric, common)}")
+    raise UsageError(f"{space.path}: {key}: '{metric}' is never reported{whose}, {did_you_mean(metric, common)}")
 
 
 def _judging(settings: Mapping[str, Any]) -> list[str]:
@@ -60,7 +61,7 @@ def _comparing(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _accuracies(prefix: str, settings: Mapping[str, Any]) -> list[str]:
-    return [f"{prefix}/{kind}/{stream}" for kind in ("knn", "linear") for stream in (*settings["modalities"], "fused")]
+    return [f"{prefix}/{kind}/{stream}" for kind in PROBES for stream in (*settings["modalities"], "fused")]
 
 
 def check_uses(space: Space, settings: Settings, changed: Mapping[str, Any]) -> None:

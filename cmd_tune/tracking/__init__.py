@@ -1,6 +1,6 @@
 """Shows runs on a tracking server, in the background: a run never waits for the server and never fails with it.
 
-Not here: where runs are kept, what a run is, what of it is shown, which runs/ and search/ decide. MLflow's library and
+Not here: folders of runs, and what of a run is shown, which runs/ and search/ decide. MLflow's library and
 its words are in mlflow/ alone.
 """
 

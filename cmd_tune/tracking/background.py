@@ -14,7 +14,7 @@ _PULSE_S, _GRACE_S = 10.0, 10.0  # between pings when nothing is to be written; 
 
 
 def say_nothing(title: str, trouble: str) -> None:
-    """For those who do not report outages."""
+    """A `say` that reports nothing."""
 
 
 class BackgroundTracker:
@@ -45,11 +45,11 @@ class BackgroundTracker:
         return self._tracker.title
 
     def links(self) -> list[str]:
-        """As the tracker's."""
+        """The same as the tracker's."""
         return self._tracker.links()
 
     def remarks(self) -> list[str]:
-        """As the tracker's."""
+        """The same as the tracker's."""
         return self._tracker.remarks()
 
     def show(self, snapshot: RunSnapshot) -> None:
@@ -110,7 +110,7 @@ class BackgroundTracker:
             self.trouble = self._describe(error)
 
     def _write(self, snapshot: RunSnapshot) -> None:
-        """After an exception, what is there is not known."""
+        """Write a snapshot. After an exception, the state of its run on the server is not known."""
         written = self._written.pop(snapshot.key, None)
         self._written[snapshot.key] = self._tracker.write(snapshot, written)
 
@@ -124,7 +124,7 @@ class BackgroundTracker:
             return self._waiting.pop(min(self._waiting, key=lambda key: -1 if key is None else key))
 
     def _tell(self, trouble: str) -> None:
-        """Report the begin and the end of an outage, once each."""
+        """Report the start and the end of an outage, once each."""
         if bool(trouble) != self._told:
             self._told = bool(trouble)
             self._say(self.title, trouble)

@@ -78,7 +78,7 @@ class Batches:
         return self.store.rows_FX.device.type == self.device.type
 
     def _chosen(self, epoch: int) -> list[Tensor]:
-        """`_choices`, step by step, where the views are made of them."""
+        """`_choices`, step by step, moved to the device if the views are made there."""
         start_SB, draws = self._choices(epoch)
         chosen = [start_SB, *(x.unflatten(0, start_SB.shape) for x in draws)]
         return [to_device(x, self.device) for x in chosen] if self._views_on_device else chosen

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from cmd_tune.errors import DataError
-from cmd_tune.files import whole_file
+from cmd_tune.files import atomic_file
 
 FORMAT = 1
 _LEAST_FREE = 2**20  # bytes; with less, a failed write is taken for a full disk
@@ -23,7 +23,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 def save_tensors(path: Path, content: dict[str, Any]) -> None:
     """Write tensors and plain containers, whole or not at all."""
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         try:
             torch.save(content, temporary)
         except RuntimeError as error:  # PyTorch's writer raises it for a full disk

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from cmd_tune.config import Settings, check_applies, make_settings
 from cmd_tune.data.views.modalities import MODALITIES
-from cmd_tune.errors import DataError, UsageError, nearest
-from cmd_tune.files import keep_apart
+from cmd_tune.errors import DataError, UsageError, did_you_mean
+from cmd_tune.files import refuse_same_file
 from cmd_tune.train.checkpoint import load_tensors, save_checkpoint, save_tensors
 from cmd_tune.train.saved_checkpoint import Saved, input_channels, open_saved
 
@@ -31,7 +31,7 @@ def import_official(path: Path, out: Path, changes: Mapping[str, Any]) -> Saved:
     Sizes are read from its tensors. The settings that tensors do not show (frames, temperatures, …) are the paper's, or
     those of `changes`. Raises DataError for another kind of file, UsageError for settings that do not fit it.
     """
-    keep_apart(out, path)
+    refuse_same_file(out, path)
     content = load_tensors(path)
     state = content.get("state_dict")
     if not isinstance(state, dict):
@@ -62,7 +62,7 @@ def export_official(path: Path, out: Path) -> Sequence[str]:
     Their optimiser's state is left out: their code evaluates such a file, and cannot resume from it.
     """
     saved = open_saved(path)
-    keep_apart(out, saved.path)
+    refuse_same_file(out, saved.path)
     state = to_official(saved.state, saved.settings.modalities)
     save_tensors(out, {"epoch": saved.epoch, "state_dict": state})
     return saved.settings.modalities
@@ -78,7 +78,7 @@ def describe_official(state: Mapping[str, Tensor]) -> dict[str, Any]:
     modalities = ["joint" if match[1] is None else match[1] for match in found if match]
     for modality in modalities:
         if modality not in MODALITIES:
-            raise DataError(f"encoders of '{modality}': {nearest(modality, MODALITIES)}")
+            raise DataError(f"encoders of '{modality}': {did_you_mean(modality, MODALITIES)}")
     first = f"encoder_q{_suffix(modalities[0])}" if modalities else "encoder_q"
     dim, queue_size = _take(state, f"queue{_suffix(modalities[0]) if modalities else ''}").shape
     return {

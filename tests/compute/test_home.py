@@ -1,4 +1,4 @@
-"""A user without a home folder or an entry in passwd, as containers have them."""
+"""A user without a home folder or an trial in passwd, as containers have them."""
 
 import os
 import shutil

@@ -11,7 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from cmd_tune.data.layouts import read_layout
-from cmd_tune.data.readers.source import Wanted
+from cmd_tune.data.readers.source import ReadOptions
 
 NTU_NAMES = ("S001C001P001R001A001", "S001C002P002R001A002", "S002C003P003R002A001", "S002C001P004R001A003")
 LENGTHS = (5, 1, 8, 4)
@@ -21,7 +21,7 @@ joints: [pelvis, spine, left, right, head]
 parents: {pelvis: spine, left: spine, right: spine, head: spine}
 landmarks: {base: pelvis, centre: spine, left_shoulder: left, right_shoulder: right}
 """
-Written = tuple[Path, Wanted]
+Written = tuple[Path, ReadOptions]
 
 
 def joints(frames: int, seed: int, shape: tuple[int, ...] = (25, 3, 2)) -> np.ndarray:
@@ -42,14 +42,14 @@ def ntu_text(x_TVCP: np.ndarray) -> str:
 def write_ntu(folder: Path) -> Written:
     for seed, (name, frames) in enumerate(zip(NTU_NAMES, LENGTHS, strict=True)):
         (folder / f"{name}.skeleton").write_text(ntu_text(joints(frames, seed)))
-    return folder, Wanted()
+    return folder, ReadOptions()
 
 
 def write_nw_ucla(folder: Path) -> Written:
     for seed, frames in enumerate(LENGTHS):
         record = {"skeletons": joints(frames, seed, (20, 3)).tolist(), "label": seed + 1}
         (folder / f"a01_s{seed + 1:02}_e00_v{seed % 3 + 1:02}.json").write_text(json.dumps(record))
-    return folder, Wanted()
+    return folder, ReadOptions()
 
 
 def write_pku(folder: Path) -> Written:
@@ -63,7 +63,7 @@ def write_pku(folder: Path) -> Written:
     for view in ("subject", "view"):
         text = "Training videos:\nA01N01-L, \n\nValidataion videos:\nA03N12-R, A09N09-M\n"
         (folder / "Split" / f"cross_{view}_v2.txt").write_text(text)
-    return folder, Wanted()
+    return folder, ReadOptions()
 
 
 def padded(seed_of: int, count: int) -> np.ndarray:
@@ -86,7 +86,7 @@ def write_npy(folder: Path) -> Written:
             names = [f"{NTU_NAMES[row]}.skeleton" for row in rows]
             content = (names, [int(NTU_NAMES[row][-3:]) - 1 for row in rows])
             (folder / protocol / f"{half}_label.pkl").write_bytes(pickle.dumps(content))
-    return folder, Wanted()
+    return folder, ReadOptions()
 
 
 def ctr_gcn_arrays() -> dict[str, np.ndarray]:
@@ -97,7 +97,7 @@ def ctr_gcn_arrays() -> dict[str, np.ndarray]:
 
 def write_ctr_gcn(folder: Path) -> Written:
     np.savez(folder / "NTU60_CS.npz", **ctr_gcn_arrays())
-    return folder / "NTU60_CS.npz", Wanted()
+    return folder / "NTU60_CS.npz", ReadOptions()
 
 
 def pyskl_content() -> dict:
@@ -113,7 +113,7 @@ def pyskl_content() -> dict:
 
 def write_pyskl(folder: Path) -> Written:
     (folder / "ntu60_3danno.pkl").write_bytes(pickle.dumps(pyskl_content()))
-    return folder / "ntu60_3danno.pkl", Wanted()
+    return folder / "ntu60_3danno.pkl", ReadOptions()
 
 
 def generic_arrays() -> dict[str, np.ndarray]:
@@ -142,9 +142,9 @@ def write_parquet(folder: Path) -> Written:
     return folder / "mine.parquet", rig(folder)
 
 
-def rig(folder: Path) -> Wanted:
+def rig(folder: Path) -> ReadOptions:
     (folder.parent / "rig.yaml").write_text(RIG)
-    return Wanted(layout=read_layout(folder.parent / "rig.yaml"))
+    return ReadOptions(layout=read_layout(folder.parent / "rig.yaml"))
 
 
 WRITERS: dict[str, Callable[[Path], Written]] = {

@@ -19,7 +19,7 @@ from cmd_tune.data.ingest.ingest import ingest
 from cmd_tune.data.inspect.statistics import presence, protocol_counts
 from cmd_tune.data.layouts import LAYOUTS, layout_from
 from cmd_tune.data.readers.ntu import parse_ntu
-from cmd_tune.data.readers.source import Wanted
+from cmd_tune.data.readers.source import ReadOptions
 from cmd_tune.data.store import open_store, write_store
 from cmd_tune.errors import CmdTuneError, DataError
 
@@ -51,11 +51,11 @@ def damaged(content: bytes, rng: random.Random) -> bytes:
     return content[:at] + (bytes(length) if kind == "zero" else b"") + content[at + length :]
 
 
-def ingested_or_named(kind: str, path: Path, wanted: Wanted, out: Path) -> list[str]:
+def ingested_or_named(kind: str, path: Path, options: ReadOptions, out: Path) -> list[str]:
     """Lines about what is wrong, each naming the source; beside them a store of finite numbers, or none at all."""
     lines: list[str] = []
     try:
-        done = ingest(kind.split()[0], path, out, wanted=wanted)
+        done = ingest(kind.split()[0], path, out, options=options)
     except CmdTuneError as error:
         lines.append(str(error))
         assert not out.exists()
@@ -68,13 +68,13 @@ def ingested_or_named(kind: str, path: Path, wanted: Wanted, out: Path) -> list[
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_damaged_source_is_read_or_named(kind: str, write_source: Callable[..., tuple[Path, Wanted]]) -> None:
-    path, wanted = write_source(kind)
+def test_a_damaged_source_is_read_or_named(kind: str, write_source: Callable[..., tuple[Path, ReadOptions]]) -> None:
+    path, options = write_source(kind)
     out = path.parent / "store.arrow"
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     if path.is_file():
         out = path.parent.parent / "store.arrow"
-    assert ingested_or_named(kind, path, wanted, out) == []
+    assert ingested_or_named(kind, path, options, out) == []
     rng = random.Random(kind)  # noqa: S311
     seen: set[str] = set()
     with warnings.catch_warnings():
@@ -83,7 +83,7 @@ def test_a_damaged_source_is_read_or_named(kind: str, write_source: Callable[...
             file = rng.choice(files)
             before = file.read_bytes()
             file.write_bytes(damaged(before, rng))
-            seen.update(ingested_or_named(kind, path, wanted, out))
+            seen.update(ingested_or_named(kind, path, options, out))
             file.write_bytes(before)
     assert len(seen) > 5
     assert not [left for left in out.parent.iterdir() if left.name.startswith(".")]
@@ -202,4 +202,4 @@ def test_generic_arrays_of_any_numbers_are_read_or_named(
     folder = tmp_path / "made"
     folder.mkdir(exist_ok=True)
     np.savez(folder / "made.npz", joints=x, lengths=np.array(lengths, int), label=np.array(labels, int))
-    ingested_or_named("generic", folder / "made.npz", Wanted(layout=rig), tmp_path / "store.arrow")
+    ingested_or_named("generic", folder / "made.npz", ReadOptions(layout=rig), tmp_path / "store.arrow")

@@ -258,7 +258,7 @@ def test_a_store_without_clips(path):
 
 
 def folder_of(path):
-    return {entry.name: entry.read_bytes() for entry in path.parent.iterdir()}
+    return {trial.name: trial.read_bytes() for trial in path.parent.iterdir()}
 
 
 def test_a_failed_write_leaves_nothing_behind(tmp_path):

@@ -99,7 +99,7 @@ def test_a_table_is_killed_and_gets_more_seeds_and_runs_nothing_twice(tiny_store
         assert float(cell["difference"]) == pytest.approx(sum(scores) / 3 - float(cell["reported"]))
     report = (folder / "report.md").read_text()
     assert "6 of 6 trials finished. Test set: 24 clips" in report
-    assert len(json.loads((folder / "looks.json").read_text())) == 1  # the last sitting showed the same scores again
+    assert len(json.loads((folder / "looks.json").read_text())) == 1  # the last session showed the same scores again
     assert not (folder / "best.yaml").exists()
 
     client, runs = mlflow_runs(tmp_path)

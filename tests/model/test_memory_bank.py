@@ -8,7 +8,7 @@ from cmd_tune.model.memory_bank import MemoryBanks
 
 
 def keys(numbers, modalities=2, dim=3):
-    """Recognisable keys: modality a's sample n is a·1000 + n in every entry."""
+    """Recognisable keys: modality a's sample n is a·1000 + n in every trial."""
     of_one = torch.tensor(numbers, dtype=torch.float32)[None, :, None]
     return (1000.0 * torch.arange(modalities)[:, None, None] + of_one).expand(-1, -1, dim).contiguous()
 

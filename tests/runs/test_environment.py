@@ -69,6 +69,6 @@ def test_every_session_is_added_to_the_list(tmp_path):
         record_session(tmp_path, {"cpu_threads": threads})
     first, second = read_yaml(tmp_path / ENVIRONMENT)
     assert (first["cpu_threads"], second["cpu_threads"]) == (2, 4)
-    started = [datetime.fromisoformat(entry["started"]) for entry in (first, second)]
+    started = [datetime.fromisoformat(trial["started"]) for trial in (first, second)]
     assert started == sorted(started)
     assert all(moment.utcoffset() is not None for moment in started)

@@ -38,7 +38,7 @@ def make_space(tmp_path: Path) -> Callable[..., Space]:
 
 
 @pytest.fixture
-def open_book(tmp_path: Path, tiny: Callable[..., Settings]) -> Callable[..., SearchStudy]:
+def open_study(tmp_path: Path, tiny: Callable[..., Settings]) -> Callable[..., SearchStudy]:
     """Opens the study of the search in tmp_path / "search", the same one each time."""
 
     def make(space: Space, trials: int = 4, **settings: object) -> SearchStudy:

@@ -26,14 +26,14 @@ def whole(task, report):
 
 
 @pytest.fixture
-def conduct(make_space, open_book, tiny_store, tmp_path):
+def conduct(make_space, open_study, tiny_store, tmp_path):
     """Runs a search in tmp_path / "search": each trial does what `works` has for it in turn, or the last of them.
 
     Returns the controller, and the numbers of the trials as they were handed out.
     """
 
     def run(*works, trials=9, listeners=(), **changes):
-        study = open_book(make_space(**{"points_to_evaluate": None, "method": "random", **changes}), trials=trials)
+        study = open_study(make_space(**{"points_to_evaluate": None, "method": "random", **changes}), trials=trials)
         handed_out = []
 
         def work(task, report):

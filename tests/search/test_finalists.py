@@ -20,8 +20,8 @@ class Listener(SearchListener):
         self.told.append(trial.name)
 
 
-def test_each_finalist_is_scored_once_and_one_that_cannot_be_stops_no_other(make_space, open_book, tiny_store):
-    study, source, listener = open_book(make_space(), trials=2), DataSource(tiny_store.path, "xview"), Listener()
+def test_each_finalist_is_scored_once_and_one_that_cannot_be_stops_no_other(make_space, open_study, tiny_store):
+    study, source, listener = open_study(make_space(), trials=2), DataSource(tiny_store.path, "xview"), Listener()
     engine = LocalEngine(study.folder, source, ResourceRequest())
     layout = engine.plan(trials=2, given=2)
     engine.run(layout, SearchController(study, source, layout))

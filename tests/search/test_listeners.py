@@ -75,14 +75,14 @@ def test_the_note_of_a_search_says_what_is_asked_and_how_to_go_on(make_space, ma
     assert run_note(what, plan.folder, "search.yaml, trials.csv, trials/", "search") == note
 
 
-def test_the_tags_of_a_trial(make_space, open_book):
-    study = open_book(make_space())
-    entry = study.next()
-    study.end(entry, failure="out of memory")
-    assert trial_tags(entry) == {"cmd_tune.state": "failed"}
-    note = trial_note(entry)
+def test_the_tags_of_a_trial(make_space, open_study):
+    study = open_study(make_space())
+    trial = study.next()
+    study.end(trial, failure="out of memory")
+    assert trial_tags(trial) == {"cmd_tune.state": "failed"}
+    note = trial_note(trial)
     assert note.startswith("trial-000 of search: teacher_temperature 0.05, student_temperature 0.1.\n")
-    assert f"`{entry.folder}`" in note
+    assert f"`{trial.folder}`" in note
 
 
 class Shown(list):
@@ -92,11 +92,11 @@ class Shown(list):
 
 
 @pytest.fixture
-def listen(make_plan, make_space, open_book):
+def listen(make_plan, make_space, open_study):
     """Opens the study of a plan; returns it, its listener, and what that shows."""
 
     def make(**changes):
-        study, shown = open_book(make_space(**changes)), Shown()
+        study, shown = open_study(make_space(**changes)), Shown()
         return study, TrackerListener(make_plan(study.space), study, LAYOUT, shown), shown
 
     return make
@@ -174,9 +174,9 @@ def test_a_finished_search_that_is_interrupted_stays_finished(listen):
     assert [snapshot.status for snapshot in shown] == [RunStatus.FAILED]
 
 
-def test_what_many_trials_say_is_printed_once(make_space, open_book):
+def test_what_many_trials_say_is_printed_once(make_space, open_study):
     file = io.StringIO()
-    screen = ScreenListener(open_book(make_space()), Console(file=file))
+    screen = ScreenListener(open_study(make_space()), Console(file=file))
     screen.opened()
     for _ in range(2):
         screen.noted("half the speed: [no compiler]")

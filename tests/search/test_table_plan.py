@@ -1,4 +1,4 @@
-"""Searches as they are resolved and resumed: what a table may change between sittings, and what is refused."""
+"""Searches as they are resolved and resumed: what a table may change between sessions, and what is refused."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""MLflow brought up to the book: real databases, no server where none is."""
+"""MLflow brought up to the study: real databases, no server where none is."""
 
 import json
 import time

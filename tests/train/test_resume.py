@@ -291,7 +291,7 @@ def test_a_full_disk_is_named_and_the_checkpoint_before_it_stays(stopped):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "\n" not in str(caught.value)
-    assert [entry.name for entry in stopped.iterdir()] == [CHECKPOINT]
+    assert [trial.name for trial in stopped.iterdir()] == [CHECKPOINT]
     assert (stopped / CHECKPOINT).read_bytes() == before
 
 

@@ -11,21 +11,21 @@ import cmd_tune
 from cmd_tune.data.clip import Clip
 from cmd_tune.data.ingest.normalize import NORMALIZATION
 from cmd_tune.data.ingest.parallel_reading import normalized, processes_that_pay, read_all
-from cmd_tune.data.ingest.partial_store import Unfinished
+from cmd_tune.data.ingest.partial_store import PartialStore
 from cmd_tune.data.layouts import Layout, layout_content
 from cmd_tune.data.readers import READERS
 from cmd_tune.data.readers.names import clip_name
-from cmd_tune.data.readers.source import Source, Wanted
+from cmd_tune.data.readers.source import ReadOptions, Source
 from cmd_tune.data.store import SCHEMA_VERSION, Description, Precision, Store, open_store, write_store
-from cmd_tune.errors import DataError, Interrupted, UsageError, nearest
+from cmd_tune.errors import DataError, Interrupted, UsageError, did_you_mean
 
 Progress = Callable[[int, int], None]  # (files or clips read, all of them)
-_WANTED = Wanted()
+_ALL_CLIPS = ReadOptions()
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """The store, and a line for each file or clip that could not be used. what: "files" or "clips"."""
+    """The store, and one line per file or clip that could not be used. what: "files" or "clips"."""
 
     store: Store
     left_out: tuple[str, ...]
@@ -37,7 +37,7 @@ def ingest(
     path: Path,
     out: Path,
     *,
-    wanted: Wanted = _WANTED,
+    options: ReadOptions = _ALL_CLIPS,
     strict: bool = False,
     dtype: Precision = "float32",
     processes: int | None = None,
@@ -46,58 +46,59 @@ def ingest(
 ) -> Ingested:
     """Read, normalise and store a data set; nothing appears at `out` before it is whole.
 
-    What is read is kept in a hidden folder beside `out`: after an interruption, the same call on the same files goes on
-    where it was, and says so to `tell`. dtype: of the coordinates on disk. processes: as many as pay, where None.
-    Raises UsageError for an unknown format; DataError where the source or, if strict, any file is wrong, or where
-    none is left; CmdTuneError where the disk is full; Interrupted for Ctrl-C. All in one line.
+    Clips that have been read are kept in a hidden folder beside `out`: after an interruption, the same call on the same
+    files continues from there, and says so to `tell`. dtype: of the coordinates on disk. processes: None: as many as
+    save time. Raises, each in one line: UsageError for an unknown format; DataError if the source cannot be used, if no
+    clip is left, or, if strict, for the first file that cannot be used; CmdTuneError if the disk is full; Interrupted
+    on Ctrl-C.
     """
     if format_name not in READERS:
-        raise UsageError(f"ingest: unknown format '{format_name}', {nearest(format_name, READERS)}")
-    source = READERS[format_name](path, wanted)
-    if wanted.layout is not None and source.layout is not wanted.layout:
+        raise UsageError(f"ingest: unknown format '{format_name}', {did_you_mean(format_name, READERS)}")
+    source = READERS[format_name](path, options)
+    if options.layout is not None and source.layout is not options.layout:
         raise UsageError(f"--layout: {format_name} has joints of its own, {source.layout.name}; leave it out")
     family = source.normalization or NORMALIZATION
     described = Description(source.dataset, source.layout, source.bodies, format_name, family)
-    key = _fingerprint(source, path, described, wanted, dtype)
-    with closing(Unfinished(out, key, described, dtype)) as unfinished:
-        if unfinished.batches:
-            tell(f"going on: {unfinished.units} of {source.units} {source.what} were already read")
+    key = _fingerprint(source, path, described, options, dtype)
+    with closing(PartialStore(out, key, described, dtype)) as partial:
+        if partial.batches:
+            tell(f"going on: {partial.units} of {source.units} {source.what} were already read")
         try:
-            _read_into(unfinished, source, path, strict, processes or processes_that_pay(source), progress)
+            _read_into(partial, source, path, strict, processes or processes_that_pay(source), progress)
         except DataError:
-            unfinished.remove()
+            partial.remove()
             raise
         except KeyboardInterrupt:
-            read = f"{unfinished.units} of {source.units} {source.what}"
+            read = f"{partial.units} of {source.units} {source.what}"
             raise Interrupted(f"interrupted after {read}; the same command goes on from there") from None
-        unfinished.finish()
-        return Ingested(open_store(out), tuple(unfinished.left_out), source.what)
+        partial.finish()
+        return Ingested(open_store(out), tuple(partial.left_out), source.what)
 
 
 def _read_into(
-    unfinished: Unfinished, source: Source, path: Path, strict: bool, processes: int, progress: Progress
+    partial: PartialStore, source: Source, path: Path, strict: bool, processes: int, progress: Progress
 ) -> None:
-    if strict and unfinished.left_out:
-        raise DataError(unfinished.left_out[0])
-    progress(unfinished.units, source.units)
-    with closing(read_all(source, path, unfinished.batches, processes)) as batches:
+    if strict and partial.left_out:
+        raise DataError(partial.left_out[0])
+    progress(partial.units, source.units)
+    with closing(read_all(source, path, partial.batches, processes)) as batches:
         for units, read in batches:
-            left_out = unfinished.add(units, read)
+            left_out = partial.add(units, read)
             if strict and left_out:
                 raise DataError(left_out[0])
-            progress(unfinished.units, source.units)
-    if not unfinished.clips:
-        first = f"; the first: {unfinished.left_out[0]}" if unfinished.left_out else ""
+            progress(partial.units, source.units)
+    if not partial.clips:
+        first = f"; the first: {partial.left_out[0]}" if partial.left_out else ""
         raise DataError(f"{path}: none of {source.units} {source.what} can be used{first}")
 
 
-def _fingerprint(source: Source, path: Path, described: Description, wanted: Wanted, dtype: Precision) -> str:
-    """Changes with whatever the store depends on: files' names, sizes and times, options, and this package."""
+def _fingerprint(source: Source, path: Path, described: Description, options: ReadOptions, dtype: Precision) -> str:
+    """A hash of all that the store depends on: files' names, sizes and times, options, and this package's version."""
     key = hashlib.blake2b(digest_size=16)
-    options = [cmd_tune.__version__, SCHEMA_VERSION, described.format, described.dataset, described.normalization]
+    content = [cmd_tune.__version__, SCHEMA_VERSION, described.format, described.dataset, described.normalization]
     layout = layout_content(described.layout)
-    key.update(json.dumps([*options, layout, described.bodies, dtype, str(path.absolute())]).encode())
-    key.update(json.dumps(sorted(wanted.exclude)).encode())
+    key.update(json.dumps([*content, layout, described.bodies, dtype, str(path.absolute())]).encode())
+    key.update(json.dumps(sorted(options.exclude)).encode())
     for file in source.files:
         try:
             stat = file.stat()
@@ -108,7 +109,7 @@ def _fingerprint(source: Source, path: Path, described: Description, wanted: Wan
 
 
 def read_names(path: Path) -> frozenset[str]:
-    """The names in a list, one a line; a line of several words is none (the official lists start with a heading)."""
+    """The names in a text file, one per line. Lines of several words are skipped: official lists have headings."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

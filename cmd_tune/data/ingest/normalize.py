@@ -1,4 +1,4 @@
-"""Where a skeleton stands and faces is taken out: the 2s-AGCN family, on which CMD was trained.
+"""Removes the position and heading of a skeleton: the normalisation of 2s-AGCN, on which CMD was trained.
 
 T frame, V joint, C coordinate, P body.
 """
@@ -18,7 +18,7 @@ def normalize(joints_TVCP: NDArray[np.float32], layout: Layout) -> NDArray[np.fl
     shoulder along x as far as the first turn allows. Metres in, metres out; absent joints stay 0.
     Shi et al., CVPR 2019, and the code that goes with it.
 
-    Raises ValueError where no frame of the first body holds a joint.
+    Raises ValueError if no frame of the first body holds a joint.
     """
     x_TVCP = joints_TVCP.astype(np.float64)
     if not x_TVCP[..., 0].any():
@@ -39,7 +39,7 @@ def normalize(joints_TVCP: NDArray[np.float32], layout: Layout) -> NDArray[np.fl
 
 
 def _fill_ends(x_TVC: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Empty frames at the end repeat the body from its start; a body that is late is moved to the front."""
+    """Fill empty frames at the end by repeating the body from its start; move a body that starts late to the front."""
     present = np.flatnonzero(x_TVC.any(axis=(1, 2)))
     if len(present) == 0:
         return x_TVC

@@ -29,7 +29,7 @@ Read = Callable[[Batch], list[Clip | str]]
 
 
 def normalized(clip: Clip, layout: Layout, where: str) -> Clip:
-    """where: how messages name the clip. Raises DataError."""
+    """The clip with normalised joints. where: its name in messages. Raises DataError."""
     try:
         return replace(clip, joints_TVCP=normalize(clip.joints_TVCP, layout))
     except ValueError as error:
@@ -39,9 +39,9 @@ def normalized(clip: Clip, layout: Layout, where: str) -> Clip:
 def read_all(
     source: Source, path: Path, done: int, processes: int
 ) -> Generator[tuple[int, list[Clip | str]], None, None]:
-    """Each batch from the one numbered `done` on, in order: its units, and its clips or lines about what is wrong.
+    """Yield each batch from number `done` on, in order: its number of units, and its clips or lines about failures.
 
-    path: how messages name the source.
+    path: the name of the source in messages.
     """
     batches = islice(source.batches, done, None)
     read = partial(_read, source.read, source.layout, source.bodies, source.normalization is None)
@@ -66,8 +66,8 @@ def read_all(
 
 
 def processes_that_pay(source: Source) -> int:
-    """As many as there are cores, but none that would read for less time than it takes to start."""
-    return min(os.cpu_count() or 1, source.units // source.few + 1)
+    """One process per core, but no more than the work is worth starting them for."""
+    return min(os.cpu_count() or 1, source.units // source.parallel_from + 1)
 
 
 def _read(read: Read, layout: Layout, bodies: int, normalizes: bool, batch: Batch) -> list[Clip | str]:
@@ -106,7 +106,7 @@ def _start(read: Read) -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that was killed cannot stop its processes, which would wait for it for ever."""
+    """End this process with its parent: a killed parent cannot stop it, and it would wait for ever."""
     if parent := multiprocessing.parent_process():
         parent.join()
         os._exit(1)

@@ -1,8 +1,8 @@
-"""Clips on their way into a store: a hidden folder beside it, from which an ingest that was killed goes on.
+"""The clips of an ingest that has not ended, in a hidden folder beside the store, from which it can be resumed.
 
-`frames` holds the coordinates of all clips so far, end to end. `clips` begins with a line that says what is ingested;
-then comes a line a batch, with its clips and its left-out files. A line is written after its frames, so that whatever
-stands in a whole line is there.
+The file `frames` holds the coordinates of all clips so far, end to end. The first line of the file `clips` says what is
+ingested; then comes one line per batch, with its clips and the files that were left out. A line is written after its
+frames, so the frames of every complete line are on disk.
 F stored frame, X = V·C·P.
 """
 
@@ -27,18 +27,18 @@ _NOTHING = np.empty(0, np.float32)
 
 @dataclass(frozen=True)
 class _Line:
-    """One batch. clips: name, label, subject, camera, setup, parts, frames of each."""
+    """One batch. clips: per clip its name, label, subject, camera, setup, parts and number of frames."""
 
     units: int
     clips: list[list[Any]]
     left_out: list[str]
 
 
-class Unfinished:
-    """Opens the folder of a store, or makes it. What it holds of another key is thrown away.
+class PartialStore:
+    """The folder of a store's clips, opened or made. If it was written with another key, its content is deleted.
 
-    batches, units: how many are in it. Raises CmdTuneError, in one line, where it cannot be written, as on a full disk
-    (what is there stays, to go on from), or is in use.
+    batches, units: their numbers so far. Raises CmdTuneError, in one line, if the folder is in use, or cannot be
+    written, as on a full disk; what has been written stays, and the next ingest continues from it.
     """
 
     def __init__(self, out: Path, key: str, described: Description, dtype: Precision) -> None:
@@ -64,7 +64,7 @@ class Unfinished:
             raise CmdTuneError(f"{self.out}: another process is writing it; wait for it or stop it") from None
 
     def _go_on(self, first: bytes) -> None:
-        """Keep what is whole, and cut off the rest."""
+        """Keep complete batches, and cut off the rest."""
         self._lines.seek(0)
         good_bytes, good_frames = 0, 0
         if self._lines.readline() == first:
@@ -97,9 +97,9 @@ class Unfinished:
         self.left_out += line.left_out
 
     def add(self, units: int, read: Sequence[Clip | str]) -> Sequence[str]:
-        """Write a batch: its clips, and lines about what was left out, to which those of repeated names come.
+        """Write a batch: its clips, and lines about those left out, among them clips with an earlier one's name.
 
-        Returns those lines.
+        Returns these lines.
         """
         line = _Line(units, [], [])
         names = set[str]()
@@ -140,11 +140,11 @@ class Unfinished:
         self.remove()
 
     def remove(self) -> None:
-        """Throw the folder away."""
+        """Delete the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Let go of the folder; what is in it stays."""
+        """Unlock the folder; its content stays."""
         for file in (self._frames, self._lines):
             with suppress(OSError):  # a full disk has been reported
                 file.close()
@@ -154,7 +154,7 @@ class Unfinished:
 
 
 def _parsed(text: bytes) -> _Line | None:
-    """None for a line that was not written to its end."""
+    """The batch of a line; None if the line is incomplete."""
     try:
         return _Line(*json.loads(text)) if text.endswith(b"\n") else None
     except ValueError:

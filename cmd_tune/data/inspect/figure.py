@@ -1,4 +1,4 @@
-"""A store in one figure: how long its clips are, how many each class has, and a few of them as stick figures over time.
+"""Draws a store: lengths of clips, clips per class, and a few clips as stick figures over time.
 
 T frame, V joint, C coordinate, P body, S the two directions of the paper.
 """
@@ -25,7 +25,7 @@ _AZIMUTH = np.radians(20)  # seen a little from the side, so that what points fo
 
 
 def draw_store(store: Store, path: Path) -> Path:
-    """Write the figure as PNG; returns its path. Raises CmdTuneError where it cannot be written."""
+    """Write the figure as PNG; returns its path. Raises CmdTuneError if it cannot be written."""
     clips = _chosen(store)
     drawn = [_projected(store, clip) for clip in clips]
     tallest = max(_box(x_TVSP).height for x_TVSP in drawn)
@@ -41,7 +41,7 @@ def draw_store(store: Store, path: Path) -> Path:
 
 
 def _chosen(store: Store) -> list[int]:
-    """Clips of different classes, spread over them, of their classes' median lengths; one of them with all bodies."""
+    """Choose clips to draw: of classes far apart, each of its class's median length; one of them has all bodies."""
     labels = np.unique(store.label_N)
     picked = labels[np.linspace(0, len(labels) - 1, min(CLIPS, len(labels))).round().astype(int)]
     chosen = [_typical(store, np.flatnonzero(store.label_N == label)) for label in picked]
@@ -58,7 +58,7 @@ def _typical(store: Store, clips_N: NDArray[np.int64]) -> int:
 
 
 def _joints(store: Store, clip: int) -> NDArray[np.float32]:
-    """(T, V, C, P)."""
+    """The joints of a clip, (T, V, C, P)."""
     start, length = int(store.start_N[clip]), int(store.length_N[clip])
     return store.rows_FX[start : start + length].float().numpy().reshape(length, *store.frame_shape())
 
@@ -68,7 +68,7 @@ def _has_all(store: Store, clip: int) -> bool:
 
 
 def _projected(store: Store, clip: int) -> NDArray[np.float32]:
-    """Across and up on paper, (T, V, S, P); absent bodies are NaN. As a Kinect records, y is up and z the depth."""
+    """Joints projected to across and up, (T, V, S, P); absent bodies are NaN. A Kinect's y is up, its z the depth."""
     x_TVCP = _joints(store, clip)
     across, depth, up = (0, 1, 2) if store.normalization == NORMALIZATION else (0, 2, 1)
     absent_T11P = ~x_TVCP.any(axis=(1, 2), keepdims=True)
@@ -79,7 +79,7 @@ def _projected(store: Store, clip: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class _Box:
-    """What the stick figures of a clip take up on paper, in metres; stray joints left out."""
+    """The extent of a clip's stick figures, in metres, without outlying joints."""
 
     left: float
     bottom: float
@@ -96,7 +96,7 @@ def _box(x_TVSP: NDArray[np.float32]) -> _Box:
 
 
 def _sticks(axes: Axes, store: Store, clip: int, x_TVSP: NDArray[np.float32], metres: float) -> None:
-    """As many frames side by side as there is room for, first and last among them."""
+    """Choose as many frames as fit side by side, the first and the last among them."""
     box = _box(x_TVSP)
     frames = min(len(x_TVSP), max(3, int(metres / (1.1 * box.width))), _MOST)
     pitch = metres / frames

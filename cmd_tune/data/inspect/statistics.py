@@ -19,10 +19,10 @@ _CHUNK = 65_536  # frames looked at at a time
 
 @dataclass(frozen=True)
 class Presence:
-    """Which bodies are there, and where they are not. A body that a clip never has is not missing from it.
+    """The bodies of each clip, and in how many frames they are missing. A body that a clip never has is not missing.
 
-    has_NP: whether a clip has a body in any frame. missing_NP: its frames without a body that it has. broken: frames
-    with coordinates that are not finite, which no ingest lets through.
+    has_NP: whether a clip has a body in any frame. missing_NP: its frames without a body that it has. broken: number
+    of frames with coordinates that are not finite; `ingest` refuses such frames.
     """
 
     has_NP: NDArray[np.bool_]
@@ -31,7 +31,7 @@ class Presence:
 
 
 def presence(store: Store) -> Presence:
-    """Looks at every coordinate; an absent body's are 0."""
+    """Count bodies and missing frames, by reading every coordinate; those of an absent body are 0."""
     V, C, P = store.frame_shape()
     present_FP = np.empty((len(store.rows_FX), P), bool)
     broken = 0
@@ -45,13 +45,13 @@ def presence(store: Store) -> Presence:
 
 
 def counted(numbers_N: NDArray[np.int32]) -> dict[int, int]:
-    """Clips of each number, in the order of the numbers."""
+    """How many clips have each number (label, subject, …), in ascending order of the numbers."""
     values, counts = np.unique(numbers_N, return_counts=True)
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
 def shown_counts(counts: Mapping[int, int], most: int = 12) -> str:
-    """`number: clips` of each; where there are many, of the fewest and the most, and how many are between."""
+    """`number: clips` for each number; if there are many, for those with the fewest and the most clips."""
     if len(counts) <= most:
         return ", ".join(f"{number}: {count}" for number, count in counts.items())
     by_count = sorted(counts, key=lambda number: (counts[number], number))
@@ -61,15 +61,15 @@ def shown_counts(counts: Mapping[int, int], most: int = 12) -> str:
 
 
 def lengths(store: Store) -> dict[str, int]:
-    """Frames of the shortest, …, the longest clip."""
+    """Lengths of clips, in frames, at each quantile of QUANTILES."""
     return {name: int(np.quantile(store.length_N.numpy(), share)) for name, share in QUANTILES.items()}
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Clips of a protocol: training, test; and of the training clips those pretrained on, and validation's queries.
+    """Numbers of clips under a protocol: training, test; of the training clips, those to pretrain on and to validate.
 
-    note: how the numbers compare with the published ones; or, where all are None, why the store has no such view.
+    note: how the numbers compare with the published ones; if all are None, why the protocol does not fit the store.
     """
 
     train: int | None
@@ -80,7 +80,7 @@ class Counts:
 
 
 def protocol_counts(store: Store) -> dict[str, Counts]:
-    """Of every protocol of the store."""
+    """The counts of every protocol of the store."""
     found = {}
     for name in protocols(store):
         try:

@@ -1,4 +1,4 @@
-"""What the commands on data print."""
+"""Prints stores: the output of the commands `ingest` and `inspect`."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ from cmd_tune.data.ingest.ingest import ingest, read_names
 from cmd_tune.data.inspect.figure import draw_store
 from cmd_tune.data.inspect.statistics import QUANTILES, counted, lengths, presence, protocol_counts, shown_counts
 from cmd_tune.data.layouts import read_layout
-from cmd_tune.data.readers.source import Wanted
+from cmd_tune.data.readers.source import ReadOptions
 from cmd_tune.data.splits import describe_counts, protocols
 from cmd_tune.data.store import Precision, Store, open_store
-from cmd_tune.files import keep_apart
+from cmd_tune.files import refuse_same_file
 from cmd_tune.progress import progress_bar
 
 PADDED = 300  # frames to which the field's .npy files pad every clip
@@ -29,16 +29,16 @@ def ingest_on_screen(
     strict: bool,
     console: Console,
 ) -> None:
-    """The store in a few lines; on the console what was left out, each in a line."""
-    keep_apart(out, source)
-    wanted = Wanted(read_names(exclude) if exclude else frozenset(), read_layout(layout) if layout else None)
+    """Ingest; print a summary of the store, and one line per file or clip that was left out."""
+    refuse_same_file(out, source)
+    options = ReadOptions(read_names(exclude) if exclude else frozenset(), read_layout(layout) if layout else None)
     dtype: Precision = "float16" if half else "float32"
     with progress_bar(f"reading {source.name}", console) as progress:
         done = ingest(
             format_name,
             source,
             out,
-            wanted=wanted,
+            options=options,
             strict=strict,
             dtype=dtype,
             progress=progress,
@@ -55,7 +55,7 @@ def ingest_on_screen(
 
 
 def describe(store: Store, path: Path) -> list[str]:
-    """What the store holds, its size beside that of the padded array, and its protocols with their counts."""
+    """A summary of a store: its content, its size compared with a padded array, its protocols with their counts."""
     counts = [describe_counts(store, protocol) for protocol in protocols(store)]
     return [
         f"{path}: {len(store)} clips, {store.classes} classes, {int(store.length_N.min())}–"
@@ -70,9 +70,9 @@ def _bytes(size: int) -> str:
 
 
 def inspect_on_screen(path: Path, out: Path | None, console: Console) -> None:
-    """Tables of a store, and its figure."""
+    """Print the tables of a store, and draw its figure."""
     if out:
-        keep_apart(out, path)
+        refuse_same_file(out, path)
     store = open_store(path)
     for table in (_whole(store, path), _counts(store), _frames(store), _protocols(store)):
         console.print(table)

@@ -16,9 +16,9 @@ from cmd_tune.data.readers.ntu import parse_ntu
 from cmd_tune.data.readers.nw_ucla import parse_nw_ucla
 from cmd_tune.data.readers.pku_mmd import open_pku_mmd
 from cmd_tune.data.readers.pyskl import open_pyskl
-from cmd_tune.data.readers.source import Source, Wanted
+from cmd_tune.data.readers.source import ReadOptions, Source
 
-READERS: Mapping[str, Callable[[Path, Wanted], Source]] = {
+READERS: Mapping[str, Callable[[Path, ReadOptions], Source]] = {
     "ntu-60": partial(open_clip_files, "ntu-60", LAYOUTS["ntu-25"], 2, ".skeleton", partial(parse_ntu, 60)),
     "ntu-120": partial(open_clip_files, "ntu-120", LAYOUTS["ntu-25"], 2, ".skeleton", partial(parse_ntu, 120)),
     "pku-mmd-2": open_pku_mmd,

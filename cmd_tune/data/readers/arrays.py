@@ -1,4 +1,4 @@
-"""Arrays in .npy and .npz files, memory-mapped where they are not compressed. Objects are never unpickled.
+"""Arrays in .npy and .npz files, memory-mapped unless compressed. Objects are never unpickled.
 
 R row: the first dimension.
 """
@@ -21,7 +21,7 @@ Take = Callable[[int], NDArray[Any]]  # the next so many rows
 
 @contextmanager
 def _named(where: str) -> Iterator[None]:
-    """A damaged file can raise anything; it is said in one line."""
+    """Turn any exception into a DataError in one line: a damaged file can raise anything."""
     try:
         yield
     except DataError:
@@ -31,13 +31,13 @@ def _named(where: str) -> Iterator[None]:
 
 
 def map_npy(path: Path) -> NDArray[Any]:
-    """A view of the file. Raises DataError."""
+    """The array of a .npy file, memory-mapped. Raises DataError."""
     with _named(str(path)):
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 class Npz:
-    """The arrays of an .npz. Raises DataError, in one line, for what is none."""
+    """The arrays of an .npz file. Raises DataError, in one line, if it is none."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -48,12 +48,12 @@ class Npz:
         self.keys = [name.removesuffix(".npy") for name in self._zip.namelist()]
 
     def load(self, key: str) -> NDArray[Any]:
-        """A small array, whole."""
+        """Load a small array, whole."""
         with _named(f"{self.path}: {key}"), self._zip.open(f"{key}.npy") as file:
             return npy.read_array(file, allow_pickle=False)
 
     def rows(self, key: str) -> tuple[tuple[int, ...], Take]:
-        """A large array's shape, and what gives its rows one after the other."""
+        """The shape of a large array, and a function that returns its next rows."""
         where = f"{self.path}: {key}"
         with _named(where):
             info = self._zip.getinfo(f"{key}.npy")

@@ -1,4 +1,4 @@
-"""Which of the bodies that a sensor saw are the actors.
+"""Selects the actors among the bodies that a sensor saw.
 
 T frame, V joint, C coordinate, P body.
 """
@@ -15,7 +15,7 @@ BODIES_KEPT = 2
 def moving_bodies(x_TVCP: NDArray[np.float64], where: str) -> NDArray[np.float32]:
     """The two bodies of largest motion, the larger first: the deviations of the three coordinates, summed.
 
-    As 2s-AGCN's reader chooses them. Raises DataError where there is none, or coordinates are not finite.
+    2s-AGCN's reader selects bodies in this way. Raises DataError if there is none, or if coordinates are not finite.
     """
     if not (np.abs(x_TVCP) < FAR).all():
         raise DataError(f"{where}: coordinates that are not finite, or beyond {FAR:g} metres")

@@ -1,4 +1,4 @@
-"""Data sets that are handed out as many files, in a folder or in a zip file."""
+"""Data sets of many files, in a folder or in a zip file."""
 
 import zipfile
 import zlib
@@ -8,17 +8,17 @@ from pathlib import Path
 
 from cmd_tune.data.clip import Clip
 from cmd_tune.data.layouts import Layout
-from cmd_tune.data.readers.source import Source, Wanted, in_batches
+from cmd_tune.data.readers.source import ReadOptions, Source, in_batches
 from cmd_tune.errors import DataError
 
 BATCH = 32  # files that a process is given at a time
-_FEW = 1000
+_PARALLEL_FROM = 1000
 
 
 class ClipFiles:
-    """The files of one suffix, by name. Opened anew in a process it is sent to: an open zip file cannot be shared.
+    """The files with one suffix, by name. Each process opens the source anew: an open zip file cannot be shared.
 
-    Raises DataError in one line where the source is neither a folder nor a whole zip file.
+    Raises DataError, in one line, if the source is neither a folder nor a whole zip file.
     """
 
     def __init__(self, source: Path, suffix: str) -> None:
@@ -44,11 +44,11 @@ class ClipFiles:
         return sorted(found, key=lambda name: (Path(name).stem, name))
 
     def paths(self, names: Sequence[str]) -> Sequence[Path]:
-        """What is on disk of them."""
+        """The paths on disk that hold these files: the files, or the zip file."""
         return [self.source] if self._archive else [self.source / name for name in names]
 
     def read(self, name: str) -> bytes:
-        """Raises DataError, with the file's name, where it cannot be read."""
+        """The content of a file. Raises DataError, with the file's name, if it cannot be read."""
         try:
             return self._archive.read(name) if self._archive else (self.source / name).read_bytes()
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
@@ -56,7 +56,7 @@ class ClipFiles:
             raise DataError(f"{self.where(name)}: {inside} ({error})") from error
 
     def where(self, name: str) -> str:
-        """A file, as messages name it."""
+        """The name of a file in messages."""
         return f"{self.source}: {name}"
 
 
@@ -64,11 +64,15 @@ Parse = Callable[[str, str, bytes], Clip]
 
 
 def open_clip_files(
-    dataset: str, layout: Layout, bodies: int, suffix: str, parse: Parse, path: Path, wanted: Wanted
+    dataset: str, layout: Layout, bodies: int, suffix: str, parse: Parse, path: Path, options: ReadOptions
 ) -> Source:
-    """A data set of one file a clip. parse: (how messages name the file, its name's stem, its bytes) → its clip."""
+    """Open a data set of one file per clip.
+
+    parse: (name in messages, stem of the file's name, its bytes) → the clip. It must raise DataError, whatever is wrong
+    with a file: any other exception ends the ingest with a traceback.
+    """
     files = ClipFiles(path, suffix)
-    names = [name for name in files.names() if Path(name).stem not in wanted.exclude]
+    names = [name for name in files.names() if Path(name).stem not in options.exclude]
     if not names:
         raise DataError(f"{path}: holds no {suffix} files")
     return Source(
@@ -79,7 +83,7 @@ def open_clip_files(
         files=files.paths(names),
         what="files",
         units=len(names),
-        few=_FEW,
+        parallel_from=_PARALLEL_FROM,
         batches=in_batches(names, BATCH),
         read=partial(_read, files, parse),
     )

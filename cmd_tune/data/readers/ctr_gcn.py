@@ -1,7 +1,7 @@
 """CTR-GCN's .npz (Chen et al., ICCV 2021): x_train (N, 300, 150), y_train (N, classes) one-hot, x_test, y_test.
 
-150 numbers a frame: body, joint, coordinate. Bodies are centred, not turned; empty frames at the end are padding. There
-are no names, so that subjects and cameras are unknown; the published counts or the file's name tell the protocol.
+A frame has 150 numbers: body, joint, coordinate. Bodies are centred, not turned; empty frames at the end are padding.
+There are no names, so subjects and cameras are unknown; the published counts or the file's name tell the protocol.
 N clip, T frame, V joint, C coordinate, P body.
 """
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cmd_tune.data.clip import TEST, TRAIN, Clip
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.readers.arrays import Npz, Take
-from cmd_tune.data.readers.source import ALONE, Source, Wanted, clip_batches
+from cmd_tune.data.readers.source import NEVER_PARALLEL, ReadOptions, Source, clip_batches
 from cmd_tune.errors import DataError
 
 FAMILY = "ctr-gcn"
@@ -39,8 +39,8 @@ _COUNTS = {
 _BATCH = 64
 
 
-def open_ctr_gcn(path: Path, wanted: Wanted) -> Source:
-    """Raises DataError where the arrays are not of this form."""
+def open_ctr_gcn(path: Path, options: ReadOptions) -> Source:
+    """Open a file of this form. Raises DataError if its arrays have another."""
     npz = Npz(path)
     for key in ("x_train", "y_train", "x_test", "y_test"):
         if key not in npz.keys:
@@ -64,15 +64,15 @@ def open_ctr_gcn(path: Path, wanted: Wanted) -> Source:
         normalization=FAMILY,
         files=[path],
         what="clips",
-        units=sum(_name(half, n) not in wanted.exclude for half in counts for n in range(counts[half])),
-        few=ALONE,
-        batches=clip_batches(_clips(path, takes, labels, protocol, bodies, wanted), _BATCH),
+        units=sum(_name(half, n) not in options.exclude for half in counts for n in range(counts[half])),
+        parallel_from=NEVER_PARALLEL,
+        batches=clip_batches(_clips(path, takes, labels, protocol, bodies, options), _BATCH),
         read=list,
     )
 
 
 def _labels(npz: Npz, key: str) -> tuple[NDArray[np.int64], int]:
-    """Labels, −1 where a row is not one-hot; and the number of classes."""
+    """Labels, −1 for a row that is not one-hot; and the number of classes."""
     y_NL = npz.load(key)
     if y_NL.ndim != 2 or y_NL.dtype.kind not in "fiub" or y_NL.size == 0:
         raise DataError(f"{npz.path}: {key} of shape {y_NL.shape}, expected (clips, classes), one-hot")
@@ -96,14 +96,14 @@ def _clips(
     labels: dict[str, tuple[NDArray[np.int64], int]],
     protocol: str,
     bodies: int,
-    wanted: Wanted,
+    options: ReadOptions,
 ) -> Iterator[Clip | str | None]:
     for half, part in _HALVES.items():
         for number, label in enumerate(labels[half][0].tolist()):
             name = _name(half, number)
             where = f"{path}: x_{half}, clip {number}"
             x_TX = takes[half](1)[0]
-            if name in wanted.exclude:
+            if name in options.exclude:
                 yield None
             elif label < 0:
                 yield f"{where}: its row of y_{half} is not one-hot"

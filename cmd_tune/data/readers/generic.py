@@ -1,4 +1,4 @@
-"""People's own recordings, of any joints (--layout says which: see layouts.read_layout), any number of bodies.
+"""Your own recordings, with any joints (--layout names them: see layouts.read_layout) and any number of bodies.
 
 An .npz of
 
@@ -9,9 +9,9 @@ An .npz of
     subject, camera, setup   (N) from 1     [0, unknown]
     split      (N) "train", "test" or ""    [none]; also split_NAME, for a protocol of that name
 
-or a Parquet file with a row a clip and the same columns, but that `joints` is the clip's numbers in a list, in the
-order frame, joint, coordinate, body, and `lengths` its frames. What has brackets may be left out: they hold what is
-taken then. Coordinates are as recorded: they are normalised here.
+or a Parquet file with one row per clip and the same columns, except that `joints` is a list of the clip's numbers in
+the order frame, joint, coordinate, body, and `lengths` its number of frames. What has a default, in brackets, may be
+left out. Coordinates are as recorded; `ingest` normalises them.
 N clip, F frame of all clips, T frame of one, V joint, C coordinate, P body.
 """
 
@@ -27,8 +27,8 @@ from pyarrow import parquet
 
 from cmd_tune.data.clip import NEITHER, TEST, TRAIN, Clip
 from cmd_tune.data.readers.arrays import Npz
-from cmd_tune.data.readers.source import ALONE, Source, Wanted, clip_batches
-from cmd_tune.errors import DataError, UsageError, nearest
+from cmd_tune.data.readers.source import NEVER_PARALLEL, ReadOptions, Source, clip_batches
+from cmd_tune.errors import DataError, UsageError, did_you_mean
 
 _NEEDED = ("joints", "lengths", "label")
 _NUMBERS = ("subject", "camera", "setup")
@@ -40,22 +40,22 @@ _BATCH = 64
 Next = Callable[[int], NDArray[Any]]  # the next clip's joints in one row, from its number of frames
 
 
-def open_generic(path: Path, wanted: Wanted) -> Source:
-    """Raises UsageError without a layout; DataError where the file is not of this form."""
-    if wanted.layout is None:
+def open_generic(path: Path, options: ReadOptions) -> Source:
+    """Open a file of this form. Raises UsageError without a layout, DataError if the file has another form."""
+    if options.layout is None:
         raise UsageError("ingest: a generic source needs --layout, a YAML of its joints, or one of ours by name")
-    joints = len(wanted.layout.joints)
+    joints = len(options.layout.joints)
     columns, bodies, take = (_parquet if path.suffix == ".parquet" else _npz)(path, joints)
     return Source(
         dataset=path.stem,
-        layout=wanted.layout,
+        layout=options.layout,
         bodies=bodies,
         normalization=None,
         files=[path],
         what="clips",
-        units=sum(name not in wanted.exclude for name in _names(columns)),
-        few=ALONE,
-        batches=clip_batches(_clips(path, columns, joints, bodies, take, wanted), _BATCH),
+        units=sum(name not in options.exclude for name in _names(columns)),
+        parallel_from=NEVER_PARALLEL,
+        batches=clip_batches(_clips(path, columns, joints, bodies, take, options), _BATCH),
         read=list,
     )
 
@@ -108,14 +108,14 @@ def _numbers(path: Path, row: Any) -> NDArray[np.float64]:
 def _check_keys(path: Path, keys: Sequence[str]) -> None:
     for key in keys:
         if key not in _KNOWN and not key.startswith(f"{_SPLIT}_"):
-            raise DataError(f"{path}: unknown key '{key}', {nearest(key, _KNOWN)}")
+            raise DataError(f"{path}: unknown key '{key}', {did_you_mean(key, _KNOWN)}")
     for key in _NEEDED:
         if key not in keys:
             raise DataError(f"{path}: has no {key}")
 
 
 def _checked(path: Path, columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """The same, each of its type; lengths ≥ 1, numbers ≥ 0."""
+    """The columns in their types. Raises DataError unless lengths are ≥ 1 and numbers ≥ 0."""
     count = len(np.atleast_1d(columns["lengths"]))
     checked: dict[str, NDArray[Any]] = {}
     for key, values in columns.items():
@@ -153,7 +153,7 @@ def _names(columns: Mapping[str, NDArray[Any]]) -> list[str]:
 
 
 def _clips(
-    path: Path, columns: Mapping[str, NDArray[Any]], joints: int, bodies: int, take: Next, wanted: Wanted
+    path: Path, columns: Mapping[str, NDArray[Any]], joints: int, bodies: int, take: Next, options: ReadOptions
 ) -> Iterator[Clip | str | None]:
     protocols = {
         key: key.removeprefix(_SPLIT).removeprefix("_") or "given" for key in columns if key.startswith(_SPLIT)
@@ -161,7 +161,7 @@ def _clips(
     for clip, (name, length) in enumerate(zip(_names(columns), columns["lengths"].tolist(), strict=True)):
         where = f"{path}: {name}"
         x_X = take(length)
-        if name in wanted.exclude:
+        if name in options.exclude:
             yield None
         elif len(x_X) != length * joints * 3 * bodies:
             yield f"{where}: {len(x_X)} numbers, expected {length} frames of {joints} joints and {bodies} bodies"

@@ -1,4 +1,4 @@
-"""What a clip's name says, where it is one of the data sets' own."""
+"""Parses the names of clips: subject, camera, setup and action, as the data sets encode them."""
 
 import re
 from collections.abc import Collection
@@ -12,8 +12,8 @@ _NTU_60_SETUPS, _NTU_60_CLASSES = 17, 60
 
 
 @dataclass(frozen=True)
-class Named:
-    """Numbers as the data set numbers them; 0 where it has none. sets: ntu (60 or 120), nw-ucla or pku-mmd-2."""
+class ClipName:
+    """The parts of a name, as the data set numbers them; 0 if it lacks one. sets: ntu (both), nw-ucla or pku-mmd-2."""
 
     sets: str
     subject: int
@@ -22,30 +22,30 @@ class Named:
     action: int = 0
 
 
-def named(name: str) -> Named | None:
-    """None for a name of no known form."""
+def parse_clip_name(name: str) -> ClipName | None:
+    """The parts of a name; None if it has no known form."""
     if ntu := _NTU.match(name):
-        return Named("ntu", *(int(ntu[key]) for key in ("subject", "camera", "setup", "action")))
+        return ClipName("ntu", *(int(ntu[key]) for key in ("subject", "camera", "setup", "action")))
     if ucla := _UCLA.match(name):
-        return Named("nw-ucla", int(ucla["subject"]), int(ucla["camera"]), action=int(ucla["action"]))
+        return ClipName("nw-ucla", int(ucla["subject"]), int(ucla["camera"]), action=int(ucla["action"]))
     if pku := _PKU.match(name):
-        return Named("pku-mmd-2", int(pku["subject"]), "LMR".index(pku["side"]) + 1)
+        return ClipName("pku-mmd-2", int(pku["subject"]), "LMR".index(pku["side"]) + 1)
     return None
 
 
 def clip_name(text: str) -> str:
-    """Without the folder, and the suffix of the file that it was."""
+    """A clip's name, without folder and suffix."""
     return Path(text).name.removesuffix(".skeleton").removesuffix(".json")
 
 
 def data_set(names: Collection[str], classes: int, otherwise: str) -> str:
-    """The data set that all names are of; `otherwise` where they are of none, or of several."""
-    told = [named(name) for name in names]
-    sets = {one.sets if one else otherwise for one in told}
+    """The data set that all names belong to; `otherwise` if they belong to none, or to several."""
+    parsed = [parse_clip_name(name) for name in names]
+    sets = {one.sets if one else otherwise for one in parsed}
     if len(sets) != 1:
         return otherwise
     (found,) = sets
     if found != "ntu":
         return found
-    more = classes > _NTU_60_CLASSES or any(one.setup > _NTU_60_SETUPS for one in told if one)
+    more = classes > _NTU_60_CLASSES or any(one.setup > _NTU_60_SETUPS for one in parsed if one)
     return "ntu-120" if more else "ntu-60"

@@ -1,4 +1,4 @@
-"""The arrays that the authors' code trains on (2s-AGCN, CrosSCLR, CMD, HiCo): already normalised, padded to 300 frames.
+"""The arrays that public code trains on (2s-AGCN, CrosSCLR, CMD, HiCo): already normalised, padded to 300 frames.
 
 A folder with train_data_joint.npy (N, C, 300, V, P), train_label.pkl ((names, labels)), train_num_frame.npy (N) and the
 same for val; or a folder of such folders, named for their protocols: xsub, xview, xsetup. A clip that is in several of
@@ -16,9 +16,9 @@ from cmd_tune.data.clip import TEST, TRAIN, Clip
 from cmd_tune.data.ingest.normalize import NORMALIZATION
 from cmd_tune.data.layouts import Layout, layout_of_size
 from cmd_tune.data.readers.arrays import map_npy
-from cmd_tune.data.readers.names import clip_name, data_set, named
+from cmd_tune.data.readers.names import clip_name, data_set, parse_clip_name
 from cmd_tune.data.readers.pickles import read_pickle
-from cmd_tune.data.readers.source import ALONE, Source, Wanted, clip_batches
+from cmd_tune.data.readers.source import NEVER_PARALLEL, ReadOptions, Source, clip_batches
 from cmd_tune.errors import DataError
 
 _HALVES = {"train": TRAIN, "val": TEST, "test": TEST}
@@ -29,7 +29,7 @@ _BATCH = 64
 
 @dataclass
 class _Row:
-    """Where a clip is, and its part in each protocol."""
+    """The place of a clip in the arrays, and its part in each protocol."""
 
     array: NDArray[np.float32]
     row: int
@@ -41,8 +41,8 @@ class _Row:
     wrong: str = ""
 
 
-def open_npy(path: Path, wanted: Wanted) -> Source:
-    """Raises DataError where a half's files do not belong together, or there is none."""
+def open_npy(path: Path, options: ReadOptions) -> Source:
+    """Open such a folder. Raises DataError if there is no half, or if the files of a half do not belong together."""
     folders = [path, *sorted(inside for inside in path.iterdir() if inside.is_dir())] if path.is_dir() else []
     halves = [(folder, half, data) for folder in folders for half in _HALVES if (data := _data_file(folder, half))]
     if not halves:
@@ -63,14 +63,14 @@ def open_npy(path: Path, wanted: Wanted) -> Source:
     (V, P), classes = shapes.pop(), 1 + max(row.label for row in rows)
     return Source(
         dataset=data_set([row.name for row in rows], classes, path.absolute().name),
-        layout=_layout(V, wanted, path),
+        layout=_layout(V, options, path),
         bodies=P,
         normalization=NORMALIZATION,
         files=files,
         what="clips",
-        units=sum(row.name not in wanted.exclude for row in rows),
-        few=ALONE,
-        batches=clip_batches(_clips(rows, wanted), _BATCH),
+        units=sum(row.name not in options.exclude for row in rows),
+        parallel_from=NEVER_PARALLEL,
+        batches=clip_batches(_clips(rows, options), _BATCH),
         read=list,
     )
 
@@ -80,13 +80,13 @@ def _data_file(folder: Path, half: str) -> Path | None:
 
 
 def _beside(folder: Path, half: str) -> tuple[Path, ...]:
-    """Labels, and the numbers of frames where there are any."""
+    """The files beside the array of a half: its names and labels, and its numbers of frames if there are any."""
     frames = folder / f"{half}_num_frame.npy"
     return (folder / f"{half}_label.pkl", *([frames] if frames.is_file() else []))
 
 
 def _shape(array: NDArray[np.float32], path: Path) -> tuple[int, int]:
-    """(V, P)."""
+    """The numbers of joints and bodies, (V, P)."""
     if array.ndim != 5 or array.shape[1] != 3 or array.dtype.kind != "f" or 0 in array.shape:
         raise DataError(
             f"{path}: {array.dtype} of shape {array.shape}, expected floats (clips, 3, frames, joints, bodies)"
@@ -94,8 +94,8 @@ def _shape(array: NDArray[np.float32], path: Path) -> tuple[int, int]:
     return array.shape[3], array.shape[4]
 
 
-def _layout(joints: int, wanted: Wanted, path: Path) -> Layout:
-    layout = wanted.layout or layout_of_size(joints)
+def _layout(joints: int, options: ReadOptions, path: Path) -> Layout:
+    layout = options.layout or layout_of_size(joints)
     if layout is None or len(layout.joints) != joints:
         raise DataError(f"{path}: {joints} joints; say which with --layout")
     return layout
@@ -127,7 +127,7 @@ def _labels(path: Path) -> tuple[list[str], list[int]]:
 
 
 def _merge(rows: list[_Row], known: dict[str, _Row], more: Iterator[_Row], protocol: str, half: str) -> None:
-    """Take a half's clips over; of those that another protocol has, their part alone."""
+    """Add the clips of a half; of clips that another protocol has, add only their part."""
     for row in more:
         first = known.setdefault(row.name, row)
         if first is row or protocol in first.parts:
@@ -139,14 +139,14 @@ def _merge(rows: list[_Row], known: dict[str, _Row], more: Iterator[_Row], proto
             first.parts[protocol] = _HALVES[half]
 
 
-def _clips(rows: Sequence[_Row], wanted: Wanted) -> Iterator[Clip | str | None]:
+def _clips(rows: Sequence[_Row], options: ReadOptions) -> Iterator[Clip | str | None]:
     for row in rows:
-        if row.name in wanted.exclude:
+        if row.name in options.exclude:
             yield None
         elif row.wrong or row.frames < 1:
             yield row.wrong or f"{row.where}: no frames"
         else:
             x_TVCP = row.array[row.row, :, : row.frames].transpose(1, 2, 0, 3).astype(np.float32)
-            told = named(row.name)
-            numbers = (told.subject, told.camera, told.setup) if told else (0, 0, 0)
+            parsed = parse_clip_name(row.name)
+            numbers = (parsed.subject, parsed.camera, parsed.setup) if parsed else (0, 0, 0)
             yield Clip(row.name, x_TVCP, row.label, *numbers, parts=row.parts, where=row.where)

@@ -1,9 +1,9 @@
-"""NTU RGB+D 60 and 120 (Shahroudy et al., CVPR 2016; Liu et al., TPAMI 2019): one .skeleton text a clip.
+"""NTU RGB+D 60 and 120 (Shahroudy et al., CVPR 2016; Liu et al., TPAMI 2019): one .skeleton text per clip.
 
-The number of frames; a frame: the number of bodies; a body: ten fields, the number of joints, and twelve fields a
+The number of frames; a frame: the number of bodies; a body: ten fields, the number of joints, and twelve fields per
 joint, of which the first three are x, y, z in metres. The name SsssCcccPpppRrrrAaaa has setup, camera, subject
-(performer), repetition and action. What is kept of it is what the authors' reader keeps (2s-AGCN's): bodies are matched
-by their order in the frame, and the two that move most are taken.
+(performer), repetition and action. Bodies are selected as by the authors' reader (2s-AGCN's): they are matched by their
+order in the frame, and the two that move most are kept.
 T frame, V joint, C coordinate, P body.
 """
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cmd_tune.data.clip import Clip
 from cmd_tune.data.readers.bodies import moving_bodies
-from cmd_tune.data.readers.names import named
+from cmd_tune.data.readers.names import parse_clip_name
 from cmd_tune.data.readers.numbers import read_numbers
 from cmd_tune.errors import DataError
 
@@ -21,19 +21,19 @@ _BODIES_READ = 4
 
 
 def parse_ntu(classes: int, where: str, stem: str, text: bytes) -> Clip:
-    """One file of a data set of so many classes. where: how messages name it. Raises DataError."""
-    told = named(stem)
-    if told is None or told.sets != "ntu":
+    """Parse one file. classes: of the data set. where: the name of the file in messages. Raises DataError."""
+    parsed = parse_clip_name(stem)
+    if parsed is None or parsed.sets != "ntu":
         raise DataError(f"{where}: the name is not of the form SsssCcccPpppRrrrAaaa.skeleton")
-    if not 1 <= told.action <= classes:
-        raise DataError(f"{where}: action {told.action} is not in 1–{classes}")
+    if not 1 <= parsed.action <= classes:
+        raise DataError(f"{where}: action {parsed.action} is not in 1–{classes}")
     return Clip(
         name=stem,
         joints_TVCP=moving_bodies(_bodies(where, read_numbers(where, text)), where),
-        label=told.action - 1,
-        subject=told.subject,
-        camera=told.camera,
-        setup=told.setup,
+        label=parsed.action - 1,
+        subject=parsed.subject,
+        camera=parsed.camera,
+        setup=parsed.setup,
         where=where,
     )
 
@@ -77,7 +77,7 @@ def _bodies(where: str, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _as_many_in_every_frame(numbers: NDArray[np.float64], frames: int) -> NDArray[np.float64] | None:
-    """The same without a loop where every frame holds as many whole bodies, as most do; else None."""
+    """The same without a loop, if every frame holds the same number of whole bodies, as in most files; else None."""
     body_size = _BODY_FIELDS + 1 + _JOINTS * _JOINT_FIELDS
     bodies, rest = divmod((len(numbers) - 1) // frames - 1, body_size)
     if rest or bodies < 1 or len(numbers) != 1 + frames * (1 + bodies * body_size):

@@ -1,4 +1,4 @@
-"""Texts of numbers between blanks."""
+"""Texts of numbers that are separated by blanks."""
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +11,7 @@ _LINES = bytes.maketrans(b" \t\r\v\f", b"\n" * 5)  # to a number a line, which A
 
 
 def read_numbers(where: str, text: bytes) -> NDArray[np.float64]:
-    """All of a text's numbers in a row. where: how messages name the file. Raises DataError."""
+    """All numbers of a text, in order. where: the name of the file in messages. Raises DataError."""
     if not text.strip():
         raise DataError(f"{where}: an empty file")
     try:

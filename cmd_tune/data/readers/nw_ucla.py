@@ -1,4 +1,4 @@
-"""Northwestern-UCLA (Wang et al., CVPR 2014): one JSON a clip, in a zip file or a folder.
+"""Northwestern-UCLA (Wang et al., CVPR 2014): one JSON file per clip, in a zip file or a folder.
 
 Each holds `skeletons` (T, 20, 3) and `label` 1–10; the name aXX_sXX_eXX_vXX has action code, subject, repetition
 and camera.
@@ -9,16 +9,16 @@ import json
 import numpy as np
 
 from cmd_tune.data.clip import Clip
-from cmd_tune.data.readers.names import named
+from cmd_tune.data.readers.names import parse_clip_name
 from cmd_tune.errors import DataError
 
 _CLASSES = 10
 
 
 def parse_nw_ucla(where: str, name: str, text: bytes) -> Clip:
-    """One file. where: how messages name it; name: without folder and suffix. Raises DataError."""
-    told = named(name)
-    if told is None or told.sets != "nw-ucla":
+    """Parse one file. where: its name in messages. name: without folder and suffix. Raises DataError."""
+    parsed = parse_clip_name(name)
+    if parsed is None or parsed.sets != "nw-ucla":
         raise DataError(f"{where}: the name is not of the form aXX_sXX_eXX_vXX.json")
     try:
         record = json.loads(text)
@@ -36,7 +36,7 @@ def parse_nw_ucla(where: str, name: str, text: bytes) -> Clip:
         name=name,
         joints_TVCP=joints_TVC[..., None],
         label=label,
-        subject=told.subject,
-        camera=told.camera,
+        subject=parsed.subject,
+        camera=parsed.camera,
         where=where,
     )

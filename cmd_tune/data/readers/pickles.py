@@ -1,4 +1,4 @@
-"""Pickles of others, of which nothing is executed: NumPy's arrays, scalars and types, and plain containers."""
+"""Reads pickles without executing them: NumPy's arrays, scalars and types, and plain containers."""
 
 import pickle
 from collections import OrderedDict
@@ -12,18 +12,18 @@ from cmd_tune.errors import DataError
 
 
 class _Refused(Exception):
-    """What a pickle asked for, as module.name."""
+    """Raised for an object that is not allowed, with its module.name."""
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """What pickles of old protocols hold bytes as."""
+    """Stands for the function with which pickles of old protocols encode bytes."""
     if encoding != "latin1":
         raise _Refused(f"_codecs.encode to {encoding}")
     return text.encode("latin1")
 
 
 def _numpys_own() -> dict[tuple[str, str], Any]:
-    """What NumPy's own pickles name, as old and new versions of it do."""
+    """The objects that NumPy's own pickles name, in old and new versions."""
     functions = {
         "multiarray": {"_reconstruct": np.empty(0).__reduce__()[0], "scalar": np.float64(0).__reduce__()[0]},
         "numeric": {"_frombuffer": np.empty(1).__reduce_ex__(5)[0]},
@@ -54,7 +54,7 @@ class _Unpickler(pickle._Unpickler):
 
 
 def read_pickle(path: Path) -> Any:
-    """Raises DataError, in one line, for what is no whole pickle or asks for anything else; that is never run."""
+    """The content of a pickle. Raises DataError, in one line, if it is damaged or names any other object."""
     try:
         with path.open("rb") as file:
             return _Unpickler(file, encoding="latin1").load()

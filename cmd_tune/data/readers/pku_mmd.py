@@ -1,9 +1,9 @@
-"""PKU-MMD, phase II (Liu et al., 2017; Liu et al., TOMM 2020): long recordings, and the actions that are in them.
+"""PKU-MMD, phase II (Liu et al., 2017; Liu et al., TOMM 2020): long recordings, and the actions in them.
 
 Texts in a folder or a zip file, under any folders:
-- AxxNyy-L.txt, -M.txt, -R.txt: a frame a line, of 150 numbers: two bodies of 25 joints of three coordinates in metres,
-  an absent body 0. yy is the subject; L, M and R are cameras 1, 2 and 3.
-- the same names in a folder with "label" in its name: an action a line: action 1–51, start, end, confidence. Its
+- AxxNyy-L.txt, -M.txt, -R.txt: one line per frame, of 150 numbers: two bodies of 25 joints of three coordinates in
+  metres, an absent body 0. yy is the subject; L, M and R are cameras 1, 2 and 3.
+- the same names in a folder with "label" in its name: one line per action: action 1–51, start, end, confidence. Its
   frames are those from start, counted from 0, to before end, as CMD's authors cut them; an end beyond the recording is
   the recording's.
 - cross_subject_v2.txt and cross_view_v2.txt: a heading, the training names between commas; a heading, the others.
@@ -23,22 +23,22 @@ from cmd_tune.data.clip import TEST, TRAIN, Clip
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.readers.bodies import moving_bodies
 from cmd_tune.data.readers.clip_files import ClipFiles
-from cmd_tune.data.readers.names import named
+from cmd_tune.data.readers.names import parse_clip_name
 from cmd_tune.data.readers.numbers import read_numbers
-from cmd_tune.data.readers.source import Source, Wanted, in_batches
+from cmd_tune.data.readers.source import ReadOptions, Source, in_batches
 from cmd_tune.errors import DataError
 
 _NAME = re.compile(r"A\d+N\d+-[LMR]")
 _SPLITS = {"cross_subject_v2.txt": "xsub", "cross_view_v2.txt": "xview"}
 _BODIES, _JOINTS, _CLASSES = 2, 25, 51
 _WIDTH = _BODIES * _JOINTS * 3
-_BATCH, _FEW = 2, 40  # recordings: each is minutes long
+_BATCH, _PARALLEL_FROM = 2, 40  # recordings: each is minutes long
 
 Recording = tuple[str, str | None, str | None, Mapping[str, int]]  # stem, file of frames, file of labels, parts
 
 
-def open_pku_mmd(path: Path, wanted: Wanted) -> Source:
-    """Raises DataError where the source or a split file is wrong."""
+def open_pku_mmd(path: Path, options: ReadOptions) -> Source:
+    """Open such a source. Raises DataError if it, or a split file, cannot be used."""
     files = ClipFiles(path, ".txt")
     names = files.names()
     parts: dict[str, dict[str, int]] = {}
@@ -66,14 +66,14 @@ def open_pku_mmd(path: Path, wanted: Wanted) -> Source:
         files=files.paths(names),
         what="recordings",
         units=len(recordings),
-        few=_FEW,
+        parallel_from=_PARALLEL_FROM,
         batches=in_batches(recordings, _BATCH),
-        read=partial(_read, files, frozenset(wanted.exclude)),
+        read=partial(_read, files, frozenset(options.exclude)),
     )
 
 
 def _read_split(where: str, text: bytes) -> dict[str, int]:
-    """Each name's part."""
+    """The part, TRAIN or TEST, of each name in a split file."""
     parts: dict[str, int] = {}
     part = None
     for line in text.decode("utf-8", errors="replace").splitlines():
@@ -95,8 +95,8 @@ def _read(files: ClipFiles, exclude: frozenset[str], recordings: Sequence[Record
 def _read_one(files: ClipFiles, exclude: frozenset[str], recording: Recording) -> list[Clip | str]:
     stem, frames, labels, parts = recording
     where = files.where(frames or labels or stem)
-    told = named(stem)
-    if told is None or not _NAME.fullmatch(stem):
+    parsed = parse_clip_name(stem)
+    if parsed is None or not _NAME.fullmatch(stem):
         return [f"{where}: the name is not of the form AxxNyy-L.txt, -M.txt or -R.txt"]
     if frames is None or labels is None:
         return [f"{where}: {'frames without labels' if frames else 'labels without frames'}"]
@@ -118,7 +118,7 @@ def _read_one(files: ClipFiles, exclude: frozenset[str], recording: Recording) -
             read.append(str(error))
         else:
             of_clip = f"{where}: clip {number}"
-            read.append(Clip(name, joints_TVCP, label, told.subject, told.camera, parts=parts, where=of_clip))
+            read.append(Clip(name, joints_TVCP, label, parsed.subject, parsed.camera, parts=parts, where=of_clip))
     return read
 
 
@@ -131,7 +131,7 @@ def _frames(where: str, text: bytes) -> NDArray[np.float64]:
 
 
 def _action(where: str, line: str, x_TX: NDArray[np.float64]) -> tuple[int, NDArray[np.float32]]:
-    """The label, from 0, and joints of one line's action."""
+    """The label, from 0, and the joints of the action in one line."""
     try:
         action, start, end = (int(float(field)) for field in line.split(",")[:3])
     except (ValueError, OverflowError):

@@ -1,8 +1,8 @@
 """pyskl's pickle (Duan et al., 2022): {"split": {name: [frame_dir, …]}, "annotations": [{…}, …]}.
 
-An annotation has frame_dir, label and keypoint, (P, T, V, 3), in metres as recorded; total_frames, where it is
-there, is T. Splits NAME_train and NAME_val (or NAME_test) are one protocol, NAME. Names of the data sets' own form tell
-subject, camera and setup.
+An annotation has frame_dir, label and keypoint, (P, T, V, 3), in metres as recorded; total_frames, if given,
+is T. Splits NAME_train and NAME_val (or NAME_test) are one protocol, NAME. If names have a data set's own form,
+they tell subject, camera and setup.
 N clip, T frame, V joint, C coordinate, P body.
 """
 
@@ -14,9 +14,9 @@ import numpy as np
 
 from cmd_tune.data.clip import TEST, TRAIN, Clip
 from cmd_tune.data.layouts import Layout, layout_of_size
-from cmd_tune.data.readers.names import clip_name, data_set, named
+from cmd_tune.data.readers.names import clip_name, data_set, parse_clip_name
 from cmd_tune.data.readers.pickles import read_pickle
-from cmd_tune.data.readers.source import ALONE, Source, Wanted, clip_batches
+from cmd_tune.data.readers.source import NEVER_PARALLEL, ReadOptions, Source, clip_batches
 from cmd_tune.errors import DataError
 
 _HALVES = {"train": TRAIN, "val": TEST, "test": TEST}
@@ -25,8 +25,8 @@ _BATCH = 64
 _KEYS = ("frame_dir", "label", "keypoint")
 
 
-def open_pyskl(path: Path, wanted: Wanted) -> Source:
-    """Raises DataError where the pickle is none, or is not of this form."""
+def open_pyskl(path: Path, options: ReadOptions) -> Source:
+    """Open a file of this form. Raises DataError if it is no pickle, or has another form."""
     content = read_pickle(path)
     if not (isinstance(content, dict) and {"split", "annotations"} <= content.keys()):
         raise DataError(f"{path}: expected a mapping with 'split' and 'annotations'")
@@ -35,7 +35,7 @@ def open_pyskl(path: Path, wanted: Wanted) -> Source:
         raise DataError(f"{path}: annotations: expected a list of mappings")
     parts = _parts(path, content["split"])
     shapes = [np.shape(one.get("keypoint", ())) for one in annotations]
-    joints, bodies = _joints(path, shapes, wanted), max(shape[0] for shape in shapes if len(shape) == 4)
+    joints, bodies = _joints(path, shapes, options), max(shape[0] for shape in shapes if len(shape) == 4)
     names = [_name(one) for one in annotations]
     labels = [one["label"] for one in annotations if _whole(one.get("label"))]
     return Source(
@@ -45,15 +45,15 @@ def open_pyskl(path: Path, wanted: Wanted) -> Source:
         normalization=None,
         files=[path],
         what="clips",
-        units=sum(name not in wanted.exclude for name in names),
-        few=ALONE,
-        batches=clip_batches(_clips(path, names, annotations, parts, bodies, wanted), _BATCH),
+        units=sum(name not in options.exclude for name in names),
+        parallel_from=NEVER_PARALLEL,
+        batches=clip_batches(_clips(path, names, annotations, parts, bodies, options), _BATCH),
         read=list,
     )
 
 
 def _parts(path: Path, split: Any) -> dict[str, dict[str, int]]:
-    """Of each clip, its part in each protocol."""
+    """The part of each clip in each protocol, by name."""
     if not isinstance(split, dict):
         raise DataError(f"{path}: split: expected lists of names, by name")
     parts: dict[str, dict[str, int]] = {}
@@ -69,14 +69,14 @@ def _parts(path: Path, split: Any) -> dict[str, dict[str, int]]:
     return parts
 
 
-def _joints(path: Path, shapes: Sequence[tuple[int, ...]], wanted: Wanted) -> Layout:
-    """The layout of the first clip; those of other shapes are named when they are read."""
+def _joints(path: Path, shapes: Sequence[tuple[int, ...]], options: ReadOptions) -> Layout:
+    """The layout of the first clip. Clips of other shapes are reported when they are read."""
     first = next((shape for shape in shapes if len(shape) == 4 and shape[0]), None)
     if first is None:
         raise DataError(f"{path}: keypoint of shape {shapes[0]}, expected (bodies, frames, joints, 3)")
     if first[3] == 2:
         raise DataError(f"{path}: keypoints in 2-D, of images; this needs joints in 3-D, in metres")
-    layout = wanted.layout or layout_of_size(first[2])
+    layout = options.layout or layout_of_size(first[2])
     if layout is None or len(layout.joints) != first[2]:
         raise DataError(f"{path}: {first[2]} joints; say which with --layout")
     return layout
@@ -96,11 +96,11 @@ def _clips(
     annotations: Sequence[Mapping[str, Any]],
     parts: Mapping[str, Mapping[str, int]],
     bodies: int,
-    wanted: Wanted,
+    options: ReadOptions,
 ) -> Iterator[Clip | str | None]:
     for number, (name, annotation) in enumerate(zip(names, annotations, strict=True)):
         where = f"{path}: {name or f'annotation {number}'}"
-        if name in wanted.exclude:
+        if name in options.exclude:
             yield None
         elif missing := [key for key in _KEYS if key not in annotation]:
             yield f"{where}: has no {missing[0]}"
@@ -118,6 +118,6 @@ def _clip(where: str, name: str, annotation: Mapping[str, Any], parts: Mapping[s
         return f"{where}: {x_PTVC.shape[1]} frames, but total_frames is {annotation['total_frames']}"
     absent = bodies - len(x_PTVC)
     x_TVCP = np.pad(x_PTVC.astype(np.float32), ((0, absent), (0, 0), (0, 0), (0, 0))).transpose(1, 2, 3, 0)
-    told = named(name)
-    numbers = (told.subject, told.camera, told.setup) if told else (0, 0, 0)
+    parsed = parse_clip_name(name)
+    numbers = (parsed.subject, parsed.camera, parsed.setup) if parsed else (0, 0, 0)
     return Clip(name, x_TVCP, int(annotation["label"]), *numbers, parts=parts, where=where)

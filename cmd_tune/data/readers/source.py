@@ -1,4 +1,4 @@
-"""What every reader makes of a source: what is known of it at once, and how its clips are read, batch by batch."""
+"""The contract of a reader: a function of a path and options that opens a source, whose clips are read in batches."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,13 @@ from typing import Any
 from cmd_tune.data.clip import Clip
 from cmd_tune.data.layouts import Layout
 
-ALONE = 10**9  # units; arrays in one file are normalised in the time that handing them to other processes takes
+# For arrays in one file, more processes do not pay: sending costs as much as the work.
+NEVER_PARALLEL = 10**9
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a reader is asked for. exclude: names of clips to pass over; layout: of people's own recordings."""
+class ReadOptions:
+    """Options of a reader. exclude: names of clips to leave out. layout: the joints, which some formats do not tell."""
 
     exclude: Collection[str] = frozenset()
     layout: Layout | None = None
@@ -21,12 +22,13 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Source:
-    """A source, opened, before a clip of it is read.
+    """An opened source, of which no clip has been read.
 
-    normalization: the family that the source is in; None where it is as recorded. files: those whose change makes it
-    another source. units: how many `what` there are; a batch holds one or more. few: units below which starting
-    processes takes longer than it saves. batches: in a fixed order. read: a batch's clips, or a line about what is
-    wrong with one; it can be sent to another process, as the batches can.
+    normalization: the family of normalisation that its clips have; None if they are as recorded, in metres.
+    files: those whose change makes it another source. units: how many `what` ("files" or "clips") there are.
+    parallel_from: the number of units from which several processes save time; NEVER_PARALLEL for arrays in one file.
+    batches: one or more units each, in a fixed order. read: returns the clips of a batch, and for each that cannot be
+    used one line that says where it is and why. Batches and `read` can be sent to other processes.
     """
 
     dataset: str
@@ -36,18 +38,18 @@ class Source:
     files: Sequence[Path]
     what: str
     units: int
-    few: int
+    parallel_from: int
     batches: Iterable[Sequence[Any]]
     read: Callable[[Sequence[Any]], list[Clip | str]]
 
 
 def in_batches(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
-    """A sequence in pieces of `size`, the last one what is left."""
+    """Pieces of `size` items; the last one may be shorter."""
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def clip_batches(clips: Iterable[Clip | str | None], size: int) -> Iterator[list[Clip | str]]:
-    """Clips as they are read, in batches of `size` of them; None for one that is passed over."""
+    """Batches of `size` clips, made while they are read. None stands for a clip that is left out."""
     batch: list[Clip | str] = []
     for clip in clips:
         if clip is not None:

@@ -39,8 +39,8 @@ def _draw_view(  # type: ignore[no-untyped-def]
     start,  # (B) first row of the crop
     length,  # (B) rows of the crop
     matrix,  # (B, C, C)
-    kept,  # (B, V) 1 where the joint stays
-    mixed,  # (B, V) 1 where it is multiplied by the matrix
+    kept,  # (B, V) 1 if the joint stays
+    mixed,  # (B, V) 1 if it is multiplied by the matrix
     view,  # (B, T, X)
     T,
     X,

@@ -51,7 +51,7 @@ def acceleration(x_BTVCP: Tensor, layout: Layout) -> Tensor:
 def rotation_axis(x_BTVCP: Tensor, layout: Layout) -> Tensor:
     """parent's bone × bone, the axis that a joint bends about: at a right angle to both, of length |a| |b| sin(angle).
 
-    0 where the two are in line, at the root and at its children, whose parent has no bone.
+    0 if the two are in line, at the root and at its children, whose parent has no bone.
     """
     bone_BTVCP = bone(x_BTVCP, layout)
     return torch.linalg.cross(_of_parents(bone_BTVCP, layout), bone_BTVCP, dim=3)
@@ -61,8 +61,8 @@ def angular_velocity(x_BTVCP: Tensor, layout: Layout) -> Tensor:
     """The turn of each bone from frame t to t + 1, in radians per frame, along the axis it turns about (right-handed).
 
     The shorter turn from one direction to the next, whatever the lengths. The last frame and the root are 0, and so is
-    a bone of no length in either frame. Within 1e-6 of no turn or of half a turn, where rounding would choose the axis,
-    it is 0 as well.
+    a bone of no length in either frame. Within 1e-6 of no turn or of half a turn, it is 0 as well, since rounding would
+    choose the axis.
     """
     direction_BTVCP = _unit(bone(x_BTVCP, layout))
     before_BTVCP, after_BTVCP = direction_BTVCP[:, :-1], direction_BTVCP[:, 1:]

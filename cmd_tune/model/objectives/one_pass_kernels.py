@@ -198,7 +198,7 @@ def _learn(  # type: ignore[no-untyped-def]
     softmax,  # (2, M, B) _look's
     grad_positive,  # (M, A, B)
     contrast,  # (M, A, B)
-    hit,  # (M, B) 1 where the positive beats the whole bank
+    hit,  # (M, B) 1 if the positive beats the whole bank
     distilled,  # (M, B) what the student learns from all its teachers, with a distillation
     contrast_colder,  # 1 / temperatures
     student_colder,

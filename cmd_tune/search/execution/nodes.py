@@ -24,7 +24,7 @@ _CURES = {
 
 
 def look_around(data: Path, folder: Path, witness: str) -> dict[str, str]:
-    """Describe what this process finds that must be the same on every node. witness: a file in the run's folder."""
+    """Describe what must be the same on all nodes: code, libraries, data, storage. witness: a file in the folder."""
     found = {
         "cmd_tune": f"{cmd_tune.__version__} (code {_code()})",
         "Python": ".".join(platform.python_version_tuple()[:2]),
@@ -64,7 +64,7 @@ def _storage(folder: Path, witness: str) -> str:
 
 
 def check_nodes(data: Path, folder: Path, witness: str) -> None:
-    """Raise CmdTuneError for the first node of the Ray cluster that does not find what this process finds.
+    """Raise CmdTuneError for the first node of the Ray cluster that differs from this process.
 
     Arguments as of `look_around`.
     """

@@ -80,13 +80,13 @@ class TuneSearcher(_Passing, Searcher):
         return Searcher.FINISHED if task is None else task.to_plain()
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing: the callback tells it."""
+        """Does nothing: the callback reports the end."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the search keeps its own state."""
+        """Does nothing: the search keeps its own state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the search keeps its own state."""
+        """Does nothing: the search keeps its own state."""
 
 
 class TuneScheduler(_Passing, FIFOScheduler):
@@ -102,7 +102,7 @@ class TuneScheduler(_Passing, FIFOScheduler):
 
 
 class TuneCallback(_Passing, Callback):
-    """Tells the start and the end of each trial."""
+    """Reports the start and the end of each trial."""
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._ask(lambda: self.events.started(_index(trial)), None)
@@ -156,7 +156,7 @@ def _last_line(trial: Any) -> str:
 
 
 def _said(text: str) -> str:
-    """The first line of what an exception says, which stands under its stack; without a stack, the last line."""
+    """The first line of an exception's message, which follows its stack; without a stack, the last line."""
     lines = text.splitlines()
     stack = max((index for index, line in enumerate(lines) if line.startswith('  File "')), default=len(lines))
     return next((line for line in lines[stack + 1 :] if line and not line.startswith(" ")), lines[-1])

@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from cmd_tune.formatting import shown
+from cmd_tune.formatting import format_value
 from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import TrialRecord, TrialState
@@ -94,7 +94,7 @@ def trials_table(study: SearchStudy, trials: Sequence[TrialRecord], best: Sequen
             numbers = (trial.last(name) for name in scores)
             table.add_row(
                 f"{trial.index:03d}",
-                *(shown(trial.values[name]) for name in parameters),
+                *(format_value(trial.values[name]) for name in parameters),
                 f"{trial.epoch}/{study.epochs_of(trial)}",
                 *("–" if number is None else f"{number:.2f}" for number in numbers),
                 Text(str(trial.state), style=STATE_STYLES[trial.state]),

@@ -61,7 +61,7 @@ class PairedDifference:
 class ClaimVerdict:
     """why: the reason in one line. differences: in the order of the pairs.
 
-    spread: standard deviation of a pair's differences over seeds, pooled over the pairs; nan where no pair has two.
+    spread: standard deviation of a pair's differences over seeds, pooled over the pairs; nan if no pair has two.
     """
 
     verdict: Verdict

@@ -1,7 +1,7 @@
-"""What a constraint can be over a range of configurations: true, false, or either. Interval arithmetic.
+"""Interval arithmetic on constraints: whether one is true, false, or either over a range of configurations.
 
-Of each setting there is all it may be: a number's lowest and highest value, or the set of its texts. A bound holds for
-every configuration of the range but is no tight one: "either" may turn out to be neither.
+The bounds of a setting are its lowest and highest number, or the set of its texts. They hold for every configuration of
+the range, but need not be tight: "either" may be true, or false, for all of them.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""What a space file says of a comparison: its cells, and claims about them."""
+"""Reads a comparison from a space file: its cells, and the claims about them."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
@@ -117,7 +117,7 @@ def _metrics(value: Any) -> tuple[str, ...]:
 
 
 class ClaimSpec(FileModel):
-    """A claim as it is written: a sentence, and one of the keys that say it of cells."""
+    """A claim as it is written: a sentence, and one key that relates cells."""
 
     example: ClassVar[str] = "{says: in words, best: {setting: value}}"
 
@@ -132,7 +132,7 @@ class ClaimSpec(FileModel):
 
     @property
     def kind(self) -> str:
-        """The key that says what of cells."""
+        """The key that relates cells."""
         return next(key for key in _RELATIONS if key in self.model_fields_set)
 
     @model_validator(mode="after")
@@ -164,7 +164,7 @@ class ClaimSpec(FileModel):
         return Claim(self.says, _RELATIONS[self.kind], tuple(pairs), metrics, float(self.margin or 0))
 
     def _pairs(self, cells: Sequence[Cell]) -> list[tuple[int, int]]:
-        """Which cells are said to stand in the claim's relation to which."""
+        """The pairs of cells that the claim relates, by their indices."""
         if self.kind == "best":
             best = _find(self.best, cells)
             if len(cells) == 1:
@@ -207,7 +207,7 @@ def _falling_pairs(falling: _Falling, cells: Sequence[Cell]) -> list[tuple[int, 
 
 
 def _find(value: Any, cells: Sequence[Cell]) -> int:
-    """The one cell that has these values; a claim need not repeat what tells no cells apart."""
+    """The one cell that has these values. A claim names as many settings as it takes to find one cell."""
     wanted = read_mapping(value, "setting: value", setting, cells[0].values)
     there = [index for index, cell in enumerate(cells) if wanted.items() <= cell.values.items()]
     if len(there) != 1:

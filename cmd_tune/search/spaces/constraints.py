@@ -1,7 +1,7 @@
 """Constraints of a space file: small expressions over settings, such as `topk <= queue_size`.
 
-Only what is listed here is understood. An expression is parsed, checked once when the file is read, and walked for
-each configuration; its text is never run as Python.
+Only the operators and functions that are listed here are understood. An expression is parsed, checked once when the
+file is read, and walked for each configuration; its text is never run as Python.
 """
 
 import ast
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_origin
 
 from cmd_tune.config import Settings
-from cmd_tune.errors import nearest
+from cmd_tune.errors import did_you_mean
 
 _Kind = Literal["number", "text", "list", "comparison"]
 
@@ -68,7 +68,7 @@ class Constraint:
 
 
 def parse_constraint(text: Any) -> Constraint:
-    """Read one expression. Raises ValueError, in one line, for all that is not a constraint."""
+    """Read one expression. Raises ValueError, in one line, if it is none."""
     if not isinstance(text, str):
         raise ValueError(f"should be an expression such as 'topk <= queue_size'; found {type(text).__name__}")
     if len(text) > _LONGEST:
@@ -97,7 +97,7 @@ def _parse(text: str) -> Constraint:
 
 
 class _Check:
-    """Walks an expression once: everything known, every operand of a kind that its operator takes."""
+    """Checks an expression: every name is known, and every operand is of a kind that its operator takes."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
@@ -142,7 +142,7 @@ class _Check:
 
     def _kind_of_setting(self, name: str) -> _Kind:
         if name not in Settings.model_fields:
-            raise ValueError(f"unknown setting '{name}', {nearest(name, Settings.model_fields)}")
+            raise ValueError(f"unknown setting '{name}', {did_you_mean(name, Settings.model_fields)}")
         self.names.add(name)
         annotation = Settings.model_fields[name].annotation
         if annotation in (int, float):
@@ -174,7 +174,7 @@ def _has_names(node: ast.expr) -> bool:
 
 
 def _what(node: ast.expr) -> str:
-    """How an error speaks of a kind of expression that is not understood."""
+    """The words of an error for a kind of expression that is not understood."""
     if isinstance(node, ast.Constant):
         return f"the value {node.value!r}"
     if isinstance(node, ast.Compare | ast.BinOp | ast.UnaryOp):

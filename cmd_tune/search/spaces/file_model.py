@@ -1,4 +1,4 @@
-"""Parts of a space file as typed models, and what may stand in them: names, numbers, lists, mappings."""
+"""The base of the typed models of a space file, and readers of its values: names, numbers, lists, mappings."""
 
 import sys
 from collections.abc import Callable, Collection
@@ -16,7 +16,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from cmd_tune.config import Settings, check_setting
-from cmd_tune.errors import nearest
+from cmd_tune.errors import did_you_mean
 from cmd_tune.mistakes import Mistakes, found, reason, unknown
 
 LARGEST = sys.float_info.max
@@ -25,9 +25,9 @@ T = TypeVar("T")
 
 
 class FileModel(BaseModel):
-    """A mapping of a space file. `example`: how to write it. Keys that it does not have are mistakes.
+    """A mapping of a space file. `example`: how to write it. Unknown keys are mistakes.
 
-    What its validators say in a ValueError is a mistake at the key that they belong to.
+    A ValueError of a validator is a mistake at the validator's key.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -60,7 +60,7 @@ class FileModel(BaseModel):
 
 
 class _Written:
-    """Of a type T | None: what is written is read as T, so that null is no way to leave a key out."""
+    """For a field of type T | None: a written value is read as T, so a key cannot be left out by writing null."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         (written,) = (part for part in get_args(source) if part is not type(None))
@@ -71,35 +71,35 @@ IfWritten = Annotated[T | None, _Written()]  # of a key that may be left out; it
 
 
 def one_of(value: Any, known: Collection[str]) -> str:
-    """Raises ValueError with the nearest of the known names."""
+    """A known name. Raises ValueError with the nearest one for any other value."""
     if not isinstance(value, str) or value not in known:
-        raise ValueError(f"{found(value)} is unknown, {nearest(value if isinstance(value, str) else '', known)}")
+        raise ValueError(f"{found(value)} is unknown, {did_you_mean(value if isinstance(value, str) else '', known)}")
     return value
 
 
 def text(value: Any) -> str:
-    """Raises ValueError for what is no text, or an empty one."""
+    """A text. Raises ValueError if it is empty, and for any other value."""
     if not isinstance(value, str) or not value:
         raise ValueError(f"should be a name; found {found(value)}")
     return value
 
 
 def number(value: Any) -> float:
-    """Raises ValueError for what is no finite number; a whole one stays an int."""
+    """A finite number; a whole one stays an int. Raises ValueError for any other value."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
         raise ValueError(f"should be a finite number; found {found(value)}")
     return value
 
 
 def whole(value: Any, least: int) -> int:
-    """Raises ValueError for what is no whole number, or below the least."""
+    """A whole number that is not below `least`. Raises ValueError for any other value."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"should be a whole number of {least} or more; found {found(value)}")
     return value
 
 
 def at_least(least: int) -> PlainValidator:
-    """Of a whole number."""
+    """The validator of a whole number that is not below `least`."""
     return PlainValidator(lambda value: whole(value, least))
 
 
@@ -108,7 +108,7 @@ Number = Annotated[float, PlainValidator(number)]
 
 
 def check_mapping(value: Any, example: str) -> None:
-    """Raises ValueError for what is no mapping."""
+    """Raise ValueError unless the value is a mapping."""
     if not isinstance(value, dict):
         raise ValueError(f"should be a mapping ({example}); found {found(value)}")
 
@@ -116,7 +116,7 @@ def check_mapping(value: Any, example: str) -> None:
 def read_mapping(
     value: Any, example: str, read: Callable[[str, Any], T], known: Collection[str] | None = None
 ) -> dict[str, T]:
-    """Each part of a mapping by its key. known: the keys that it may have, if not any. Raises all mistakes at once."""
+    """Read each value of a mapping. known: the keys that it may have; None: any. Raises all mistakes at once."""
     check_mapping(value, example)
     parts = {}
     with Mistakes() as mistakes:
@@ -129,7 +129,7 @@ def read_mapping(
 
 
 def read_list(value: Any, example: str, read: Callable[[Any], T]) -> tuple[T, ...]:
-    """Each item of a list. Raises all mistakes at once."""
+    """Read each item of a list. Raises all mistakes at once."""
     if not isinstance(value, list):
         raise ValueError(f"should be a list of {example}; found {found(value)}")
     items = []

@@ -40,21 +40,21 @@ MOST_CELLS = 100_000  # of a grid, which is held as a list
 
 
 class MethodKind(Protocol):
-    """What a reader of space files has to know of a search's method."""
+    """What the reader of space files needs to know about a method."""
 
     trials: ClassVar[TrialSource]
 
 
 @dataclass(frozen=True)
 class Words:
-    """What a user may choose by name: the methods, and the rules of early stopping as models of their keys."""
+    """The words that a space file may use: the methods, and the rules of early stopping with models of their keys."""
 
     methods: Mapping[str, MethodKind]
     early_stopping: Mapping[str, type[FileModel]]
 
 
 class Metric(FileModel):
-    """By what trials are judged."""
+    """The metric that trials are judged by, and its direction."""
 
     example: ClassVar[str] = "{name: val/knn/fused, goal: maximize}"
 
@@ -74,7 +74,7 @@ def _seconds(value: Any) -> float:
 
 
 class Budget(FileModel):
-    """How many trials there may be, and for how long, in seconds."""
+    """The most trials that a search may run, and the longest time, in seconds."""
 
     example: ClassVar[str] = "{trials: 20, time: 1h30m}"
 
@@ -83,7 +83,7 @@ class Budget(FileModel):
 
 
 class SpaceForm(FileModel):
-    """What every space file has."""
+    """The keys that every space file has."""
 
     example: ClassVar[str] = "method, metric, parameters, …"
 
@@ -107,7 +107,7 @@ class SpaceForm(FileModel):
 
     @classmethod
     def about_unknown(cls, key: object, value: dict[Any, Any]) -> str:
-        """Also of a key that goes with other methods alone."""
+        """The same; and that a key goes with other methods only."""
         if key in SearchForm.model_fields or key in ComparisonForm.model_fields:
             if cls is SearchForm:
                 return f"needs method: cells, not {value['method']}; remove it, or change the method"
@@ -185,7 +185,7 @@ class SearchForm(SpaceForm):
         raise AssertionError("a mistake has been raised")
 
     def space(self, path: Path, source: TrialSource) -> Space:
-        """The space that the file means."""
+        """The space that the file describes."""
         searched = _searched(self.parameters)
         return Space(
             path=path,
@@ -239,7 +239,7 @@ class ComparisonForm(SpaceForm):
         return tuple(claim for claim in claims if claim)
 
     def space(self, path: Path, source: TrialSource) -> Space:
-        """The space that the file means."""
+        """The space that the file describes."""
         comparison = Comparison(self.title, self.cells, self.seeds, self.claims, self.reported_on)
         return Space(
             path=path,
@@ -266,26 +266,26 @@ def _words(info: ValidationInfo) -> Words:
 
 
 def _source(info: ValidationInfo) -> TrialSource | None:
-    """Where the trials of the file come from; None if its method is not known."""
+    """The source of the file's trials; None if its method is unknown."""
     return _words(info).methods[info.data["method"]].trials if "method" in info.data else None
 
 
 def _trials(budget: Budget | None, source: TrialSource | None) -> int | None:
-    """How many trials a file asks for; None if as many as the time allows, or all that it lists."""
+    """The number of trials in the budget; None if time, or the list of trials, is the only limit."""
     if budget is None:
         return DEFAULT_TRIALS if source is TrialSource.DRAWN else None
     return budget.trials
 
 
 def _searched(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
-    """The parameters that may take more values than one that is fixed."""
+    """The parameters that can take more than one value."""
     return {name: parameter for name, parameter in parameters.items() if parameter.distribution != "constant"}
 
 
 def _start_point(value: Any, parameters: Mapping[str, Parameter]) -> dict[str, Any]:
     def read(name: str, given: Any) -> Any:
         checked = setting(name, given)
-        if problem := parameters[name].misfit(checked):
+        if problem := parameters[name].why_invalid(checked):
             raise ValueError(f"{checked} {problem}; change the point or the parameter")
         return checked
 

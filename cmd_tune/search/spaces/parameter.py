@@ -49,8 +49,8 @@ class Parameter:
         """The position of a value in the range: the inverse of `at`."""
         return int(_exact(value) / _exact(self.q)) if self.q else value
 
-    def misfit(self, value: Any) -> str:
-        """What keeps a value from being one of this parameter's; empty if nothing does."""
+    def why_invalid(self, value: Any) -> str:
+        """Why a value is not one of this parameter's; empty if it is one."""
         if self.choices:
             return "" if value in self.choices else f"is none of {', '.join(map(str, self.choices))}"
         if not self.low <= value <= self.high:

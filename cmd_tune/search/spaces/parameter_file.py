@@ -1,4 +1,4 @@
-"""What a space file says of a searched setting, in the words of W&B sweeps, and the parameter that it means."""
+"""Reads a parameter from a space file, in the words of W&B sweeps."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
@@ -133,5 +133,5 @@ class ParameterSpec(FileModel):
 
 
 def read_parameter(name: str, value: Any) -> Parameter:
-    """A parameter as a file says it. Raises ValueError with the mistakes, each at its key."""
+    """Read a parameter. Raises ValueError with the mistakes, each at its key."""
     return ParameterSpec.model_validate(value).parameter(name)

@@ -1,9 +1,9 @@
-"""What of a space may still be tried, drawn as the ranges say: rejection that learns from what it rejects.
+"""Draws from the configurations of a space that may still be tried: rejection sampling that learns from rejections.
 
 The space begins as one box. If a draw is not allowed, its box is cut in two, and a part in which a constraint cannot
-hold is dropped; so draws fall ever more often into what is allowed, in the shares that plain rejection would give,
-however narrow that is. A box of one configuration that may not be tried goes as well: with the last of them it is
-certain that nothing is left.
+hold is dropped. So ever more draws are allowed, in the shares that plain rejection would give, however few
+configurations are allowed. A box of one configuration that may not be tried is dropped as well. When no box is left,
+all allowed configurations have been tried.
 """
 
 import math
@@ -31,7 +31,7 @@ RULED = frozenset({"modalities"}).union(*(rule.names for rule in RULES))
 
 
 class Region:
-    """The allowed configurations of some parameters. It keeps what it has learnt from one draw to the next."""
+    """The allowed configurations of some parameters, with the boxes that earlier draws have left."""
 
     def __init__(
         self,
@@ -41,9 +41,9 @@ class Region:
         allowed: Allowed,
         seed: str,
     ) -> None:
-        """settings: of what is not searched; constraints that speak of an absent one are left out.
+        """settings: those that are not searched; constraints on an absent one are left out.
 
-        allowed: the last word on a configuration: also on what `Settings` demands beside the constraints.
+        allowed: the final check of a configuration, which also applies the rules of `Settings`.
         """
         self._axes = {name: _Axis(parameter) for name, parameter in parameters.items()}
         self._settings, self._allowed, self._random = settings, allowed, Random(seed)  # noqa: S311
@@ -75,7 +75,7 @@ class Region:
         return None
 
     def _cause(self, values: Mapping[str, Any], tried: Allowed) -> Collection[str] | None:
-        """The parameters for whose values a configuration is turned down; None if it is not."""
+        """The parameters whose values cause the rejection of a configuration; None if it is allowed."""
         whole = {**self._settings, **values}
         for constraint in self._constraints:
             if not constraint.holds(whole):
@@ -129,12 +129,12 @@ class _Axis:
             self.whole = (math.log(parameter.low), math.log(parameter.high))
 
     def share(self, span: Range) -> float:
-        """Of all draws, those in a range."""
+        """The share of all draws that fall in a range."""
         whole = self._length(self.whole)
         return self._length(span) / whole if whole else 1.0
 
     def halves(self, span: Range) -> tuple[Range, Range] | None:
-        """Two ranges in place of one, about alike in their share; None for a single position."""
+        """A range split in two of about equal share; None for a single position."""
         low, high = span
         if self._whole_numbers:
             middle = math.isqrt(int(low * high)) if self._log else (low + high) // 2
@@ -171,5 +171,5 @@ class _Axis:
 
 
 def _bounds(value: Any) -> Bounds:
-    """The bounds of a setting that does not vary. Nobody asks for a list's: no constraint speaks of one."""
+    """The bounds of a setting that does not vary. A list has none: no constraint names one."""
     return (value, value) if isinstance(value, int | float) else frozenset([str(value)])

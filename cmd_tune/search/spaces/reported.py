@@ -1,4 +1,4 @@
-"""What reported accuracies were measured on, as a space file states it."""
+"""The origin of reported accuracies, as a space file states it."""
 
 from typing import Annotated, Any, ClassVar
 
@@ -15,7 +15,7 @@ def _probes(value: Any) -> dict[str, str]:
 
 
 class Origin(FileModel):
-    """probes: by what each kind of accuracy ("knn", "linear") was found, in words; ours are in PROBES."""
+    """Data, protocol and probes of accuracies. probes: how "knn" and "linear" are found, in words; ours are PROBES."""
 
     example: ClassVar[str] = "{by: whom, dataset: ntu-60, protocol: xsub, probes: {knn: 1-NN}}"
 

@@ -22,7 +22,7 @@ DEFAULT_TRIALS = 20  # of a search whose trials are drawn
 
 
 class TrialSource(StrEnum):
-    """Where the configurations of a search come from. A method of the study has one."""
+    """The source of a search's configurations. Each method has one."""
 
     DRAWN = "drawn from the parameters, one after the other"
     COMBINED = "every combination of the parameters' values"
@@ -59,7 +59,7 @@ class Space:
 
     def allows(self, values: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
         """Whether values laid over whole settings meet the constraints and what `Settings` itself demands."""
-        return not self._broken({**settings, **self.fixed, **values})
+        return not self._first_broken_rule({**settings, **self.fixed, **values})
 
     def cells(self, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
         """All cells of a grid that are allowed under these settings, as written; the last parameter varies fastest."""
@@ -96,12 +96,12 @@ class Space:
         lines = [
             f"{self.path}: points_to_evaluate[{index}]: breaks {rule}; change the point or the constraint"
             for index, point in enumerate(self.start_points)
-            if (rule := self._broken({**settings, **self.fixed, **point}))
+            if (rule := self._first_broken_rule({**settings, **self.fixed, **point}))
         ]
         lines += [
             f"{self.path}: cells[{index}]: breaks {rule}; change the cell or the settings"
             for index, cell in enumerate(self.comparison.cells if self.comparison else ())
-            if (rule := self._broken({**settings, **cell.values}))
+            if (rule := self._first_broken_rule({**settings, **cell.values}))
         ]
         if lines:
             raise UsageError(*lines)
@@ -114,7 +114,7 @@ class Space:
         if self.comparison or self.start_points or region.draw():
             return
         first = {name: parameter.first for name, parameter in self.parameters.items()}
-        rule = self._broken({**settings, **self.fixed, **first})
+        rule = self._first_broken_rule({**settings, **self.fixed, **first})
         key, meets, cure = (
             ("constraints", "meets them", "loosen them, or change the parameters")
             if self.constraints
@@ -125,7 +125,7 @@ class Space:
         example = f"; one breaks {rule}" if rule else ""
         raise usage_error(f"{self.path}: {key}", f"{none} {meets}{example}; {cure}")
 
-    def _broken(self, values: Mapping[str, Any]) -> str:
+    def _first_broken_rule(self, values: Mapping[str, Any]) -> str:
         """The first rule that values break, in words; empty if there is none."""
         for constraint in self.constraints:
             if constraint.names <= values.keys() and not constraint.holds(values):

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 import cmd_tune
 from cmd_tune.config import PRESETS, Settings
-from cmd_tune.errors import nearest, usage_error
+from cmd_tune.errors import did_you_mean, usage_error
 from cmd_tune.files import home_path
 from cmd_tune.mistakes import refusal
 from cmd_tune.plain_yaml import read_yaml
@@ -29,14 +29,14 @@ def find_space(text: str) -> Path:
                 return path
     names = {path.stem for folder in folders for path in folder.glob("*.yaml")}
     raise usage_error(
-        f"--space {text}", f"no such file, nor a search space of that name; {nearest(Path(text).stem, names)}"
+        f"--space {text}", f"no such file, nor a search space of that name; {did_you_mean(Path(text).stem, names)}"
     )
 
 
 def load_space(path: Path, methods: Mapping[str, MethodKind], early_stopping: Mapping[str, type[FileModel]]) -> Space:
     """Read a space file.
 
-    methods, early_stopping: what it may name as `method`, and as `type` of `early_terminate`; see study/methods and
+    methods, early_stopping: the words that `method` and the `type` of `early_terminate` may be; see study/methods and
     study/early_stopping. Raises UsageError with a line per mistake: file, key path, what is wrong, what to do.
     """
     content = read_yaml(path)

@@ -59,14 +59,14 @@ class SearchStudy:
                 self._forget(frozen)
             else:
                 self._infeasible += frozen.state is OptunaState.PRUNED
-        self._unfinished = [entry for entry in self.trials.values() if entry.state is TrialState.RUNNING]
+        self._unfinished = [trial for trial in self.trials.values() if trial.state is TrialState.RUNNING]
 
-    def settings_of(self, entry: TrialRecord) -> Settings:
+    def settings_of(self, trial: TrialRecord) -> Settings:
         """The whole configuration of a trial. Raises UsageError if its values do not fit together."""
-        return make_settings(self.preset, ("settings", self.base.model_dump()), (entry.name, entry.values))
+        return make_settings(self.preset, ("settings", self.base.model_dump()), (trial.name, trial.values))
 
-    def epochs_of(self, entry: TrialRecord) -> int:
-        return int(entry.values.get("epochs", self.base.epochs))
+    def epochs_of(self, trial: TrialRecord) -> int:
+        return int(trial.values.get("epochs", self.base.epochs))
 
     def next(self) -> TrialRecord | None:
         """The next trial to run, or None when there are no more. Unfinished trials of an earlier session come first."""
@@ -85,8 +85,8 @@ class SearchStudy:
         if given is not None:
             return self._enter_given(given)
         for _ in range(ATTEMPTS):
-            if entry := self._ask():
-                return entry
+            if trial := self._ask():
+                return trial
         drawn = self._draw()
         return None if drawn is None else self._enter_given({**self.space.fixed, **drawn})
 
@@ -96,49 +96,49 @@ class SearchStudy:
             return False
         return not self._study.get_trials(deepcopy=False, states=(OptunaState.WAITING,))
 
-    def record(self, entry: TrialRecord, record: Mapping[str, float]) -> bool:
+    def record(self, trial: TrialRecord, record: Mapping[str, float]) -> bool:
         """Record one epoch's metrics. Returns False if the epoch is already recorded, as after a resume."""
-        if record["epoch"] <= entry.epoch:
+        if record["epoch"] <= trial.epoch:
             return False
-        entry.append(record)
+        trial.append(record)
         value = record.get(self.space.metric)
         if value is not None and isfinite(value):
-            self._live[entry.index].report(value, int(record["epoch"]))
+            self._live[trial.index].report(value, int(record["epoch"]))
         return True
 
-    def should_stop(self, entry: TrialRecord) -> bool:
+    def should_stop(self, trial: TrialRecord) -> bool:
         """Whether to end a running trial before its last epoch: by early stopping, or because the time is up."""
-        if entry.epoch >= self.epochs_of(entry):
+        if trial.epoch >= self.epochs_of(trial):
             return False
         if self.timed_out:
             return True
-        validated = bool(entry.history) and self.space.metric in entry.history[-1]
-        return validated and self._live[entry.index].should_prune()
+        validated = bool(trial.history) and self.space.metric in trial.history[-1]
+        return validated and self._live[trial.index].should_prune()
 
-    def end(self, entry: TrialRecord, *, failure: str = "", again: bool = False) -> None:
+    def end(self, trial: TrialRecord, *, failure: str = "", again: bool = False) -> None:
         """Close a trial: failed with a reason; else finished or stopped early, by the epochs it has.
 
         again: whether a later session tries it once more, since its values are not to blame. A trial that was stopped
         because the time was up goes on in any later session.
         """
-        value = entry.history[-1].get(self.space.metric) if entry.history else None
-        complete = not failure and entry.epoch >= self.epochs_of(entry)
+        value = trial.history[-1].get(self.space.metric) if trial.history else None
+        complete = not failure and trial.epoch >= self.epochs_of(trial)
         if complete and value is None:
-            when = " at its last epoch" if entry.last(self.space.metric) is not None else ""
+            when = " at its last epoch" if trial.last(self.space.metric) is not None else ""
             failure, complete = f"it never reported {self.space.metric}{when}", False
-        entry.state = TrialState.FAILED if failure else TrialState.FINISHED if complete else TrialState.STOPPED
-        stop = f"after epoch {entry.epoch} of {self.epochs_of(entry)}{', the time is up' if self.timed_out else ''}"
-        entry.reason = stop if entry.state is TrialState.STOPPED else failure
-        trial = self._live.pop(entry.index)
-        trial.set_user_attr(REASON, entry.reason)
-        if again or (entry.state is TrialState.STOPPED and self.timed_out):
-            trial.set_user_attr(AGAIN, True)
-        self._study.tell(trial, value if complete else None, state=END_STATES[entry.state])
+        trial.state = TrialState.FAILED if failure else TrialState.FINISHED if complete else TrialState.STOPPED
+        stop = f"after epoch {trial.epoch} of {self.epochs_of(trial)}{', the time is up' if self.timed_out else ''}"
+        trial.reason = stop if trial.state is TrialState.STOPPED else failure
+        optuna_trial = self._live.pop(trial.index)
+        optuna_trial.set_user_attr(REASON, trial.reason)
+        if again or (trial.state is TrialState.STOPPED and self.timed_out):
+            optuna_trial.set_user_attr(AGAIN, True)
+        self._study.tell(optuna_trial, value if complete else None, state=END_STATES[trial.state])
 
     @property
     def complete(self) -> bool:
         """Whether every trial that the search may start has been run, in this session or an earlier one."""
-        if any(entry.state is TrialState.RUNNING for entry in self.trials.values()):
+        if any(trial.state is TrialState.RUNNING for trial in self.trials.values()):
             return False
         if self.space.lists_trials:
             self._say_all_listed()
@@ -152,16 +152,16 @@ class SearchStudy:
     def ranked(self) -> list[TrialRecord]:
         """Finished trials, best first. The last values of others are of an earlier epoch and cannot be compared."""
         sign = -1 if self.space.maximize else 1
-        finished = [entry for entry in self.trials.values() if entry.state is TrialState.FINISHED]
-        return sorted(finished, key=lambda entry: (sign * (entry.last(self.space.metric) or 0.0), entry.index))
+        finished = [trial for trial in self.trials.values() if trial.state is TrialState.FINISHED]
+        return sorted(finished, key=lambda trial: (sign * (trial.last(self.space.metric) or 0.0), trial.index))
 
     def stopped(self) -> list[TrialRecord]:
         """Trials that ended before their last epoch, which have no rank."""
-        return [entry for entry in self.trials.values() if entry.state is TrialState.STOPPED]
+        return [trial for trial in self.trials.values() if trial.state is TrialState.STOPPED]
 
-    def record_test(self, entry: TrialRecord, scores: Mapping[str, float]) -> None:
+    def record_test(self, trial: TrialRecord, scores: Mapping[str, float]) -> None:
         """Record a finalist's test scores."""
-        entry.record_test(scores)
+        trial.record_test(scores)
 
     def finalists(self, count: int) -> list[TrialRecord]:
         """The trials to score on the test set: the best `count` that finished.
@@ -169,7 +169,7 @@ class SearchStudy:
         In a comparison, all that finished, since nothing is selected.
         """
         if self.space.comparison:
-            return [entry for entry in self.trials.values() if entry.state is TrialState.FINISHED]
+            return [trial for trial in self.trials.values() if trial.state is TrialState.FINISHED]
         return self.ranked()[:count]
 
     def _open_study(self) -> optuna.Study:
@@ -201,26 +201,26 @@ class SearchStudy:
         point = {name: value for name, value in values.items() if name in self.space.parameters}
         self._study.enqueue_trial(to_optuna(self.space, point))
         for _ in self._study.get_trials(deepcopy=False, states=(OptunaState.WAITING,)):
-            if entry := self._ask():
-                return entry
+            if trial := self._ask():
+                return trial
         raise AssertionError(f"Optuna did not take {values}")
 
     def _ask(self) -> TrialRecord | None:
         """Optuna's next suggestion; None if it is not allowed or has been tried, which Optuna is then told."""
-        trial = self._study.ask(distributions(self.space))
-        values = {**self.space.fixed, **from_optuna(self.space, trial.params)}
+        optuna_trial = self._study.ask(distributions(self.space))
+        values = {**self.space.fixed, **from_optuna(self.space, optuna_trial.params)}
         repeated = self._has(values)
         if not repeated and self.space.allows(values, self.base.model_dump()):
-            return self._enter(trial, values)
-        trial.set_user_attr(REJECTED, "repeated" if repeated else "constraint")
+            return self._enter(optuna_trial, values)
+        optuna_trial.set_user_attr(REJECTED, "repeated" if repeated else "constraint")
         # TPE learns what is not allowed from pruned trials, but counts them among the results: it needs true ones
         # first, and what it takes for good, the best tenth of all, should not become every one that was allowed.
-        scored = sum(entry.state in (TrialState.FINISHED, TrialState.STOPPED) for entry in self.trials.values())
+        scored = sum(trial.state in (TrialState.FINISHED, TrialState.STOPPED) for trial in self.trials.values())
         learns = not repeated and scored >= self._startup and scored > self._infeasible
         if learns:
-            trial.set_constraint("allowed", 1.0)
+            optuna_trial.set_constraint("allowed", 1.0)
             self._infeasible += 1
-        self._study.tell(trial, state=OptunaState.PRUNED if learns else OptunaState.FAIL)
+        self._study.tell(optuna_trial, state=OptunaState.PRUNED if learns else OptunaState.FAIL)
         return None
 
     def _say_all_listed(self) -> None:
@@ -241,16 +241,16 @@ class SearchStudy:
     def _has(self, values: Mapping[str, Any]) -> bool:
         return _key(values) in self._tried
 
-    def _enter(self, trial: Trial, values: dict[str, Any]) -> TrialRecord:
+    def _enter(self, optuna_trial: Trial, values: dict[str, Any]) -> TrialRecord:
         index = len(self.trials)
-        entry = TrialRecord(index, values, self._folder_of(index))
-        entry.folder.mkdir(parents=True, exist_ok=True)
-        trial.set_user_attr(VALUES, values)
-        trial.set_user_attr(INDEX, index)
-        self.trials = {**self.trials, index: entry}  # another thread may be going through the old one
-        self._live[index] = trial
+        trial = TrialRecord(index, values, self._folder_of(index))
+        trial.folder.mkdir(parents=True, exist_ok=True)
+        optuna_trial.set_user_attr(VALUES, values)
+        optuna_trial.set_user_attr(INDEX, index)
+        self.trials = {**self.trials, index: trial}  # another thread may be going through the old one
+        self._live[index] = optuna_trial
         self._tried.add(_key(values))
-        return entry
+        return trial
 
     def _folder_of(self, index: int) -> Path:
         return self.folder / "trials" / f"{index:03d}"
@@ -278,15 +278,15 @@ class SearchStudy:
     def _recall(self, frozen: optuna.trial.FrozenTrial) -> None:
         index = frozen.user_attrs[INDEX]
         state, reason = TRIAL_STATES[frozen.state], frozen.user_attrs.get(REASON, "")
-        entry = TrialRecord(index, frozen.user_attrs[VALUES], self._folder_of(index), state, reason)
-        entry.read_files()
-        self.trials[index] = entry
-        self._tried.add(_key(entry.values))
-        if entry.state is TrialState.RUNNING:
-            trial = self._live[index] = Trial(self._study, frozen._trial_id)
-            for record in entry.history:
+        trial = TrialRecord(index, frozen.user_attrs[VALUES], self._folder_of(index), state, reason)
+        trial.read_files()
+        self.trials[index] = trial
+        self._tried.add(_key(trial.values))
+        if trial.state is TrialState.RUNNING:
+            optuna_trial = self._live[index] = Trial(self._study, frozen._trial_id)
+            for record in trial.history:
                 if self.space.metric in record and record["epoch"] not in frozen.intermediate_values:
-                    trial.report(record[self.space.metric], int(record["epoch"]))
+                    optuna_trial.report(record[self.space.metric], int(record["epoch"]))
 
     def _forget(self, frozen: optuna.trial.FrozenTrial) -> None:
         """Optuna created this trial, but it never started: mark it failed, and queue a given point again."""
@@ -297,5 +297,5 @@ class SearchStudy:
 
 
 def _key(values: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
-    """What two configurations of the same values have in common."""
+    """A key that is equal for configurations of equal values."""
     return frozenset((name, tuple(value) if isinstance(value, list) else value) for name, value in values.items())

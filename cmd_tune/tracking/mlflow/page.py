@@ -30,7 +30,7 @@ def page_tag(page: Page, search: str, run_id: str) -> tuple[str, str]:
 
 
 def view_key(search: str) -> str:
-    """Names a search's view in an address."""
+    """The name of a search's view in an address."""
     return blake2b(search.encode(), digest_size=6).hexdigest()
 
 
@@ -48,7 +48,7 @@ def ui_command(uri: str) -> str:
 
 
 def links(uri: str, experiment_id: str, search: str) -> list[str]:
-    """What opens the UI: for a database a command first; then the search's address, or the server's while unknown."""
+    """Lines that open the UI: a command if it is a database; then the search's address, or the server's until known."""
     server = uri if is_server(uri) else _LOCAL
     page = page_address(server, experiment_id, search) if experiment_id else ""
     if is_server(uri):

@@ -1,4 +1,4 @@
-"""What MLflow has of a run, and an epoch's metrics in the form in which it has them."""
+"""The state of a run in MLflow, and epochs' metrics in MLflow's form."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ _STEPPED = ("loss/", "val/")  # metrics of an epoch that MLflow gets; the run's 
 
 @dataclass
 class RecordedRun:
-    """What is known to be in MLflow of a run."""
+    """The parts of a run that are known to be in MLflow."""
 
     run_id: str
     start: int  # ms

@@ -1,8 +1,8 @@
-"""Runs of one search in MLflow, each write of which may be made again.
+"""Writes the runs of one search to MLflow so that every write can be repeated.
 
-A call that failed may have been carried out: its answer was lost. So no call is repeated blindly. What MLflow has of a
-run is read first; a tag says that a run's description is complete, and another up to which epoch its metrics are; and a
-metric has the same time whenever it is written, so that a database knows it again.
+A call that failed may have been carried out: its answer was lost. So no call is repeated blindly. The state of a run in
+MLflow is read first: one tag says that its description is complete, another how many epochs of metrics it has. A metric
+has the same time whenever it is written, so a database recognises a repeated one.
 """
 
 import fcntl
@@ -115,7 +115,7 @@ class MlflowTracker(Tracker[RecordedRun]):
         return there
 
     def close(self) -> None:
-        """Remove the second run that a creation made which had seemed to fail."""
+        """Remove a second run that exists because a creation seemed to fail and was repeated."""
         while self._doubtful:
             self._find(min(self._doubtful, key=str))
             self._doubtful.discard(min(self._doubtful, key=str))
@@ -127,14 +127,14 @@ class MlflowTracker(Tracker[RecordedRun]):
         return variables_not_taken(self.uri, self.experiment)
 
     def is_final(self, error: Exception) -> bool:
-        """Whatever is wrong with a database, and a server's refusal."""
+        """True of any failure of a database, and of a server's refusal."""
         if not is_server(self.uri):
             return True
         status = getattr(error, "get_http_status_code", lambda: 500)()
         return isinstance(error, CmdTuneError) or (400 <= status < 500 and status not in (408, 429))
 
     def _find(self, key: int | None) -> RecordedRun | None:
-        """A run as MLflow has it; a second one, which nothing was written to, is removed."""
+        """Find a run in MLflow. A second one, to which nothing was written, is removed."""
         query = f"tags.`{SEARCH}` = '{self.search}'" + ("" if key is None else f" and tags.`{TRIAL}` = '{key}'")
         found = self._client.search_runs([self.experiment_id], query, order_by=["attributes.start_time ASC"])
         found = [run for run in found if key is not None or not run.data.tags.get(TRIAL)]
@@ -160,7 +160,7 @@ class MlflowTracker(Tracker[RecordedRun]):
         return there
 
     def _describe(self, snapshot: RunSnapshot, there: RecordedRun) -> None:
-        """What does not change: parameters and documents; then the tag that says they are whole."""
+        """Write what does not change: parameters and documents; then the tag that says they are complete."""
         from mlflow.entities import Param
 
         params = [Param(key, str(value)[:_TEXT]) for key, value in snapshot.params.items() if key not in there.params]

@@ -16,7 +16,7 @@ from cmd_tune.data.ingest.normalize import normalize
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.readers import clip_files
 from cmd_tune.data.readers.ntu import parse_ntu
-from cmd_tune.data.readers.source import Wanted
+from cmd_tune.data.readers.source import ReadOptions
 from cmd_tune.data.splits import describe_counts, split_store
 from cmd_tune.data.store import open_store, write_store
 from cmd_tune.errors import DataError, UsageError
@@ -115,7 +115,7 @@ def test_the_official_list_of_names_is_left_out(skeletons: Path, tmp_path: Path)
     """Headings above the names, as in NTU_RGBD_samples_with_missing_skeletons.txt; a suffix does no harm."""
     names = tmp_path / "missing.txt"
     names.write_text("Samples with missing skeletons:\n\nS001C001P001R001A001\nS018C002P045R001A120.skeleton\n")
-    done = ingest("ntu-120", skeletons, tmp_path / "ntu.arrow", wanted=Wanted(read_names(names)))
+    done = ingest("ntu-120", skeletons, tmp_path / "ntu.arrow", options=ReadOptions(read_names(names)))
     assert len(done.store) == 4
     assert done.left_out == ()
     with pytest.raises(UsageError, match=r"gone\.txt: cannot be read"):
@@ -193,10 +193,10 @@ def test_half_precision_holds_whatever_is_let_through(tmp_path: Path) -> None:
 )
 def test_names_inside_one_file_are_left_out_and_not_counted(write_source, tmp_path: Path, kind: str, name: str) -> None:
     """Four clips without one: the bar ends at three of three."""
-    path, wanted = write_source(kind)
+    path, options = write_source(kind)
     seen: list[tuple[int, int]] = []
-    wanted = replace(wanted, exclude=frozenset([name]))
-    done = ingest(kind.split()[0], path, tmp_path / "a.arrow", wanted=wanted, progress=lambda *at: seen.append(at))
+    options = replace(options, exclude=frozenset([name]))
+    done = ingest(kind.split()[0], path, tmp_path / "a.arrow", options=options, progress=lambda *at: seen.append(at))
     assert seen == [(0, 3), (3, 3)]
     assert name not in done.store.names
     assert done.left_out == ()
@@ -204,5 +204,5 @@ def test_names_inside_one_file_are_left_out_and_not_counted(write_source, tmp_pa
 
 def test_joints_that_a_format_has_of_its_own_are_not_given(skeletons: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--layout: ntu-60 has joints of its own, ntu-25; leave it out"):
-        ingest("ntu-60", skeletons, tmp_path / "out.arrow", wanted=Wanted(layout=LAYOUTS["kinect-20"]))
+        ingest("ntu-60", skeletons, tmp_path / "out.arrow", options=ReadOptions(layout=LAYOUTS["kinect-20"]))
     assert not (tmp_path / "out.arrow").exists()

@@ -35,7 +35,7 @@ SOURCE = Source(
     files=(),
     what="numbers",
     units=7,
-    few=2,
+    parallel_from=2,
     batches=([0, 1, 2], [3, 4], [5, 6]),
     read=read_numbers,
 )

@@ -12,7 +12,7 @@ import pytest
 
 from cmd_tune.data.ingest.ingest import ingest
 from cmd_tune.data.readers import clip_files
-from cmd_tune.data.readers.source import Wanted
+from cmd_tune.data.readers.source import ReadOptions
 from cmd_tune.data.store import open_store
 from cmd_tune.errors import CmdTuneError, Interrupted
 
@@ -136,7 +136,7 @@ def test_another_source_or_option_starts_anew(source: Path, tmp_path: Path, chan
         source,
         out,
         dtype="float16" if change == "dtype" else "float32",
-        wanted=Wanted(frozenset(["a01_s01_e00_v01"] if change == "exclude" else [])),
+        options=ReadOptions(frozenset(["a01_s01_e00_v01"] if change == "exclude" else [])),
         tell=said.append,
     )
     assert said == []

@@ -7,7 +7,7 @@ import pytest
 
 from cmd_tune.data.ingest.ingest import ingest
 from cmd_tune.data.readers.ctr_gcn import open_ctr_gcn
-from cmd_tune.data.readers.source import Wanted
+from cmd_tune.data.readers.source import ReadOptions
 from cmd_tune.data.splits import describe_counts, split_store
 from cmd_tune.errors import DataError
 
@@ -59,7 +59,7 @@ def test_classes_and_names_tell_data_set_and_protocol(
 ) -> None:
     one_hot = np.eye(classes)[[0, 1, 0, 6]]
     rewrite(source, y_train=one_hot[:3], y_test=one_hot[3:])
-    opened = open_ctr_gcn(source.rename(tmp_path / name), Wanted())
+    opened = open_ctr_gcn(source.rename(tmp_path / name), ReadOptions())
     clips = [clip for batch in opened.batches for clip in opened.read(batch)]
     assert (opened.dataset, [clip.parts for clip in clips]) == (dataset, 3 * [{protocol: 1}] + [{protocol: 2}])
 
@@ -93,7 +93,7 @@ def test_rows_that_are_not_one_hot_or_hold_nobody_are_named(source: Path, tmp_pa
 )
 def test_bad_arrays_are_named(source: Path, changes: dict[str, object], what: str) -> None:
     with pytest.raises(DataError, match=what) as caught:
-        open_ctr_gcn(rewrite(source, **changes), Wanted())
+        open_ctr_gcn(rewrite(source, **changes), ReadOptions())
     assert str(caught.value).startswith(f"{source}: ")
 
 
@@ -103,9 +103,9 @@ def test_a_truncated_file_is_named(source: Path, save, share: float) -> None:
     content = rewrite(source, save).read_bytes()
     source.write_bytes(content[: int(share * len(content))])
     with pytest.raises(DataError, match=r"NTU60_CS\.npz: not a whole"):
-        open_ctr_gcn(source, Wanted())
+        open_ctr_gcn(source, ReadOptions())
 
 
 def test_missing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
-        open_ctr_gcn(tmp_path / "none.npz", Wanted())
+        open_ctr_gcn(tmp_path / "none.npz", ReadOptions())

@@ -11,18 +11,18 @@ from cmd_tune.data.ingest.ingest import ingest
 from cmd_tune.data.ingest.normalize import normalize
 from cmd_tune.data.layouts import LAYOUTS, read_layout
 from cmd_tune.data.readers.generic import open_generic
-from cmd_tune.data.readers.source import Wanted
+from cmd_tune.data.readers.source import ReadOptions
 from cmd_tune.data.splits import protocols
 from cmd_tune.errors import DataError, UsageError
 
 
 @pytest.fixture(params=["generic", "generic parquet"])
-def written(request, write_source) -> tuple[Path, Wanted]:
+def written(request, write_source) -> tuple[Path, ReadOptions]:
     return write_source(request.param)
 
 
 @pytest.fixture
-def npz(write_source) -> tuple[Path, Wanted]:
+def npz(write_source) -> tuple[Path, ReadOptions]:
     return write_source("generic")
 
 
@@ -32,9 +32,9 @@ def arrays_of(path: Path) -> dict[str, np.ndarray]:
 
 
 def test_clips_of_any_joints(written, npz, tmp_path: Path) -> None:
-    path, wanted = written
-    store = ingest("generic", path, tmp_path / "a.arrow", wanted=wanted).store
-    assert (store.dataset, store.layout, store.bodies) == ("mine", wanted.layout, 2)
+    path, options = written
+    store = ingest("generic", path, tmp_path / "a.arrow", options=options).store
+    assert (store.dataset, store.layout, store.bodies) == ("mine", options.layout, 2)
     assert store.frame_shape() == (5, 3, 2)
     assert store.names == ["one", "two", "three", "four"]
     assert (store.label_N.tolist(), store.subject_N.tolist()) == ([0, 1, 0, 2], [1, 2, 3, 3])
@@ -43,15 +43,15 @@ def test_clips_of_any_joints(written, npz, tmp_path: Path) -> None:
     assert parts == {"given": [1, 1, 2, 0], "other": [2, 1, 1, 2]}
     assert list(protocols(store)) == ["given", "other"]
     joints = arrays_of(npz[0])["joints"]
-    assert np.array_equal(store.rows_FX[6:14].view(8, 5, 3, 2), normalize(joints[6:14], wanted.layout))
+    assert np.array_equal(store.rows_FX[6:14].view(8, 5, 3, 2), normalize(joints[6:14], options.layout))
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_one_body_and_the_least_that_is_needed(npz, tmp_path: Path, save) -> None:
-    path, wanted = npz
+    path, options = npz
     arrays = arrays_of(path)
     save(path, **{"joints": arrays["joints"][..., 0], "lengths": arrays["lengths"], "label": arrays["label"]})
-    store = ingest("generic", path, tmp_path / "a.arrow", wanted=wanted).store
+    store = ingest("generic", path, tmp_path / "a.arrow", options=options).store
     assert store.names == [f"clip-{n:06}" for n in range(4)]
     assert store.frame_shape() == (5, 3, 1)
     assert not store.part_N
@@ -59,25 +59,25 @@ def test_one_body_and_the_least_that_is_needed(npz, tmp_path: Path, save) -> Non
 
 def test_a_sensors_layout_by_its_name_and_processes(npz, tmp_path: Path) -> None:
     assert read_layout(Path("kinect-20")) is LAYOUTS["kinect-20"]
-    path, wanted = npz
+    path, options = npz
     for processes in (1, 2):
-        ingest("generic", path, tmp_path / f"{processes}.arrow", wanted=wanted, processes=processes)
+        ingest("generic", path, tmp_path / f"{processes}.arrow", options=options, processes=processes)
     assert (tmp_path / "1.arrow").read_bytes() == (tmp_path / "2.arrow").read_bytes()
 
 
 def test_a_layout_is_needed(npz) -> None:
     with pytest.raises(UsageError, match="--layout"):
-        open_generic(npz[0], Wanted())
+        open_generic(npz[0], ReadOptions())
 
 
 def test_clips_that_cannot_be_used_are_named(npz, tmp_path: Path) -> None:
-    path, wanted = npz
+    path, options = npz
     arrays = arrays_of(path)
     arrays["joints"][0, 0, 0, 0] = np.nan
     arrays["joints"][5] = 0
     arrays["label"][2] = 10_000
     np.savez(path, **arrays)
-    done = ingest("generic", path, tmp_path / "a.arrow", wanted=wanted)
+    done = ingest("generic", path, tmp_path / "a.arrow", options=options)
     assert done.store.names == ["four"]
     assert [line.removeprefix(f"{path}: ") for line in done.left_out] == [
         "one: coordinates that are not finite, or beyond 10000 metres",
@@ -104,16 +104,16 @@ def test_clips_that_cannot_be_used_are_named(npz, tmp_path: Path) -> None:
     ],
 )
 def test_bad_arrays_are_named(npz, changes: dict[str, np.ndarray | None], what: str) -> None:
-    path, wanted = npz
+    path, options = npz
     arrays = {**arrays_of(path), **changes}
     np.savez(path, **{key: array for key, array in arrays.items() if array is not None})
     with pytest.raises(DataError, match=what) as caught:
-        open_generic(path, wanted)
+        open_generic(path, options)
     assert str(caught.value).startswith(f"{path}: ")
 
 
 @pytest.fixture
-def table(write_source) -> tuple[Path, Wanted]:
+def table(write_source) -> tuple[Path, ReadOptions]:
     return write_source("generic parquet")
 
 
@@ -129,27 +129,27 @@ def table(write_source) -> tuple[Path, Wanted]:
     ],
 )
 def test_bad_columns_are_named(table, column: dict[str, list], what: str) -> None:
-    path, wanted = table
+    path, options = table
     columns = {**parquet.read_table(path).to_pydict(), **column}
     parquet.write_table(pa.table(columns), path)
     with pytest.raises(DataError, match=what):
-        open_generic(path, wanted)
+        open_generic(path, options)
 
 
 def test_a_parquet_clip_of_another_size_is_left_out(table, tmp_path: Path) -> None:
-    path, wanted = table
+    path, options = table
     columns = parquet.read_table(path).to_pydict()
     columns["joints"][2].pop()
     parquet.write_table(pa.table(columns), path)
-    done = ingest("generic", path, tmp_path / "a.arrow", wanted=wanted)
+    done = ingest("generic", path, tmp_path / "a.arrow", options=options)
     assert done.store.names == ["one", "two", "four"]
     assert done.left_out == (f"{path}: three: 239 numbers, expected 8 frames of 5 joints and 2 bodies",)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
 def test_a_truncated_file_is_named(written, share: float) -> None:
-    path, wanted = written
+    path, options = written
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(DataError, match=r"mine\.\w+: not a whole"):
-        open_generic(path, wanted)
+        open_generic(path, options)

@@ -2,16 +2,16 @@
 
 import pytest
 
-from cmd_tune.data.readers.names import Named, clip_name, data_set, named
+from cmd_tune.data.readers.names import ClipName, clip_name, data_set, parse_clip_name
 
 
 @pytest.mark.parametrize(
     ("name", "found"),
     [
-        ("S017C003P020R002A060", Named("ntu", 20, 3, 17, 60)),
-        ("a01_s10_e03_v02", Named("nw-ucla", 10, 2, action=1)),
-        ("A01N02-L", Named("pku-mmd-2", 2, 1)),
-        ("A01N02-R.3", Named("pku-mmd-2", 2, 3)),
+        ("S017C003P020R002A060", ClipName("ntu", 20, 3, 17, 60)),
+        ("a01_s10_e03_v02", ClipName("nw-ucla", 10, 2, action=1)),
+        ("A01N02-L", ClipName("pku-mmd-2", 2, 1)),
+        ("A01N02-R.3", ClipName("pku-mmd-2", 2, 3)),
         ("A01N02-X", None),
         ("S017C003P020R002A0600", None),
         ("xS017C003P020R002A060", None),
@@ -19,7 +19,7 @@ from cmd_tune.data.readers.names import Named, clip_name, data_set, named
     ],
 )
 def test_the_numbers_in_a_name(name, found):
-    assert named(name) == found
+    assert parse_clip_name(name) == found
 
 
 def test_a_file_is_named_without_its_folder_and_its_reader():

@@ -10,7 +10,7 @@ from cmd_tune.data.ingest.ingest import ingest
 from cmd_tune.data.ingest.normalize import normalize
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.readers.npy_triple import open_npy
-from cmd_tune.data.readers.source import Wanted
+from cmd_tune.data.readers.source import ReadOptions
 from cmd_tune.errors import DataError
 
 NAMES = ["S001C001P001R001A001", "S001C002P002R001A002", "S002C003P003R002A001", "S002C001P004R001A003"]
@@ -21,8 +21,8 @@ def source(write_source) -> Path:
     return write_source("npy")[0]
 
 
-def read(source: Path, wanted: Wanted = Wanted()):  # noqa: B008
-    opened = open_npy(source, wanted)
+def read(source: Path, options: ReadOptions = ReadOptions()):  # noqa: B008
+    opened = open_npy(source, options)
     return [clip for batch in opened.batches for clip in opened.read(batch)]
 
 
@@ -89,9 +89,9 @@ def test_one_folder_with_both_halves(source: Path) -> None:
 
 
 def test_excluded_names_are_passed_over(source: Path) -> None:
-    opened = open_npy(source, Wanted(frozenset(NAMES[1:3])))
+    opened = open_npy(source, ReadOptions(frozenset(NAMES[1:3])))
     assert opened.units == 2
-    assert [clip.name for clip in read(source, Wanted(frozenset(NAMES[1:3])))] == [NAMES[0], NAMES[3]]
+    assert [clip.name for clip in read(source, ReadOptions(frozenset(NAMES[1:3])))] == [NAMES[0], NAMES[3]]
 
 
 def change_labels(path: Path, names: list, labels: list) -> None:
@@ -143,7 +143,7 @@ def test_a_bad_file_is_named(source: Path, name: str, content: object, what: str
     elif content is not None:
         np.save(path, content, allow_pickle=True)
     with pytest.raises(DataError, match=what) as caught:
-        open_npy(source, Wanted())
+        open_npy(source, ReadOptions())
     assert str(caught.value).startswith(str(source))
     assert "\n" not in str(caught.value)
 
@@ -152,13 +152,13 @@ def test_joints_of_no_sensor_need_a_layout(source: Path) -> None:
     for path in source.rglob("*_data_joint.npy"):
         np.save(path, np.load(path)[:, :, :, :17])
     with pytest.raises(DataError, match="17 joints; say which with --layout"):
-        open_npy(source, Wanted())
+        open_npy(source, ReadOptions())
 
 
 def test_a_folder_of_something_else(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none"):
         with pytest.raises(DataError, match=r"no folder with train_data_joint\.npy"):
-            open_npy(path, Wanted())
+            open_npy(path, ReadOptions())
 
 
 def test_normalised_arrays_stay_as_they_are_where_ours_would_turn_them(source: Path) -> None:

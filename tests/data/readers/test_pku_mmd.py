@@ -7,7 +7,7 @@ import pytest
 
 from cmd_tune.data.clip import Clip
 from cmd_tune.data.readers.pku_mmd import open_pku_mmd
-from cmd_tune.data.readers.source import Wanted
+from cmd_tune.data.readers.source import ReadOptions
 from cmd_tune.errors import DataError
 
 
@@ -17,7 +17,7 @@ def source(write_source) -> Path:
 
 
 def read(source: Path, *exclude: str) -> list[Clip | str]:
-    opened = open_pku_mmd(source, Wanted(frozenset(exclude)))
+    opened = open_pku_mmd(source, ReadOptions(frozenset(exclude)))
     return [clip for batch in opened.batches for clip in opened.read(batch)]
 
 
@@ -104,9 +104,9 @@ def test_a_bad_file_is_named(source: Path, name: str, content: bytes, what: str)
 def test_a_bad_split_file_is_named(source: Path, text: str, what: str) -> None:
     (source / "Split" / "cross_view_v2.txt").write_text(text)
     with pytest.raises(DataError, match=rf"cross_view_v2\.txt: .*{what}"):
-        open_pku_mmd(source, Wanted())
+        open_pku_mmd(source, ReadOptions())
 
 
 def test_a_folder_of_something_else(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no labels"):
-        open_pku_mmd(tmp_path, Wanted())
+        open_pku_mmd(tmp_path, ReadOptions())

@@ -11,7 +11,7 @@ from cmd_tune.data.ingest.ingest import ingest
 from cmd_tune.data.ingest.normalize import normalize
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.readers.pyskl import open_pyskl
-from cmd_tune.data.readers.source import Wanted
+from cmd_tune.data.readers.source import ReadOptions
 from cmd_tune.errors import DataError
 
 NAMES = ["S001C001P001R001A001", "S001C002P002R001A002", "S002C003P003R002A001", "S002C001P004R001A003"]
@@ -105,7 +105,7 @@ def test_keypoints_of_images_are_refused(source: Path, content: dict) -> None:
         annotation["keypoint"] = annotation["keypoint"][..., :2]
     source.write_bytes(pickle.dumps(content))
     with pytest.raises(DataError, match=r"ntu60_3danno\.pkl: keypoints in 2-D"):
-        open_pyskl(source, Wanted())
+        open_pyskl(source, ReadOptions())
 
 
 @pytest.mark.parametrize(
@@ -123,10 +123,10 @@ def test_keypoints_of_images_are_refused(source: Path, content: dict) -> None:
 def test_a_pickle_of_another_form_is_named(source: Path, content: dict, change: dict, what: str) -> None:
     source.write_bytes(pickle.dumps({**content, **change}))
     with pytest.raises(DataError, match=what):
-        open_pyskl(source, Wanted())
+        open_pyskl(source, ReadOptions())
 
 
 def test_a_list_is_no_pyskl_pickle(source: Path) -> None:
     source.write_bytes(pickle.dumps([1]))
     with pytest.raises(DataError, match="expected a mapping with 'split' and 'annotations'"):
-        open_pyskl(source, Wanted())
+        open_pyskl(source, ReadOptions())

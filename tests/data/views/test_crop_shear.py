@@ -230,7 +230,7 @@ def test_without_strength_nothing_is_distorted():
 
 
 def test_distort_is_one_matrix_a_joint_in_every_frame_and_body():
-    """x′ = A·x, the column convention: a shear entry (row, column) adds a share of `column` to `row`."""
+    """x′ = A·x, the column convention: a shear trial (row, column) adds a share of `column` to `row`."""
     draws = draw(torch.full((64,), 30), joints=20)
     x_BTVCP = np.random.default_rng(0).normal(size=(64, 5, 20, 3, 2)).astype(np.float32)
     ours = distort(torch.from_numpy(x_BTVCP), draws).numpy()

@@ -51,12 +51,12 @@ STUDIES = {
 
 
 @pytest.fixture
-def findings_of(make_space, open_book) -> Callable[..., StudyFindings]:
+def findings_of(make_space, open_study) -> Callable[..., StudyFindings]:
     """Plays a study of STUDIES. baselines: whether they were scored, and counted by subject."""
 
     def make(name: str, *, baselines: bool = True) -> StudyFindings:
         changes, trials = STUDIES[name]
-        study: SearchStudy = open_book(make_space(**changes), trials=max(4, len(trials)))
+        study: SearchStudy = open_study(make_space(**changes), trials=max(4, len(trials)))
         for scores in trials:
             trial = study.next()
             for epoch, score in enumerate(scores, 1):

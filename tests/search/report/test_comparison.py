@@ -56,44 +56,44 @@ def table_space(make_space: Callable[..., Space]) -> Callable[..., Space]:
 
 
 @pytest.fixture
-def played(open_book: Callable[..., SearchStudy]) -> Callable[..., SearchStudy]:
-    """A book whose trials have run, with test scores {(topk, seed): KNN}; others fail. Linear is always 60."""
+def played(open_study: Callable[..., SearchStudy]) -> Callable[..., SearchStudy]:
+    """A study whose trials have run, with test scores {(topk, seed): KNN}; others fail. Linear is always 60."""
 
     def play(space: Space, knn: dict[tuple[int, int], float]) -> SearchStudy:
-        book = open_book(space, trials=100)
-        while (entry := book.next()) is not None:
-            score = knn.get((entry.values["topk"], entry.values["seed"]))
+        study = open_study(space, trials=100)
+        while (trial := study.next()) is not None:
+            score = knn.get((trial.values["topk"], trial.values["seed"]))
             if score is None:
-                book.end(entry, failure="the loss is nan in epoch 1")
+                study.end(trial, failure="the loss is nan in epoch 1")
                 continue
             for epoch in (1, 2, 3):
-                book.record(entry, {"epoch": epoch, "loss/total": 1.0, "val/knn/fused": 10.0 * epoch})
-            book.end(entry)
-            book.record_test(entry, {"test/knn/joint": score, "test/linear/joint": 60.0})
-        return book
+                study.record(trial, {"epoch": epoch, "loss/total": 1.0, "val/knn/fused": 10.0 * epoch})
+            study.end(trial)
+            study.record_test(trial, {"test/knn/joint": score, "test/linear/joint": 60.0})
+        return study
 
     return play
 
 
-def report_of(book: SearchStudy, where: Conditions = HERE) -> tuple[SearchReport, str, str]:
+def report_of(study: SearchStudy, where: Conditions = HERE) -> tuple[SearchReport, str, str]:
     """(the report, report.md, what is printed)."""
-    report = write_report(StudyFindings(book, RAW, UNTRAINED, where))
+    report = write_report(StudyFindings(study, RAW, UNTRAINED, where))
     printed = io.StringIO()
     Console(file=printed, width=80).print(report.closing)
-    return report, (book.folder / "report.md").read_text(), printed.getvalue()
+    return report, (study.folder / "report.md").read_text(), printed.getvalue()
 
 
 def test_means_intervals_and_differences(table_space, played):
-    book = played(table_space([0, 1, 2]), {(4, s): x for s, x in enumerate((61, 62, 63))} | {(8, 0): 70, (8, 2): 74})
+    study = played(table_space([0, 1, 2]), {(4, s): x for s, x in enumerate((61, 62, 63))} | {(8, 0): 70, (8, 2): 74})
     rows = {
-        (m.cell.values["topk"], m.metric): m for m in cell_results(book, book.space.comparison, HERE.queries, METRICS)
+        (m.cell.values["topk"], m.metric): m for m in cell_results(study, study.space.comparison, HERE.queries, METRICS)
     }
     four, eight = rows[4, "test/knn/joint"], rows[8, "test/knn/joint"]
     assert (four.mean, four.reported, four.difference) == (62, 70, -8)
     assert four.interval == pytest.approx((62 - 4.30265 / 3**0.5, 62 + 4.30265 / 3**0.5), abs=1e-4)
     assert (eight.mean, eight.difference, eight.scores) == (72, 0.5, {0: 70, 2: 74})
     assert rows[8, "test/linear/joint"].difference is None  # nothing was reported of it
-    with (report_folder(book) / "cells.csv").open() as file:
+    with (report_folder(study) / "cells.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert [(line["topk"], line["metric"], line["seeds"]) for line in lines] == [
         ("4", "test/knn/joint", "3"), ("8", "test/knn/joint", "2"),
@@ -104,17 +104,17 @@ def test_means_intervals_and_differences(table_space, played):
     assert (lines[3]["reported"], lines[3]["difference"]) == ("", "")
 
 
-def report_folder(book: SearchStudy) -> Path:
-    report_of(book)
-    return book.folder
+def report_folder(study: SearchStudy) -> Path:
+    report_of(study)
+    return study.folder
 
 
 def test_a_single_seed_has_wilsons_interval_of_the_test_set(table_space, played):
-    book = played(table_space([5]), {(4, 5): 61.0, (8, 5): 70.0})
-    (four, *_) = cell_results(book, book.space.comparison, HERE.queries, METRICS)
+    study = played(table_space([5]), {(4, 5): 61.0, (8, 5): 70.0})
+    (four, *_) = cell_results(study, study.space.comparison, HERE.queries, METRICS)
     assert four.interval == wilson_interval(61.0, 200)
     assert four.method == "Wilson over clips as if independent"
-    _, text, printed = report_of(book)
+    _, text, printed = report_of(study)
     said = "Percent right, mean ± half its 95 % interval (one seed: Wilson over clips as if independent)."
     assert said in " ".join(printed.split())
     assert text.count(": cannot tell\n") == 3
@@ -126,16 +126,16 @@ SUBJECTS = Tally([50, 50, 60, 40], {"test/knn/joint": [40, 20, 42, 20], "test/li
 
 def test_clips_of_a_subject_are_taken_together_where_they_were_counted_so(table_space, played):
     """122 of 200 clips right, 80 % of one subject's and 40 % of another's: not 54.1–67.5, but thrice as wide."""
-    book = played(table_space([5]), {(4, 5): 61.0, (8, 5): 70.0})
-    write_tally(book.trials[0].folder / TEST_TALLY, SUBJECTS)
-    write_tally(book.folder / UNTRAINED_TALLY, SUBJECTS)
-    write_tally(book.folder / RAW_TALLY, replace(SUBJECTS, by_subject=False))
-    four, eight, *_ = cell_results(book, book.space.comparison, HERE.queries, METRICS)
+    study = played(table_space([5]), {(4, 5): 61.0, (8, 5): 70.0})
+    write_tally(study.trials[0].folder / TEST_TALLY, SUBJECTS)
+    write_tally(study.folder / UNTRAINED_TALLY, SUBJECTS)
+    write_tally(study.folder / RAW_TALLY, replace(SUBJECTS, by_subject=False))
+    four, eight, *_ = cell_results(study, study.space.comparison, HERE.queries, METRICS)
     low, high = clustered_interval([40, 20, 42, 20], [50, 50, 60, 40])
     assert four.interval == (low, high)
     assert (four.method, eight.method) == ("Wilson over clips, by subject", "Wilson over clips as if independent")
     assert high - low > 3 * (wilson_interval(61.0, 200)[1] - wilson_interval(61.0, 200)[0])
-    _, text, printed = report_of(book)
+    _, text, printed = report_of(study)
     assert f"| 4 | 61.0 ({low:.1f}–{high:.1f}) |" in text
     together = "over 200 clips, those of each of 4 subjects taken together"
     assert f"\nIntervals of baselines, and of cells with one seed, are {together}.\n" in text
@@ -204,35 +204,35 @@ def test_a_table_nobody_reported_on_shows_the_searchs_metric(table_space, played
 
 def test_nothing_is_picked_by_its_score(table_space, played):
     """Cells stand as the file has them, whoever is best, and every finished trial is a finalist."""
-    book = played(table_space([0, 1]), {(4, 0): 40, (4, 1): 41, (8, 0): 90, (8, 1): 91})
-    assert len(book.finalists(3)) == 4
-    report, text, _ = report_of(book)
+    study = played(table_space([0, 1]), {(4, 0): 40, (4, 1): 41, (8, 0): 90, (8, 1): 91})
+    assert len(study.finalists(3)) == 4
+    report, text, _ = report_of(study)
     assert text.index("| 4 |") < text.index("| 8 |")
-    assert not (book.folder / "best.yaml").exists()
+    assert not (study.folder / "best.yaml").exists()
     assert not any(name.startswith("best/") for name in report.metrics)
 
 
-def test_a_book_goes_on_with_what_a_longer_table_lacks(table_space, open_book):
-    def values(book: SearchStudy) -> list[tuple[int, int]]:
+def test_a_book_goes_on_with_what_a_longer_table_lacks(table_space, open_study):
+    def values(study: SearchStudy) -> list[tuple[int, int]]:
         found = []
-        while (entry := book.next()) is not None:
-            found.append((entry.values["topk"], entry.values["seed"]))
+        while (trial := study.next()) is not None:
+            found.append((trial.values["topk"], trial.values["seed"]))
             if found[-1] != (8, 0):  # left running, as a kill would
-                book.end(entry, failure="over")
+                study.end(trial, failure="over")
         return found
 
-    assert values(open_book(table_space([0]), trials=100)) == [(4, 0), (8, 0)]
-    assert values(open_book(table_space([0, 1]), trials=100)) == [(8, 0), (4, 1), (8, 1)]
+    assert values(open_study(table_space([0]), trials=100)) == [(4, 0), (8, 0)]
+    assert values(open_study(table_space([0, 1]), trials=100)) == [(8, 0), (4, 1), (8, 1)]
     more = table_space([0, 1], cells=[{"topk": 2}, *CELLS])
-    book = open_book(more, trials=100)
-    assert values(book) == [(8, 0), (2, 0), (2, 1)]
-    assert len({tuple(sorted(entry.values.items())) for entry in book.trials.values()}) == len(book.trials) == 6
+    study = open_study(more, trials=100)
+    assert values(study) == [(8, 0), (2, 0), (2, 1)]
+    assert len({tuple(sorted(trial.values.items())) for trial in study.trials.values()}) == len(study.trials) == 6
 
 
-def test_a_smaller_budget_runs_whole_rounds_of_seeds_first(table_space, open_book):
-    book = open_book(table_space([0, 1, 2]), trials=3)
-    assert [tuple(book.next().values.values()) for _ in range(3)] == [(4, 0), (8, 0), (4, 1)]
-    assert book.next() is None
+def test_a_smaller_budget_runs_whole_rounds_of_seeds_first(table_space, open_study):
+    study = open_study(table_space([0, 1, 2]), trials=3)
+    assert [tuple(study.next().values.values()) for _ in range(3)] == [(4, 0), (8, 0), (4, 1)]
+    assert study.next() is None
 
 
 def changed(**changes: object) -> dict[str, object]:
@@ -261,23 +261,23 @@ def test_what_was_reported_of_something_else_is_left_out(table_space, origin, wh
 
 
 def test_what_is_left_out_stands_nowhere_and_one_line_says_why(table_space, played):
-    book = played(
+    study = played(
         table_space([0, 1], reported_on=changed(protocol="xsub")), {(k, s): 50 for k in (4, 8) for s in (0, 1)}
     )
-    _, text, printed = report_of(book)
+    _, text, printed = report_of(study)
     for place in (text, printed):
         words = " ".join(place.split())
         assert words.count("are left out: they are of synthetic xsub, these of synthetic xview.") == 1
         assert "71.5" not in words
     assert "| topk | test/knn/joint | test/linear/joint |\n" in text
-    with (book.folder / "cells.csv").open() as file:
+    with (study.folder / "cells.csv").open() as file:
         assert {(row["reported"], row["difference"]) for row in csv.DictReader(file)} == {("", "")}
 
 
 def test_only_the_metric_of_another_probe_is_left_out(table_space, played):
     origin = changed(probes={"knn": "1-NN", "linear": "SGD over 80 epochs"})
-    book = played(table_space([0, 1], reported_on=origin), {(k, s): 50 for k in (4, 8) for s in (0, 1)})
-    _, text, _ = report_of(book)
+    study = played(table_space([0, 1], reported_on=origin), {(k, s): 50 for k in (4, 8) for s in (0, 1)})
+    _, text, _ = report_of(study)
     assert (
         "| topk | test/knn/joint | test/knn/joint, reported | test/knn/joint, difference | test/linear/joint |" in text
     )
@@ -348,9 +348,9 @@ def test_a_verdict_that_more_seeds_undo_is_not_forgotten(table_space, played):
 
 def test_a_file_that_cannot_be_written_takes_no_other_with_it(table_space, played):
     space = table_space([0])
-    book = played(space, {(4, 0): 61, (8, 0): 70})
-    (book.folder / "table.png").mkdir()
-    ending = Ending(book.folder)
-    report = write_report(StudyFindings(book, {}, {}, HERE), attempt=ending.attempt)
+    study = played(space, {(4, 0): 61, (8, 0): 70})
+    (study.folder / "table.png").mkdir()
+    ending = Ending(study.folder)
+    report = write_report(StudyFindings(study, {}, {}, HERE), attempt=ending.attempt)
     assert [path.name for path in report.files] == ["trials.csv", "cells.csv", "report.md"]
-    assert ending.troubles == [f"table.png: {book.folder / 'table.png'}: cannot be written: Is a directory"]
+    assert ending.troubles == [f"table.png: {study.folder / 'table.png'}: cannot be written: Is a directory"]

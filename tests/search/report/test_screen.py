@@ -33,21 +33,21 @@ SIXTEEN = {**RANGES, **SHARES, **CHOICES}
 
 
 @pytest.fixture(scope="module")
-def book(tiny, tmp_path_factory):
+def study(tiny, tmp_path_factory):
     """Sixteen parameters, sixteen trials: two run, one failed, the others finished."""
     folder = tmp_path_factory.mktemp("screen")
     content = {"method": "random", "metric": {"name": "val/knn/fused", "goal": "maximize"}, "parameters": SIXTEEN}
     (folder / "space.yaml").write_text(yaml.safe_dump(content))
-    book = SearchStudy(folder, read_space(folder / "space.yaml"), tiny(queue_size=64, topk=6), "quick", 40)
+    study = SearchStudy(folder, read_space(folder / "space.yaml"), tiny(queue_size=64, topk=6), "quick", 40)
     for number in range(16):
-        entry, running = book.next(), number > 13
+        trial, running = study.next(), number > 13
         score = {"val/knn/fused": 1.0 if running else 40.0 + number, "val/knn/joint": 30.0}
         for epoch in (1,) if running else (1, 2, 3):
-            book.record(entry, {"epoch": epoch, "loss/total": 12.345} | (score if epoch == 3 else {}))
+            study.record(trial, {"epoch": epoch, "loss/total": 12.345} | (score if epoch == 3 else {}))
         if number < 13:
-            book.end(entry)
-    book.end(book.trials[13], failure="the loss is nan in epoch 4; lower learning_rate or raise the temperatures")
-    return book
+            study.end(trial)
+    study.end(study.trials[13], failure="the loss is nan in epoch 4; lower learning_rate or raise the temperatures")
+    return study
 
 
 def lines_of(renderable, width, height):
@@ -58,8 +58,8 @@ def lines_of(renderable, width, height):
 
 
 @pytest.mark.parametrize(("width", "height"), [(60, 24), (80, 24), (80, 12), (200, 50)])
-def test_the_live_table_shows_best_and_time_left_on_any_screen(book, width, height):
-    display = Display(book, Console(width=width, height=height))
+def test_the_live_table_shows_best_and_time_left_on_any_screen(study, width, height):
+    display = Display(study, Console(width=width, height=height))
     lines = lines_of(display._render(), width, height)
     assert len(lines) < height
     assert "best 52.00 (trial-012)" in " ".join(lines[-2:])
@@ -73,8 +73,8 @@ def test_the_live_table_shows_best_and_time_left_on_any_screen(book, width, heig
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
-def test_the_closing_table_has_a_line_a_trial_and_all_of_the_best_where_some_are_left_out(book, width):
-    lines = lines_of(write_report(StudyFindings(book, {"val/knn/joint": 45.0}, {}, HERE)).closing, width, 24)
+def test_the_closing_table_has_a_line_a_trial_and_all_of_the_best_where_some_are_left_out(study, width):
+    lines = lines_of(write_report(StudyFindings(study, {"val/knn/joint": 45.0}, {}, HERE)).closing, width, 24)
     assert len([line for line in lines[:10] if line.startswith("trial-")]) == 5
     text = " ".join(lines)
     assert width == 200 or all(f"{name} " in text[text.index("All of trial-012: ") :] for name in SIXTEEN)
@@ -83,10 +83,10 @@ def test_the_closing_table_has_a_line_a_trial_and_all_of_the_best_where_some_are
     assert all(len(line) <= width for line in lines)
 
 
-def test_few_parameters_all_have_a_column(make_space, open_book):
-    book = open_book(make_space())
-    book.record(book.next(), {"epoch": 1, "loss/total": 1.0})
-    lines = lines_of(Display(book, Console(width=80, height=24))._render(), 80, 24)
+def test_few_parameters_all_have_a_column(make_space, open_study):
+    study = open_study(make_space())
+    study.record(study.next(), {"epoch": 1, "loss/total": 1.0})
+    lines = lines_of(Display(study, Console(width=80, height=24))._render(), 80, 24)
     assert "temperature  temperature" in lines[2]
     assert not any("more parameters" in line for line in lines)
 

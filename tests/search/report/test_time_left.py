@@ -32,32 +32,32 @@ def test_by_hand(ended, running, to_come, slots, seconds):
     assert seconds_left(ended, running, to_come, epochs=40, pace=2.0, slots=slots) == pytest.approx(seconds)
 
 
-def test_a_search_of_three_at_once_with_early_stopping(make_space, open_book, monkeypatch):
+def test_a_search_of_three_at_once_with_early_stopping(make_space, open_study, monkeypatch):
     """Ten seconds an epoch, three trials at once, of which two are stopped half-way: the others' time, not their sum.
 
     With what a validation takes again for the finalists: 2 of each 10 s.
     """
     clock = [1000.0]
     monkeypatch.setattr(live, "monotonic", lambda: clock[0])
-    book = open_book(make_space(), trials=6, epochs=4)
-    screen = Display(book, Console(file=io.StringIO()), concurrent=3)
+    study = open_study(make_space(), trials=6, epochs=4)
+    screen = Display(study, Console(file=io.StringIO()), concurrent=3)
     clock[0] += 60  # until Ray stands
     assert "time left: not known yet" in screen.summary()
-    entries = [book.next() for _ in range(3)]
-    for entry in entries:
-        screen.started(entry)
+    trials = [study.next() for _ in range(3)]
+    for trial in trials:
+        screen.started(trial)
 
-    def epoch(number, entries):
+    def epoch(number, trials):
         clock[0] += 10
-        for entry in entries:
-            book.record(entry, {"epoch": number, "seconds": 8.0, "loss/total": 1.0, "val/knn/fused": 50.0})
-            screen.reported(entry, entry.history[-1:])
+        for trial in trials:
+            study.record(trial, {"epoch": number, "seconds": 8.0, "loss/total": 1.0, "val/knn/fused": 50.0})
+            screen.reported(trial, trial.history[-1:])
 
-    epoch(1, entries)
+    epoch(1, trials)
     assert "about 1:12 left" in screen.summary()  # 30 s, 40 s, and the tests
-    epoch(2, entries)
-    for entry in entries[1:]:
-        book.end(entry)
+    epoch(2, trials)
+    for trial in trials[1:]:
+        study.end(trial)
     clock[0] += 1
     # Two ended after two epochs, the one that runs goes to its end, in 19 s. Those to come take (2 + 2 + 4) / 3 epochs:
     # two start at once, the last when that one has ended.
@@ -65,18 +65,18 @@ def test_a_search_of_three_at_once_with_early_stopping(make_space, open_book, mo
     assert f"about {live.duration(left)} left" in screen.summary()
 
 
-def test_a_resumed_search_counts_what_it_does_itself(make_space, open_book, monkeypatch):
+def test_a_resumed_search_counts_what_it_does_itself(make_space, open_study, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(live, "monotonic", lambda: clock[0])
-    first = open_book(make_space(), trials=1, epochs=10)
-    entry = first.next()
+    first = open_study(make_space(), trials=1, epochs=10)
+    trial = first.next()
     for number in range(1, 8):
-        first.record(entry, {"epoch": number, "loss/total": 1.0})
-    book = open_book(make_space(), trials=1, epochs=10)
-    screen = Display(book, Console(file=io.StringIO()), concurrent=1)
-    entry = book.next()
-    screen.started(entry)
+        first.record(trial, {"epoch": number, "loss/total": 1.0})
+    study = open_study(make_space(), trials=1, epochs=10)
+    screen = Display(study, Console(file=io.StringIO()), concurrent=1)
+    trial = study.next()
+    screen.started(trial)
     clock[0] += 30
-    book.record(entry, {"epoch": 8, "seconds": 30.0, "loss/total": 1.0})
-    screen.reported(entry, entry.history[-1:])
+    study.record(trial, {"epoch": 8, "seconds": 30.0, "loss/total": 1.0})
+    screen.reported(trial, trial.history[-1:])
     assert "about 1:00 left" in screen.summary()

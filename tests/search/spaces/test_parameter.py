@@ -27,7 +27,7 @@ def test_multiples_are_of_numbers_as_they_are_written():
 def test_the_first_value(parameter, first):
     assert parameter.first == first
     assert type(parameter.first) is type(first)
-    assert parameter.misfit(first) == ""
+    assert parameter.why_invalid(first) == ""
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_the_first_value(parameter, first):
     ],
 )
 def test_what_keeps_a_value_from_being_one_of_it(parameter, value, why):
-    assert parameter.misfit(value) == why
+    assert parameter.why_invalid(value) == why
 
 
 def test_which_ranges_are_even_on_a_log_scale():

@@ -142,7 +142,7 @@ def test_shipped_temperatures_span_table_1() -> None:
     space = load_space(find_space("temps.yaml"), METHODS, EARLY_STOPPING)
     teacher, student = space.parameters["teacher_temperature"], space.parameters["student_temperature"]
     for pair in ((0.05, 0.05), (0.1, 0.1), (0.01, 0.1), (0.01, 1.0), (0.02, 0.5), (0.05, 1.0)):
-        assert (teacher.misfit(pair[0]), student.misfit(pair[1])) == ("", "")
+        assert (teacher.why_invalid(pair[0]), student.why_invalid(pair[1])) == ("", "")
     assert (space.trials, space.early_terminate) == (12, None)
 
 

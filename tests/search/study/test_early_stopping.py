@@ -12,6 +12,7 @@ CASES = {"asha": ({"grace_period": 2, "reduction_factor": 3}, 2)}
 
 @pytest.fixture(params=EARLY_STOPPING)
 def rule(request):
+    assert request.param in CASES, f"add a case of {request.param} to CASES: its keys, and its first look"
     return request.param
 
 
@@ -45,25 +46,25 @@ def play(study, loss, reopen=None):
     return study, trial.epoch
 
 
-def test_a_trial_that_is_alone_runs_to_its_end(stopped_by, rule, open_book):
-    assert play(open_book(stopped_by(rule), 99, epochs=EPOCHS), 9.0)[1] == EPOCHS
+def test_a_trial_that_is_alone_runs_to_its_end(stopped_by, rule, open_study):
+    assert play(open_study(stopped_by(rule), 99, epochs=EPOCHS), 9.0)[1] == EPOCHS
 
 
-def test_a_hopeless_trial_is_stopped_but_not_before_the_first_look(stopped_by, rule, open_book):
-    study = open_book(stopped_by(rule), 99, epochs=EPOCHS)
+def test_a_hopeless_trial_is_stopped_but_not_before_the_first_look(stopped_by, rule, open_study):
+    study = open_study(stopped_by(rule), 99, epochs=EPOCHS)
     for loss in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5):
         study, _ = play(study, loss)
     assert CASES[rule][1] <= play(study, 9.0)[1] < EPOCHS
     assert play(study, 0.1)[1] == EPOCHS  # the best so far
 
 
-def test_an_interruption_changes_nothing(stopped_by, rule, open_book, tmp_path):
+def test_an_interruption_changes_nothing(stopped_by, rule, open_study, tmp_path):
     space, losses = stopped_by(rule), (5.0, 4.0, 6.0, 3.0, 5.5, 1.0)
     ends = []
     for interrupted in (False, True):
 
         def reopen():
-            return open_book(space, 99, epochs=EPOCHS)
+            return open_study(space, 99, epochs=EPOCHS)
 
         study = reopen()
         ends.append([])
@@ -75,7 +76,7 @@ def test_an_interruption_changes_nothing(stopped_by, rule, open_book, tmp_path):
     assert {EPOCHS} < set(ends[0])
 
 
-def test_what_stops_nothing_says_so(stopped_by, rule, open_book):
+def test_what_stops_nothing_says_so(stopped_by, rule, open_study):
     space = stopped_by(rule)
     first = CASES[rule][1]
     said = stopping_rule(space).stops_nothing(first)

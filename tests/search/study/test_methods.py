@@ -82,7 +82,7 @@ def test_every_trial_lies_in_the_space_and_is_allowed(large, open_study, tiny):
     assert len(values) == TRIALS
     for trial in values:
         assert trial.keys() == large.parameters.keys()
-        assert {parameter.misfit(trial[name]) for name, parameter in large.parameters.items()} == {""}
+        assert {parameter.why_invalid(trial[name]) for name, parameter in large.parameters.items()} == {""}
         assert large.allows(trial, tiny().model_dump())
     assert all(trial not in values[:index] for index, trial in enumerate(values))
 

@@ -77,7 +77,7 @@ def test_stepped_values_stay_inside_and_return(a, b, q, data):
     value = decode(parameter, k)
     assert low <= value <= high
     assert abs(value / q - k) < 1e-9
-    assert parameter.misfit(value) == ""
+    assert parameter.why_invalid(value) == ""
     assert encode(parameter, value) == k
 
 

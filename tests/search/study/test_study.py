@@ -1,4 +1,4 @@
-"""The book of a search: what comes next, what is entered, what another process finds."""
+"""The study of a search: what comes next, what is entered, what another process finds."""
 
 import io
 import re
@@ -21,85 +21,85 @@ def record(epoch, value=None):
     return {"epoch": epoch, "loss/total": 1.0 / epoch} | ({} if value is None else {"val/knn/fused": value})
 
 
-def play(book, entry, values, start=1):
-    """Enter one epoch a value; stops where the book says so. Returns the epochs entered."""
+def play(study, trial, values, start=1):
+    """Enter one epoch a value; stops where the study says so. Returns the epochs entered."""
     for epoch, value in enumerate(values, start):
-        book.record(entry, record(epoch, value))
-        if book.should_stop(entry):
+        study.record(trial, record(epoch, value))
+        if study.should_stop(trial):
             return epoch
     return start + len(values) - 1
 
 
-def states(book):
+def states(study):
     """Optuna's own account, by index; rejected suggestions left out."""
-    trials = book._study.get_trials(deepcopy=False)
+    trials = study._study.get_trials(deepcopy=False)
     return {t.user_attrs["index"]: t.state for t in trials if "index" in t.user_attrs}
 
 
-def test_the_start_point_comes_first_and_the_budget_ends_it(make_space, open_book):
-    book = open_book(make_space(), trials=3)
-    entries = [book.next() for _ in range(3)]
-    assert entries[0].values == {"teacher_temperature": 0.05, "student_temperature": 0.1}
-    assert [entry.index for entry in entries] == [0, 1, 2]
-    assert len({tuple(entry.values.values()) for entry in entries}) == 3
-    assert book.next() is None
+def test_the_start_point_comes_first_and_the_budget_ends_it(make_space, open_study):
+    study = open_study(make_space(), trials=3)
+    trials = [study.next() for _ in range(3)]
+    assert trials[0].values == {"teacher_temperature": 0.05, "student_temperature": 0.1}
+    assert [trial.index for trial in trials] == [0, 1, 2]
+    assert len({tuple(trial.values.values()) for trial in trials}) == 3
+    assert study.next() is None
 
 
-def test_the_same_seed_suggests_the_same_trials_and_another_seed_others(make_space, open_book, tmp_path):
+def test_the_same_seed_suggests_the_same_trials_and_another_seed_others(make_space, open_study, tmp_path):
     values = []
     for seed in (0, 0, 1):
-        book = open_book(make_space(), trials=3, seed=seed)
-        values.append([book.next().values for _ in range(3)])
+        study = open_study(make_space(), trials=3, seed=seed)
+        values.append([study.next().values for _ in range(3)])
         (tmp_path / "search" / "study.db").unlink()
     assert values[0] == values[1]
     assert values[0][0] == values[2][0]  # the start point
     assert values[0][1:] != values[2][1:]
 
 
-def test_the_sampler_learns_once_what_was_given_has_been_handed_out(make_space, open_book):
+def test_the_sampler_learns_once_what_was_given_has_been_handed_out(make_space, open_study):
     points = [{"teacher_temperature": 0.05, "student_temperature": value} for value in (0.1, 0.2)]
-    book = open_book(make_space(points_to_evaluate=points), trials=4)
+    study = open_study(make_space(points_to_evaluate=points), trials=4)
     learns = []
     for _ in range(4):
-        learns.append(book.learns())
-        book.next()
+        learns.append(study.learns())
+        study.next()
     assert learns == [False, False, True, True]
-    again = open_book(make_space(points_to_evaluate=points), trials=5)  # four unfinished trials are handed out first
+    again = open_study(make_space(points_to_evaluate=points), trials=5)  # four unfinished trials are handed out first
     for _ in range(4):
         assert not again.learns()
         again.next()
     assert again.learns()
 
 
-def test_random_draws_learn_nothing(make_space, open_book):
-    book = open_book(make_space(method="random"))
+def test_random_draws_learn_nothing(make_space, open_study):
+    study = open_study(make_space(method="random"))
     for _ in range(3):
-        book.next()
-        assert not book.learns()
+        study.next()
+        assert not study.learns()
 
 
-def test_no_suggestion_breaks_a_constraint(make_space, open_book):
+def test_no_suggestion_breaks_a_constraint(make_space, open_study):
     space = make_space(
         method="random",
         parameters={"queue_size": {"values": [16, 32, 64, 128]}, "topk": {"values": [16, 32, 64, 128]}},
         constraints=["topk <= queue_size"],
         points_to_evaluate=None,
     )
-    book = open_book(space, trials=100)
+    study = open_study(space, trials=100)
     pairs = []
-    while (entry := book.next()) is not None:
-        pairs.append((entry.values["topk"], entry.values["queue_size"]))
+    while (trial := study.next()) is not None:
+        pairs.append((trial.values["topk"], trial.values["queue_size"]))
     # All ten pairs that are allowed, each once; then there is nothing left to try.
     assert sorted(pairs) == [(t, q) for t in (16, 32, 64, 128) for q in (16, 32, 64, 128) if t <= q]
 
 
-def run_all(book, score):
-    """Runs every trial that the book has; each one's last epoch has the score of its values. Returns those values."""
+def run_all(study, score):
+    """Runs every trial that the study has; each one's last epoch has the score of its values. Returns those values."""
     run = []
-    while (entry := book.next()) is not None:
-        book.record(entry, record(book.epochs_of(entry), score(entry.values)))
-        book.end(entry)
-        run.append(entry.values)
+    while (trial := study.next()) is not None:
+        study.record(trial, record(study.epochs_of(trial), score(trial.values)))
+        study.end(trial)
+        run.append(trial.values)
     return run
 
 
@@ -107,29 +107,29 @@ NINE = {"key_momentum": {"values": [0.9, 0.97, 0.99]}, "layers": {"values": [1, 
 
 
 @pytest.mark.parametrize("method", ["tpe", "random"])
-def test_a_finite_space_is_run_whole_and_then_said_to_be(make_space, open_book, method):
+def test_a_finite_space_is_run_whole_and_then_said_to_be(make_space, open_study, method):
     space = make_space(method=method, parameters=NINE, points_to_evaluate=[{"key_momentum": 0.97, "layers": 3}])
-    book = open_book(space, trials=9)
-    run = run_all(book, lambda values: values["key_momentum"])
+    study = open_study(space, trials=9)
+    run = run_all(study, lambda values: values["key_momentum"])
     pairs = {(values["key_momentum"], values["layers"]) for values in run}
     assert len(run) == len(pairs) == 9
     assert run[0] == {"key_momentum": 0.97, "layers": 3}
-    assert book.shortfall == ""
-    more = open_book(space, trials=12)
+    assert study.shortfall == ""
+    more = open_study(space, trials=12)
     assert more.next() is None
     assert more.shortfall == "all 9 configurations that the space allows have been run"
 
 
-def test_a_finite_space_is_run_whole_over_sittings_beside_what_waits_in_optuna(make_space, open_book):
+def test_a_finite_space_is_run_whole_over_sessions_beside_what_waits_in_optuna(make_space, open_study):
     space = make_space(parameters=NINE, constraints=["layers < 3 or key_momentum > 0.9"], points_to_evaluate=None)
-    book = open_book(space, trials=20)
+    study = open_study(space, trials=20)
     for point in ({"key_momentum": 0.9, "layers": 3}, {"key_momentum": 0.9, "layers": 1}, {"layers": 2}):
-        book._study.enqueue_trial(point)  # as optuna-dashboard and scripts do: not allowed; whole; a part
-    first = book.next()
+        study._study.enqueue_trial(point)  # as optuna-dashboard and scripts do: not allowed; whole; a part
+    first = study.next()
     assert first.values == {"key_momentum": 0.9, "layers": 1}
     for _ in range(3):
-        book.next()
-    again = open_book(space, trials=20)
+        study.next()
+    again = open_study(space, trials=20)
     run = run_all(again, lambda values: values["layers"])
     assert sorted((values["layers"], values["key_momentum"]) for values in run) == [
         (1, 0.9), (1, 0.97), (1, 0.99), (2, 0.9), (2, 0.97), (2, 0.99), (3, 0.97), (3, 0.99),
@@ -137,22 +137,22 @@ def test_a_finite_space_is_run_whole_over_sittings_beside_what_waits_in_optuna(m
     assert again.shortfall == "all 8 configurations that the space allows have been run"
 
 
-def test_a_search_whose_best_lies_at_a_constraint_runs_to_its_budget(make_space, open_book):
+def test_a_search_whose_best_lies_at_a_constraint_runs_to_its_budget(make_space, open_study):
     """Of the shipped space: small topk is bad, so that TPE is drawn to where topk exceeds queue_size."""
     shipped = read_space(find_space("queue_momentum"))
-    book = open_book(shipped, trials=24, seed=1)
-    run = run_all(book, lambda values: values["topk"] - values["queue_size"] / 100)
+    study = open_study(shipped, trials=24, seed=1)
+    run = run_all(study, lambda values: values["topk"] - values["queue_size"] / 100)
     assert len(run) == 24
     assert all(values["topk"] <= values["queue_size"] for values in run)
-    told = [trial for trial in book._study.trials if trial.constraints]
+    told = [trial for trial in study._study.trials if trial.constraints]
     assert 0 < len(told) <= 24
     assert {trial.state for trial in told} == {OptunaState.PRUNED}
     assert all(trial.params["topk"] * 16 > trial.params["queue_size"] * 64 for trial in told)
-    assert book._study.best_trial.user_attrs["index"] == book.ranked()[0].index
+    assert study._study.best_trial.user_attrs["index"] == study.ranked()[0].index
 
 
 @pytest.mark.parametrize("method", ["tpe", "random"])
-def test_a_narrow_region_is_searched_to_the_budget(make_space, open_book, method):
+def test_a_narrow_region_is_searched_to_the_budget(make_space, open_study, method):
     space = make_space(
         method=method,
         parameters={
@@ -163,11 +163,11 @@ def test_a_narrow_region_is_searched_to_the_budget(make_space, open_book, method
         constraints=["learning_rate < 0.01", "weight_decay < 0.01", "layers == 2"],  # 1 in 30,000
         points_to_evaluate=None,
     )
-    book = open_book(space, trials=3)
-    assert len(run_all(book, lambda values: values["learning_rate"])) == 3
+    study = open_study(space, trials=3)
+    assert len(run_all(study, lambda values: values["learning_rate"])) == 3
 
 
-def test_where_no_draw_is_new_the_search_ends_and_says_so(make_space, open_book, monkeypatch):
+def test_where_no_draw_is_new_the_search_ends_and_says_so(make_space, open_study, monkeypatch):
     space = make_space(
         parameters={
             "teacher_temperature": {"distribution": "uniform", "min": 0.01, "max": 1},
@@ -176,120 +176,120 @@ def test_where_no_draw_is_new_the_search_ends_and_says_so(make_space, open_book,
         constraints=["student_temperature == 2 * teacher_temperature"],
     )
     monkeypatch.setattr(region, "MOST_DRAWS", 300)
-    book = open_book(space)
-    assert len(run_all(book, lambda values: 50.0)) == 1  # the start point
-    assert re.fullmatch(r"of \d+ configurations drawn, none that the space allows is new", book.shortfall)
+    study = open_study(space)
+    assert len(run_all(study, lambda values: 50.0)) == 1  # the start point
+    assert re.fullmatch(r"of \d+ configurations drawn, none that the space allows is new", study.shortfall)
 
 
-def test_a_grid_is_run_whole_and_in_order(make_space, open_book):
+def test_a_grid_is_run_whole_and_in_order(make_space, open_study):
     space = make_space(
         method="grid",
         parameters={"teacher_temperature": {"values": [0.01, 0.05]}, "key_momentum": {"values": [0.9, 0.99, 0.999]}},
         points_to_evaluate=None,
         budget=None,
     )
-    book = open_book(space, trials=6)
-    cells = [tuple(book.next().values.values()) for _ in range(6)]
+    study = open_study(space, trials=6)
+    cells = [tuple(study.next().values.values()) for _ in range(6)]
     assert cells == [(t, m) for t in (0.01, 0.05) for m in (0.9, 0.99, 0.999)]
-    assert book.next() is None
-    assert book.shortfall == "every cell has been run"
+    assert study.next() is None
+    assert study.shortfall == "every cell has been run"
 
 
-def test_a_grid_goes_on_where_it_was_and_a_budget_cuts_it(make_space, open_book):
+def test_a_grid_goes_on_where_it_was_and_a_budget_cuts_it(make_space, open_study):
     space = make_space(method="grid", parameters=NINE, points_to_evaluate=None, budget=None)
-    first = [tuple(open_book(space, trials=9).next().values.values())]
-    book = open_book(space, trials=5)
-    assert first + [tuple(values.values()) for values in run_all(book, lambda values: 1.0)[1:]] == [
+    first = [tuple(open_study(space, trials=9).next().values.values())]
+    study = open_study(space, trials=5)
+    assert first + [tuple(values.values()) for values in run_all(study, lambda values: 1.0)[1:]] == [
         (0.9, 1), (0.9, 2), (0.9, 3), (0.97, 1), (0.97, 2),
     ]  # fmt: skip
-    assert book.shortfall == ""
+    assert study.shortfall == ""
 
 
-def test_ends_are_told_to_optuna_as_what_they_are(make_space, open_book):
-    book = open_book(make_space())
-    finished, stopped, failed = (book.next() for _ in range(3))
-    play(book, finished, [10, 20, 30])  # the tiny settings have three epochs
-    book.end(finished)
-    play(book, stopped, [10])
-    book.end(stopped)
-    play(book, failed, [50])
-    book.end(failed, failure="the loss is nan in epoch 2")
-    assert [entry.state for entry in (finished, stopped, failed)] == [
+def test_ends_are_told_to_optuna_as_what_they_are(make_space, open_study):
+    study = open_study(make_space())
+    finished, stopped, failed = (study.next() for _ in range(3))
+    play(study, finished, [10, 20, 30])  # the tiny settings have three epochs
+    study.end(finished)
+    play(study, stopped, [10])
+    study.end(stopped)
+    play(study, failed, [50])
+    study.end(failed, failure="the loss is nan in epoch 2")
+    assert [trial.state for trial in (finished, stopped, failed)] == [
         TrialState.FINISHED,
         TrialState.STOPPED,
         TrialState.FAILED,
     ]
-    assert states(book) == {0: OptunaState.COMPLETE, 1: OptunaState.PRUNED, 2: OptunaState.FAIL}
-    assert book._study.best_value == 30
-    assert [entry.reason for entry in (finished, stopped)] == ["", "after epoch 1 of 3"]
-    assert [entry.index for entry in book.finalists(3)] == [0]
+    assert states(study) == {0: OptunaState.COMPLETE, 1: OptunaState.PRUNED, 2: OptunaState.FAIL}
+    assert study._study.best_value == 30
+    assert [trial.reason for trial in (finished, stopped)] == ["", "after epoch 1 of 3"]
+    assert [trial.index for trial in study.finalists(3)] == [0]
 
 
-def test_only_a_last_epoch_is_ranked(make_space, open_book):
+def test_only_a_last_epoch_is_ranked(make_space, open_study):
     """The best values of all are an early-stopped trial's, a failed one's, and one's that still runs."""
-    book = open_book(make_space())
-    finished, stopped, failed, running = (book.next() for _ in range(4))
-    play(book, finished, [90, 20, 30])
-    book.end(finished)
-    for entry in (stopped, failed, running):
-        play(book, entry, [99])
-    book.end(stopped)
-    book.end(failed, failure="out of memory")
-    assert [entry.index for entry in book.ranked()] == [0]
-    assert [entry.index for entry in book.finalists(3)] == [0]
-    assert [entry.index for entry in book.stopped()] == [1]
-    again = open_book(make_space())
-    assert [entry.index for entry in again.ranked()] == [0]
+    study = open_study(make_space())
+    finished, stopped, failed, running = (study.next() for _ in range(4))
+    play(study, finished, [90, 20, 30])
+    study.end(finished)
+    for trial in (stopped, failed, running):
+        play(study, trial, [99])
+    study.end(stopped)
+    study.end(failed, failure="out of memory")
+    assert [trial.index for trial in study.ranked()] == [0]
+    assert [trial.index for trial in study.finalists(3)] == [0]
+    assert [trial.index for trial in study.stopped()] == [1]
+    again = open_study(make_space())
+    assert [trial.index for trial in again.ranked()] == [0]
     assert again.trials[1].reason == "after epoch 1 of 3"
 
 
-def test_an_earlier_score_is_not_the_last_epochs(make_space, open_book):
-    book = open_book(make_space())
-    entry = book.next()
-    play(book, entry, [99, 99, None])
-    book.end(entry)
-    assert (entry.state, entry.reason) == (TrialState.FAILED, "it never reported val/knn/fused at its last epoch")
+def test_an_earlier_score_is_not_the_last_epochs(make_space, open_study):
+    study = open_study(make_space())
+    trial = study.next()
+    play(study, trial, [99, 99, None])
+    study.end(trial)
+    assert (trial.state, trial.reason) == (TrialState.FAILED, "it never reported val/knn/fused at its last epoch")
 
 
-def test_minimising_ranks_the_other_way_round(make_space, open_book):
-    book = open_book(make_space(metric={"name": "loss/total", "goal": "minimize"}))
+def test_minimising_ranks_the_other_way_round(make_space, open_study):
+    study = open_study(make_space(metric={"name": "loss/total", "goal": "minimize"}))
     for loss in (3.0, 1.0, 2.0):
-        entry = book.next()
+        trial = study.next()
         for epoch in (1, 2, 3):
-            book.record(entry, {"epoch": epoch, "loss/total": loss})
-        book.end(entry)
-    assert [entry.index for entry in book.ranked()] == [1, 2, 0]
-    assert book._study.best_value == 1.0
+            study.record(trial, {"epoch": epoch, "loss/total": loss})
+        study.end(trial)
+    assert [trial.index for trial in study.ranked()] == [1, 2, 0]
+    assert study._study.best_value == 1.0
 
 
-def test_an_epoch_is_entered_once(make_space, open_book):
-    book = open_book(make_space())
-    entry = book.next()
-    assert [book.record(entry, record(epoch, epoch)) for epoch in (1, 2, 1, 2, 3)] == [True, True, False, False, True]
-    assert [line["epoch"] for line in entry.history] == [1, 2, 3]
-    assert (entry.folder / "history.jsonl").read_text().count("\n") == 3
+def test_an_epoch_is_entered_once(make_space, open_study):
+    study = open_study(make_space())
+    trial = study.next()
+    assert [study.record(trial, record(epoch, epoch)) for epoch in (1, 2, 1, 2, 3)] == [True, True, False, False, True]
+    assert [line["epoch"] for line in trial.history] == [1, 2, 3]
+    assert (trial.folder / "history.jsonl").read_text().count("\n") == 3
 
 
-def test_a_finished_trial_without_the_metric_has_failed(make_space, open_book):
-    book = open_book(make_space())
-    entry = book.next()
-    play(book, entry, [None, None, None])
-    book.end(entry)
-    assert entry.state is TrialState.FAILED
-    assert entry.reason == "it never reported val/knn/fused"
+def test_a_finished_trial_without_the_metric_has_failed(make_space, open_study):
+    study = open_study(make_space())
+    trial = study.next()
+    play(study, trial, [None, None, None])
+    study.end(trial)
+    assert trial.state is TrialState.FAILED
+    assert trial.reason == "it never reported val/knn/fused"
 
 
-def test_another_process_finds_everything_and_goes_on_with_what_was_running(make_space, open_book):
+def test_another_process_finds_everything_and_goes_on_with_what_was_running(make_space, open_study):
     space = make_space()
-    book = open_book(space)
-    done, running = book.next(), book.next()
-    play(book, done, [1, 2, 3])
-    book.end(done)
-    book.record_test(done, {"test/knn/fused": 77.5})
-    play(book, running, [4, 5])
-    del book  # as a kill would leave it: nothing closed
+    study = open_study(space)
+    done, running = study.next(), study.next()
+    play(study, done, [1, 2, 3])
+    study.end(done)
+    study.record_test(done, {"test/knn/fused": 77.5})
+    play(study, running, [4, 5])
+    del study  # as a kill would leave it: nothing closed
 
-    again = open_book(space)
+    again = open_study(space)
     assert again.trials[0].state is TrialState.FINISHED
     assert again.trials[0].history == done.history
     assert again.trials[0].test_scores == {"test/knn/fused": 77.5}
@@ -298,132 +298,132 @@ def test_another_process_finds_everything_and_goes_on_with_what_was_running(make
     assert [again.record(first, record(epoch, 6)) for epoch in (1, 2, 3)] == [False, False, True]
     again.end(first)
     later = [again.next(), again.next()]
-    assert [entry.index for entry in later] == [2, 3]
+    assert [trial.index for trial in later] == [2, 3]
     assert again.next() is None
     assert states(again) == {
         0: OptunaState.COMPLETE, 1: OptunaState.COMPLETE, 2: OptunaState.RUNNING, 3: OptunaState.RUNNING,
     }  # fmt: skip
-    values = [tuple(entry.values.values()) for entry in again.trials.values()]
+    values = [tuple(trial.values.values()) for trial in again.trials.values()]
     assert len(set(values)) == 4  # a reopened sampler does not repeat its first draws
 
 
-def test_what_a_kill_left_between_history_and_optuna_is_made_up_for(make_space, open_book):
+def test_what_a_kill_left_between_history_and_optuna_is_made_up_for(make_space, open_study):
     space = make_space()
-    book = open_book(space)
-    entry = book.next()
-    play(book, entry, [4])
-    history = entry.folder / "history.jsonl"
+    study = open_study(space)
+    trial = study.next()
+    play(study, trial, [4])
+    history = trial.folder / "history.jsonl"
     whole = history.read_text()
     history.write_text(whole + '{"epoch": 2, "val/knn/fused": 5.0}\n' + '{"epoch": 3, "val/kn')  # cut short
 
-    again = open_book(space)
+    again = open_study(space)
     assert [line["epoch"] for line in again.trials[0].history] == [1, 2]
     assert again._study.trials[0].intermediate_values == {1: 4.0, 2: 5.0}
     again.record(again.next(), record(3, 6.0))
-    assert [line["epoch"] for line in open_book(space).trials[0].history] == [1, 2, 3]
+    assert [line["epoch"] for line in open_study(space).trials[0].history] == [1, 2, 3]
 
 
-def test_a_start_point_that_was_asked_for_but_never_entered_waits_again(make_space, open_book):
+def test_a_start_point_that_was_asked_for_but_never_entered_waits_again(make_space, open_study):
     space = make_space()
-    book = open_book(space)
-    book._study.ask(distributions(space))  # killed here, before the book had it
-    again = open_book(space)
-    entry = again.next()
-    assert (entry.index, entry.values) == (0, {"teacher_temperature": 0.05, "student_temperature": 0.1})
+    study = open_study(space)
+    study._study.ask(distributions(space))  # killed here, before the study had it
+    again = open_study(space)
+    trial = again.next()
+    assert (trial.index, trial.values) == (0, {"teacher_temperature": 0.05, "student_temperature": 0.1})
 
 
-def test_asha_keeps_the_best_third_of_each_rung(make_space, open_book):
+def test_asha_keeps_the_best_third_of_each_rung(make_space, open_study):
     space = make_space(early_terminate={"type": "asha", "grace_period": 2, "reduction_factor": 3}, method="random")
-    book = open_book(space, trials=9, epochs=8)
+    study = open_study(space, trials=9, epochs=8)
     last = {}
     for value in (50, 40, 60, 55, 70, 10, 80, 65, 90):
-        entry = book.next()
-        last[value] = play(book, entry, [value] * 8)
-        book.end(entry)
+        trial = study.next()
+        last[value] = play(study, trial, [value] * 8)
+        study.end(trial)
     # By hand: rungs at epochs 2 and 6. Of the n values that came to a rung so far, the best ⌊n/3⌋ (at least one) go on.
     assert last == {50: 8, 40: 2, 60: 8, 55: 2, 70: 8, 10: 2, 80: 8, 65: 2, 90: 8}
-    assert [entry.state for entry in book.trials.values()].count(TrialState.STOPPED) == 4
+    assert [trial.state for trial in study.trials.values()].count(TrialState.STOPPED) == 4
 
 
-def test_asha_remembers_its_rungs_across_processes(make_space, open_book):
+def test_asha_remembers_its_rungs_across_processes(make_space, open_study):
     space = make_space(early_terminate={"type": "asha", "grace_period": 1, "reduction_factor": 2}, method="random")
-    book = open_book(space, trials=3)
-    play(book, first := book.next(), [90, 90, 90])
-    book.end(first)
-    again = open_book(space, trials=3)
+    study = open_study(space, trials=3)
+    play(study, first := study.next(), [90, 90, 90])
+    study.end(first)
+    again = open_study(space, trials=3)
     assert play(again, again.next(), [10, 10, 10]) == 1
 
 
-def test_time_ends_running_trials_and_starts_no_more(make_space, open_book):
+def test_time_ends_running_trials_and_starts_no_more(make_space, open_study):
     before = time.monotonic()
-    book = open_book(make_space(budget={"trials": 4, "time": 3600}))
-    assert before + 3600 <= book.deadline <= time.monotonic() + 3600
-    entry = book.next()
-    book.record(entry, record(1, 10))
-    assert not book.should_stop(entry)
-    book.deadline = time.monotonic()  # the hour is over
-    assert book.should_stop(entry)
-    assert book.next() is None
-    assert book.shortfall == "the time is up"
-    book.record(entry, record(2, 10))
-    book.record(entry, record(3, 10))
-    assert not book.should_stop(entry)  # it is at its last epoch: finished, not stopped
+    study = open_study(make_space(budget={"trials": 4, "time": 3600}))
+    assert before + 3600 <= study.deadline <= time.monotonic() + 3600
+    trial = study.next()
+    study.record(trial, record(1, 10))
+    assert not study.should_stop(trial)
+    study.deadline = time.monotonic()  # the hour is over
+    assert study.should_stop(trial)
+    assert study.next() is None
+    assert study.shortfall == "the time is up"
+    study.record(trial, record(2, 10))
+    study.record(trial, record(3, 10))
+    assert not study.should_stop(trial)  # it is at its last epoch: finished, not stopped
 
 
-def test_time_alone_ends_a_search_that_counts_no_trials(make_space, open_book):
-    book = open_book(make_space(budget={"time": 3600}), trials=None)
-    assert [book.next().index for _ in range(6)] == list(range(6))
-    book.deadline = time.monotonic()
-    assert book.next() is None
+def test_time_alone_ends_a_search_that_counts_no_trials(make_space, open_study):
+    study = open_study(make_space(budget={"time": 3600}), trials=None)
+    assert [study.next().index for _ in range(6)] == list(range(6))
+    study.deadline = time.monotonic()
+    assert study.next() is None
 
 
-def test_what_the_time_stopped_goes_on_in_every_later_sitting(make_space, open_book):
+def test_what_the_time_stopped_goes_on_in_every_later_session(make_space, open_study):
     space = make_space(budget={"trials": 2, "time": 3600})
-    first = open_book(space, trials=2)
-    entry = first.next()
-    for sitting in (1, 2):
-        book = open_book(space, trials=2) if sitting == 2 else first
-        entry = book.next() if sitting == 2 else entry
-        assert (entry.index, entry.epoch) == (0, sitting - 1)
-        book.record(entry, record(sitting, 10 * sitting))
-        book.deadline = time.monotonic()
-        book.end(entry)
-        assert (entry.state, entry.reason) == (TrialState.STOPPED, f"after epoch {sitting} of 3, the time is up")
-    last = open_book(space, trials=2)
-    entry = last.next()
-    assert [r["epoch"] for r in entry.history] == [1, 2]
-    last.record(entry, record(3, 30))
-    last.end(entry)
-    assert last.ranked() == [entry]
+    first = open_study(space, trials=2)
+    trial = first.next()
+    for session in (1, 2):
+        study = open_study(space, trials=2) if session == 2 else first
+        trial = study.next() if session == 2 else trial
+        assert (trial.index, trial.epoch) == (0, session - 1)
+        study.record(trial, record(session, 10 * session))
+        study.deadline = time.monotonic()
+        study.end(trial)
+        assert (trial.state, trial.reason) == (TrialState.STOPPED, f"after epoch {session} of 3, the time is up")
+    last = open_study(space, trials=2)
+    trial = last.next()
+    assert [r["epoch"] for r in trial.history] == [1, 2]
+    last.record(trial, record(3, 30))
+    last.end(trial)
+    assert last.ranked() == [trial]
     assert last.next().index == 1
-    assert open_book(space, trials=2).trials[0].state is TrialState.FINISHED
+    assert open_study(space, trials=2).trials[0].state is TrialState.FINISHED
 
 
-def test_values_that_make_no_settings_are_named(make_space, open_book):
-    book = open_book(make_space())
-    entry = book.next()
-    entry.values["topk"] = 21  # the tiny bank has 20 rows
+def test_values_that_make_no_settings_are_named(make_space, open_study):
+    study = open_study(make_space())
+    trial = study.next()
+    trial.values["topk"] = 21  # the tiny bank has 20 rows
     with pytest.raises(CmdTuneError, match=r"trial-000: topk 21 exceeds queue_size 20"):
-        book.settings_of(entry)
+        study.settings_of(trial)
 
 
-def test_a_trial_that_is_started_again_says_so(make_space, open_book):
-    book = open_book(make_space())
-    entry = book.next()
+def test_a_trial_that_is_started_again_says_so(make_space, open_study):
+    study = open_study(make_space())
+    trial = study.next()
     screen = io.StringIO()
-    display = Display(book, Console(file=screen, width=200))
+    display = Display(study, Console(file=screen, width=200))
     for _ in range(2):
-        display.started(entry)
+        display.started(trial)
     first, second = screen.getvalue().splitlines()
     assert first.startswith("trial-000 starts: teacher_temperature")
     assert second.startswith("trial-000 starts again, since its process ended: teacher_temperature")
 
 
-def test_the_display_goes_through_trials_while_one_is_entered(make_space, open_book):
+def test_the_display_goes_through_trials_while_one_is_entered(make_space, open_study):
     """It renders in a thread of its own."""
-    book = open_book(make_space())
-    first = book.next()
-    seen = iter(book.trials.items())
-    book.next()
+    study = open_study(make_space())
+    first = study.next()
+    seen = iter(study.trials.items())
+    study.next()
     assert list(seen) == [(0, first)]
-    assert len(book.trials) == 2
+    assert len(study.trials) == 2

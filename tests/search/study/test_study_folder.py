@@ -22,12 +22,12 @@ def test_a_study_lies_in_its_folder(
     space = make_space()
     space.path.unlink()
     (tmp_path / name).mkdir()
-    entry = SearchStudy(tmp_path / name, space, tiny(), "quick", 4).next()
-    assert entry is not None
+    trial = SearchStudy(tmp_path / name, space, tiny(), "quick", 4).next()
+    assert trial is not None
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert {path.name for path in (tmp_path / name).iterdir()} == {"study.db", "trials"}
     with sqlite3.connect((tmp_path / name / "study.db").as_uri(), uri=True) as study:
         assert study.execute("select count(*) from trials").fetchall() == [(1,)]
     again = SearchStudy(tmp_path / name, space, tiny(), "quick", 4).next()
     assert again is not None
-    assert again.values == entry.values
+    assert again.values == trial.values

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from cmd_tune.evaluate.scores import Scores
-from cmd_tune.formatting import shown
+from cmd_tune.formatting import format_value
 from cmd_tune.search.report.cell_results import CellResult
 from cmd_tune.search.report.findings import RAW, UNTRAINED, StudyFindings
 from cmd_tune.search.spaces.comparison import Cell
@@ -102,7 +102,7 @@ def _two_numbers(cells: Sequence[Cell]) -> tuple[str, str] | None:
 def mean_grid(
     results: Sequence[CellResult], row: str, column: str
 ) -> tuple[list[float], list[float], NDArray[np.float64]]:
-    """The values of two settings, ascending, and each cell's mean by row and column; nan where there is none."""
+    """The values of two settings, ascending, and each cell's mean by row and column; nan if there is none."""
     rows, columns = (sorted({result.cell.values[name] for result in results}) for name in (row, column))
     mean_RC = np.full((len(rows), len(columns)), np.nan)
     for result in results:
@@ -124,8 +124,8 @@ def _draw_heat_map(figure: Figure, plot: Axes, panel: Panel, row: str, column: s
         small += [] if result.reported is None else [f"reported {result.reported:.1f}"]
         plot.text(x, y + 0.2, value, ha="center", va="center", color=colour, fontsize=12, weight="bold")
         plot.text(x, y - 0.02, "\n".join(small), ha="center", va="top", color=colour, fontsize=8)
-    plot.set_xticks(range(len(columns)), [shown(value) for value in columns])
-    plot.set_yticks(range(len(rows)), [shown(value) for value in rows])
+    plot.set_xticks(range(len(columns)), [format_value(value) for value in columns])
+    plot.set_yticks(range(len(rows)), [format_value(value) for value in rows])
     plot.set_xlabel(_words(column))
     plot.set_ylabel(_words(row))
     plot.tick_params(length=0)
@@ -177,7 +177,7 @@ def _draw_bars(plot: Axes, panel: Panel) -> None:
 
 
 def _tick(name: str, value: Any) -> str:
-    return f"{_words(name)} {shown(value)}"
+    return f"{_words(name)} {format_value(value)}"
 
 
 def _lines(baselines: Mapping[str, float]) -> list[str]:

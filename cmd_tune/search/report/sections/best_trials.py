@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from rich.table import Table
 from rich.text import Text
 
-from cmd_tune.formatting import named_values, percent, shown
+from cmd_tune.formatting import format_value, named_values, percent
 from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.findings import RAW, UNTRAINED, StudyFindings
 from cmd_tune.search.report.trials_table import FittedTable, by_difference, last_score
@@ -43,7 +43,7 @@ def _table(findings: StudyFindings) -> FittedTable:
         for heading in (*(headings[name] for name in names), *(name.replace("/", "\n") for name in columns)):
             table.add_column(heading, justify="right", no_wrap=True)
         for trial in best:
-            values = (shown(trial.values[name]) for name in names)
+            values = (format_value(trial.values[name]) for name in names)
             table.add_row(trial.name, *values, *(percent(last_score(trial, name)) for name in columns))
         for title, scores in ((UNTRAINED, findings.untrained), (RAW, findings.raw)):
             blank = [""] * len(names)

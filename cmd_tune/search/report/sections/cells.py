@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cmd_tune.evaluate.intervals import Interval
-from cmd_tune.formatting import markdown_table, percent, shown, signed
+from cmd_tune.formatting import format_value, markdown_table, percent, signed
 from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.cell_results import CellResult
 from cmd_tune.search.report.findings import ComparisonFindings, StudyFindings
@@ -48,7 +48,7 @@ def _rows(comparison: ComparisonFindings, score: FormatScore) -> Iterator[list[s
     """Per cell its settings, then per metric our score and, if it is reported of any cell, that and the difference."""
     reported = comparison.reported_metrics
     for cell in comparison.stated.cells:
-        row = [shown(cell.values[name]) for name in comparison.settings]
+        row = [format_value(cell.values[name]) for name in comparison.settings]
         for result in (result for result in comparison.results if result.cell is cell):
             row.append(score(result.mean, result.interval))
             row += [percent(result.reported), signed(result.difference)] if result.metric in reported else []

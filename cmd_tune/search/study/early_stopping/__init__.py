@@ -1,7 +1,7 @@
 """When a trial is stopped before its last epoch: a rule for each `type` that `early_terminate` may have.
 
-A new one is a file here and a line in EARLY_STOPPING. Not here: the end of a search whose time is up, which is the
-study's. Nothing here imports Optuna before a study is opened.
+A new one is a file here, a line in EARLY_STOPPING and one in CASES of its test. Nothing here imports Optuna before a
+study is opened. Not here: the end of a search whose time is up, which is the study's.
 """
 
 from cmd_tune.search.spaces.space import Space

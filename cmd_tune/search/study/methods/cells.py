@@ -20,7 +20,7 @@ class Cells(Method):
         return list(space.comparison.trials())
 
     def sampler(self, seed: int, startup: int) -> "BaseSampler":
-        """Asked for nothing: a cell gives every value, and Optuna is told no distributions."""
+        """Never suggests a value: a cell has all of them, and Optuna gets no distributions."""
         from optuna.samplers import RandomSampler
 
         return RandomSampler(seed=seed)

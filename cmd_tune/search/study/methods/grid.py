@@ -19,7 +19,7 @@ class Grid(Method):
         return space.cells(settings)
 
     def sampler(self, seed: int, startup: int) -> "BaseSampler":
-        """Fills in what points lack that other programs put into Optuna's queue."""
+        """Completes points that other programs put into Optuna's queue."""
         from optuna.samplers import RandomSampler
 
         return RandomSampler(seed=seed)

@@ -21,19 +21,19 @@ def tally(right, *, by_subject=True, clips=CLIPS):
     return Tally(clips, {METRIC: right}, by_subject)
 
 
-def test_the_best_trial_stands_beside_the_baselines_with_intervals(make_space, open_book):
-    book = open_book(make_space())
+def test_the_best_trial_stands_beside_the_baselines_with_intervals(make_space, open_study):
+    study = open_study(make_space())
     for value in (10.0, 70.0):
-        entry = book.next()
-        book.record(entry, {"epoch": book.epochs_of(entry), "loss/total": 1.0, "val/knn/fused": value})
-        book.end(entry)
-        book.record_test(entry, {METRIC: 86.5})
-        write_tally(entry.folder / TEST_TALLY, tally(OURS))
-    write_tally(book.folder / UNTRAINED_TALLY, tally(UNTRAINED))
-    write_tally(book.folder / RAW_TALLY, tally(RAW))
+        trial = study.next()
+        study.record(trial, {"epoch": study.epochs_of(trial), "loss/total": 1.0, "val/knn/fused": value})
+        study.end(trial)
+        study.record_test(trial, {METRIC: 86.5})
+        write_tally(trial.folder / TEST_TALLY, tally(OURS))
+    write_tally(study.folder / UNTRAINED_TALLY, tally(UNTRAINED))
+    write_tally(study.folder / RAW_TALLY, tally(RAW))
     printed = io.StringIO()
     Console(file=printed, width=200).print(
-        write_report(StudyFindings(book, {METRIC: 81.0}, {METRIC: 50.0}, HERE)).closing
+        write_report(StudyFindings(study, {METRIC: 81.0}, {METRIC: 50.0}, HERE)).closing
     )
     (low, high), (least, most) = clustered_interval(OURS, CLIPS), difference_interval(OURS, UNTRAINED, CLIPS)
     words = " ".join(printed.getvalue().split())
@@ -46,16 +46,16 @@ def test_the_best_trial_stands_beside_the_baselines_with_intervals(make_space, o
     )
 
 
-def test_a_count_that_cannot_be_read_costs_the_intervals_alone(make_space, open_book):
-    book = open_book(make_space())
-    entry = book.next()
-    book.record(entry, {"epoch": book.epochs_of(entry), "loss/total": 1.0, "val/knn/fused": 70.0})
-    book.end(entry)
-    book.record_test(entry, {METRIC: 86.5})
-    write_tally(entry.folder / TEST_TALLY, tally(OURS))
-    (book.folder / RAW_TALLY).mkdir()
-    ending, printed = Ending(book.folder), io.StringIO()
-    report = write_report(StudyFindings(book, {METRIC: 81.0}, {METRIC: 50.0}, HERE), attempt=ending.attempt)
+def test_a_count_that_cannot_be_read_costs_the_intervals_alone(make_space, open_study):
+    study = open_study(make_space())
+    trial = study.next()
+    study.record(trial, {"epoch": study.epochs_of(trial), "loss/total": 1.0, "val/knn/fused": 70.0})
+    study.end(trial)
+    study.record_test(trial, {METRIC: 86.5})
+    write_tally(trial.folder / TEST_TALLY, tally(OURS))
+    (study.folder / RAW_TALLY).mkdir()
+    ending, printed = Ending(study.folder), io.StringIO()
+    report = write_report(StudyFindings(study, {METRIC: 81.0}, {METRIC: 50.0}, HERE), attempt=ending.attempt)
     Console(file=printed, width=200).print(report.closing)
     assert all(text in printed.getvalue() for text in ("trial-000", "86.5", "untrained", "50.0"))
     assert [trouble.partition(":")[0] for trouble in ending.troubles] == ["intervals"]
