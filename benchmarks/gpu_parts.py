@@ -29,7 +29,6 @@ from benchmarks.step import CHANNELS, SHAPE, AuthorsStep, our_inputs, paper_sett
 from benchmarks.timing import Timing, seconds, take_turns
 from benchmarks.views import view_rows, write_random_store
 from cmd_tune.compute.allocator import keep_freed_memory
-from cmd_tune.config import Settings, make_settings
 from cmd_tune.data.ingest.ingest import store_clips
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.splits import split_store
@@ -38,6 +37,7 @@ from cmd_tune.data.synthetic import synthesize
 from cmd_tune.model.encoders import GRUEncoder
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.pretrain_and_score import baseline_scores, run, test_scores
+from cmd_tune.settings import Settings, make_settings
 from cmd_tune.train.loop import (
     build_batches,
     build_optimizer,

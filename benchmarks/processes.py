@@ -20,7 +20,7 @@ _TRIAL = """
 import json, sys, time
 start = time.perf_counter()
 from pathlib import Path
-from cmd_tune.config import make_settings
+from cmd_tune.settings import make_settings
 from cmd_tune.runs.pretrain_and_score import run
 from cmd_tune.runs.data_source import DataSource
 imported = time.perf_counter()

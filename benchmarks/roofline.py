@@ -7,7 +7,7 @@ lie; its product takes the longer of that and of its arithmetic. All other produ
 import torch
 
 from benchmarks.timing import take_turns
-from cmd_tune.config import Settings
+from cmd_tune.settings import Settings
 
 _TOO_SOON_OVER = 32 * 1024**2  # bytes
 

@@ -11,10 +11,10 @@ from benchmarks import authors
 from benchmarks.roofline import least_seconds, measure_read_rate, recurrent_bytes
 from benchmarks.rows import Row
 from benchmarks.timing import Timing, take_turns
-from cmd_tune.config import Settings, make_settings
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.model.encoders import GRUEncoder
+from cmd_tune.settings import Settings, make_settings
 from cmd_tune.train.loop import build_optimizer, build_pretrainer, round_products
 
 LAYOUT = LAYOUTS["ntu-25"]

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from cmd_tune.config import Settings, make_settings
 from cmd_tune.data.clip import Clip
 from cmd_tune.data.ingest.ingest import ingest
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.store import Store, open_store, write_store
+from cmd_tune.settings import Settings, make_settings
 
 torch.set_num_threads(1)
 # Read where kernels and Triton's own functions are defined, which PyTorch imports at a moment of its choice.

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from cmd_tune.config import make_settings
 from cmd_tune.errors import UsageError
 from cmd_tune.files import refuse_same_file
+from cmd_tune.settings import make_settings
 
 
 def cmd_tune(*arguments, **environment):

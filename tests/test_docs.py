@@ -14,7 +14,6 @@ import typer
 import yaml
 
 from cmd_tune.cli import app
-from cmd_tune.config import PRESETS, Settings, make_settings
 from cmd_tune.data.ingest.ingest import ingest
 from cmd_tune.data.layouts import LAYOUTS, read_layout
 from cmd_tune.data.readers import READERS
@@ -26,6 +25,7 @@ from cmd_tune.errors import CmdTuneError, Interrupted, UsageError
 from cmd_tune.evaluate.tasks import TASKS
 from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.plan import new_plan, read_space
+from cmd_tune.settings import PRESETS, Settings, make_settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}

@@ -73,7 +73,7 @@ import locale, sys
 from pathlib import Path
 from cmd_tune.data.ingest.ingest import read_names
 from cmd_tune.files import write_text
-from cmd_tune.plain_yaml import read_yaml
+from cmd_tune.yaml_files import read_yaml
 folder = Path(sys.argv[1])
 write_text(folder / "a.yaml", "name: \u03c4 \u2013 \xe9")
 write_text(folder / "names", "\u03c4")

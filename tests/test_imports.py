@@ -38,13 +38,13 @@ ROOMS: dict[str, set[str]] = {
 }
 # Of a room: what lies below it, but is not its business.
 STRANGERS = {"search/report": {"cmd_tune.tracking"}, "search/study": {"cmd_tune.tracking"}}
-# What imports from fewer floors than those before it, or lies beside them: config knows the registries.
+# What imports from fewer floors than those before it, or lies beside them: settings know the registries.
 FEWER: dict[str, set[str]] = {
     "tracking": {"tracking"},
-    "config": {"data", "model"},
+    "settings": {"data", "model"},
     "formatting": set(),
     "mistakes": set(),
-    "plain_yaml": set(),
+    "yaml_files": set(),
     "sqlite_url": set(),
     "progress": set(),
     "figures": set(),

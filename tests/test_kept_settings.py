@@ -3,12 +3,12 @@
 import pytest
 import yaml
 
-from cmd_tune.config import PRESETS, Settings, kept_settings, make_settings
 from cmd_tune.errors import UsageError
 from cmd_tune.runs.run_folder import PRETRAIN_FILE, SEARCH_FILE
 from cmd_tune.runs.single_run import new_single, resumed_single
 from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.plan import new_plan, resumed_plan
+from cmd_tune.settings import PRESETS, Settings, kept_settings, make_settings
 from cmd_tune.train.checkpoint import save_checkpoint
 from cmd_tune.train.loop import CHECKPOINT, build_pretrainer
 from cmd_tune.train.saved_checkpoint import open_saved

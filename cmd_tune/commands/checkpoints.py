@@ -17,8 +17,8 @@ def import_(
 
     Writes a checkpoint that 'evaluate' reads. Sizes are the checkpoint's own; other settings are the paper's.
     """
-    from cmd_tune.config import parse_overrides
     from cmd_tune.formatting import format_value
+    from cmd_tune.settings import parse_overrides
     from cmd_tune.train.official_checkpoint import import_official
 
     saved = import_official(source, out, parse_overrides(overrides or []))

@@ -7,8 +7,8 @@ def settings() -> None:
     """List every setting, its value in each preset, and what it means."""
     from rich.table import Table
 
-    from cmd_tune.config import PRESETS, Settings, make_settings
     from cmd_tune.formatting import format_value
+    from cmd_tune.settings import PRESETS, Settings, make_settings
 
     presets = {name: make_settings(name) for name in PRESETS}
     table = Table(box=None, header_style="bold", pad_edge=False)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cmd_tune.errors import UsageError, did_you_mean
-from cmd_tune.plain_yaml import read_yaml
+from cmd_tune.yaml_files import read_yaml
 
 LANDMARKS = ("base", "centre", "left_shoulder", "right_shoulder")
 

@@ -15,7 +15,6 @@ from torch.nn import functional as F
 from cmd_tune.compute.device import to_device
 from cmd_tune.compute.random_keys import keyed_generator
 from cmd_tune.compute.threads import steadily
-from cmd_tune.config import Settings
 from cmd_tune.data.splits import Indices
 from cmd_tune.data.store import Store
 from cmd_tune.data.views import CropShear
@@ -23,6 +22,7 @@ from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.errors import Diverged
 from cmd_tune.evaluate.features import extract_features
 from cmd_tune.model.encoders import Encoder
+from cmd_tune.settings import Settings
 from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
 
 _CHECKPOINT_EVERY = 5  # epochs

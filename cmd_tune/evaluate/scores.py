@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cmd_tune.config import Settings
 from cmd_tune.data.splits import GalleryAndQueries, Indices
 from cmd_tune.data.store import Store
 from cmd_tune.evaluate.features import extract_features
@@ -19,6 +18,7 @@ from cmd_tune.evaluate.linear import linear_predictions
 from cmd_tune.evaluate.raw_skeletons import raw_predictions
 from cmd_tune.evaluate.tally import Tally, count_hits
 from cmd_tune.model.encoders import Encoder
+from cmd_tune.settings import Settings
 
 PROBES = {"knn": "1-NN", "linear": "solved"}  # the kinds of accuracy, and the words for how each is found
 

@@ -13,7 +13,7 @@ import torch
 
 import cmd_tune
 from cmd_tune.files import write_text
-from cmd_tune.plain_yaml import dump_yaml, read_yaml
+from cmd_tune.yaml_files import dump_yaml, read_yaml
 
 _PACKAGES = ("torch", "ray", "optuna", "mlflow", "numpy", "pyarrow")
 

@@ -9,12 +9,12 @@ import torch
 
 from cmd_tune.compute.allocator import keep_freed_memory
 from cmd_tune.compute.device import device_here
-from cmd_tune.config import Settings
 from cmd_tune.data.splits import remarks
 from cmd_tune.evaluate.scores import Scores, encoder_hits, encoder_scores, percent_right, raw_knn_hits, tally_of
 from cmd_tune.evaluate.tally import write_tally
 from cmd_tune.model.encoders import Encoder
 from cmd_tune.runs.data_source import DataSource
+from cmd_tune.settings import Settings
 from cmd_tune.train.checkpoint import load_checkpoint
 from cmd_tune.train.loop import CHECKPOINT, Recall, Report, build_pretrainer, pretrain, round_products
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from cmd_tune.config import Settings
 from cmd_tune.errors import CmdTuneError, UsageError
+from cmd_tune.settings import Settings
 from cmd_tune.train.loop import build_encoder
 
 _SPARE = 64 * 1024**2  # bytes for all that is small: histories, databases, logs

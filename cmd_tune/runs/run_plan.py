@@ -6,15 +6,15 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from cmd_tune.config import read_settings
 from cmd_tune.data.store import Store, open_store
 from cmd_tune.errors import UsageError
 from cmd_tune.files import home_path, write_text
 from cmd_tune.mistakes import refusal
-from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.environment import describe_environment
 from cmd_tune.runs.run_folder import earlier_run, removed_on_failure
+from cmd_tune.settings import read_settings
+from cmd_tune.yaml_files import dump_yaml
 
 HomePath = Annotated[Path, BeforeValidator(home_path)]  # with ~ for the home folder
 

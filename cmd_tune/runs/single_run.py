@@ -12,7 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from cmd_tune.compute.device import device_here
-from cmd_tune.config import Settings, check_overrides, kept_settings, make_settings, parse_overrides, read_settings
 from cmd_tune.errors import UsageError
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import write_text
@@ -28,6 +27,7 @@ from cmd_tune.runs.run_folder import PRETRAIN_FILE, SEARCH_FILE, new_folder
 from cmd_tune.runs.run_plan import RunPlan, check_same_data, data_fields
 from cmd_tune.runs.run_records import cost, run_note, scores_page
 from cmd_tune.runs.session import run_session
+from cmd_tune.settings import Settings, check_overrides, kept_settings, make_settings, parse_overrides, read_settings
 from cmd_tune.tracking import RunSnapshot, RunStatus, resolve_tracking_uri
 from cmd_tune.train.loop import Record, epochs_done
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Collection
 
-from cmd_tune.config import Settings
 from cmd_tune.runs.run_checks import check_batch, check_disk, checkpoint_bytes
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.early_stopping import stopping_rule
+from cmd_tune.settings import Settings
 
 
 def check_start(plan: Plan) -> list[str]:

@@ -5,18 +5,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from cmd_tune.config import (
-    PRESETS,
-    Settings,
-    check_setting,
-    kept_settings,
-    make_settings,
-    parse_overrides,
-    read_settings,
-)
 from cmd_tune.errors import UsageError
 from cmd_tune.files import write_text
-from cmd_tune.plain_yaml import dump_yaml
 from cmd_tune.runs.data_source import DataSource, open_data
 from cmd_tune.runs.environment import describe_software
 from cmd_tune.runs.run_folder import SEARCH_FILE, earlier_run, new_folder, removed_on_failure
@@ -28,7 +18,17 @@ from cmd_tune.search.spaces.space import DEFAULT_TRIALS, Space
 from cmd_tune.search.spaces.space_file import find_space, load_space
 from cmd_tune.search.study.early_stopping import EARLY_STOPPING
 from cmd_tune.search.study.methods import METHODS
+from cmd_tune.settings import (
+    PRESETS,
+    Settings,
+    check_setting,
+    kept_settings,
+    make_settings,
+    parse_overrides,
+    read_settings,
+)
 from cmd_tune.tracking import resolve_tracking_uri
+from cmd_tune.yaml_files import dump_yaml
 
 SPACE = "space.yaml"  # in a search's folder
 _RESOURCES = [option.name for option in fields(ResourceRequest)]  # keys of the plan file

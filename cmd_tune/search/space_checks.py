@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cmd_tune.config import Settings, check_applies, check_overrides
 from cmd_tune.errors import UsageError, did_you_mean
 from cmd_tune.evaluate.scores import PROBES
 from cmd_tune.formatting import format_value
 from cmd_tune.model.objectives import OBJECTIVES
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.early_stopping import stopping_rule
+from cmd_tune.settings import Settings, check_applies, check_overrides
 
 _DECISIVE = ("objective", "stages", "stage_switch", "modalities")  # settings that decide which metrics a trial reports
 

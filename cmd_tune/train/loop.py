@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from cmd_tune.compute.random_keys import keyed_generator
-from cmd_tune.config import Settings, kept_settings
 from cmd_tune.data.splits import Indices
 from cmd_tune.data.store import Store
 from cmd_tune.data.views import VIEWS
@@ -23,6 +22,7 @@ from cmd_tune.model.encoders import ENCODERS, Encoder
 from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.objectives import OBJECTIVES, Base, Objective
 from cmd_tune.model.pretrainer import Pretrainer
+from cmd_tune.settings import Settings, kept_settings
 from cmd_tune.train.batches import Batches
 from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
 from cmd_tune.train.distributed import world

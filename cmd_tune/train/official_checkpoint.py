@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cmd_tune.config import Settings, check_applies, make_settings
 from cmd_tune.data.views.modalities import MODALITIES
 from cmd_tune.errors import DataError, UsageError, did_you_mean
 from cmd_tune.files import refuse_same_file
+from cmd_tune.settings import Settings, check_applies, make_settings
 from cmd_tune.train.checkpoint import load_tensors, save_checkpoint, save_tensors
 from cmd_tune.train.saved_checkpoint import Saved, input_channels, open_saved
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from cmd_tune.config import Settings, kept_settings
 from cmd_tune.errors import DataError, UsageError
 from cmd_tune.model.encoders import ENCODERS, Encoder
+from cmd_tune.settings import Settings, kept_settings
 from cmd_tune.train.checkpoint import load_checkpoint
 from cmd_tune.train.loop import CHECKPOINT, build_pretrainer
 

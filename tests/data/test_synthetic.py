@@ -12,13 +12,13 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
-from cmd_tune.config import make_settings
 from cmd_tune.data.clip import Clip
 from cmd_tune.data.ingest.ingest import store_clips
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.synthetic import ACTIONS, ANGLES, CAMERAS, LAYOUT, Actor, perform, pose, record, synthesize
 from cmd_tune.evaluate.scores import encoder_scores, raw_knn_scores
 from cmd_tune.model.encoders import Encoder
+from cmd_tune.settings import make_settings
 from cmd_tune.train.loop import build_pretrainer, pretrain
 
 Floats = NDArray[np.float64]

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 import cmd_tune
-from cmd_tune.plain_yaml import read_yaml
 from cmd_tune.runs.environment import (
     ENVIRONMENT,
     describe_environment,
@@ -15,6 +14,7 @@ from cmd_tune.runs.environment import (
     git_commit,
     record_session,
 )
+from cmd_tune.yaml_files import read_yaml
 
 
 @pytest.fixture

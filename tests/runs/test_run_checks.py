@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from cmd_tune.config import Settings
 from cmd_tune.errors import CmdTuneError, UsageError
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.pretrain_and_score import run
 from cmd_tune.runs.run_checks import check_disk, checkpoint_bytes
 from cmd_tune.runs.single_run import new_single
+from cmd_tune.settings import Settings
 
 
 def test_one_configuration_is_checked_too(tiny_store, tmp_path):

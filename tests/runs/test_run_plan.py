@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cmd_tune.config import Settings, make_settings
 from cmd_tune.data.store import Store
 from cmd_tune.errors import CmdTuneError, UsageError
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.evaluation_plan import Evaluation
 from cmd_tune.runs.run_plan import RunPlan, data_fields
 from cmd_tune.runs.single_run import SingleRun
+from cmd_tune.settings import Settings, make_settings
 
 COMMON = ["data", "fingerprint", "protocol", "dataset", "tracking_uri", "environment"]
 

@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError, Interrupted
-from cmd_tune.plain_yaml import read_yaml
 from cmd_tune.runs.run_plan import RunPlan
 from cmd_tune.runs.session import run_session
 from cmd_tune.tracking import RunSnapshot, RunStatus
+from cmd_tune.yaml_files import read_yaml
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cmd_tune.config import Settings
 from cmd_tune.errors import UsageError
 from cmd_tune.search.plan import read_space
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.study import SearchStudy
+from cmd_tune.settings import Settings
 
 SPACE = {
     "method": "tpe",

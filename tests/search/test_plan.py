@@ -9,11 +9,11 @@ import yaml
 
 from cmd_tune.data.store import Store
 from cmd_tune.errors import UsageError
-from cmd_tune.plain_yaml import dump_yaml, read_yaml
 from cmd_tune.runs.run_folder import SEARCH_FILE
 from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.plan import Plan, new_plan, record_layout, resumed_plan
 from cmd_tune.search.spaces.space import Space
+from cmd_tune.yaml_files import dump_yaml, read_yaml
 
 OF_ALL = {"parameters": {"contrast_temperature": {"min": 0.05, "max": 0.2}}, "points_to_evaluate": None}  # objectives
 

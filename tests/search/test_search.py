@@ -8,11 +8,11 @@ import pytest
 from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError, Interrupted
-from cmd_tune.plain_yaml import read_yaml
 from cmd_tune.search.execution import ENGINES, ResourceRequest, TrialReport
 from cmd_tune.search.plan import new_plan, resumed_plan
 from cmd_tune.search.search import run_search
 from cmd_tune.search.study.trial_record import TrialState
+from cmd_tune.yaml_files import read_yaml
 from tests.search.local_engine import LocalEngine
 
 TINY = (

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cmd_tune.config import make_settings
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import open_store
 from cmd_tune.data.views.modalities import MODALITIES
 from cmd_tune.evaluate.classifier import FINETUNE, LINEAR, Classifier, LabelledClips, classify, train_classifier
 from cmd_tune.evaluate.scores import encoder_scores
 from cmd_tune.evaluate.tasks import EncoderUnderTest, knn, retrieval, solved
+from cmd_tune.settings import make_settings
 from cmd_tune.train.loop import build_batches, build_optimizer, build_pretrainer, objective_at
 from cmd_tune.train.step import TrainingStep
 

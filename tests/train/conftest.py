@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import cmd_tune
-from cmd_tune.config import Settings
 from cmd_tune.data.store import Store
+from cmd_tune.settings import Settings
 
 WORKER = Path(__file__).parent / "worker.py"
 PATIENCE = 600  # seconds after which processes that wait for each other are ended

@@ -18,13 +18,13 @@ import torch
 import torch.distributed as dist
 
 from cmd_tune.compute import native
-from cmd_tune.config import Settings
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import Store, open_store
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.evaluate.features import extract_features
 from cmd_tune.evaluate.scores import encoder_scores
 from cmd_tune.model.pretrainer import Pretrainer
+from cmd_tune.settings import Settings
 from cmd_tune.train.batches import Batches
 from cmd_tune.train.loop import build_batches, pretrain
 

@@ -2,7 +2,7 @@
 
 `VIEWS` lists the view transformations by name, `MODALITIES` (modalities.py) the modalities. To add a transformation,
 write a subclass of `View` in a file of its own and put it into the tuple below; `--set views=NAME` then chooses it. Its
-fields become fields of `Settings` (cmd_tune/config.py). Which clips are drawn, and in which order, is
+fields become fields of `Settings` (cmd_tune/settings.py). Which clips are drawn, and in which order, is
 train/batches.py's.
 """
 

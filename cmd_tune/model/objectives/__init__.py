@@ -1,7 +1,7 @@
 """Losses on the similarities of a batch to the memory banks. Not here: encoders, banks, settings.
 
 `OBJECTIVES` lists the methods by name. To add one, write a subclass of `Objective` in a file of its own and put it into
-the tuple below; `--set objective=NAME` then chooses it. Its fields become fields of `Settings` (cmd_tune/config.py).
+the tuple below; `--set objective=NAME` then chooses it. Its fields become fields of `Settings` (cmd_tune/settings.py).
 It is computed by PyTorch until it names its `terms`, which the one-pass kernels compute.
 """
 

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Protocol, Self, TypeVar
 
-from cmd_tune.config import Settings
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.search.execution.resources import ResourcePlan, ResourceRequest, TrialResources
+from cmd_tune.settings import Settings
 
 T = TypeVar("T")
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.formatting import csv_text
-from cmd_tune.plain_yaml import dump_yaml, read_yaml
 from cmd_tune.search.report.cell_results import cells_columns
 from cmd_tune.search.report.findings import StudyFindings
 from cmd_tune.search.report.trials_table import trials_columns
+from cmd_tune.yaml_files import dump_yaml, read_yaml
 
 BASELINES = "baselines.yaml"
 

@@ -6,7 +6,6 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import PlainValidator, model_validator
 
-from cmd_tune.config import Settings
 from cmd_tune.mistakes import Mistakes, mistake
 from cmd_tune.search.spaces.comparison import SEED, Cell, Claim, Relation
 from cmd_tune.search.spaces.file_model import (
@@ -22,6 +21,7 @@ from cmd_tune.search.spaces.file_model import (
     text,
     whole,
 )
+from cmd_tune.settings import Settings
 
 REPORTED = "reported"
 

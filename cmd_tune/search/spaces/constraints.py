@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_origin
 
-from cmd_tune.config import Settings
 from cmd_tune.errors import did_you_mean
+from cmd_tune.settings import Settings
 
 _Kind = Literal["number", "text", "list", "comparison"]
 

@@ -15,9 +15,9 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-from cmd_tune.config import Settings, check_setting
 from cmd_tune.errors import did_you_mean
 from cmd_tune.mistakes import Mistakes, found, reason, unknown
+from cmd_tune.settings import Settings, check_setting
 
 LARGEST = sys.float_info.max
 

@@ -13,7 +13,6 @@ from typing import Annotated, Any, ClassVar, Protocol
 
 from pydantic import PlainValidator, ValidationInfo, field_validator
 
-from cmd_tune.config import PRESETS, Settings
 from cmd_tune.mistakes import Mistakes, found, mistake, unknown
 from cmd_tune.search.spaces.comparison import SEED, Cell, Claim, Comparison
 from cmd_tune.search.spaces.comparison_file import ClaimSpec, read_cells, read_seeds
@@ -35,6 +34,7 @@ from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.spaces.parameter_file import RANGES, read_parameter
 from cmd_tune.search.spaces.reported import Origin
 from cmd_tune.search.spaces.space import DEFAULT_TRIALS, Space, TrialSource
+from cmd_tune.settings import PRESETS, Settings
 
 MOST_CELLS = 100_000  # of a grid, which is held as a list
 

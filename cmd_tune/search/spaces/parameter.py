@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from cmd_tune.config import Settings
+from cmd_tune.settings import Settings
 
 LOG = ("log_uniform_values", "q_log_uniform_values")  # distributions that are even on a log scale
 

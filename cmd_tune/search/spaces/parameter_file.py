@@ -5,10 +5,10 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import PlainValidator, model_validator
 
-from cmd_tune.config import Settings
 from cmd_tune.mistakes import Mistakes, mistake
 from cmd_tune.search.spaces.file_model import FileModel, IfWritten, Number, one_of, read_list, setting
 from cmd_tune.search.spaces.parameter import LOG, Parameter, is_whole
+from cmd_tune.settings import Settings
 
 MOST_MULTIPLES = 2**53  # of q, which samplers treat as float64
 

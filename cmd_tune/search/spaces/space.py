@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cmd_tune.config import Settings
 from cmd_tune.errors import UsageError, usage_error
 from cmd_tune.mistakes import reason
 from cmd_tune.search.spaces.comparison import Comparison
@@ -17,6 +16,7 @@ from cmd_tune.search.spaces.constraints import Constraint
 from cmd_tune.search.spaces.file_model import FileModel
 from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.spaces.region import MOST_DRAWS, RULES, Region
+from cmd_tune.settings import Settings
 
 DEFAULT_TRIALS = 20  # of a search whose trials are drawn
 

@@ -6,14 +6,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 import cmd_tune
-from cmd_tune.config import PRESETS, Settings
 from cmd_tune.errors import did_you_mean, usage_error
 from cmd_tune.files import home_path
 from cmd_tune.mistakes import refusal
-from cmd_tune.plain_yaml import read_yaml
 from cmd_tune.search.spaces.file_model import FileModel, check_mapping
 from cmd_tune.search.spaces.forms import ComparisonForm, MethodKind, SearchForm, SpaceForm, Words
 from cmd_tune.search.spaces.space import Space, TrialSource
+from cmd_tune.settings import PRESETS, Settings
+from cmd_tune.yaml_files import read_yaml
 
 
 def find_space(text: str) -> Path:

@@ -16,13 +16,13 @@ import optuna
 from optuna.trial import Trial
 from optuna.trial import TrialState as OptunaState
 
-from cmd_tune.config import Settings, make_settings
 from cmd_tune.search.spaces.region import MOST_DRAWS
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.early_stopping import stopping_rule
 from cmd_tune.search.study.methods import METHODS
 from cmd_tune.search.study.optuna_values import END_STATES, TRIAL_STATES, distributions, from_optuna, to_optuna
 from cmd_tune.search.study.trial_record import TrialRecord, TrialState
+from cmd_tune.settings import Settings, make_settings
 from cmd_tune.sqlite_url import sqlite_url
 
 STUDY = "study.db"  # in a search's folder

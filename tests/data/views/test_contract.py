@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from cmd_tune.compute.random_keys import keyed_generator
-from cmd_tune.config import Settings
 from cmd_tune.data.views import VIEWS
+from cmd_tune.settings import Settings
 
 LENGTHS = torch.tensor([1, 2, 7, 30, 12, 64, 5, 90])
 SHAPE, FRAMES = (20, 3, 2), 9

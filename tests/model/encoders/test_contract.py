@@ -6,8 +6,8 @@ from threading import Barrier, Thread
 import pytest
 import torch
 
-from cmd_tune.config import Settings
 from cmd_tune.model.encoders import ENCODERS, Encoder
+from cmd_tune.settings import Settings
 from cmd_tune.train.loop import build_encoder
 
 B, T, X = 6, 5, 12

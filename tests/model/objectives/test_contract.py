@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from cmd_tune.config import Settings
 from cmd_tune.model.batch_loss import BatchLoss
 from cmd_tune.model.objectives import CMD, DISTILLATIONS, OBJECTIVES
 from cmd_tune.model.objectives.distillation import pairwise_distillation
+from cmd_tune.settings import Settings
 from cmd_tune.train.loop import objective_at
 
 M, B, K = 3, 6, 11

@@ -7,10 +7,10 @@ import pytest
 
 from cmd_tune.compute import native
 from cmd_tune.errors import CmdTuneError, DataError, Diverged, OutOfMemory, UsageError
-from cmd_tune.plain_yaml import read_yaml
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.search.execution import TrialReport, TrialResources, TrialTask
 from cmd_tune.search.execution.trial_process import failure_report, run_task
+from cmd_tune.yaml_files import read_yaml
 
 ALONE = TrialResources(workers=1, cpus=1.0, gpus=0.0, threads=1)
 

@@ -5,10 +5,10 @@ import csv
 import pytest
 from rich.console import Console
 
-from cmd_tune.config import read_settings
 from cmd_tune.runs.pretrain_and_score import Conditions
 from cmd_tune.search.report import StudyFindings, write_report
 from cmd_tune.search.report.live import Display
+from cmd_tune.settings import read_settings
 
 HERE = Conditions("synthetic", "xview", {})
 

@@ -2,12 +2,12 @@
 
 import csv
 
-from cmd_tune.config import Settings
 from cmd_tune.runs.pretrain_and_score import Conditions
 from cmd_tune.search.report import StudyFindings, write_report
 from cmd_tune.search.report.cell_results import cells_columns
 from cmd_tune.search.report.trials_table import trials_columns
 from cmd_tune.search.spaces.comparison import Cell, Comparison
+from cmd_tune.settings import Settings
 
 HERE = Conditions("synthetic", "xview", {})
 

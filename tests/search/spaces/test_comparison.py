@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from cmd_tune.config import make_settings
 from cmd_tune.errors import UsageError
 from cmd_tune.search.spaces.comparison import Relation
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.spaces.space_file import find_space, load_space
 from cmd_tune.search.study.early_stopping import EARLY_STOPPING
 from cmd_tune.search.study.methods import METHODS
+from cmd_tune.settings import make_settings
 
 Load = Callable[..., Space]
 

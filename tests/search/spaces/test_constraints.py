@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmd_tune.config import Settings
 from cmd_tune.search.spaces.bounds import can_hold
 from cmd_tune.search.spaces.constraints import parse_constraint
+from cmd_tune.settings import Settings
 
 VALUES: dict[str, Any] = {
     "topk": 4,

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cmd_tune.config import Settings, make_settings
 from cmd_tune.errors import UsageError
 from cmd_tune.search.spaces.region import RULED
+from cmd_tune.settings import Settings, make_settings
 
 QUICK = make_settings("quick").model_dump()
 

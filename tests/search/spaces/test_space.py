@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 import cmd_tune
-from cmd_tune.config import make_settings
 from cmd_tune.errors import UsageError
 from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.spaces.space import Space
@@ -15,6 +14,7 @@ from cmd_tune.search.spaces.space_file import find_space, load_space
 from cmd_tune.search.study.early_stopping import EARLY_STOPPING
 from cmd_tune.search.study.early_stopping.asha import Asha
 from cmd_tune.search.study.methods import METHODS
+from cmd_tune.settings import make_settings
 
 QUICK = make_settings("quick", ("test", {"queue_size": 512, "topk": 64, "epochs": 30})).model_dump()
 

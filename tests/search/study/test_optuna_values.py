@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmd_tune.config import Settings, make_settings
 from cmd_tune.search.plan import read_space
 from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.spaces.space_file import find_space
 from cmd_tune.search.study.optuna_values import decode, distribution, distributions, encode, from_optuna, to_optuna
+from cmd_tune.settings import Settings, make_settings
 
 QUICK = make_settings("quick", ("test", {"queue_size": 512, "topk": 64, "epochs": 30})).model_dump()
 SHIPPED = ("temps", "queue_momentum", "full")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cmd_tune.config import Settings
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.study import SearchStudy
+from cmd_tune.settings import Settings
 from tests.odd_names import ALL
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cmd_tune.config import make_settings, parse_overrides, read_settings
 from cmd_tune.data.layouts import read_layout
 from cmd_tune.errors import UsageError
-from cmd_tune.plain_yaml import dump_yaml, parse_yaml, read_yaml
 from cmd_tune.search.plan import read_space
+from cmd_tune.settings import make_settings, parse_overrides, read_settings
+from cmd_tune.yaml_files import dump_yaml, parse_yaml, read_yaml
 
 MEANT = {
     "256": 256, "-7": -7, "+5": 5, "0": 0, "1_000": 1000, "0x10": 16, "0b1": 1, "0o17": 15,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from cmd_tune.config import PRESETS, Settings, check_setting, make_settings, parse_overrides
 from cmd_tune.errors import UsageError
+from cmd_tune.settings import PRESETS, Settings, check_setting, make_settings, parse_overrides
 
 # Mao et al., ECCV 2022, and the authors' code; NTU-60 and NTU-120.
 PAPER = {

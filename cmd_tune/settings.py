@@ -13,7 +13,7 @@ from cmd_tune.errors import UsageError, did_you_mean
 from cmd_tune.mistakes import Mistakes, reason
 from cmd_tune.model.encoders import ENCODERS
 from cmd_tune.model.objectives import DISTILLATIONS, OBJECTIVES
-from cmd_tune.plain_yaml import parse_yaml, read_yaml
+from cmd_tune.yaml_files import parse_yaml, read_yaml
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
