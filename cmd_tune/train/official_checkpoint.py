@@ -63,7 +63,10 @@ def export_official(path: Path, out: Path) -> Sequence[str]:
     """
     saved = open_saved(path)
     refuse_same_file(out, saved.path)
-    state = to_official(saved.state, saved.settings.modalities)
+    try:
+        state = to_official(saved.state, saved.settings.modalities)
+    except DataError as error:
+        raise DataError(f"{saved.path}: {error}") from error
     save_tensors(out, {"epoch": saved.epoch, "state_dict": state})
     return saved.settings.modalities
 
@@ -127,7 +130,9 @@ def _take(state: Mapping[str, Tensor], name: str) -> Tensor:
 
 
 def to_official(state: Mapping[str, Tensor], modalities: Sequence[str]) -> dict[str, Tensor]:
-    """A state of `Pretrainer` under the authors' names."""
+    """A state of `Pretrainer` under the authors' names. Raises DataError if its encoders are not GRUs."""
+    if "online.gru.0.weight_ih" not in state:
+        raise DataError("its encoder has no form in the authors' checkpoints, which hold GRU encoders alone")
     layers = len([name for name in state if name.startswith("online.gru.") and name.endswith("weight_ih")])
     theirs = {}
     for index, modality in enumerate(modalities):

@@ -62,6 +62,12 @@ def test_there_and_back_is_the_identity(state: dict[str, Tensor]) -> None:
         assert torch.equal(back[name], tensor), name
 
 
+def test_encoders_without_a_form_of_theirs_are_refused(state: dict[str, Tensor]) -> None:
+    other = {name: x for name, x in build(state).state_dict().items() if not name.startswith("online.gru.")}
+    with pytest.raises(DataError, match="hold GRU encoders alone"):
+        to_official(other, MODALITIES)
+
+
 def test_what_it_returns_is_a_copy(state: dict[str, Tensor]) -> None:
     pretrainer = build(state)
     to_official(pretrainer.state_dict(), MODALITIES)["encoder_q.fc.2.bias"].fill_(9.0)
