@@ -141,7 +141,7 @@ def remark(saved: Saved, store: Store, protocol: str, query_N: Indices) -> str:
     if kept and kept["fingerprint"] != store.fingerprint:
         return f"not the data that the checkpoint was trained on: {kept['dataset']} {kept['protocol']}, {kept['path']}"
     if kept and kept["protocol"] not in (protocol, None):
-        seen = np.isin(query_N, split_store(store, kept["protocol"])[1].pretrain_N).sum()
+        seen = np.isin(query_N, split_store(store, kept["protocol"], saved.settings.holdout)[1].pretrain_N).sum()
         return f"the checkpoint was pretrained on {seen} of these test clips, under {kept['protocol']}" if seen else ""
     return ""
 

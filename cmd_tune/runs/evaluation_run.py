@@ -86,7 +86,7 @@ def _measures_file(evaluation: Evaluation, who: str, task: str) -> Path:
 
 def _labelled(saved: Saved, source: DataSource) -> LabelledClips:
     """The protocol's test set, and the whole training set to learn from."""
-    store, split = source.open()
+    store, split = source.open("none")
     check_fit(saved, store)
     test = split.test[0]
     return LabelledClips(store.on_device_if_it_fits(device_here()), saved.settings, test.gallery_N, test.query_N)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from cmd_tune.data.splits import split_store
 from cmd_tune.errors import UsageError
 from cmd_tune.files import write_text
 from cmd_tune.runs.data_source import DataSource, open_data
@@ -95,6 +96,7 @@ def new_plan(
     check_metrics(space, settings)
     check_uses(space, settings, changed)
     source, store = open_data(storage, data, protocol)
+    split_store(store, source.protocol, settings.holdout)
     plan = Plan(
         folder=new_folder(storage, name, space.path.stem),
         space=space,
@@ -188,7 +190,9 @@ def _base_settings(space: Space, preset: str, changed: Mapping[str, Any]) -> Set
 
     def laid_over(point: Mapping[str, Any]) -> Settings:
         parameters = {**space.fixed, **point}
-        layers = ((f"{space.path}: settings", space.settings), (f"{space.path}: parameters", parameters))
+        # A comparison selects nothing, so that it needs no validation, unless its file asks for it.
+        whole = ("comparison", {"holdout": "none"} if space.comparison else {})
+        layers = (whole, (f"{space.path}: settings", space.settings), (f"{space.path}: parameters", parameters))
         return make_settings(preset, *layers, ("--set", changed))
 
     try:

@@ -3,9 +3,11 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from rich.console import Console
 
+from cmd_tune.data.splits import describe_pretraining
 from cmd_tune.errors import CmdTuneError, Interrupted, one_line
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.runs.ending import ERRORS, Ending, keep_traceback
@@ -122,6 +124,9 @@ class _SearchSession:
             resources = engine.plan(trials=plan.trials, given=plan.given)
             console.print(f"layout: {resources}", highlight=False, soft_wrap=True)
             record_layout(plan, str(resources))
+            store, split = plan.source.open(plan.settings.holdout)
+            given = describe_pretraining(store, plan.source.protocol, split)
+            console.print(f"pretraining on {given}", highlight=False, soft_wrap=True, markup=False)
             study = study or self._open_study()
             self._listen(TrackerListener(plan, study, resources, self.tracker))
             screen = ScreenListener(study, console, concurrent=resources.concurrent)
@@ -169,6 +174,7 @@ class _SearchSession:
 
     def _report(self, study: SearchStudy, raw: Scores, untrained: Scores) -> SearchReport:
         plan, attempt = self.plan, self.ending.attempt
-        where = attempt("data set", lambda: conditions(plan.source)) if plan.space.comparison else None
+        known = partial(conditions, plan.source, plan.settings.holdout)
+        where = attempt("data set", known) if plan.space.comparison else None
         where = where or Conditions(plan.dataset, plan.source.protocol, {})
         return write_report(StudyFindings(study, raw, untrained, where), attempt=attempt)

@@ -145,7 +145,7 @@ def test_a_cell_is_compared_by_what_it_reports(plan: Callable[..., Plan]) -> Non
             {"modalities": ["joint", "motion"], "reported": {"test/knn/motion": motion} if motion else {}},
         ]
         changes = {"parameters": None, "points_to_evaluate": None, "budget": None}
-        return plan("val/knn/joint", method="cells", cells=cells, claims=list(claims), **changes)
+        return plan("test/knn/joint", method="cells", cells=cells, claims=list(claims), **changes)
 
     assert table(motion=55.0).trials == 2
     with pytest.raises(UsageError, match="'test/knn/bone' is never reported by trials of modalities joint,motion, "):

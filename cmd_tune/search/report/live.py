@@ -125,7 +125,7 @@ class Display:
             epochs, pace = mean(study.epochs_of(t) for t in trials), mean(self._took)
             limits.append(seconds_left(ended, running, waiting, epochs=epochs, pace=pace, slots=self.concurrent))
         most = len(trials) if study.budget is None else study.budget
-        tested = most if study.space.comparison else min(FINALISTS, most)
+        tested = 0 if study.space.comparison else min(FINALISTS, most)
         validation = mean(self._validations) if self._validations else 0.0
         return min(limits) + ceil(tested / self.concurrent) * validation
 

@@ -2,7 +2,7 @@
 
 from cmd_tune.runs.run_records import main_scores
 from cmd_tune.search.report.findings import StudyFindings
-from cmd_tune.search.report.trials_table import last_score, trials_columns
+from cmd_tune.search.report.trials_table import trials_columns
 
 
 def baseline_metrics(findings: StudyFindings) -> dict[str, float]:
@@ -18,5 +18,5 @@ def best_metrics(findings: StudyFindings) -> dict[str, float]:
         return {}
     best = study.ranked()[0]
     names = dict.fromkeys((study.space.metric, *main_scores(trials_columns(study))))
-    scores = {f"best/{name}": last_score(best, name) for name in names}
+    scores = {f"best/{name}": best.score(name) for name in names}
     return {name: value for name, value in scores.items() if value is not None} | {"best/trial": float(best.index)}

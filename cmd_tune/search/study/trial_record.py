@@ -23,7 +23,9 @@ class TrialState(StrEnum):
 
 @dataclass
 class TrialRecord:
-    """One trial as the study has it. `history`: its metrics, a mapping per epoch. Only finalists have `test_scores`."""
+    """One trial as the study has it. `history`: its metrics, a mapping per epoch. Only finalists, and the trials of a
+    comparison, have `test_scores`.
+    """
 
     index: int
     values: dict[str, Any]
@@ -45,6 +47,10 @@ class TrialRecord:
     def last(self, metric: str) -> float | None:
         """The latest recorded value of a metric."""
         return next((record[metric] for record in reversed(self.history) if metric in record), None)
+
+    def score(self, metric: str) -> float | None:
+        """Its test score, or the latest recorded value of the metric."""
+        return self.test_scores.get(metric, self.last(metric))
 
     def append(self, record: Mapping[str, float]) -> None:
         """Add an epoch's metrics to the history, and to its file. Raises CmdTuneError if that cannot be written."""

@@ -8,7 +8,7 @@ from rich.text import Text
 from cmd_tune.formatting import format_value, named_values, percent
 from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.findings import RAW, UNTRAINED, StudyFindings
-from cmd_tune.search.report.trials_table import FittedTable, by_difference, last_score
+from cmd_tune.search.report.trials_table import FittedTable, by_difference
 from cmd_tune.search.study.study import SearchStudy
 
 BEST = 5  # trials shown
@@ -44,7 +44,7 @@ def _table(findings: StudyFindings) -> FittedTable:
             table.add_column(heading, justify="right", no_wrap=True)
         for trial in best:
             values = (format_value(trial.values[name]) for name in names)
-            table.add_row(trial.name, *values, *(percent(last_score(trial, name)) for name in columns))
+            table.add_row(trial.name, *values, *(percent(trial.score(name)) for name in columns))
         for title, scores in ((UNTRAINED, findings.untrained), (RAW, findings.raw)):
             blank = [""] * len(names)
             table.add_row(title, *blank, *(percent(scores.get(name)) for name in columns), style="dim")
