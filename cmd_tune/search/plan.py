@@ -14,6 +14,7 @@ from cmd_tune.runs.run_folder import SEARCH_FILE, earlier_run, new_folder, remov
 from cmd_tune.runs.run_plan import check_same_data
 from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.space_checks import check_metrics, check_uses
+from cmd_tune.search.spaces.refit import NO_REFIT, Refit, read_refit, refit_content
 from cmd_tune.search.spaces.region import RULED
 from cmd_tune.search.spaces.space import DEFAULT_TRIALS, Space
 from cmd_tune.search.spaces.space_file import find_space, load_space
@@ -49,6 +50,7 @@ class Plan:
     trials: int | None  # None: as many as the time allows
     resources: ResourceRequest
     tracking_uri: str
+    refit: Refit | None = None
     environment: Mapping[str, Any] = field(default_factory=describe_software)  # of the first session
     new: bool = False
 
@@ -79,10 +81,14 @@ def new_plan(
     preset: str | None,
     overrides: Sequence[str],
     trials: int | None,
+    refit: bool | None = None,
     resources: ResourceRequest,
     tracking_uri: str | None,
 ) -> Plan:
-    """Resolve a search and write it into a new folder of the storage. Raises UsageError for what does not fit."""
+    """Resolve a search and write it into a new folder of the storage. Raises UsageError for what does not fit.
+
+    refit: whether to refit the finalists; None: as the space file says.
+    """
     if space_name is None:
         raise UsageError("--space: name a space file, for instance --space temps.yaml (or --resume a search)")
     space = read_space(find_space(space_name))
@@ -108,6 +114,7 @@ def new_plan(
         trials=_trials(space, trials, settings),
         resources=resources.or_else(ResourceRequest(workers=1)),
         tracking_uri=resolve_tracking_uri(tracking_uri, storage),
+        refit=_refit(space, space.refit, refit),
         new=True,
     )
     with removed_on_failure(plan.folder):
@@ -123,10 +130,13 @@ def resumed_plan(
     kept_options: Mapping[str, Any],
     storage: Path,
     trials: int | None,
+    refit: bool | None = None,
     resources: ResourceRequest,
     tracking_uri: str | None,
 ) -> Plan:
     """The plan of an earlier search. kept_options: as those of `earlier_run`. resources: replace what was asked before.
+
+    refit: whether to refit the finalists; None: as was asked before. An earlier release knew of none.
 
     space_name: the changed space file of a comparison, with added cells or seeds; it replaces the earlier one.
     """
@@ -152,6 +162,7 @@ def resumed_plan(
         trials=_trials(space, asked, settings),
         resources=resources.or_else(ResourceRequest(**{name: kept[name] for name in _RESOURCES})),
         tracking_uri=resolve_tracking_uri(tracking_uri or kept["tracking_uri"], storage),
+        refit=_refit(space, read_refit(kept.get("refit", NO_REFIT)), refit),
         environment=kept.get("environment", {}),
     )
     lasting = ("layout",) if space_name is not None else ("layout", "space")
@@ -224,6 +235,13 @@ def _trials(space: Space, asked: int | None, settings: Settings) -> int | None:
     return asked or space.trials or (DEFAULT_TRIALS if space.seconds is None else None)
 
 
+def _refit(space: Space, asked: Refit | None, wanted: bool | None) -> Refit | None:
+    """Raises UsageError for a refit of a comparison, which has no finalists."""
+    if wanted and space.comparison:
+        raise UsageError("--refit: a table selects nothing, and pretrains on the whole training set; leave it out")
+    return asked if wanted is None else (asked or space.refit or Refit()) if wanted else None
+
+
 def record_layout(plan: Plan, layout: str) -> None:
     """Add to the plan file how the trials of this session are laid out."""
     path = plan.folder / SEARCH_FILE
@@ -243,6 +261,7 @@ def _write_plan(plan: Plan, kept: Mapping[str, Any] | None = None) -> None:
         "preset": plan.preset,
         "settings": plan.settings.model_dump(mode="json"),
         "trials": plan.trials,
+        "refit": refit_content(plan.refit),
         **asdict(plan.resources),
         "tracking_uri": plan.tracking_uri,
         "environment": plan.environment,

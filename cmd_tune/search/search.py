@@ -22,6 +22,7 @@ from cmd_tune.search.execution import ENGINES, Engine
 from cmd_tune.search.finalists import all_tested, score_finalists
 from cmd_tune.search.listeners import ScreenListener, SearchListener, TrackerListener
 from cmd_tune.search.plan import Plan, record_layout
+from cmd_tune.search.refits import describe_refits, refit_count, run_refits
 from cmd_tune.search.report import SearchReport, StudyFindings, kept_baselines, print_report, write_report
 from cmd_tune.search.report.live import state_with_reason
 from cmd_tune.search.study.study import STUDY, SearchStudy
@@ -77,7 +78,7 @@ class _SearchSession:
         try:
             study = None if self.plan.new else self._open_study()
             baselines = kept_baselines(folder) if study else None
-            if study and baselines and all_tested(study) and study.complete:
+            if study and baselines and all_tested(study, self.plan.refit) and study.complete:
                 self._reopen(study)
             else:
                 study, baselines = self._run_trials(study)
@@ -126,10 +127,12 @@ class _SearchSession:
             record_layout(plan, str(resources))
             store, split = plan.source.open(plan.settings.holdout)
             given = describe_pretraining(store, plan.source.protocol, split)
-            console.print(f"pretraining on {given}", highlight=False, soft_wrap=True, markup=False)
+            for line in (f"pretraining on {given}", describe_refits(plan, split)):
+                if line:
+                    console.print(line, highlight=False, soft_wrap=True, markup=False)
             study = study or self._open_study()
             self._listen(TrackerListener(plan, study, resources, self.tracker))
-            screen = ScreenListener(study, console, concurrent=resources.concurrent)
+            screen = ScreenListener(study, console, concurrent=resources.concurrent, refits=refit_count(plan))
             self._listen(screen)
             each = resources.per_trial
             baselines = engine.call(baseline_scores, plan.settings, plan.source, plan.folder, cpus=0, gpus=each.gpus)
@@ -145,7 +148,9 @@ class _SearchSession:
             scores = self.ending.attempt("baselines", baselines) or ({}, {})
             self.trouble = controller.trouble
             if not self.trouble:
-                score_finalists(study, plan.source, engine, each, self.listeners, self.ending.attempt)
+                attempt = self.ending.attempt
+                score_finalists(study, plan.source, engine, each, self.listeners, attempt)
+                run_refits(study, plan.refit, plan.source, engine, resources, self.listeners, attempt)
         return study, scores
 
     def _listen(self, listener: SearchListener) -> None:

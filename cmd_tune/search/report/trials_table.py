@@ -113,7 +113,7 @@ def trials_columns(study: SearchStudy) -> dict[str, list[Any]]:
     """
     trials = list(study.trials.values())
     names = {name: None for trial in trials for record in trial.history for name in record if name != "epoch"}
-    names |= {name: None for trial in trials for name in trial.test_scores}
+    names |= {name: None for trial in trials for name in trial.tests}
     columns: dict[str, list[Any]] = {
         "trial": [trial.name for trial in trials],
         "state": [str(trial.state) for trial in trials],

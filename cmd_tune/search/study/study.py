@@ -98,12 +98,8 @@ class SearchStudy:
 
     def record(self, trial: TrialRecord, record: Mapping[str, float]) -> bool:
         """Record one epoch's metrics. Returns False if the epoch is already recorded, as after a resume."""
-        if record["epoch"] <= trial.epoch:
+        if not trial.take(record):
             return False
-        tested = {name: score for name, score in record.items() if name.startswith("test/")}
-        if tested:  # first: a trial that is killed between the two repeats this epoch's report
-            trial.record_test(tested)
-        trial.append({name: value for name, value in record.items() if name not in tested})
         value = record.get(self.space.metric)
         if value is not None and isfinite(value):
             self._live[trial.index].report(value, int(record["epoch"]))
