@@ -9,15 +9,8 @@ from cmd_tune.runs.ending import Attempt
 from cmd_tune.runs.pretrain_and_score import test_scores
 from cmd_tune.search.execution import Engine, TrialResources
 from cmd_tune.search.listeners import SearchListener
-from cmd_tune.search.refits import planned_refits
-from cmd_tune.search.spaces.refit import Refit
 from cmd_tune.search.study.study import FINALISTS, SearchStudy
 from cmd_tune.search.study.trial_record import TrialRecord
-
-
-def all_tested(study: SearchStudy, refit: Refit | None) -> bool:
-    """Whether every finalist, and each of its refits, has its test scores."""
-    return all(trial.test_scores for trial in (*study.finalists(FINALISTS), *planned_refits(study, refit)))
 
 
 def score_finalists(

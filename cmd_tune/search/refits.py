@@ -30,6 +30,11 @@ def planned_refits(study: SearchStudy, refit: Refit | None) -> list[RefitRecord]
     return found
 
 
+def all_tested(study: SearchStudy, refit: Refit | None) -> bool:
+    """Whether every finalist, and each of its refits, has its test scores."""
+    return all(trial.test_scores for trial in (*study.finalists(FINALISTS), *planned_refits(study, refit)))
+
+
 def refit_count(plan: Plan) -> int:
     """How many refits a search will run at most."""
     if plan.refit is None or plan.space.comparison or plan.settings.holdout == "none":

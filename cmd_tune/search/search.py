@@ -19,10 +19,10 @@ from cmd_tune.runs.session import termination_as_interrupt
 from cmd_tune.search.checks import check_start
 from cmd_tune.search.controller import SearchController
 from cmd_tune.search.execution import ENGINES, Engine
-from cmd_tune.search.finalists import all_tested, score_finalists
+from cmd_tune.search.finalists import score_finalists
 from cmd_tune.search.listeners import ScreenListener, SearchListener, TrackerListener
 from cmd_tune.search.plan import Plan, record_layout
-from cmd_tune.search.refits import describe_refits, refit_count, run_refits
+from cmd_tune.search.refits import all_tested, describe_refits, refit_count, run_refits
 from cmd_tune.search.report import SearchReport, StudyFindings, kept_baselines, print_report, write_report
 from cmd_tune.search.report.live import state_with_reason
 from cmd_tune.search.study.study import STUDY, SearchStudy

@@ -23,6 +23,7 @@ GRID = {
     "method": "grid",
     "metric": {"name": "val/knn/fused", "goal": "maximize"},
     "parameters": {"teacher_temperature": {"values": [0.01, 0.05, 0.2]}},
+    "refit": "none",
 }
 
 

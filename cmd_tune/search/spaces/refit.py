@@ -25,4 +25,4 @@ def read_refit(value: Any) -> Refit | None:
 
 def refit_content(refit: Refit | None) -> Any:
     """The refit as plain values, in the form that `read_refit` takes."""
-    return NO_REFIT if refit is None else refit.model_dump(mode="json")
+    return NO_REFIT if refit is None else {"seeds": list(refit.seeds)}

@@ -109,7 +109,8 @@ class TrialRecord:
         """Its refit with a seed, made if there is none."""
         if seed not in self.refits:
             values = {**self.values, SEED: seed, "holdout": "none"}
-            self.refits[seed] = RefitRecord(self.index, values, self.folder / f"{_REFIT}{seed}")
+            made = RefitRecord(self.index, values, self.folder / f"{_REFIT}{seed}")
+            self.refits = dict(sorted({**self.refits, seed: made}.items()))
         return self.refits[seed]
 
 
