@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cmd_tune.errors import UsageError
 from cmd_tune.search.plan import read_space
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.study import SearchStudy
@@ -47,34 +46,3 @@ def open_study(tmp_path: Path, tiny: Callable[..., Settings]) -> Callable[..., S
         return SearchStudy(folder, space, tiny(**settings), "quick", trials)
 
     return make
-
-
-@pytest.fixture
-def check_mistake() -> Callable[..., None]:
-    """Checks that a space file of these keys is refused in one line: the place in it, what is wrong."""
-
-    def check(load: Callable[..., Space], keys: dict[str, str | None], place: str, said: str) -> None:
-        with pytest.raises(UsageError) as caught:
-            load(**keys)
-        message = str(caught.value)
-        file, found, _ = message.split(": ", 2)
-        assert Path(file).name == "mine.yaml"
-        assert found == place
-        assert said in message
-        assert len(message.splitlines()) == 1
-
-    return check
-
-
-@pytest.fixture
-def check_mistakes() -> Callable[..., None]:
-    """Checks that a space file of these keys is refused with just these lines, in this order, each after its name."""
-
-    def check(load: Callable[..., Space], keys: dict[str, str | None], lines: list[str]) -> None:
-        with pytest.raises(UsageError) as caught:
-            load(**keys)
-        said = [line.split("mine.yaml: ", 1) for line in caught.value.lines]
-        assert [line for _, line in said] == lines
-        assert len(str(caught.value).splitlines()) == len(lines)
-
-    return check
