@@ -1,12 +1,15 @@
 """What the tests of the search floor share: space files and studies."""
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
 import yaml
 
-from cmd_tune.search.plan import read_space
+from cmd_tune.data.store import Store
+from cmd_tune.search.execution import ResourceRequest
+from cmd_tune.search.plan import Plan, new_plan, read_space
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.settings import Settings
@@ -44,5 +47,28 @@ def open_study(tmp_path: Path, tiny: Callable[..., Settings]) -> Callable[..., S
         folder = tmp_path / "search"
         folder.mkdir(exist_ok=True)
         return SearchStudy(folder, space, tiny(**settings), "quick", trials)
+
+    return make
+
+
+@pytest.fixture
+def plan(make_space: Callable[..., Space], tiny_store: Store, tmp_path: Path) -> Callable[..., Plan]:
+    """Plans a search of a space file with these keys changed, judged by this metric; `more` is typed after --set."""
+    numbers = count()
+
+    def make(metric: str, *more: str, **changes: object) -> Plan:
+        space = make_space(metric={"name": metric, "goal": "minimize"}, **changes)
+        return new_plan(
+            str(space.path),
+            storage=tmp_path / "runs",
+            name=f"it-{next(numbers)}",
+            data=tiny_store.path,
+            protocol="xview",
+            preset=None,
+            overrides=["batch_size=8", *more],
+            trials=None,
+            resources=ResourceRequest(),
+            tracking_uri=None,
+        )
 
     return make
