@@ -14,7 +14,7 @@ def run(code, redirected="", **environment):
     """Runs lines in a process of their own whose shell redirects its output; all must end in order."""
     done = subprocess.run(
         ["/bin/sh", "-c", f'exec "$0" -c "$1" {redirected}', sys.executable, START + code],
-        env={**os.environ, **environment},
+        env={**{name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}, **environment},
         capture_output=True,
         check=False,
         timeout=60,
