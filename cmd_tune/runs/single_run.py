@@ -27,7 +27,15 @@ from cmd_tune.runs.run_folder import PRETRAIN_FILE, SEARCH_FILE, new_folder
 from cmd_tune.runs.run_plan import RunPlan, check_same_data, data_fields
 from cmd_tune.runs.run_records import cost, run_note, scores_page
 from cmd_tune.runs.session import run_session
-from cmd_tune.settings import Settings, check_overrides, kept_settings, make_settings, parse_overrides, read_settings
+from cmd_tune.settings import (
+    PRESETS,
+    Settings,
+    check_overrides,
+    kept_settings,
+    make_settings,
+    parse_overrides,
+    read_settings,
+)
 from cmd_tune.tracking import RunSnapshot, RunStatus, resolve_tracking_uri
 from cmd_tune.train.loop import Record, epochs_done
 
@@ -64,8 +72,8 @@ def new_single(
     changed = parse_overrides(overrides)
     settings = make_settings(preset or "quick", *layers, ("--set", changed))
     check_overrides("--set", changed, settings)
-    if preset and layers and Settings.model_fields.keys() <= layers[0][1].keys():
-        raise UsageError(f"--preset {preset}: {config} gives every setting a value; leave it out")
+    if preset and layers and set().union(*PRESETS.values()) <= layers[0][1].keys():
+        raise UsageError(f"--preset {preset}: {config} gives every setting of a preset a value; leave it out")
     source, store = open_data(storage, *_data_of(config, data, protocol))
     _check_start(settings, source, storage)
     single = SingleRun(
