@@ -265,3 +265,39 @@ def test_a_search_that_selects_keeps_its_space(start: Start, resume: Start, writ
     start(write(GRID))
     with pytest.raises(UsageError, match=r"^--space: a resumed search keeps its own"):
         resume(write(TABLE))
+
+
+@pytest.fixture
+def damaged(plan: Callable[..., Plan]) -> Callable[..., None]:
+    """Resumes a search in whose plan file some keys are changed, or missing if empty."""
+
+    def resume(**changes: object) -> None:
+        path = plan("val/knn/fused").folder / SEARCH_FILE
+        content = {key: value for key, value in {**read_yaml(path), **changes}.items() if changes.get(key, value) != ""}
+        path.write_text(dump_yaml(content), encoding="utf-8")
+        resumed_plan(
+            path.parent.name, space_name=None, kept_options={}, storage=path.parents[1],
+            trials=None, resources=ResourceRequest(), tracking_uri=None,
+        )  # fmt: skip
+
+    return resume
+
+
+OF_THE_PLAN = [
+    *("data", "protocol", "dataset", "preset", "settings", "trials", "concurrent", "workers", "gpus_per_worker"),
+    "tracking_uri",
+]
+
+
+@pytest.mark.parametrize("key", OF_THE_PLAN)
+def test_a_key_that_a_plan_file_lacks_is_named(damaged: Callable[..., None], key: str) -> None:
+    with pytest.raises(UsageError, match=rf"search.yaml: {key}: is missing$"):
+        damaged(**{key: ""})
+
+
+def test_all_values_that_a_plan_file_cannot_have_are_named(damaged: Callable[..., None]) -> None:
+    with pytest.raises(UsageError) as refused:
+        damaged(data=3, workers="two", tracking_uri=None, settings="all")
+    places = [line.partition("search.yaml: ")[2].partition(":")[0] for line in refused.value.lines]
+    assert places == ["data", "settings", "workers", "tracking_uri"]
+    assert refused.value.lines[0].endswith("data: should be a path; found 3")
