@@ -161,7 +161,7 @@ def resumed_plan(
     """
     path = earlier_run(storage, name, SEARCH_FILE, kept=kept_options)
     folder, kept = path.parent, read_plan(path, KeptPlan)
-    store = check_same_data(path, kept.model_dump())
+    store = check_same_data(path, kept.model_dump(include=set(KeptData.model_fields)))
     started = len(list((folder / "trials").glob("*")))
     if trials is not None and trials < started:
         raise UsageError(f"--trials {trials}: {folder.name} has started {started}; ask for more, or leave it out")

@@ -16,7 +16,7 @@ from cmd_tune.search.listeners import SearchListener
 from cmd_tune.search.plan import new_plan, resumed_plan
 from cmd_tune.search.refits import all_tested, describe_refits, planned_refits, refit_count, run_refits
 from cmd_tune.search.report import StudyFindings, write_report
-from cmd_tune.search.spaces.refit import Refit, read_refit, refit_content
+from cmd_tune.search.spaces.refit import Refit, read_refit
 from cmd_tune.train.loop import CHECKPOINT
 from tests.search.local_engine import LocalEngine
 
@@ -183,21 +183,6 @@ def test_reports_show_both_scores_and_name_the_checkpoint(finished, tmp_path):
         ["83.5", "49.0"], ["39.0", ""], ["83.5", "69.0"], ["83.5", "59.0"],
     ]  # fmt: skip
     assert not (study.folder / TEST_TALLY).exists()
-
-
-def test_what_a_file_says_of_the_refit_is_kept(make_space):
-    assert make_space().refit == OWN
-    assert make_space(refit="none").refit is None
-    assert make_space(refit={"seeds": [3, 4]}).refit == TWO
-    for refit in (OWN, TWO, None):
-        assert read_refit(refit_content(refit)) == refit
-    for value, said in (
-        ("later", r"refit: should be a mapping \({seeds: \[0, 1, 2\]}, or none\); found 'later'"),
-        ({"seed": 1}, r"refit.seed: unknown key, did you mean 'seeds'\?"),
-        ({"seeds": [1, 1]}, r"refit.seeds\[1\]: 1 is listed twice; remove one"),
-    ):
-        with pytest.raises(UsageError, match=said):
-            make_space(refit=value)
 
 
 def test_a_plan_keeps_its_refit_and_an_earlier_release_had_none(make_space, tiny_store, tmp_path):

@@ -170,7 +170,8 @@ def test_a_search_chooses_by_validation_and_never_by_the_test_set(plan: Callable
     with pytest.raises(UsageError, match=r"metric\.name: 'test/knn/joint' is never reported, did you mean "):
         plan("test/knn/joint", **OF_ALL)
     cells = [{"topk": 4, "reported": {"test/knn/joint": 70, "val/linear/fused": 60}}, {"topk": 8}]
-    assert plan("test/knn/joint", **CELLS, cells=cells).trials == 2
+    validated = {"settings": {"holdout": "validation"}}
+    assert plan("val/knn/joint", **CELLS, **validated, cells=cells).trials == 2
 
 
 def test_every_accuracy_of_the_searched_modalities_is_a_metric(plan: Callable[..., Plan]) -> None:
