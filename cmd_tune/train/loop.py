@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from cmd_tune.compute.random_keys import keyed_generator
+from cmd_tune.data.seen_clips import pretraining_record
 from cmd_tune.data.splits import Indices
 from cmd_tune.data.store import Store
 from cmd_tune.data.views import VIEWS
@@ -142,7 +143,7 @@ def pretrain(
     path = folder / CHECKPOINT
     if world()[0] == 0:
         remove_leftovers(path)
-    data = store.record(protocol)
+    data = pretraining_record(store, protocol, clips_N)
     history = _resume(path, settings, data, pretrainer, optimizer, device)
     if recall is None:
         for record in history:
