@@ -12,8 +12,8 @@ import pytest
 
 from cmd_tune.data.clip import Clip
 from cmd_tune.data.ingest.ingest import ingest, read_names
-from cmd_tune.data.ingest.normalize import normalize
 from cmd_tune.data.layouts import LAYOUTS
+from cmd_tune.data.normalizations.two_stream_agcn import align_first_frame
 from cmd_tune.data.readers import clip_files
 from cmd_tune.data.readers.ntu import parse_ntu
 from cmd_tune.data.readers.source import ReadOptions
@@ -43,7 +43,7 @@ def test_every_clip_is_read_normalised_and_labelled(skeletons: Path, tmp_path: P
         path = next(skeletons.rglob(f"{name}.skeleton"))
         clip = parse_ntu(120, "here", name, path.read_bytes())
         rows = store.rows_FX[store.start_N[n] : store.start_N[n] + store.length_N[n]]
-        assert np.array_equal(rows.view(-1, 25, 3, 2), normalize(clip.joints_TVCP, store.layout))
+        assert np.array_equal(rows.view(-1, 25, 3, 2), align_first_frame(clip.joints_TVCP, store.layout))
 
 
 def test_a_zip_and_more_processes_give_the_same_store(

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from cmd_tune.data.clip import Clip
-from cmd_tune.data.ingest.normalize import normalize
 from cmd_tune.data.ingest.parallel_reading import processes_that_pay, read_all
 from cmd_tune.data.layouts import LAYOUTS
+from cmd_tune.data.normalizations.two_stream_agcn import align_first_frame
 from cmd_tune.data.readers.source import Source
 
 LAYOUT = LAYOUTS["kinect-20"]
@@ -49,7 +49,7 @@ def test_batches_come_in_order_and_normalised_from_where_it_stopped(tmp_path, pr
     assert bad == "at 4: unreadable"
     for number, one in ((3, three), (5, five), (6, six)):
         assert one.name == f"clip-{number}"
-        assert np.array_equal(one.joints_TVCP, normalize(clip(number).joints_TVCP, LAYOUT))
+        assert np.array_equal(one.joints_TVCP, align_first_frame(clip(number).joints_TVCP, LAYOUT))
 
 
 def test_what_is_normalised_already_stays_as_it_is(tmp_path):
