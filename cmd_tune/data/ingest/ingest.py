@@ -25,11 +25,15 @@ _ALL_CLIPS = ReadOptions()
 
 @dataclass(frozen=True)
 class Ingested:
-    """The store, and one line per file or clip that could not be used. what: "files" or "clips"."""
+    """The store, and one line per file or clip that could not be used. what: "files" or "clips".
+
+    normalized: one line about the normalisation and its alternatives; empty if it was asked for.
+    """
 
     store: Store
     left_out: tuple[str, ...]
     what: str
+    normalized: str
 
 
 def ingest(
@@ -61,8 +65,6 @@ def ingest(
         )
     source = open_source(format_name, path, options)
     family = _family(source, format_name, normalization)
-    if normalization is None:
-        tell(_why(source, format_name, family))
     described = Description(source.dataset, source.layout, source.bodies, format_name, family)
     key = _fingerprint(source, path, described, options, dtype)
     with closing(PartialStore(out, key, described, dtype)) as partial:
@@ -77,7 +79,8 @@ def ingest(
             read = f"{partial.units} of {source.units} {source.what}"
             raise Interrupted(f"interrupted after {read}; the same command goes on from there") from None
         partial.finish()
-        return Ingested(open_store(out), tuple(partial.left_out), source.what)
+        why = "" if normalization else _why(source, format_name, family)
+        return Ingested(open_store(out), tuple(partial.left_out), source.what, why)
 
 
 def open_source(format_name: str, path: Path, options: ReadOptions) -> Source:
@@ -104,7 +107,7 @@ def _why(source: Source, format_name: str, family: str) -> str:
     """One line: the family that was not asked for, why it is this one, and which others there are."""
     others = [name for name in families_from(source.normalization) if name != family]
     why = f"the default of {format_name}" if source.normalization is None else "as its files are"
-    return f"normalised as {family}, {why}" + (f"; --normalise takes also {', '.join(others)}" if others else "")
+    return f"normalised as {family}, {why}" + (f"; --normalise takes {', '.join(others)} as well" if others else "")
 
 
 def _read_into(

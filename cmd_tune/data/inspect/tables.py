@@ -59,6 +59,8 @@ def ingest_on_screen(
         )
     for line in describe(done.store, out):
         print(line)
+    if done.normalized:
+        console.print(done.normalized, highlight=False, markup=False, soft_wrap=True)
     for line in done.left_out:
         console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
     if done.left_out:

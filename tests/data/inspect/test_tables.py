@@ -22,7 +22,7 @@ def printed(console: Console) -> str:
 
 
 def read(source: Path, out: Path, console: Console, kind: str = "nw-ucla", **changes: object) -> None:
-    options = {"layout": None, "exclude": None, "half": False, "strict": False, **changes}
+    options = {"layout": None, "exclude": None, "normalization": None, "half": False, "strict": False, **changes}
     ingest_on_screen(kind, source, out, console=console, **options)
 
 
@@ -35,7 +35,8 @@ def test_ingest_ends_in_a_summary(write_source: Callable, tmp_path: Path, consol
     assert lines[0] == f"{tmp_path / 'ucla.arrow'}: 4 clips, 4 classes, 1–8 frames, kinect-20, normalised as 2s-agcn"
     assert lines[1].endswith(" MB; as an array padded to 300 frames: 0.3 MB")
     assert lines[2:] == ["xview: 3 training clips, 1 test clips (published: 1020 and 464)"]
-    left_out, summary = printed(console).splitlines()
+    family, left_out, summary = printed(console).splitlines()
+    assert family.startswith("normalised as 2s-agcn, the default of nw-ucla; --normalise takes upright, ")
     assert left_out.startswith(f"{source}: a01_s09_e00_v01.json: not JSON with 'skeletons' and 'label'")
     assert summary == "1 file left out, named above"
 

@@ -73,7 +73,7 @@ def test_a_layout_is_needed(npz) -> None:
 def test_clips_that_cannot_be_used_are_named(npz, tmp_path: Path) -> None:
     path, options = npz
     arrays = arrays_of(path)
-    arrays["joints"][0, 0, 0, 0] = np.nan
+    arrays["joints"][0, 0, 0, 0] = np.inf
     arrays["joints"][5] = 0
     arrays["label"][2] = 10_000
     np.savez(path, **arrays)
