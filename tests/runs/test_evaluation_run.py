@@ -97,7 +97,7 @@ def test_a_whole_evaluation(run_folder, tiny_store, tmp_path):
 
     cell = rf"{fused['value']:.1f} {fused['low']:.0f}–{fused['high']:.0f}"
     assert re.search(rf"^  1-NN .*{re.escape(cell)}", output, re.MULTILINE)
-    assert "48 training clips, 24 test clips, 3 classes; normalised as none" in output.replace("\n", " ").replace(
+    assert "48 training clips, 24 test clips, 3 classes; normalised as 2s-agcn" in output.replace("\n", " ").replace(
         "  ", " "
     )
     assert all(len(line) <= 80 for line in output.splitlines() if "%" not in line and "/" not in line)
@@ -253,7 +253,7 @@ def test_test_clips_that_were_pretrained_on_are_said(trained):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"normalization": "2s-agcn"}, "normalised as 2s-agcn, what .* was trained on as none"),
+        ({"normalization": "upright"}, "normalised as upright, what .* was trained on as 2s-agcn"),
         ({"layout": replace(LAYOUTS["kinect-20"], base=3)}, "its skeletons are kinect-20, those that .* was trained"),
     ],
 )

@@ -25,11 +25,13 @@ class Normalization:
     made_from: other families whose results it may be given instead of joints as recorded, with the same result
     wherever the first body is there.
     up: the coordinate that points up in the results; None if they are turned as they were recorded.
+    keeps_size: whether lengths stay in metres.
     """
 
     function: Callable[[Joints, Layout], Joints]
     made_from: tuple[str, ...] = ()
     up: int | None = None
+    keeps_size: bool = True
 
 
 def bodies_there(x_TVCP: NDArray[np.floating]) -> NDArray[np.bool_]:

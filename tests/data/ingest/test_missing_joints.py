@@ -84,7 +84,7 @@ def test_half_of_a_clip_may_be_missing_and_no_more(lost):
     x_TVCP[:4, 6] = lost
     assert fill_missing(x_TVCP, KINECT)[1][6] == 4
     x_TVCP[4, 6] = lost
-    with pytest.raises(ValueError, match="^left_wrist is missing in 5 of 8 frames$"):
+    with pytest.raises(ValueError, match=r"^left_wrist is missing in 5 of 8 frames$"):
         fill_missing(x_TVCP, KINECT)
 
 
@@ -92,7 +92,7 @@ def test_the_share_is_of_the_frames_that_have_the_body():
     x_TVCP = clip(bodies=2)
     x_TVCP[3:, ..., 1] = 0
     x_TVCP[:2, 0, :, 1] = 0
-    with pytest.raises(ValueError, match="^hip_centre of body 2 is missing in 2 of 3 frames$"):
+    with pytest.raises(ValueError, match=r"^hip_centre of body 2 is missing in 2 of 3 frames$"):
         fill_missing(x_TVCP, KINECT)
 
 

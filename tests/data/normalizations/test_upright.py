@@ -92,7 +92,7 @@ def test_a_turn_of_the_body_stays_in_the_clip():
 def test_both_bodies_turn_by_the_first():
     """The second stands on its head, and keeps its place beside the first."""
     first = person(noise=0)
-    second = turned(first, (1, 0, 0), np.pi) + [[[1], [0], [0]]]
+    second = np.add(turned(first, (1, 0, 0), np.pi), [[[1], [0], [0]]])
     ours = stand_upright(turned(np.concatenate([first, second], axis=3), (2, 1, 0), 1), KINECT)
     close(ours, np.concatenate([first, second], axis=3) - [[[0], [0], [0.2]]])
 

@@ -9,7 +9,7 @@ from pyarrow import parquet
 
 from cmd_tune.data.ingest.ingest import ingest
 from cmd_tune.data.layouts import LAYOUTS, read_layout
-from cmd_tune.data.normalizations.two_stream_agcn import align_first_frame
+from cmd_tune.data.normalizations.upright import stand_upright
 from cmd_tune.data.readers.generic import open_generic
 from cmd_tune.data.readers.source import ReadOptions
 from cmd_tune.data.splits import protocols
@@ -43,7 +43,7 @@ def test_clips_of_any_joints(written, npz, tmp_path: Path) -> None:
     assert parts == {"given": [1, 1, 2, 0], "other": [2, 1, 1, 2]}
     assert list(protocols(store)) == ["given", "other"]
     joints = arrays_of(npz[0])["joints"]
-    assert np.array_equal(store.rows_FX[6:14].view(8, 5, 3, 2), align_first_frame(joints[6:14], options.layout))
+    assert np.array_equal(store.rows_FX[6:14].view(8, 5, 3, 2), stand_upright(joints[6:14], options.layout))
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
