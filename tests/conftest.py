@@ -48,8 +48,9 @@ def nw_ucla_zip() -> Path:
 
 @pytest.fixture(scope="session")
 def nw_ucla_store(nw_ucla_zip: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The real clips, normalised."""
-    return ingest("nw-ucla", nw_ucla_zip, tmp_path_factory.mktemp("nw-ucla") / "nw-ucla.arrow").store
+    """The real clips, normalised as the reference is."""
+    out = tmp_path_factory.mktemp("nw-ucla") / "nw-ucla.arrow"
+    return ingest("nw-ucla", nw_ucla_zip, out, normalization="2s-agcn").store
 
 
 def write_tiny_store(

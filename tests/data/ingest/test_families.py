@@ -16,7 +16,7 @@ from cmd_tune.errors import UsageError
 DEFAULTS = {
     "ntu-60": "2s-agcn",
     "pku-mmd-2": "2s-agcn",
-    "nw-ucla": "2s-agcn",
+    "nw-ucla": "upright",
     "npy": "2s-agcn",
     "ctr-gcn": "ctr-gcn",
     "pyskl": "2s-agcn",

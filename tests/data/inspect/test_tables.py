@@ -32,11 +32,11 @@ def test_ingest_ends_in_a_summary(write_source: Callable, tmp_path: Path, consol
     (source / "a01_s09_e00_v01.json").write_text("{}")
     read(source, tmp_path / "ucla.arrow", console)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"{tmp_path / 'ucla.arrow'}: 4 clips, 4 classes, 1–8 frames, kinect-20, normalised as 2s-agcn"
+    assert lines[0] == f"{tmp_path / 'ucla.arrow'}: 4 clips, 4 classes, 1–8 frames, kinect-20, normalised as upright"
     assert lines[1].endswith(" MB; as an array padded to 300 frames: 0.3 MB")
     assert lines[2:] == ["xview: 3 training clips, 1 test clips (published: 1020 and 464)"]
     family, left_out, summary = printed(console).splitlines()
-    assert family.startswith("normalised as 2s-agcn, the default of nw-ucla; --normalise takes upright, ")
+    assert family.startswith("normalised as upright, the default of nw-ucla; --normalise takes 2s-agcn, ")
     assert left_out.startswith(f"{source}: a01_s09_e00_v01.json: not JSON with 'skeletons' and 'label'")
     assert summary == "1 file left out, named above"
 
