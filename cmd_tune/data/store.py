@@ -229,7 +229,7 @@ def _description(metadata: Mapping[str, str]) -> Description:
             raise ValueError(f"no {key} in its metadata")
     layout = layout_from(json.loads(metadata["cmd_tune.layout"]))
     missing_V = json.loads(metadata.get(_MISSING, "null"))
-    if missing_V is not None and [type(count) for count in missing_V] != [int] * len(layout.joints):
+    if missing_V is not None and not _are_counts(missing_V, len(layout.joints)):
         raise ValueError("counts of missing joints that are none")
     return Description(
         dataset=metadata["cmd_tune.dataset"],
@@ -239,6 +239,10 @@ def _description(metadata: Mapping[str, str]) -> Description:
         normalization=metadata["cmd_tune.normalization"],
         missing_V=None if missing_V is None else tuple(missing_V),
     )
+
+
+def _are_counts(content: Any, joints: int) -> bool:
+    return isinstance(content, list) and [type(count) for count in content] == [int] * joints
 
 
 def _frames(batch: pa.RecordBatch, described: Description) -> tuple[Tensor, NDArray[np.int64]]:

@@ -113,6 +113,8 @@ def _whole(store: Store, path: Path, stands: Posture) -> Table:
     table.add_row("layout", f"{store.layout.name}: {V} joints, {P} {'body' if P == 1 else 'bodies'}")
     table.add_row("normalisation", store.normalization)
     table.add_row("posture", stands.describe())
+    if store.missing_V is not None:
+        table.add_row("joints filled in", shown_missing(store.layout.joints, store.missing_V))
     coordinates = str(store.rows_FX.dtype).removeprefix("torch.")
     table.add_row("size", f"{_bytes(path.stat().st_size)} in {coordinates}; padded to {PADDED} frames {_padded(store)}")
     return table
@@ -142,8 +144,6 @@ def _frames(store: Store) -> Table:
     affected, missing = int((found.missing_NP > 0).any(1).sum()), int(found.missing_NP.sum())
     table.add_row("clips missing a body", f"{affected:,}")
     table.add_row("frames missing one", f"{missing:,}")
-    if store.missing_V is not None:
-        table.add_row("joints filled in", shown_missing(store.layout.joints, store.missing_V))
     if found.broken:
         table.add_row("frames not finite", f"{found.broken:,}", style="bold red")
     return table

@@ -181,7 +181,7 @@ def test_half_precision_holds_whatever_is_let_through(tmp_path: Path) -> None:
     x[0, 1] = -x[0, 0]
     for stem, far in (("a01_s01_e00_v01", 1.0), ("a02_s02_e00_v02", 1.1)):
         (tmp_path / f"{stem}.json").write_text(json.dumps({"skeletons": (far * x).tolist(), "label": 1}))
-    done = ingest("nw-ucla", tmp_path, tmp_path / "ucla.arrow", dtype="float16")
+    done = ingest("nw-ucla", tmp_path, tmp_path / "ucla.arrow", dtype="float16", normalization="2s-agcn")
     assert done.store.names == ["a01_s01_e00_v01"]
     assert np.isfinite(done.store.rows_FX.numpy()).all()
     assert done.left_out[0].endswith("a02_s02_e00_v02.json: coordinates that are not finite, or beyond 10000 metres")

@@ -1,12 +1,14 @@
 """What the two commands on data print."""
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from cmd_tune.data.ingest.ingest import ingest
 from cmd_tune.data.inspect.tables import ingest_on_screen, inspect_on_screen
 from cmd_tune.errors import DataError, UsageError
 
@@ -70,6 +72,27 @@ def test_inspect_in_tables(tiny_store, tmp_path: Path, console: Console) -> None
     assert rows["xview"] == ["xview", "48", "24", "36", "12"]
     assert rows["xsub"] == ["xsub", "54", "18", "36", "18"]
     assert (tmp_path / "tiny.png").stat().st_size > 10_000
+
+
+def test_inspect_counts_what_was_filled_in(write_source: Callable, tmp_path: Path, console: Console) -> None:
+    """A hand is lost in two frames of eight, a foot in one."""
+    source, _ = write_source("nw-ucla")
+    clip = source / "a01_s03_e00_v03.json"
+    record = json.loads(clip.read_text())
+    record["skeletons"][2][7] = record["skeletons"][3][7] = [0, 0, 0]
+    record["skeletons"][5][15] = [1, float("nan"), 2]
+    clip.write_text(json.dumps(record))
+    ingest("nw-ucla", source, tmp_path / "ucla.arrow")
+    inspect_on_screen(tmp_path / "ucla.arrow", None, console)
+    rows = {row.split("  ")[0]: row for row in printed(console).splitlines() if row}
+    assert " ".join(rows["joints filled in"].split()) == "joints filled in 3: left_hand 2, left_foot 1"
+    assert rows["normalisation"].split() == ["normalisation", "upright"]
+    assert rows["posture"].rstrip().endswith(" % stand on their heads")
+
+
+def test_options_of_a_source_are_refused_for_a_store(tiny_store, console: Console) -> None:
+    with pytest.raises(UsageError, match=r"^--protocol: applies to a source, with --format; leave it out$"):
+        inspect_on_screen(tiny_store.path, None, console, of_sources={"--layout": None, "--protocol": "xview"})
 
 
 def test_inspect_of_nothing(tmp_path: Path, console: Console) -> None:
