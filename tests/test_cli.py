@@ -1,14 +1,10 @@
-"""What a person can name by mistake: a command's own input as its output, a place that is closed, a search's folder."""
+"""Commands as they are typed, with what a person can name by mistake: their own input as output, a closed place."""
 
 import os
 import subprocess
 import sys
 
 import pytest
-
-from cmd_tune.errors import UsageError
-from cmd_tune.files import refuse_same_file
-from cmd_tune.settings import make_settings
 
 
 def cmd_tune(*arguments, **environment):
@@ -36,15 +32,6 @@ def test_no_command_writes_over_what_it_reads(tmp_path, tiny_store, golden, comm
     assert source.read_bytes() == before
 
 
-def test_what_is_not_there_yet_is_no_input(tmp_path):
-    (tmp_path / "here").touch()
-    refuse_same_file(tmp_path / "new", tmp_path / "here")
-    refuse_same_file(tmp_path / "here", tmp_path / "new")
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(UsageError, match="is what is read"):
-        refuse_same_file(tmp_path / "here", tmp_path / "folder" / ".." / "here")
-
-
 def test_a_name_that_no_file_can_have_ends_in_one_line(tmp_path):
     done = cmd_tune("evaluate", tmp_path / ("x" * 300), "--data", tmp_path / "none.arrow")
     assert done.returncode == 1
@@ -64,11 +51,6 @@ def test_letters_that_a_terminal_lacks_are_replaced():
     done = cmd_tune("settings", PYTHONIOENCODING="ascii", COLUMNS="200")
     assert done.returncode == 0, done.stderr
     assert b"?_t of the distillation" in done.stdout
-
-
-def test_what_does_not_fit_together_is_laid_to_who_said_something():
-    with pytest.raises(UsageError, match=r"^mine\.yaml: topk 300 exceeds queue_size 192"):
-        make_settings("quick", ("mine.yaml", {"topk": 300}), ("--set", {}))
 
 
 @pytest.mark.parametrize("words", [["--name", ""], ["--name="], ["--data", "", "--set", "epochs=1"]])

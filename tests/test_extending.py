@@ -25,8 +25,8 @@ CONTRACTS = {
     "tests/data/views/test_contract.py": ["turn"],
     "tests/model/encoders/test_contract.py": ["pool"],
     "tests/model/objectives/test_contract.py": ["match"],
-    "tests/search/study/test_methods.py": ["qmc"],
-    "tests/search/study/test_early_stopping.py": ["median"],
+    "tests/search/study/methods/test_contract.py": ["qmc"],
+    "tests/search/study/early_stopping/test_contract.py": ["median"],
     "tests/search/execution/test_contract.py": ["serial"],
     "tests/tracking/test_contract.py": ["folder"],
     "tests/search/report/test_contract.py": [],  # all parts of a report, on the studies below

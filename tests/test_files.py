@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cmd_tune.errors import CmdTuneError
-from cmd_tune.files import atomic_file, write_text
+from cmd_tune.errors import CmdTuneError, UsageError
+from cmd_tune.files import atomic_file, refuse_same_file, write_text
 
 
 def test_it_appears_at_the_end(tmp_path):
@@ -93,3 +93,12 @@ def test_two_writers_of_one_file_have_files_of_their_own(tmp_path):
         first.write_text("first")
         second.write_text("second")
     assert (tmp_path / "a.txt").read_text() == "first"
+
+
+def test_what_is_not_there_yet_is_no_input(tmp_path):
+    (tmp_path / "here").touch()
+    refuse_same_file(tmp_path / "new", tmp_path / "here")
+    refuse_same_file(tmp_path / "here", tmp_path / "new")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UsageError, match="is what is read"):
+        refuse_same_file(tmp_path / "here", tmp_path / "folder" / ".." / "here")

@@ -3,7 +3,6 @@
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from cmd_tune.errors import CmdTuneError, UsageError, one_line
 from cmd_tune.mistakes import Mistakes, mistake, refusal
 
 
@@ -38,11 +37,3 @@ def test_none_is_no_error_and_others_pass():
     mistakes.add("lost beside what is no mistake")
     with pytest.raises(KeyError), mistakes:
         {}["key"]
-
-
-def test_an_error_of_several_lines():
-    error = UsageError("a:  b\nc", "d")
-    assert error.lines == ["a: b c", "d"]
-    assert str(error) == "a:  b\nc\nd"
-    assert one_line(error) == "a: b c; d"
-    assert str(CmdTuneError()) == ""

@@ -245,3 +245,8 @@ def test_all_overrides_that_cannot_be_read_are_shown():
     with pytest.raises(UsageError) as caught:
         parse_overrides(["epochs", "layers=2", "queue_size=0256"])
     assert [line.split(": ")[0] for line in caught.value.lines] == ["--set epochs", "--set queue_size=0256"]
+
+
+def test_what_does_not_fit_together_is_laid_to_who_said_something():
+    with pytest.raises(UsageError, match=r"^mine\.yaml: topk 300 exceeds queue_size 192"):
+        make_settings("quick", ("mine.yaml", {"topk": 300}), ("--set", {}))

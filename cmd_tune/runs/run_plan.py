@@ -2,21 +2,45 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from cmd_tune.data.store import Store, open_store
 from cmd_tune.errors import UsageError
 from cmd_tune.files import home_path, write_text
-from cmd_tune.mistakes import refusal
+from cmd_tune.mistakes import found, refusal
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.environment import describe_environment
 from cmd_tune.runs.run_folder import earlier_run, removed_on_failure
 from cmd_tune.settings import read_settings
 from cmd_tune.yaml_files import dump_yaml
 
-HomePath = Annotated[Path, BeforeValidator(home_path)]  # with ~ for the home folder
+
+def _path(value: Any) -> Path:
+    if not isinstance(value, str | Path):
+        raise ValueError(f"should be a path; found {found(value)}")
+    return home_path(value)
+
+
+HomePath = Annotated[Path, PlainValidator(_path)]  # with ~ for the home folder
+T = TypeVar("T", bound=BaseModel)
+
+
+class KeptData(BaseModel):
+    """The keys of a plan file that say which data its run uses."""
+
+    data: HomePath
+    fingerprint: str | None = None
+    protocol: str
+
+
+def read_plan(path: Path, model: type[T]) -> T:
+    """The keys of a plan file that `model` has. Raises UsageError if it lacks one, a line per mistake."""
+    try:
+        return model.model_validate(read_settings(path))
+    except ValidationError as error:
+        raise refusal(str(path), error) from None
 
 
 class RunPlan(BaseModel):

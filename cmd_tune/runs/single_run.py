@@ -16,6 +16,7 @@ from cmd_tune.errors import UsageError
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import write_text
 from cmd_tune.formatting import percent
+from cmd_tune.mistakes import found
 from cmd_tune.progress import PERIOD_S
 from cmd_tune.runs.baseline_comparison import against_baselines
 from cmd_tune.runs.data_source import DataSource, open_data
@@ -24,10 +25,18 @@ from cmd_tune.runs.failures import named_failures
 from cmd_tune.runs.pretrain_and_score import TEST_SCORES, baseline_scores, run, test_scores
 from cmd_tune.runs.run_checks import check_batch, check_disk, checkpoint_bytes
 from cmd_tune.runs.run_folder import PRETRAIN_FILE, SEARCH_FILE, new_folder
-from cmd_tune.runs.run_plan import RunPlan, check_same_data, data_fields
+from cmd_tune.runs.run_plan import KeptData, RunPlan, check_same_data, data_fields, read_plan
 from cmd_tune.runs.run_records import cost, run_note, scores_page
 from cmd_tune.runs.session import run_session
-from cmd_tune.settings import Settings, check_overrides, kept_settings, make_settings, parse_overrides, read_settings
+from cmd_tune.settings import (
+    PRESETS,
+    Settings,
+    check_overrides,
+    kept_settings,
+    make_settings,
+    parse_overrides,
+    read_settings,
+)
 from cmd_tune.tracking import RunSnapshot, RunStatus, resolve_tracking_uri
 from cmd_tune.train.loop import Record, epochs_done
 
@@ -45,6 +54,8 @@ class SingleRun(RunPlan):
     def _from_file(cls, value: Any, info: ValidationInfo) -> Settings:
         if isinstance(value, Settings):
             return value
+        if not isinstance(value, dict):
+            raise ValueError(f"should be a mapping (setting: value); found {found(value)}")
         return kept_settings(f"{info.data['folder'] / cls.file}: settings", value)
 
 
@@ -64,8 +75,8 @@ def new_single(
     changed = parse_overrides(overrides)
     settings = make_settings(preset or "quick", *layers, ("--set", changed))
     check_overrides("--set", changed, settings)
-    if preset and layers and Settings.model_fields.keys() <= layers[0][1].keys():
-        raise UsageError(f"--preset {preset}: {config} gives every setting a value; leave it out")
+    if preset and layers and set().union(*PRESETS.values()) <= layers[0][1].keys():
+        raise UsageError(f"--preset {preset}: {config} gives every setting of a preset a value; leave it out")
     source, store = open_data(storage, *_data_of(config, data, protocol))
     _check_start(settings, source, storage)
     single = SingleRun(
@@ -99,12 +110,13 @@ def _data_of(config: Path | None, data: Path | None, protocol: str | None) -> tu
     plan = _search_of(config) if config else None
     if data is not None or plan is None:
         return data, protocol
-    kept = read_settings(plan)
-    theirs = Path(kept["data"])
-    if not theirs.is_file():
-        raise UsageError(f"--data: {config} is of a search on {theirs}, which is not there; name the store to train on")
-    check_same_data(plan, kept)
-    return theirs, protocol or kept["protocol"]
+    kept = read_plan(plan, KeptData)
+    if not kept.data.is_file():
+        raise UsageError(
+            f"--data: {config} is of a search on {kept.data}, which is not there; name the store to train on"
+        )
+    check_same_data(plan, kept.model_dump())
+    return kept.data, protocol or kept.protocol
 
 
 def resumed_single(name: str, *, kept_options: Mapping[str, Any], storage: Path) -> SingleRun:

@@ -10,7 +10,7 @@ from cmd_tune.files import write_text
 from cmd_tune.runs.data_source import DataSource, open_data
 from cmd_tune.runs.environment import describe_software
 from cmd_tune.runs.run_folder import SEARCH_FILE, earlier_run, new_folder, removed_on_failure
-from cmd_tune.runs.run_plan import check_same_data, experiment_name
+from cmd_tune.runs.run_plan import KeptData, check_same_data, experiment_name, read_plan
 from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.space_checks import check_metrics, check_uses
 from cmd_tune.search.spaces.region import RULED
@@ -31,7 +31,7 @@ from cmd_tune.tracking import resolve_tracking_uri
 from cmd_tune.yaml_files import dump_yaml
 
 SPACE = "space.yaml"  # in a search's folder
-_RESOURCES = [option.name for option in fields(ResourceRequest)]  # keys of the plan file
+_RESOURCES = {option.name for option in fields(ResourceRequest)}  # keys of the plan file
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,23 @@ class Plan:
         if self.trials is None:
             return points
         return min(self.trials, points) if METHODS[self.space.method].learns else self.trials
+
+
+class KeptPlan(KeptData):
+    """The keys of a plan file that a resumed search reads."""
+
+    dataset: str
+    normalization: str = ""
+    preset: str
+    settings: dict[str, Any]
+    trials: int | None
+    concurrent: int | None
+    workers: int | None
+    gpus_per_worker: float | None
+    tracking_uri: str
+    environment: dict[str, Any] = {}  # noqa: RUF012  (pydantic copies it)
+    layout: str | None = None
+    space: str | None = None
 
 
 def new_plan(
@@ -131,32 +148,32 @@ def resumed_plan(
     space_name: the changed space file of a comparison, with added cells or seeds; it replaces the earlier one.
     """
     path = earlier_run(storage, name, SEARCH_FILE, kept=kept_options)
-    folder, kept = path.parent, read_settings(path)
-    store = check_same_data(path, kept)
+    folder, kept = path.parent, read_plan(path, KeptPlan)
+    store = check_same_data(path, kept.model_dump())
     started = len(list((folder / "trials").glob("*")))
     if trials is not None and trials < started:
         raise UsageError(f"--trials {trials}: {folder.name} has started {started}; ask for more, or leave it out")
     space = read_space(folder / SPACE)
-    settings = kept_settings(f"{folder / SEARCH_FILE}: settings", kept["settings"])
+    settings = kept_settings(f"{folder / SEARCH_FILE}: settings", kept.settings)
     if space_name is not None:
         space = _changed_table(folder, space, space_name, settings)
-    asked = trials if space_name is not None else trials or kept["trials"]
+    asked = trials if space_name is not None else trials or kept.trials
     plan = Plan(
         folder=folder,
         space=space,
-        preset=kept["preset"],
+        preset=kept.preset,
         settings=settings,
-        source=DataSource(store.path, kept["protocol"]),
-        dataset=kept["dataset"],
+        source=DataSource(store.path, kept.protocol),
+        dataset=kept.dataset,
         fingerprint=store.fingerprint,
         trials=_trials(space, asked, settings),
-        resources=resources.or_else(ResourceRequest(**{name: kept[name] for name in _RESOURCES})),
-        tracking_uri=resolve_tracking_uri(tracking_uri or kept["tracking_uri"], storage),
-        environment=kept.get("environment", {}),
-        normalization=kept.get("normalization", ""),
+        resources=resources.or_else(ResourceRequest(**kept.model_dump(include=_RESOURCES))),
+        tracking_uri=resolve_tracking_uri(tracking_uri or kept.tracking_uri, storage),
+        environment=kept.environment,
+        normalization=kept.normalization,
     )
-    lasting = ("layout",) if space_name is not None else ("layout", "space")
-    _write_plan(plan, {key: kept[key] for key in lasting if key in kept})
+    lasting = {"layout"} if space_name is not None else {"layout", "space"}
+    _write_plan(plan, kept.model_dump(include=lasting, exclude_unset=True))
     return plan
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from cmd_tune.evaluate.intervals import difference_interval
 from cmd_tune.evaluate.tasks import Estimate, Measure
 from cmd_tune.figures import DPI
-from cmd_tune.runs.evaluation_report import differences, draw_figures, figures, metrics, on_screen, results
+from cmd_tune.runs.evaluation_report import confusion, differences, draw_figures, figures, metrics, on_screen, results
 
 LABELS = [0, 0, 1, 1, 0, 1]
 OURS, THEIRS = [0, 0, 1, 0, 0, 1], [0, 1, 0, 0, 0, 1]  # 5 and 3 of 6 right
@@ -105,3 +105,9 @@ def test_a_figure_for_each_measure_of_labels(lines, data, tmp_path):
     )
     assert drawing.caption == "KNN, fused: 83.3 % of 6 test clips"
     assert drawing.predicted_Q.tolist() == OURS
+
+
+def test_a_confusion_matrix_by_hand():
+    classes, counts = confusion(np.array([4, 4, 4, 7, 9]), np.array([4, 7, 7, 7, 2]))
+    assert classes.tolist() == [2, 4, 7, 9]
+    assert counts.tolist() == [[0, 0, 0, 0], [0, 1, 2, 0], [0, 0, 1, 0], [1, 0, 0, 0]]

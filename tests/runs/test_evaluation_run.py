@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -16,38 +15,11 @@ import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
-from cmd_tune.data.layouts import LAYOUTS
-from cmd_tune.data.splits import split_store
-from cmd_tune.data.store import open_store
-from cmd_tune.errors import CmdTuneError, DataError, UsageError
-from cmd_tune.runs.data_source import DataSource
-from cmd_tune.runs.evaluation_plan import check_fit, new_evaluation, remark, resumed_evaluation
-from cmd_tune.runs.evaluation_report import confusion
+from cmd_tune.errors import CmdTuneError
+from cmd_tune.runs.evaluation_plan import new_evaluation, resumed_evaluation
 from cmd_tune.runs.evaluation_run import run_evaluation
-from cmd_tune.runs.pretrain_and_score import run
-from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
-from cmd_tune.train.loop import build_pretrainer
-from cmd_tune.train.saved_checkpoint import open_saved
 
 REPOSITORY = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def run_folder(tiny, tiny_store, tmp_path) -> Path:
-    """A run's folder with a checkpoint in it."""
-    settings = tiny()
-    pretrainer = build_pretrainer(settings, tiny_store.width)
-    folder = tmp_path / "runs" / "p"
-    folder.mkdir(parents=True)
-    save_checkpoint(
-        folder / "checkpoint.pt",
-        {
-            "settings": settings.model_dump(mode="json"),
-            "pretrainer": pretrainer.state_dict(),
-            "history": [{"epoch": 3}],
-        },
-    )
-    return folder
 
 
 def command(cwd, *words):
@@ -135,48 +107,12 @@ def test_an_interrupted_evaluation_goes_on(run_folder, tiny_store, tmp_path):
     assert not list(work.glob("*.pt"))
 
 
-def asked(checkpoint, store, storage, **changes):
-    """An evaluation as the command asks for it; store None: without --data."""
-    data = store and store.path
-    options = {"protocol": None, "tasks": None, "transfer_data": None, "best_of_test": False, "seed": 0, "name": None}
-    return new_evaluation(checkpoint, data=data, storage=storage, tracking_uri=None, **{**options, **changes})
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"tasks": "knnn"}, "--with knnn: no such task, did you mean 'knn'?"),
-        ({"tasks": "transfer"}, "--with transfer and --transfer-data STORE go together"),
-        (
-            {"best_of_test": True},
-            "--official-best-of-test: applies to sgd, finetune, transfer, and --with names none of these",
-        ),
-        (
-            {"best_of_test": True, "tasks": "semi,knn"},
-            "--official-best-of-test: applies to sgd, finetune, transfer, and",
-        ),
-        ({"seed": 3, "tasks": "knn,retrieval"}, "--seed 3: applies to sgd, finetune, transfer, semi, and --with names"),
-        ({"protocol": "xsup"}, "protocol: 'xsup' is not one of synthetic; did you mean 'xsub'?"),
-    ],
-)
-def test_what_does_not_fit_is_refused_before_anything_is_written(run_folder, tiny_store, tmp_path, changes, message):
-    with pytest.raises(UsageError) as caught:
-        asked(run_folder, tiny_store, tmp_path / "runs", **changes)
-    assert str(caught.value).startswith(message)
-    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["p"]
-
-
-def test_the_probes_names_of_an_earlier_release_still_work(run_folder, tiny_store, tmp_path):
-    """They are what they were, under the new names; a linear probe of a search is the solved one."""
-    evaluation = asked(run_folder, tiny_store, tmp_path / "runs", tasks="linear, fast,knn,sgd", best_of_test=True)
-    assert evaluation.tasks == ("sgd", "solved", "knn")
-    with pytest.raises(UsageError, match="--with fastt: no such task"):
-        asked(run_folder, tiny_store, tmp_path / "runs", tasks="fastt")
-
-
 def test_an_evaluation_of_an_earlier_release_goes_on_with_its_files(run_folder, tiny_store, tmp_path):
     """Its plan and its files have the old names."""
-    folder = asked(run_folder, tiny_store, tmp_path / "runs", tasks="knn,solved", name="e").folder
+    folder = new_evaluation(
+        run_folder, data=tiny_store.path, protocol=None, tasks="knn,solved", transfer_data=None, best_of_test=False,
+        seed=0, name="e", storage=tmp_path / "runs", tracking_uri=None,
+    ).folder  # fmt: skip
     plan = folder / "evaluate.yaml"
     plan.write_text(plan.read_text(encoding="utf-8").replace("- solved", "- fast"), encoding="utf-8")
     evaluation = resumed_evaluation("e", kept_options={}, storage=tmp_path / "runs")
@@ -189,28 +125,6 @@ def test_an_evaluation_of_an_earlier_release_goes_on_with_its_files(run_folder, 
     assert (done / "fast-measures.json").stat().st_mtime_ns == before
 
 
-def test_other_skeletons_are_refused(run_folder, make_store, tmp_path):
-    store = make_store(layout="ntu-25", bodies=2)
-    with pytest.raises(DataError, match=r"25 joints × 3 × 2 bodies are 150 channels, the encoders of .* take 60"):
-        asked(run_folder, store, tmp_path / "runs")
-
-
-@pytest.fixture
-def trained(tiny, make_store, tmp_path):
-    """A run's folder and the store it was trained on, under the store's second protocol."""
-    store, folder = make_store(), tmp_path / "runs" / "p"
-    run(tiny(epochs=1), DataSource(store.path, "xsub"), folder, lambda record: None)
-    return folder, store
-
-
-def test_without_data_a_checkpoint_is_scored_on_what_it_was_trained_on(trained, tmp_path):
-    folder, store = trained
-    evaluation = asked(folder, None, tmp_path / "runs")
-    assert (evaluation.source, evaluation.dataset) == (DataSource(store.path, "xsub"), "synthetic")
-    assert asked(folder, store, tmp_path / "runs", name="again").source.protocol == "xsub"
-    assert asked(folder, None, tmp_path / "runs", name="other", protocol="xview").source.protocol == "xview"
-
-
 def test_without_data_a_checkpoint_that_knows_none_asks(run_folder, tmp_path):
     _, errors = finish(command(tmp_path, "evaluate", run_folder), 2)
     path = run_folder / "checkpoint.pt"
@@ -219,100 +133,9 @@ def test_without_data_a_checkpoint_that_knows_none_asks(run_folder, tmp_path):
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["p"]
 
 
-@pytest.mark.parametrize("then", ["gone", "changed"])
-def test_data_that_are_no_longer_there_are_asked_for(trained, make_store, tmp_path, then):
-    folder, store = trained
-    store.path.rename(tmp_path / "elsewhere.arrow")
-    if then == "changed":
-        make_store(seed=1)
-    else:
-        content = load_checkpoint(folder / "checkpoint.pt")
-        content.pop("format")
-        save_checkpoint(folder / "checkpoint.pt", {**content, "data": {**content["data"], "dataset": "mine"}})
-    with pytest.raises(UsageError, match=f"{store.path}, which .* name the store") as caught:
-        asked(folder, None, tmp_path / "runs")
-    assert caught.value.exit_code == 2
-    assert len(list((tmp_path / "runs").iterdir())) == 1
-    moved = open_store(tmp_path / "elsewhere.arrow")
-    assert remark(open_saved(folder), moved, "xsub", np.arange(3)) == ""
-    if then == "changed":
-        said = remark(open_saved(folder), open_store(store.path), "xsub", np.arange(3))
-        assert said.startswith("not the data that the checkpoint was trained on: synthetic xsub")
-
-
-def test_test_clips_that_were_pretrained_on_are_said(trained):
-    folder, store = trained
-    seen = split_store(store, "xsub")[1].pretrain_N
-    query_N = split_store(store, "xview")[1].test[0].query_N
-    both = len(set(seen) & set(query_N))
-    assert both > 0
-    said = remark(open_saved(folder), store, "xview", query_N)
-    assert said == f"the checkpoint was pretrained on {both} of these test clips, under xsub"
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"normalization": "upright"}, "normalised as upright, what .* was trained on as 2s-agcn"),
-        ({"layout": replace(LAYOUTS["kinect-20"], base=3)}, "its skeletons are kinect-20, those that .* was trained"),
-    ],
-)
-def test_other_normalisations_and_joints_are_refused(trained, changes, message):
-    folder, store = trained
-    with pytest.raises(DataError, match=message):
-        check_fit(open_saved(folder), replace(store, **changes))
-
-
-def test_an_evaluation_goes_on_with_what_it_began_with(trained, make_store, tiny, tmp_path):
-    folder, store = trained
-    asked(folder, store, tmp_path / "runs", name="e")
-
-    def resumed():
-        return resumed_evaluation("e", kept_options={}, storage=tmp_path / "runs")
-
-    assert resumed().source == DataSource(store.path, "xsub")
-    make_store(seed=1)
-    with pytest.raises(UsageError, match=r"evaluate.yaml: data: .*tiny.arrow is no longer what this run began with"):
-        resumed()
-    make_store()
-    (folder / "checkpoint.pt").unlink()
-    run(tiny(epochs=2), DataSource(store.path, "xsub"), folder, lambda record: None)
-    with pytest.raises(UsageError, match=r"checkpoint: .*checkpoint.pt has changed since; start a new evaluation"):
-        resumed()
-
-
-def test_a_checkpoint_must_be_named(tiny_store, tmp_path):
-    with pytest.raises(UsageError, match="CHECKPOINT: name a checkpoint"):
-        asked(None, tiny_store, tmp_path)
-
-
 def test_a_resumed_evaluation_keeps_its_own(run_folder, tmp_path):
     _, errors = finish(command(tmp_path, "evaluate", run_folder, "--resume", "f"), 2)
     assert errors == "error: CHECKPOINT: a resumed run keeps its own; leave it out, or start a new one\n"
-
-
-@pytest.mark.parametrize("value", [0, Path("x"), 3])
-def test_whatever_was_typed_is_refused_on_a_resume(tmp_path, value):
-    """Also a seed of 0, which is no less a value than another."""
-    with pytest.raises(UsageError, match="--seed: a resumed run keeps its own"):
-        resumed_evaluation("e", kept_options={"--seed": value, "--with": None}, storage=tmp_path)
-
-
-def test_a_confusion_matrix_by_hand():
-    classes, counts = confusion(np.array([4, 4, 4, 7, 9]), np.array([4, 7, 7, 7, 2]))
-    assert classes.tolist() == [2, 4, 7, 9]
-    assert counts.tolist() == [[0, 0, 0, 0], [0, 1, 2, 0], [0, 0, 1, 0], [1, 0, 0, 0]]
-
-
-@pytest.mark.long
-def test_import_and_export_as_typed(golden, tmp_path):
-    output, _ = finish(command(tmp_path, "import", golden / "official_checkpoint.pth.tar", "--out", "ours.pt"))
-    assert output.startswith("ours.pt: epoch ")
-    assert "modalities joint,motion,bone, hidden_size 16, layers" in output
-    output, _ = finish(command(tmp_path, "export", "ours.pt", "--out", "theirs.pth.tar"))
-    assert output == "theirs.pth.tar: encoders of joint, motion, bone, in the authors' layout\n"
-    _, errors = finish(command(tmp_path, "export", "theirs.pth.tar", "--out", "x.pth.tar"), 1)
-    assert errors.count("\n") == 1
 
 
 def test_what_fails_is_named_and_the_rest_is_done(run_folder, tiny_store, tmp_path):

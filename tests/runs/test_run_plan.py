@@ -93,6 +93,25 @@ def test_a_plan_that_cannot_be_written_leaves_no_folder(common: dict[str, object
     assert not (tmp_path / "runs" / "it").exists()
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("data", 3, "data: should be a path; found 3"),
+        ("settings", 3, "settings: should be a mapping (setting: value); found 3"),
+    ],
+)
+def test_a_value_that_a_plan_file_cannot_have_is_named(
+    common: dict[str, object], tmp_path: Path, key: str, value: object, said: str
+) -> None:
+    SingleRun(**common, settings=make_settings("quick"), new=True).write()
+    path = tmp_path / "runs" / "it" / "pretrain.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path.write_text(yaml.safe_dump({**content, key: value}, sort_keys=False), encoding="utf-8")
+    with pytest.raises(UsageError) as refused:
+        resumed(SingleRun, tmp_path / "runs")
+    assert str(refused.value).endswith(f"pretrain.yaml: {said}")
+
+
 def test_runs_of_different_normalisations_are_not_compared() -> None:
     """They are in experiments of their own; what earlier releases wrote was of 2s-agcn."""
     names = [experiment_name("nw-ucla", "xview", family) for family in ("", "2s-agcn", "upright", "none")]

@@ -1,4 +1,4 @@
-"""One configuration without a search: what it is trained on, and that what is finished stays as it is."""
+"""One configuration without a search: its data, that what is finished stays as it is, and how it ends otherwise."""
 
 import io
 
@@ -7,11 +7,12 @@ import yaml
 from mlflow import MlflowClient
 from rich.console import Console
 
-from cmd_tune.errors import UsageError
+from cmd_tune.errors import CmdTuneError, UsageError
+from cmd_tune.runs import single_run
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.evaluation_plan import new_evaluation, resumed_evaluation
 from cmd_tune.runs.evaluation_run import run_evaluation
-from cmd_tune.runs.single_run import new_single, resumed_single, run_single
+from cmd_tune.runs.single_run import SingleRun, new_single, resumed_single, run_single
 from cmd_tune.tracking.mlflow.uris import default_uri
 
 
@@ -102,9 +103,56 @@ def test_what_would_do_nothing_is_refused(tiny, tiny_store, tmp_path):
     with pytest.raises(UsageError, match="--set: step_epoch: applies to schedule step alone, and cosine is asked for"):
         single(tmp_path / "runs", overrides=["step_epoch=3"], **options)
     whole, part = tmp_path / "whole.yaml", tmp_path / "part.yaml"
-    whole.write_text(yaml.safe_dump(tiny().model_dump(mode="json")))
+    settings = tiny().model_dump(mode="json", exclude={"encoder", "views"})  # younger than 0.1.0, in no preset
+    whole.write_text(yaml.safe_dump(settings))
     part.write_text("epochs: 3\n")
-    with pytest.raises(UsageError, match=r"--preset paper: .*whole.yaml gives every setting a value; leave it out"):
+    with pytest.raises(UsageError, match=r"--preset paper: .*whole.yaml gives every setting of a preset a value"):
         single(tmp_path / "runs", config=whole, preset="paper", **options)
     assert not (tmp_path / "runs").exists()
     assert single(tmp_path / "runs", config=part, preset="paper", **options).settings.hidden_size == 1024
+
+
+def test_what_fails_beside_the_run_is_named_and_the_rest_is_done(tiny, tiny_store, tmp_path, monkeypatch):
+    def fail(*_):
+        raise CmdTuneError("there is no room for it")
+
+    folder = tmp_path / "runs" / "it"
+    folder.mkdir(parents=True)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    single = SingleRun(
+        folder=folder, settings=tiny(), data=tiny_store.path, protocol="xview", dataset="synthetic", tracking_uri=uri
+    )
+    for part in ("baseline_scores", "test_scores"):
+        monkeypatch.setattr(single_run, part, fail)
+    screen = io.StringIO()
+    with pytest.raises(CmdTuneError, match=r"^baselines, test: failed, the rest is done; .* --resume it .*--test$"):
+        run_single(single, test=True, console=Console(file=screen, width=200))
+    lines = screen.getvalue().splitlines()
+    assert "baselines: there is no room for it" in lines
+    assert "test: there is no room for it" in lines
+    assert any(line.startswith("val/knn/fused ") for line in lines)
+    client = MlflowClient(uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("synthetic-xview").experiment_id])
+    assert run.info.status == "FAILED"
+    assert len(client.get_metric_history(run.info.run_id, "loss/total")) == 3
+
+
+def test_an_address_that_is_none_of_mlflows_leaves_no_folder(tiny, tiny_store, tmp_path):
+    """Nor does it take that of an earlier session away."""
+    uri = f"sqlite:///{tmp_path / 'no' / 'such' / 'file'}"
+    (tmp_path / "no").write_text("a file, where a folder is needed")
+    for new in (True, False):
+        folder = tmp_path / f"new-{new}"
+        folder.mkdir()
+        single = SingleRun(
+            folder=folder,
+            new=new,
+            settings=tiny(),
+            data=tiny_store.path,
+            protocol="xview",
+            dataset="synthetic",
+            tracking_uri=uri,
+        )
+        with pytest.raises(CmdTuneError, match=f"^MLflow at {uri}: "):
+            run_single(single, test=False, console=Console(file=io.StringIO()))
+        assert folder.exists() is not new

@@ -1,13 +1,15 @@
 """What the tests of the search floor share: space files and studies."""
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
 import yaml
 
-from cmd_tune.errors import UsageError
-from cmd_tune.search.plan import read_space
+from cmd_tune.data.store import Store
+from cmd_tune.search.execution import ResourceRequest
+from cmd_tune.search.plan import Plan, new_plan, read_space
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.settings import Settings
@@ -50,31 +52,23 @@ def open_study(tmp_path: Path, tiny: Callable[..., Settings]) -> Callable[..., S
 
 
 @pytest.fixture
-def check_mistake() -> Callable[..., None]:
-    """Checks that a space file of these keys is refused in one line: the place in it, what is wrong."""
+def plan(make_space: Callable[..., Space], tiny_store: Store, tmp_path: Path) -> Callable[..., Plan]:
+    """Plans a search of a space file with these keys changed, judged by this metric; `more` is typed after --set."""
+    numbers = count()
 
-    def check(load: Callable[..., Space], keys: dict[str, str | None], place: str, said: str) -> None:
-        with pytest.raises(UsageError) as caught:
-            load(**keys)
-        message = str(caught.value)
-        file, found, _ = message.split(": ", 2)
-        assert Path(file).name == "mine.yaml"
-        assert found == place
-        assert said in message
-        assert len(message.splitlines()) == 1
+    def make(metric: str, *more: str, **changes: object) -> Plan:
+        space = make_space(metric={"name": metric, "goal": "minimize"}, **changes)
+        return new_plan(
+            str(space.path),
+            storage=tmp_path / "runs",
+            name=f"it-{next(numbers)}",
+            data=tiny_store.path,
+            protocol="xview",
+            preset=None,
+            overrides=["batch_size=8", *more],
+            trials=None,
+            resources=ResourceRequest(),
+            tracking_uri=None,
+        )
 
-    return check
-
-
-@pytest.fixture
-def check_mistakes() -> Callable[..., None]:
-    """Checks that a space file of these keys is refused with just these lines, in this order, each after its name."""
-
-    def check(load: Callable[..., Space], keys: dict[str, str | None], lines: list[str]) -> None:
-        with pytest.raises(UsageError) as caught:
-            load(**keys)
-        said = [line.split("mine.yaml: ", 1) for line in caught.value.lines]
-        assert [line for _, line in said] == lines
-        assert len(str(caught.value).splitlines()) == len(lines)
-
-    return check
+    return make

@@ -24,7 +24,7 @@ CELLS = {
 
 
 @pytest.fixture
-def plan(make_space: Callable[..., Space], tiny_store: Store, tmp_path: Path) -> Callable[..., Plan]:
+def planned(make_space: Callable[..., Space], tiny_store: Store, tmp_path: Path) -> Callable[..., Plan]:
     """Plans a search of 36 clips, in tmp_path / "runs"."""
 
     def make(workers: int = 1, overrides: tuple[str, ...] = ("batch_size=8",), **changes: object) -> Plan:
@@ -61,20 +61,20 @@ def plan(make_space: Callable[..., Space], tiny_store: Store, tmp_path: Path) ->
         (2, [], CELLS, "--workers 2: batch_size 9 is"),
     ],
 )
-def test_a_batch_that_does_not_fit_is_refused_before_ray_starts(plan, tmp_path, workers, overrides, changes, said):
+def test_a_batch_that_does_not_fit_is_refused_before_ray_starts(planned, tmp_path, workers, overrides, changes, said):
     with pytest.raises(UsageError) as caught:
-        run_search(plan(workers, overrides, **changes), address=None, console=Console(quiet=True))
+        run_search(planned(workers, overrides, **changes), address=None, console=Console(quiet=True))
     assert said in str(caught.value)
     assert not (tmp_path / "runs" / "it").exists()
 
 
-def test_a_batch_size_that_the_constraints_leave_fitting_is_searched(plan):
+def test_a_batch_size_that_the_constraints_leave_fitting_is_searched(planned):
     space = {"parameters": {"batch_size": STEPS}, "constraints": ["batch_size % 4 == 0"], "points_to_evaluate": None}
-    assert check_start(plan(4, (), **space)) == []
+    assert check_start(planned(4, (), **space)) == []
 
 
-def test_a_resumed_search_is_checked_too_and_stays(plan, tmp_path):
-    plan()
+def test_a_resumed_search_is_checked_too_and_stays(planned, tmp_path):
+    planned()
     options = dict.fromkeys(("space_name", "trials", "tracking_uri"))
     five = ResourceRequest(workers=5)
     resumed = resumed_plan("it", kept_options={}, storage=tmp_path / "runs", resources=five, **options)
@@ -83,14 +83,14 @@ def test_a_resumed_search_is_checked_too_and_stays(plan, tmp_path):
     assert (tmp_path / "runs" / "it" / "search.yaml").exists()
 
 
-def test_time_alone_may_end_a_search(plan):
-    made = plan(budget={"time": "5m"})
+def test_time_alone_may_end_a_search(planned):
+    made = planned(budget={"time": "5m"})
     assert (made.trials, made.space.seconds) == (None, 300)
 
 
 @pytest.mark.parametrize(("epochs", "said"), [(20, 1), (21, 0)])
-def test_early_stopping_that_stops_nothing_is_said(plan, epochs, said):
+def test_early_stopping_that_stops_nothing_is_said(planned, epochs, said):
     early = {"type": "asha", "grace_period": 20}
-    remarks = check_start(plan(overrides=("batch_size=8", f"epochs={epochs}"), early_terminate=early))
+    remarks = check_start(planned(overrides=("batch_size=8", f"epochs={epochs}"), early_terminate=early))
     assert len(remarks) == said
     assert all("early_terminate.grace_period: 20 epochs are all that a trial has (20)" in remark for remark in remarks)

@@ -6,7 +6,7 @@ import pytest
 
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.search.controller import SearchController
-from cmd_tune.search.execution import ResourceRequest, TrialReport
+from cmd_tune.search.execution import WAIT, ResourcePlan, ResourceRequest, TrialReport, TrialResources
 from cmd_tune.search.listeners import SearchListener
 from cmd_tune.search.study.trial_record import TrialState
 from tests.search.local_engine import LocalEngine
@@ -209,3 +209,16 @@ def test_values_that_do_not_fit_together_fail_a_trial_before_it_has_a_process(co
     assert (failed.state, finished.state) == (TrialState.FAILED, TrialState.FINISHED)
     assert "topk 30 exceeds queue_size 20" in failed.reason
     assert handed_out == [1]
+
+
+POINTS = [{"teacher_temperature": 0.05, "student_temperature": value / 10} for value in range(1, 7)]
+
+
+@pytest.mark.parametrize(("points", "count"), [(6, 6), (1, 2)])
+def test_queued_points_take_every_place_and_what_is_learnt_fewer(make_space, open_study, tiny_store, points, count):
+    """Counts what is handed out before any trial reports."""
+    space = make_space(points_to_evaluate=POINTS[:points], budget={"trials": 12})
+    layout = ResourcePlan(TrialResources(1, 1.0, 0.0, 1), concurrent=8, learning=2)
+    controller = SearchController(open_study(space, trials=12), DataSource(tiny_store.path, "xview"), layout)
+    assert [controller.next_task().index for _ in range(count)] == list(range(count))
+    assert controller.next_task() == WAIT

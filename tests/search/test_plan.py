@@ -1,7 +1,6 @@
-"""A search before it runs: which metrics it may be judged by, and that nothing is asked for in vain."""
+"""A search before it runs and as it goes on: what it is asked for, what its folder keeps, what it refuses."""
 
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -12,58 +11,7 @@ from cmd_tune.errors import UsageError
 from cmd_tune.runs.run_folder import SEARCH_FILE
 from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.plan import Plan, new_plan, record_layout, resumed_plan
-from cmd_tune.search.spaces.space import Space
 from cmd_tune.yaml_files import dump_yaml, read_yaml
-
-OF_ALL = {"parameters": {"contrast_temperature": {"min": 0.05, "max": 0.2}}, "points_to_evaluate": None}  # objectives
-
-
-@pytest.fixture
-def plan(make_space: Callable[..., Space], tiny_store: Store, tmp_path: Path) -> Callable[..., Plan]:
-    """Plans a search of a space file with these keys changed, judged by this metric; `more` is typed after --set."""
-    numbers = count()
-
-    def make(metric: str, *more: str, **changes: object) -> Plan:
-        space = make_space(metric={"name": metric, "goal": "minimize"}, **changes)
-        return new_plan(
-            str(space.path),
-            storage=tmp_path / "runs",
-            name=f"it-{next(numbers)}",
-            data=tiny_store.path,
-            protocol="xview",
-            preset=None,
-            overrides=["batch_size=8", *more],
-            trials=None,
-            resources=ResourceRequest(),
-            tracking_uri=None,
-        )
-
-    return make
-
-
-@pytest.mark.parametrize("objective", ["mcl", "crossclr", "cmd"])
-def test_the_cross_modal_loss_is_named_after_the_objective(plan: Callable[..., Plan], objective: str) -> None:
-    changes = {"settings": {"objective": objective}, **OF_ALL}
-    assert plan(f"loss/{objective}", **changes).space.metric == f"loss/{objective}"
-    other = "loss/mcl" if objective == "cmd" else "loss/cmd"
-    with pytest.raises(UsageError, match=f"'{other}' is never reported"):
-        plan(other, **changes)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"settings": {"objective": "base"}, **OF_ALL},
-        {"parameters": {"objective": {"values": ["base", "cmd"]}}, "points_to_evaluate": None},
-    ],
-    ids=["base", "searched"],
-)
-def test_what_not_every_trial_reports_is_no_metric(plan: Callable[..., Plan], changes: dict[str, object]) -> None:
-    with pytest.raises(UsageError, match="'loss/cmd' is never reported") as caught:
-        plan("loss/cmd", **changes)
-    assert "\n" not in str(caught.value)
-    assert plan("loss/total", **changes).space.metric == "loss/total"
-
 
 POINTS = [{"teacher_temperature": 0.05, "student_temperature": share} for share in (0.1, 0.2, 0.3)]
 
@@ -87,69 +35,6 @@ def test_the_plan_says_how_trials_were_laid_out(plan: Callable[..., Plan]) -> No
     kept = yaml.safe_load((made.folder / "search.yaml").read_text())
     assert kept["layout"] == "2 trials at once"
     assert kept["trials"] == 4
-
-
-MODALITIES = {"modalities": {"values": [["joint", "motion"], ["joint", "bone"]]}, "layers": {"values": [1, 2]}}
-ONE_OR_TWO = {"objective": {"values": ["base", "cmd"]}, "modalities": {"values": [["joint"], ["joint", "bone"]]}}
-
-
-@pytest.mark.parametrize(
-    ("metric", "lacking", "changes"),
-    [
-        ("val/knn/motion", "modalities joint,bone", {"parameters": MODALITIES}),
-        ("val/linear/bone", "objective base, modalities joint", {"parameters": ONE_OR_TWO}),
-        ("loss/cmd", "objective base, modalities joint", {"parameters": ONE_OR_TWO}),
-        (
-            "loss/crossclr",
-            "objective mcl",
-            {"parameters": {"objective": {"values": ["crossclr", "mcl"]}, "layers": {"values": [1, 2]}}},
-        ),
-    ],
-)
-def test_what_some_trials_do_not_report_is_named_with_those_trials(
-    plan: Callable[..., Plan], metric: str, lacking: str, changes: dict[str, object]
-) -> None:
-    with pytest.raises(UsageError) as caught:
-        plan(metric, points_to_evaluate=None, **changes)
-    said = str(caught.value)
-    assert f"space.yaml: metric.name: '{metric}' is never reported by trials of {lacking}, " in said
-    assert "\n" not in said
-
-
-@pytest.mark.parametrize(
-    ("metric", "changes"),
-    [
-        ("val/knn/joint", {"parameters": MODALITIES}),
-        ("val/knn/fused", {"parameters": ONE_OR_TWO}),
-        ("loss/cmd", {"parameters": ONE_OR_TWO, "constraints": ["objective == 'cmd'"]}),
-        # cmd is between modalities: the constraint leaves none but both.
-        ("val/knn/bone", {"parameters": ONE_OR_TWO, "constraints": ["objective != 'base'"]}),
-    ],
-)
-def test_what_every_trial_reports_is_a_metric(
-    plan: Callable[..., Plan], metric: str, changes: dict[str, object]
-) -> None:
-    assert plan(metric, points_to_evaluate=None, **changes).space.metric == metric
-
-
-def test_two_stages_that_are_both_the_first_have_no_cross_modal_loss(plan: Callable[..., Plan]) -> None:
-    with pytest.raises(UsageError, match="'loss/cmd' is never reported, "):
-        plan("loss/cmd", settings={"stages": "two", "stage_switch": 1.0})
-    assert plan("loss/cmd", settings={"stages": "two", "stage_switch": 0.9})
-
-
-def test_a_cell_is_compared_by_what_it_reports(plan: Callable[..., Plan]) -> None:
-    def table(*claims: object, motion: float | None = None) -> Plan:
-        cells = [
-            {"modalities": ["joint", "bone"], "reported": {"test/knn/bone": 60.0}},
-            {"modalities": ["joint", "motion"], "reported": {"test/knn/motion": motion} if motion else {}},
-        ]
-        changes = {"parameters": None, "points_to_evaluate": None, "budget": None}
-        return plan("val/knn/joint", method="cells", cells=cells, claims=list(claims), **changes)
-
-    assert table(motion=55.0).trials == 2
-    with pytest.raises(UsageError, match="'test/knn/bone' is never reported by trials of modalities joint,motion, "):
-        table({"says": "bone is best", "best": {"modalities": ["joint", "bone"]}})
 
 
 TOPK = {"topk": {"min": 200, "max": 400}, "layers": {"values": [1, 2]}}
@@ -190,56 +75,6 @@ def test_a_resume_leaves_the_environment_that_was_recorded(plan: Callable[..., P
     assert read_yaml(folder / SEARCH_FILE) == {**kept, "trials": 7}
 
 
-@pytest.mark.parametrize(
-    ("overrides", "changes", "said"),
-    [
-        (["sgd_momentum=0.5"], {}, "--set: sgd_momentum: applies to optimizer sgd alone, and adamw is asked for"),
-        (["step_epoch=5"], {}, "--set: step_epoch: applies to schedule step alone, and cosine is asked for"),
-        (["stage_switch=0.2"], {}, "--set: stage_switch: applies to stages two alone, and one is asked for"),
-        (
-            ["objective=mcl"],
-            {"parameters": {"teacher_temperature": {"min": 0.1, "max": 0.2}}},
-            "parameters: teacher_temperature: applies to objective cmd alone, and mcl is asked for",
-        ),
-        ([], {"settings": {"mcl_form": "instead"}}, "settings: mcl_form: applies to objective mcl alone, and cmd is"),
-        (
-            [],
-            {"parameters": {"topk": {"values": [4, 6]}, "objective": {"values": ["mcl", "base"]}}},
-            "parameters: topk: applies to objective cmd alone, and mcl and base are asked for",
-        ),
-        (
-            [],
-            {"early_terminate": {"type": "asha", "grace_period": 40}},
-            "early_terminate.grace_period: 40 epochs are all that a trial has (40), so that none would be stopped",
-        ),
-    ],
-)
-def test_what_would_do_nothing_is_refused(plan, overrides, changes, said) -> None:
-    changes = {"points_to_evaluate": None, **changes} if "parameters" in changes else changes
-    with pytest.raises(UsageError) as caught:
-        plan("loss/total", *overrides, **changes)
-    assert said in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_all_that_would_do_nothing_is_named_at_once(plan) -> None:
-    with pytest.raises(UsageError) as caught:
-        plan("loss/total", "objective=mcl")
-    name = caught.value.lines[0].partition(": ")[0]
-    assert caught.value.lines == [
-        f"{name}: parameters: {key}: applies to objective cmd alone, and mcl is asked for; leave it out"
-        for key in ("teacher_temperature", "student_temperature")
-    ]
-
-
-def test_what_some_trial_uses_is_none_of_it(plan) -> None:
-    parameters = {"topk": {"values": [4, 6]}, "objective": {"values": ["cmd", "base"]}}
-    more = ["optimizer=sgd", "sgd_momentum=0.5", "schedule=step", "step_epoch=9", "distill_weight=2"]
-    found = plan("loss/total", *more, parameters=parameters, points_to_evaluate=None)
-    assert found.settings.distill_weight == 2
-    assert plan("loss/total", "objective=mcl", "topk=4", **OF_ALL).settings.topk == 4  # as queue_size may demand
-
-
 def test_a_resume_replaces_what_it_asks_of_resources_and_nothing_else(plan) -> None:
     folder = plan("loss/total").folder
     first = read_yaml(folder / SEARCH_FILE)
@@ -277,3 +112,155 @@ def test_a_search_goes_on_with_the_data_it_began_with(make_space, make_store, tm
     make_store(seed=1)
     with pytest.raises(UsageError, match=r"search.yaml: data: .*tiny.arrow is no longer what this run began with"):
         resumed()
+
+
+# Tables: what may change between sessions, and what is refused
+
+
+TABLE = {
+    "method": "cells",
+    "metric": {"name": "val/knn/joint", "goal": "maximize"},
+    "cells": [{"topk": 4, "reported": {"test/knn/joint": 70}}, {"topk": 8}],
+    "seeds": [0, 1],
+}
+GRID = {"method": "grid", "metric": TABLE["metric"], "parameters": {"topk": {"values": [4, 8, 16]}}}
+
+Start = Callable[..., Plan]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., str]:
+    """Writes a space file with keys changed; returns its path as typed."""
+
+    def make(base: dict[str, object], **changes: object) -> str:
+        path = tmp_path / "mine.yaml"
+        path.write_text(yaml.safe_dump({**base, **changes}))
+        return str(path)
+
+    return make
+
+
+@pytest.fixture
+def start(tiny_store: Store, tmp_path: Path) -> Start:
+    def make(space: str, trials: int | None = None) -> Plan:
+        return new_plan(
+            space, storage=tmp_path / "runs", name="it", data=tiny_store.path, protocol=None, preset=None,
+            overrides=["epochs=5"], trials=trials, resources=ResourceRequest(), tracking_uri=None,
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.fixture
+def resume(tmp_path: Path) -> Start:
+    def make(space: str | None = None, trials: int | None = None) -> Plan:
+        return resumed_plan(
+            "it", space_name=space, kept_options={}, storage=tmp_path / "runs", trials=trials,
+            resources=ResourceRequest(), tracking_uri=None,
+        )  # fmt: skip
+
+    return make
+
+
+def test_a_tables_trials_are_its_cells_and_seeds(start: Start, resume: Start, write: Callable[..., str]) -> None:
+    plan = start(write(TABLE))
+    assert (plan.trials, plan.settings.topk, plan.settings.epochs) == (4, 4, 5)  # the first cell's topk
+    assert resume().trials == 4
+    assert resume(trials=3).trials == 3
+    assert resume().trials == 3  # what was asked for last
+
+
+def test_fewer_trials_than_have_been_started_are_refused_and_not_recorded(
+    start: Start, resume: Start, write: Callable[..., str]
+) -> None:
+    folder = start(write(TABLE)).folder
+    for index in range(3):
+        (folder / "trials" / f"{index:03d}").mkdir(parents=True)
+    before = (folder / "search.yaml").read_bytes()
+    with pytest.raises(UsageError, match=r"--trials 2: it has started 3; ask for more, or leave it out"):
+        resume(trials=2)
+    assert (folder / "search.yaml").read_bytes() == before
+    assert resume(trials=3).trials == 3
+
+
+def test_a_budget_counts_where_nobody_asks_for_another(start: Start, write: Callable[..., str]) -> None:
+    assert start(write(TABLE, budget={"trials": 3})).trials == 3
+
+
+def test_a_grid_has_its_cells_or_fewer(start: Start, write: Callable[..., str]) -> None:
+    assert start(write(GRID), trials=9).trials == 3
+
+
+def test_a_resumed_table_takes_the_file_with_more_in_it(start: Start, resume: Start, write: Callable[..., str]) -> None:
+    before = start(write(TABLE))
+    claims = [{"says": "so", "best": {"topk": 4}}]
+    plan = resume(write(TABLE, cells=[*TABLE["cells"], {"topk": 2}], seeds=[0, 1, 2], claims=claims))
+    assert plan.trials == 9
+    assert plan.settings == before.settings
+    again = resume()  # the folder's own copy has them now
+    assert (again.trials, again.space.comparison) == (9, plan.space.comparison)
+
+
+@pytest.mark.parametrize(
+    ("base", "changes", "said"),
+    [
+        (TABLE, {"settings": {"epochs": 3}}, "mine.yaml: settings: not as in it; start a new search"),
+        (TABLE, {"metric": {"name": "val/knn/fused", "goal": "maximize"}}, "mine.yaml: metric: not as in it; start"),
+        (TABLE, {"cells": [{"epochs": 3}]}, "mine.yaml: cells: settings: not as in it; start"),
+        (TABLE, {"cells": [{"topk": 300}]}, "mine.yaml: cells[0]: breaks a rule of the settings: topk 300 exceeds"),
+        (TABLE, {"cells": [{"topk": 2, "reported": {"test/knn/head": 1}}]}, "cells, claims: 'test/knn/head' is never"),
+        (TABLE, {"seeds": [0, 2]}, "mine.yaml: seeds: it has 1, too; a table may get more seeds, not fewer"),
+        (GRID, {}, "--space: a resumed search keeps its own; only a table may get more cells and seeds"),
+    ],
+)
+def test_a_resumed_table_refuses_what_would_not_compare(
+    start: Start, resume: Start, write: Callable[..., str], tmp_path: Path, base: dict, changes: dict, said: str
+) -> None:
+    start(write(TABLE))
+    kept = (tmp_path / "runs" / "it" / "space.yaml").read_text()
+    with pytest.raises(UsageError) as caught:
+        resume(write(base, **changes))
+    assert said in str(caught.value)
+    assert (tmp_path / "runs" / "it" / "space.yaml").read_text() == kept
+
+
+def test_a_search_that_selects_keeps_its_space(start: Start, resume: Start, write: Callable[..., str]) -> None:
+    start(write(GRID))
+    with pytest.raises(UsageError, match=r"^--space: a resumed search keeps its own"):
+        resume(write(TABLE))
+
+
+@pytest.fixture
+def damaged(plan: Callable[..., Plan]) -> Callable[..., None]:
+    """Resumes a search in whose plan file some keys are changed, or missing if empty."""
+
+    def resume(**changes: object) -> None:
+        path = plan("val/knn/fused").folder / SEARCH_FILE
+        content = {key: value for key, value in {**read_yaml(path), **changes}.items() if changes.get(key, value) != ""}
+        path.write_text(dump_yaml(content), encoding="utf-8")
+        resumed_plan(
+            path.parent.name, space_name=None, kept_options={}, storage=path.parents[1],
+            trials=None, resources=ResourceRequest(), tracking_uri=None,
+        )  # fmt: skip
+
+    return resume
+
+
+OF_THE_PLAN = [
+    *("data", "protocol", "dataset", "preset", "settings", "trials", "concurrent", "workers", "gpus_per_worker"),
+    "tracking_uri",
+]
+
+
+@pytest.mark.parametrize("key", OF_THE_PLAN)
+def test_a_key_that_a_plan_file_lacks_is_named(damaged: Callable[..., None], key: str) -> None:
+    with pytest.raises(UsageError, match=rf"search.yaml: {key}: is missing$"):
+        damaged(**{key: ""})
+
+
+def test_all_values_that_a_plan_file_cannot_have_are_named(damaged: Callable[..., None]) -> None:
+    with pytest.raises(UsageError) as refused:
+        damaged(data=3, workers="two", tracking_uri=None, settings="all")
+    places = [line.partition("search.yaml: ")[2].partition(":")[0] for line in refused.value.lines]
+    assert places == ["data", "settings", "workers", "tracking_uri"]
+    assert refused.value.lines[0].endswith("data: should be a path; found 3")

@@ -1,4 +1,4 @@
-"""How bodies stand: closed forms of the tilt and of the vertical, and the figure of families."""
+"""How bodies stand: closed forms of the tilt and of the vertical."""
 
 from pathlib import Path
 
@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from cmd_tune.data.clip import Clip
-from cmd_tune.data.inspect.families_figure import draw_families
 from cmd_tune.data.inspect.posture import posture
 from cmd_tune.data.inspect.sticks import project
 from cmd_tune.data.layouts import LAYOUTS
-from cmd_tune.data.normalizations import NORMALIZATIONS
 from cmd_tune.data.store import Store, open_store, write_store
 
 KINECT = LAYOUTS["kinect-20"]
@@ -65,20 +63,3 @@ def test_the_vertical_of_what_is_not_turned_is_where_most_trunks_point(
     assert found.on_their_heads == pytest.approx(1 / 3)
     paper_TVSP = project(bodies[0], axis, sign)
     assert (paper_TVSP[:, [KINECT.left_shoulder, KINECT.right_shoulder], 1].mean(1) > 0.4).all()
-
-
-def test_an_absent_body_is_not_drawn() -> None:
-    x_TVCP = np.concatenate([body(at(0)), 0 * body(at(0))], axis=3)
-    paper_TVSP = project(x_TVCP, 2, 1)
-    assert np.isfinite(paper_TVSP[..., 0]).all()
-    assert np.isnan(paper_TVSP[..., 1]).all()
-
-
-def test_the_figure_of_families_is_a_png(tmp_path: Path) -> None:
-    """Also where a family refuses a clip: its shoulders are in one place."""
-    flat = body(at(0))
-    flat[:, KINECT.left_shoulder] = flat[:, KINECT.right_shoulder]
-    source = stored(tmp_path / "a.arrow", [body(at(20)), flat, body(at(0), 1)], "none")
-    families = dict.fromkeys(NORMALIZATIONS, posture(source))
-    data = draw_families(source, families, tmp_path / "a.png").read_bytes()
-    assert data.startswith(b"\x89PNG\r\n\x1a\n")

@@ -5,31 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmd_tune.data.clip import Clip
-from cmd_tune.data.inspect.figure import draw_store
 from cmd_tune.data.inspect.statistics import Counts, counted, lengths, presence, protocol_counts, shown_counts
-from cmd_tune.data.inspect.tables import describe
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.store import Store, open_store, write_store
-from cmd_tune.figures import DPI
-
-
-def clip(name: str, present: list[tuple[int, int]], label: int = 0) -> Clip:
-    """A frame a pair; whether each of two bodies is there."""
-    x_TVCP = np.random.default_rng(label).normal(size=(len(present), 25, 3, 2)).astype(np.float32)
-    return Clip(name, x_TVCP * np.array(present, np.float32)[:, None, None], label=label, subject=1 + label)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    clips = [
-        clip("one body", [(1, 0)] * 4),
-        clip("a second that comes late", [(1, 0), (1, 0), (1, 1)], 1),
-        clip("both lost for a frame", [(1, 1), (0, 0), (1, 1), (1, 1), (1, 0)], 2),
-        clip("nobody", [(0, 0)], 2),
-    ]
-    write_store(tmp_path / "a.arrow", clips, dataset="mine", layout=LAYOUTS["ntu-25"], normalization="none")
-    return open_store(tmp_path / "a.arrow")
+from tests.data.inspect.conftest import clip
 
 
 def test_frames_miss_the_bodies_that_their_clip_has(store: Store) -> None:
@@ -74,19 +53,3 @@ def test_a_protocol_that_cannot_be_seen_is_said(make_store) -> None:
     found = protocol_counts(make_store(cameras=(3,)))
     assert found["xview"].train is None
     assert "leaves no clips to train on" in found["xview"].note
-
-
-def test_what_ingest_says(nw_ucla_store: Store) -> None:
-    """The padded array of the field: 1,484 × 3 × 300 × 20 × 1 numbers of four bytes."""
-    lines = describe(nw_ucla_store, Path("ucla.arrow"))
-    assert lines[0] == "ucla.arrow: 1484 clips, 10 classes, 1–201 frames, kinect-20, normalised as 2s-agcn"
-    assert lines[1].endswith("; as an array padded to 300 frames: 106.8 MB")
-    assert lines[2:] == ["xview: 1020 training clips, 464 test clips, as published"]
-
-
-def test_the_figure_is_a_png(store: Store, tiny_store: Store, tmp_path: Path) -> None:
-    """Also of a store with nobody in a clip, and of one body."""
-    for drawn in (store, tiny_store):
-        data = draw_store(drawn, tmp_path / "store.png").read_bytes()
-        assert data.startswith(b"\x89PNG\r\n\x1a\n")
-        assert int.from_bytes(data[16:20]) == 12 * DPI

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from cmd_tune.data.ingest.ingest import ingest
-from cmd_tune.data.inspect.tables import ingest_on_screen, inspect_on_screen
+from cmd_tune.data.inspect.tables import describe, ingest_on_screen, inspect_on_screen
+from cmd_tune.data.store import Store
 from cmd_tune.errors import DataError, UsageError
 
 
@@ -98,3 +99,11 @@ def test_options_of_a_source_are_refused_for_a_store(tiny_store, console: Consol
 def test_inspect_of_nothing(tmp_path: Path, console: Console) -> None:
     with pytest.raises(DataError, match="no such file"):
         inspect_on_screen(tmp_path / "none.arrow", None, console)
+
+
+def test_what_ingest_says(nw_ucla_store: Store) -> None:
+    """The padded array of the field: 1,484 × 3 × 300 × 20 × 1 numbers of four bytes."""
+    lines = describe(nw_ucla_store, Path("ucla.arrow"))
+    assert lines[0] == "ucla.arrow: 1484 clips, 10 classes, 1–201 frames, kinect-20, normalised as 2s-agcn"
+    assert lines[1].endswith("; as an array padded to 300 frames: 106.8 MB")
+    assert lines[2:] == ["xview: 1020 training clips, 464 test clips, as published"]

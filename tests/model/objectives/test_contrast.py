@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cmd_tune.model.objectives.contrast import info_nce, mutual_contrast
+from cmd_tune.model.objectives.contrast import MCL, Base, info_nce, mutual_contrast
 
 M, B, K = 3, 5, 16
 
@@ -98,3 +98,24 @@ def test_mutual_contrast_gradient():
 
     inputs = (similarities(2, M, M, B).requires_grad_(), similarities(0, M, M, B, K).requires_grad_())
     assert torch.autograd.gradcheck(loss, inputs)
+
+
+# The methods
+
+
+def test_base_is_the_contrastive_terms_alone(asked, contrastive):
+    total, between, own = Base(0.07)(*asked)
+    assert total.item() == pytest.approx(contrastive.sum().item())
+    assert between.item() == 0.0
+    assert torch.equal(own, contrastive)
+
+
+@pytest.mark.parametrize("form", ["added", "instead"])
+def test_mcl_is_added_or_instead(form):
+    generator = torch.Generator().manual_seed(0)
+    positive, student = (torch.rand(M, M, B, *rest, generator=generator).double() for rest in ((), (K,)))
+    pairs = info_nce(positive, student, 0.07)
+    total, between, own = MCL(0.07, form)(positive, student, student[:, 0, :0])
+    assert torch.equal(own, pairs.diagonal())
+    assert between.item() == pytest.approx(pairs.sum().item() - own.sum().item())
+    assert total.item() == pytest.approx(pairs.sum().item() if form == "added" else between.item())

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from cmd_tune.model.objectives.crossclr import cross_view_contrast
+from cmd_tune.model.objectives.crossclr import CrosSCLR, cross_view_contrast
 
 M, B, K = 3, 5, 16
 MODALITIES = ("joint", "motion", "bone")
@@ -81,3 +81,18 @@ def test_gradients_are_those_of_finite_differences(topk, context):
     assert torch.autograd.gradcheck(
         loss, (similarities(0, M, B).requires_grad_(), similarities(1, M, B, K).requires_grad_())
     )
+
+
+# The method
+
+
+@pytest.mark.parametrize("context", ["with", "without"])
+def test_crossclr_takes_the_place_of_base(asked, contrastive, context):
+    """The contrastive terms are reported, and have no gradient."""
+    expected = cross_view_contrast(
+        asked[0][:, 0], asked[1][:, 0], 2, context=context == "with", contrast_temperature=0.07
+    )
+    total, between, own = CrosSCLR(0.07, 2, context)(asked[0].requires_grad_(), asked[1].requires_grad_(), asked[2])
+    assert total.item() == between.item() == pytest.approx(expected.sum().item())
+    torch.testing.assert_close(own, contrastive)
+    assert not own.requires_grad

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cmd_tune.model.objectives.distillation import consensus_distillation, pairwise_distillation
+from cmd_tune.model.objectives.distillation import CMD, consensus_distillation, pairwise_distillation
 
 M, B, K = 3, 5, 16
 
@@ -327,3 +327,18 @@ def test_no_gradient_reaches_the_consensus():
     consensus_distillation(student, teacher, 7, **TEMPERATURES).backward()
     assert teacher.grad is None
     assert student.grad.any()
+
+
+# The method
+
+
+@pytest.mark.parametrize(
+    ("name", "function"), [("pairwise", pairwise_distillation), ("consensus", consensus_distillation)]
+)
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_cmd_adds_the_weighted_distillation(asked, contrastive, name, function, weight):
+    expected = function(asked[1][:, 0], asked[2], 4, student_temperature=0.1, teacher_temperature=0.05)
+    total, between, own = CMD(0.07, 0.05, 0.1, 4, weight, name)(*asked)
+    assert between.item() == pytest.approx(expected.item())
+    assert total.item() == pytest.approx((contrastive.sum() + weight * expected).item())
+    assert torch.equal(own, contrastive)

@@ -4,8 +4,11 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from cmd_tune.search.report.trials_table import FittedTable, by_difference
+from cmd_tune.search.plan import read_space
+from cmd_tune.search.report.trials_table import FittedTable, by_difference, trials_columns
 from cmd_tune.search.spaces.parameter import Parameter
+from cmd_tune.search.spaces.space_file import find_space
+from cmd_tune.settings import Settings
 
 NAMES = ("teacher_temperature", "topk", "queue_size")
 
@@ -58,3 +61,20 @@ def test_parameters_that_differ_most_come_first():
     # Standard deviations over the range: 0; 0.1; on a log scale 1/8; 3/16 of 9 times, which is no log scale.
     assert by_difference(parameters, rows) == ["topk", "learning_rate", "key_momentum", "seed"]
     assert by_difference(parameters, []) == list(parameters)
+
+
+def test_parameters_by_how_much_the_trials_differ_in_them():
+    space = read_space(find_space("full"))
+    (start,) = space.start_points
+    rows = [
+        {**start, "learning_rate": 3e-4, "distill_weight": 1.0, "key_momentum": 0.97},
+        {**start, "learning_rate": 1e-2, "distill_weight": 1.6, "key_momentum": 0.99},
+    ]
+    first = by_difference(space.parameters, rows)[:4]
+    assert first[:3] == ["learning_rate", "key_momentum", "distill_weight"]  # its whole range, a quarter, a fifth
+    assert first[3] == "teacher_temperature"  # the others do not differ, and stand as in the file
+
+
+def test_no_setting_has_the_name_of_a_column_that_stands_beside_it(make_space, open_study):
+    own = trials_columns(open_study(make_space(parameters={"topk": {"values": [4, 6]}}, points_to_evaluate=None)))
+    assert own.keys() & Settings.model_fields.keys() == {"topk"}

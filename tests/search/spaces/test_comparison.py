@@ -1,42 +1,15 @@
-"""Tables of a space file: cells, seeds and claims as they are meant, and one line for each thing that can be wrong."""
+"""A comparison: its trials, what differs between them, and the cells that each metric is of."""
 
 from collections.abc import Callable
-from pathlib import Path
 
-import pytest
-
-from cmd_tune.errors import UsageError
-from cmd_tune.search.spaces.comparison import Relation
+from cmd_tune.search.spaces.comparison import Cell, Claim, Comparison, Relation
 from cmd_tune.search.spaces.space import Space
-from cmd_tune.search.spaces.space_file import find_space, load_space
-from cmd_tune.search.study.early_stopping import EARLY_STOPPING
-from cmd_tune.search.study.methods import METHODS
-from cmd_tune.settings import make_settings
 
 Load = Callable[..., Space]
 
-CELLS = "[{topk: 4, epochs: 3, reported: {test/knn/joint: 70}}, {topk: 8, epochs: 3}, {topk: 4, epochs: 5}]"
 
-
-@pytest.fixture
-def load(tmp_path: Path) -> Load:
-    """Loads a table of three cells with top-level keys changed, each written as YAML; None leaves a key out."""
-
-    def write(**keys: str | None) -> Space:
-        usual = {"method": "cells", "metric": "{name: val/knn/fused, goal: maximize}", "cells": CELLS}
-        path = tmp_path / "mine.yaml"
-        path.write_text("".join(f"{key}: {text}\n" for key, text in {**usual, **keys}.items() if text is not None))
-        return load_space(path, METHODS, EARLY_STOPPING)
-
-    return write
-
-
-def claim(text: str) -> dict[str, str]:
-    return {"claims": f"[{{says: so, {text}}}]"}
-
-
-def test_every_cell_runs_with_every_seed_one_seed_after_the_other(load: Load) -> None:
-    space = load(seeds="[0, 7]")
+def test_every_cell_runs_with_every_seed_one_seed_after_the_other(load_table: Load) -> None:
+    space = load_table(seeds="[0, 7]")
     assert space.comparison is not None
     assert [tuple(values.values()) for values in space.comparison.trials()] == [
         (4, 3, 0), (8, 3, 0), (4, 5, 0), (4, 3, 7), (8, 3, 7), (4, 5, 7),
@@ -49,239 +22,30 @@ def test_every_cell_runs_with_every_seed_one_seed_after_the_other(load: Load) ->
     assert [cell.reported for cell in space.comparison.cells] == [{"test/knn/joint": 70.0}, {}, {}]
 
 
-def test_the_seed_is_part_of_a_trial_also_where_none_is_named(load: Load) -> None:
-    space = load()
+def test_the_seed_is_part_of_a_trial_also_where_none_is_named(load_table: Load) -> None:
+    space = load_table()
     assert space.comparison is not None
     assert [values["seed"] for values in space.comparison.trials()] == [0, 0, 0]
 
 
-def test_values_are_keyed_as_settings_have_them(load: Load) -> None:
-    """1 and 1.0 of a temperature are one cell, and what a resumed search reads back from JSON is that cell."""
-    space = load(cells="[{student_temperature: 1, modalities: [joint, bone]}]")
-    assert space.comparison is not None
-    (values,) = space.comparison.trials()
-    assert values == {"student_temperature": 1.0, "modalities": ["joint", "bone"], "seed": 0}
-    assert isinstance(values["student_temperature"], float)
-    with pytest.raises(UsageError, match=r"cells\[1\]: is listed twice"):
-        load(cells="[{student_temperature: 1}, {student_temperature: 1.0}]")
+def test_metrics_and_their_cells_are_those_that_were_reported_or_claimed() -> None:
+    """By a claim, the cells of its pairs alone; in the order of the file, each once."""
+    reported = ({"a": 1.0}, {}, {"b": 2.0, "a": 3.0}, {})
+    cells = tuple(Cell({"topk": k}, scores) for k, scores in enumerate(reported, 1))
+    claims = (Claim("so", Relation.ABOVE, ((1, 2),), ("c", "a")),)
+    table = Comparison("", cells, (0,), claims)
+    assert table.metrics() == ("a", "b", "c")
+    assert {metric: [cell.values["topk"] for cell in table.cells_of(metric)] for metric in "abcd"} == {
+        "a": [1, 2, 3],
+        "b": [3],
+        "c": [2, 3],
+        "d": [],
+    }
 
 
-@pytest.mark.parametrize(
-    ("text", "relation", "pairs"),
-    [
-        ("best: {topk: 8}", Relation.ABOVE, ((1, 0), (1, 2))),
-        ("best: {topk: 4, epochs: 5}", Relation.ABOVE, ((2, 0), (2, 1))),
-        ("ordered: [{topk: 8}, {epochs: 5}, {topk: 4, epochs: 3}]", Relation.ABOVE, ((2, 1), (0, 2))),
-        ("flat: [{topk: 8}, {epochs: 5}, {topk: 4, epochs: 3}], margin: 1", Relation.WITHIN, ((1, 2), (1, 0), (2, 0))),
-        ("no_worse: {cell: {topk: 8}, than: {epochs: 5}}, margin: 1", Relation.NOT_BELOW, ((1, 2),)),
-        ("decreasing: {along: topk, over: [8, 4]}", Relation.ABOVE, ((1, 0),)),
-        ("decreasing: {along: topk, over: [4, 6, 8]}", Relation.ABOVE, ((0, 1),)),
-        ("decreasing: {along: epochs, over: [5, 3]}", Relation.ABOVE, ((2, 0),)),
-    ],
-)
-def test_what_a_claim_says_of_pairs(load: Load, text: str, relation: Relation, pairs: tuple[tuple[int, int]]) -> None:
-    table = load(**claim(text)).comparison
-    assert table is not None
-    (ours,) = table.claims
-    assert (ours.says, ours.relation, ours.pairs, ours.metrics) == ("so", relation, pairs, ("test/knn/joint",))
-    assert ours.margin == (0 if relation is Relation.ABOVE else 1)
-
-
-def test_decreasing_compares_neighbours_within_what_agrees_otherwise(load: Load) -> None:
-    cells = [f"{{topk: {topk}, epochs: {epochs}}}" for epochs in (3, 5) for topk in (1, 2, 4)]
-    text = "metrics: [test/linear/joint], decreasing: {along: topk, over: [1, 2, 4]}"
-    table = load(cells=f"[{', '.join(cells)}]", **claim(text)).comparison
-    assert table is not None
-    assert table.claims[0].pairs == ((0, 1), (1, 2), (3, 4), (4, 5))
-    assert table.metrics() == ("test/linear/joint",)
-
-
-def test_a_claim_finds_its_cell_by_lists_too(load: Load) -> None:
-    cells = "[{modalities: [joint, bone]}, {modalities: [joint, motion]}]"
-    text = "metrics: [test/linear/joint], best: {modalities: [joint, motion]}"
-    table = load(cells=cells, **claim(text)).comparison
-    assert table is not None
-    assert table.claims[0].pairs == ((1, 0),)
-
-
-REPORTED_1 = {
-    (0.05, 0.05): 77.8, (0.07, 0.07): 78.0, (0.10, 0.10): 77.5,
-    (0.01, 0.1): 79.7, (0.01, 0.5): 78.2, (0.01, 1.0): 76.8,
-    (0.02, 0.1): 79.7, (0.02, 0.5): 77.8, (0.02, 1.0): 76.5,
-    (0.05, 0.1): 79.8, (0.05, 0.5): 78.0, (0.05, 1.0): 76.8,
-}  # fmt: skip
-
-
-def test_table_1_is_the_papers() -> None:
-    table = load_space(find_space("table1"), METHODS, EARLY_STOPPING).comparison
-    assert table is not None
-    cells = {tuple(cell.values.values()): cell.reported for cell in table.cells}
-    assert cells == {key: {"test/linear/joint": value} for key, value in REPORTED_1.items()}
-    assert list(table.cells[0].values) == ["teacher_temperature", "student_temperature"]
-    assert table.seeds == (0, 1, 2)
-    best, flat, worse = table.claims
-    # The paper's own numbers bear its claims out, cell by cell.
-    reported = [cell.reported["test/linear/joint"] for cell in table.cells]
-    assert len(best.pairs) == 11
-    assert len(worse.pairs) == 6  # 0.1 to 0.5 to 1.0 for three teachers
-    assert all(reported[a] > reported[b] for claim in (best, worse) for a, b in claim.pairs)
-    assert len(flat.pairs) == 3
-    assert all(abs(reported[a] - reported[b]) < flat.margin for a, b in flat.pairs)
-
-
-def test_tables_2_and_3_are_the_papers() -> None:
-    tables = [load_space(find_space(name), METHODS, EARLY_STOPPING).comparison for name in ("table2", "table3")]
-    two, three = (
-        {tuple(c.values.values()): tuple(c.reported.values()) for c in table.cells} for table in tables if table
-    )
-    assert two == {
-        ("crossclr", "one"): (57.6,), ("crossclr", "two"): (77.3,), ("cmd", "one"): (79.4,), ("cmd", "two"): (79.2,),
-    }  # fmt: skip
-    assert three == {("base",): (76.1, 63.4), ("mcl",): (77.3, 64.3), ("cmd",): (79.4, 70.6)}
-    for table in tables:
-        assert table is not None
-        for claim in table.claims:
-            for metric in claim.metrics:
-                for a, b in claim.pairs:
-                    assert table.cells[a].reported[metric] > table.cells[b].reported[metric] - claim.margin
-    assert tables[1] is not None
-    assert tables[1].metrics() == ("test/linear/joint", "test/knn/joint")
-
-
-@pytest.mark.parametrize("name", ["table1", "table2", "table3"])
-@pytest.mark.parametrize("preset", ["quick", "paper"])
-def test_tables_run_under_every_preset(name: str, preset: str) -> None:
-    space = load_space(find_space(name), METHODS, EARLY_STOPPING)
-    assert space.preset == "quick"
-    assert space.settings == {}  # scale is the preset's alone
-    space.check(make_settings(preset).model_dump())
-
-
-BAD: list[tuple[dict[str, str | None], str, str]] = [
-    ({"cells": None}, "cells", "is missing"),
-    ({"cells": "{topk: 3}"}, "cells", "should be a list"),
-    ({"cells": "[]"}, "cells", "is empty"),
-    ({"cells": "[3]"}, "cells[0]", "should be a mapping"),
-    ({"cells": "[{}]"}, "cells[0]", "has no setting"),
-    ({"cells": "[{reported: {test/knn/joint: 3}}]"}, "cells[0]", "has no setting"),
-    ({"cells": "[{topc: 3}]"}, "cells[0].topc", "did you mean 'topk'?"),
-    ({"cells": "[{topk: 0}]"}, "cells[0].topk", "0 should be greater than or equal to 1"),
-    ({"cells": "[{topk: 3, seed: 1}]"}, "cells[0].seed", "seeds repeats every cell"),
-    ({"cells": "[{topk: 3}, {topk: 3}]"}, "cells[1]", "is listed twice"),
-    ({"cells": "[{topk: 3, epochs: 2}, {topk: 4}]"}, "cells[1]", "lacks epochs"),
-    ({"cells": "[{topk: 3}, {topk: 4, epochs: 2}]"}, "cells[1].epochs", "is not in the first cell"),
-    ({"cells": "[{topk: 3, reported: 3}]"}, "cells[0].reported", "should be a mapping ({metric: percent}); found 3"),
-    ({"cells": "[{topk: 3, reported: {a: x}}]"}, "cells[0].reported.a", "should be a finite number; found 'x'"),
-    ({"cells": "[{topk: 3, reported: {a: 101}}]"}, "cells[0].reported.a", "101 is no accuracy in percent"),
-    ({"settings": "{topk: 3}", "cells": "[{topk: 3}]"}, "cells[0].topk", "is in settings, too"),
-    ({"preset": "quick", "cells": "[{topk: 3}, {topk: 300}]"}, "cells[1]", "topk 300 exceeds queue_size 192"),
-    ({"seeds": "3"}, "seeds", "should be a list of whole numbers"),
-    ({"seeds": "[]"}, "seeds", "is empty"),
-    ({"seeds": "[0, -1]"}, "seeds[1]", "whole number of 0 or more; found -1"),
-    ({"seeds": "[0, 1.5]"}, "seeds[1]", "found 1.5"),
-    ({"seeds": "[2, 1, 2]"}, "seeds[2]", "2 is listed twice"),
-    ({"title": "3"}, "title", "should be a name"),
-    ({"reported_on": "ntu-60"}, "reported_on", "should be a mapping ({by: whom, dataset: ntu-60, protocol: xsub"),
-    ({"reported_on": "{by: a, dataset: b, protocol: c}"}, "reported_on.probes", "is missing"),
-    ({"reported_on": "{by: a, dataset: 3, protocol: c, probes: {}}"}, "reported_on.dataset", "should be a name"),
-    ({"reported_on": "{by: a, dataset: b, protocol: c, probes: {nkn: d}}"}, "reported_on.probes.nkn", "mean 'knn'?"),
-    ({"reported_on": "{by: a, dataset: b, protocol: c, probes: {knn: 1}}"}, "reported_on.probes.knn", "should be a na"),
-    ({"parameters": "{topk: {values: [1]}}"}, "parameters", "does not go with method cells"),
-    ({"constraints": "[topk < 3]"}, "constraints", "does not go with method cells"),
-    ({"points_to_evaluate": "[{topk: 3}]"}, "points_to_evaluate", "does not go with method cells"),
-    ({"early_terminate": "{type: asha}"}, "early_terminate", "does not go with method cells"),
-    (
-        {"method": "grid", "cells": None, "seeds": "[1]", "parameters": "{topk: {values: [1]}}"},
-        "seeds",
-        "needs method: cells, not grid",
-    ),
-    ({"method": "tpe", "parameters": "{topk: {min: 1, max: 3}}"}, "cells", "needs method: cells, not tpe; remove it"),
-    # claims
-    ({"claims": "{says: so}"}, "claims", "should be a list of claims"),
-    ({"claims": "[{best: {topk: 8}}]"}, "claims[0].says", "is missing"),
-    ({"claims": "[{says: 3, best: {topk: 8}}]"}, "claims[0].says", "should be a name"),
-    (claim("bset: {topk: 8}"), "claims[0].bset", "did you mean 'best'?"),
-    (claim("metrics: [a]"), "claims[0]", "says nothing of cells; write one of best, ordered, decreasing, flat, no_w"),
-    (claim("best: {topk: 8}, ordered: []"), "claims[0]", "says best and ordered; write one of"),
-    (claim("best: {topk: 5}"), "claims[0].best", "matches none of the cells; add it"),
-    (claim("best: {topk: 4}"), "claims[0].best", "matches 2 cells; name more of its settings"),
-    (claim("best: {}"), "claims[0].best", "matches 3 cells"),
-    (claim("best: {tpok: 4}"), "claims[0].best.tpok", "did you mean 'topk'?"),
-    (claim("best: {topk: x}"), "claims[0].best.topk", "should be a valid integer"),
-    (claim("best: [3]"), "claims[0].best", "should be a mapping"),
-    ({"cells": "[{topk: 3, reported: {a: 1}}]", **claim("best: {topk: 3}")}, "claims[0].best", "no other cell"),
-    (claim("best: {topk: 8}, margin: 1"), "claims[0].margin", "does not go with best; remove it"),
-    (claim("best: {topk: 8}, metrics: []"), "claims[0].metrics", "names none"),
-    (claim("best: {topk: 8}, metrics: [3]"), "claims[0].metrics[0]", "should be a name"),
-    ({"cells": "[{topk: 3}, {topk: 8}]", **claim("best: {topk: 8}")}, "claims[0].metrics", "no cell has a reported"),
-    (claim("ordered: {topk: 8}"), "claims[0].ordered", "should be a list"),
-    (claim("ordered: [{topk: 8}]"), "claims[0].ordered", "two cells or more, each once"),
-    (claim("ordered: [{topk: 8}, {topk: 8}]"), "claims[0].ordered", "two cells or more, each once"),
-    (claim("ordered: [{topk: 8}, {topk: 9}]"), "claims[0].ordered[1]", "none of the cells"),
-    (claim("flat: [{topk: 8}, {epochs: 5}]"), "claims[0].margin", "is missing; flat needs one, in points"),
-    (claim("flat: [{topk: 8}, {epochs: 5}], margin: 0"), "claims[0].margin", "0 is not above 0"),
-    (claim("flat: [{topk: 8}, {epochs: 5}], margin: a"), "claims[0].margin", "should be a finite number"),
-    (claim("no_worse: {cell: {topk: 8}}, margin: 1"), "claims[0].no_worse.than", "is missing"),
-    (claim("no_worse: {cell: {topk: 8}, than: {topk: 8}}, margin: 1"), "claims[0].no_worse", "each once"),
-    (claim("no_worse: {cell: {topk: 8}, than: {topk: 9}}, margin: 1"), "claims[0].no_worse.than", "none of the"),
-    (claim("decreasing: {along: topk}"), "claims[0].decreasing.over", "is missing"),
-    (claim("decreasing: {along: tpok, over: [1]}"), "claims[0].decreasing.along", "did you mean 'topk'?"),
-    (claim("decreasing: {along: topk, over: [a]}"), "claims[0].decreasing.over[0]", "valid integer"),
-    (claim("decreasing: {along: topk, over: [4]}"), "claims[0].decreasing.over", "no two cells differ in topk alone"),
-]
-
-
-@pytest.mark.parametrize(("keys", "place", "said"), BAD)
-def test_each_mistake_is_named_in_one_line(
-    check_mistake: Callable[..., None], load: Load, keys: dict[str, str | None], place: str, said: str
-) -> None:
-    check_mistake(load, keys, place, said)
-
-
-ALL_AT_ONCE = [
-    (
-        {"settings": "{topk: 3}"},
-        [f"cells[{cell}].topk: is in settings, too; keep it in one place" for cell in range(3)],
-    ),
-    (
-        {
-            "cells": "[{topk: 0}, {tpok: 8}, {topk: 4, seed: 2}]",
-            "seeds": "[0, 0, -1]",
-            "title": "3",
-            **claim("bset: 3"),
-        },
-        [
-            "cells[0].topk: 0 should be greater than or equal to 1",
-            "cells[1].tpok: unknown key, did you mean 'topk'?",
-            "cells[2].seed: does not belong into a cell; seeds repeats every cell with each seed",
-            "seeds[1]: 0 is listed twice; remove one",
-            "seeds[2]: should be a whole number of 0 or more; found -1",
-            "claims[0].bset: unknown key, did you mean 'best'?",
-            "title: should be a name; found 3",
-        ],
-    ),
-    (
-        {"claims": "[{says: a, best: {topk: 9}}, 3, {says: b, decreasing: {along: tpok, over: 3}}, {best: {topk: 8}}]"},
-        [
-            "claims[0].best: matches none of the cells; add it, or change the claim",
-            "claims[1]: should be a mapping ({says: in words, best: {setting: value}}); found 3",
-            "claims[2].decreasing.along: 'tpok' is unknown, did you mean 'topk'?",
-            "claims[3].says: is missing; write {says: in words, best: {setting: value}}",
-        ],
-    ),
-    (
-        {"preset": "quick", "cells": "[{topk: 3}, {topk: 300}, {topk: 400}]"},
-        [
-            f"cells[{cell}]: breaks a rule of the settings: topk {topk} exceeds queue_size 192; "
-            "at most 192 neighbours; change the cell or the settings"
-            for cell, topk in ((1, 300), (2, 400))
-        ],
-    ),
-]
-
-
-@pytest.mark.parametrize(("keys", "lines"), ALL_AT_ONCE)
-def test_all_mistakes_are_named_at_once(
-    check_mistakes: Callable[..., None], load: Load, keys: dict[str, str | None], lines: list[str]
-) -> None:
-    check_mistakes(load, keys, lines)
+def test_values_that_are_equal_are_one_choice_in_the_order_of_the_cells() -> None:
+    """Also lists, which have no hash."""
+    cells = tuple(Cell({"modalities": names}, {}) for names in (["joint"], ["bone"], ["joint"]))
+    found = Comparison("", cells, (3, 0), ()).parameters()
+    assert found["modalities"].choices == (["joint"], ["bone"])
+    assert found["seed"].choices == (3, 0)

@@ -1,11 +1,8 @@
 """A searched setting: what belongs to it, which multiples it has, and what a file says where it is none."""
 
 import pytest
-from pydantic import ValidationError
 
-from cmd_tune.mistakes import refusal
 from cmd_tune.search.spaces.parameter import Parameter
-from cmd_tune.search.spaces.parameter_file import read_parameter
 
 CHOICE = Parameter("modalities", "categorical", choices=(["joint"], ["joint", "bone"]))
 RANGE = Parameter("teacher_temperature", "uniform", 0.1, 0.5)
@@ -48,37 +45,3 @@ def test_what_keeps_a_value_from_being_one_of_it(parameter, value, why):
 
 def test_which_ranges_are_even_on_a_log_scale():
     assert (RANGE.log, STEPS.log, CHOICE.log, COUNT.log) == (False, False, False, True)
-
-
-def read(name, **spec):
-    return read_parameter(name, spec)
-
-
-def test_what_a_file_says():
-    assert read("topk", min=4, max=8) == Parameter("topk", "int_uniform", 4, 8, 1)
-    assert read("shear_range", min=0.5, max=1) == Parameter("shear_range", "uniform", 0.5, 1.0, 0)
-    assert read("seed", value=3) == Parameter("seed", "constant", choices=(3,))
-    assert read("modalities", values=[["joint"], ["bone"]]).choices == (["joint"], ["bone"])
-
-
-@pytest.mark.parametrize(
-    ("name", "spec", "message"),
-    [
-        ("topk", {"values": [4, 5, 4]}, "values[2]: 4 is listed twice; remove one"),
-        ("learning_rate", {"min": 2, "max": 1}, "min: 2 is above max, 1; swap them"),
-        (
-            "learning_rate",
-            {"distribution": "log_uniform_values", "min": 0, "max": 1},
-            "min: 0 has no logarithm; log_uniform_values needs a min above 0",
-        ),
-        (
-            "distill_weight",
-            {"distribution": "q_uniform", "min": 0.25, "max": 0.28, "q": 0.1},
-            "q: 0.1 has no multiple in 0.25 to 0.28; change q or the range",
-        ),
-    ],
-)
-def test_what_is_wrong_is_named_where_it_stands(name, spec, message):
-    with pytest.raises(ValidationError) as caught:
-        read(name, **spec)
-    assert str(refusal("mine.yaml", caught.value)) == f"mine.yaml: {message}"

@@ -1,20 +1,20 @@
 """The study of a search: what comes next, what is entered, what another process finds."""
 
-import io
 import re
+import sqlite3
 import time
 
 import pytest
 from optuna.trial import TrialState as OptunaState
-from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.search.plan import read_space
-from cmd_tune.search.report.live import Display
 from cmd_tune.search.spaces import region
 from cmd_tune.search.spaces.space_file import find_space
 from cmd_tune.search.study.optuna_values import distributions
+from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import TrialState
+from tests.odd_names import ALL
 
 
 def record(epoch, value=None):
@@ -407,23 +407,42 @@ def test_values_that_make_no_settings_are_named(make_space, open_study):
         study.settings_of(trial)
 
 
-def test_a_trial_that_is_started_again_says_so(make_space, open_study):
-    study = open_study(make_space())
-    trial = study.next()
-    screen = io.StringIO()
-    display = Display(study, Console(file=screen, width=200))
-    for _ in range(2):
-        display.started(trial)
-    first, second = screen.getvalue().splitlines()
-    assert first.startswith("trial-000 starts: teacher_temperature")
-    assert second.startswith("trial-000 starts again, since its process ended: teacher_temperature")
+TABLE = {"method": "cells", **dict.fromkeys(("parameters", "points_to_evaluate", "budget"))}
+CELLS = [{"topk": 4}, {"topk": 8}]
 
 
-def test_the_display_goes_through_trials_while_one_is_entered(make_space, open_study):
-    """It renders in a thread of its own."""
-    study = open_study(make_space())
-    first = study.next()
-    seen = iter(study.trials.items())
-    study.next()
-    assert list(seen) == [(0, first)]
-    assert len(study.trials) == 2
+def test_a_book_goes_on_with_what_a_longer_table_lacks(make_space, open_study):
+    def values(study):
+        found = []
+        while (trial := study.next()) is not None:
+            found.append((trial.values["topk"], trial.values["seed"]))
+            if found[-1] != (8, 0):  # left running, as a kill would
+                study.end(trial, failure="over")
+        return found
+
+    assert values(open_study(make_space(**TABLE, cells=CELLS, seeds=[0]), trials=100)) == [(4, 0), (8, 0)]
+    assert values(open_study(make_space(**TABLE, cells=CELLS, seeds=[0, 1]), trials=100)) == [(8, 0), (4, 1), (8, 1)]
+    more = make_space(**TABLE, cells=[{"topk": 2}, *CELLS], seeds=[0, 1])
+    study = open_study(more, trials=100)
+    assert values(study) == [(8, 0), (2, 0), (2, 1)]
+    assert len({tuple(sorted(trial.values.items())) for trial in study.trials.values()}) == len(study.trials) == 6
+
+
+def test_a_smaller_budget_runs_whole_rounds_of_seeds_first(make_space, open_study):
+    study = open_study(make_space(**TABLE, cells=CELLS, seeds=[0, 1, 2]), trials=3)
+    assert [tuple(study.next().values.values()) for _ in range(3)] == [(4, 0), (8, 0), (4, 1)]
+    assert study.next() is None
+
+
+@pytest.mark.parametrize("name", ["a?b", "a%3Fb", ALL], ids=ascii)
+def test_a_study_lies_in_its_folder(name, tmp_path, make_space, tiny):
+    space = make_space()
+    space.path.unlink()
+    (tmp_path / name).mkdir()
+    trial = SearchStudy(tmp_path / name, space, tiny(), "quick", 4).next()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert {path.name for path in (tmp_path / name).iterdir()} == {"study.db", "trials"}
+    with sqlite3.connect((tmp_path / name / "study.db").as_uri(), uri=True) as study:
+        assert study.execute("select count(*) from trials").fetchall() == [(1,)]
+    again = SearchStudy(tmp_path / name, space, tiny(), "quick", 4).next()
+    assert again.values == trial.values

@@ -17,9 +17,9 @@ class StoppingRule(FileModel):
     values that all trials of the study have reported so far, by epoch, also those of before an interruption. All that
     a pruner has to remember must lie in the study, for example as system attributes of its trials.
 
-    What must hold, and is tested of every rule in EARLY_STOPPING (tests/search/study/test_early_stopping.py, where a
-    new one needs a line in CASES): no trial is stopped before the rule's first look; a trial that is alone is never
-    stopped; a hopeless one among good ones is; an interruption changes nothing.
+    What must hold, and is tested of every rule in EARLY_STOPPING (tests/search/study/early_stopping/test_contract.py,
+    where a new one needs a line in CASES): no trial is stopped before the rule's first look; a trial that is alone is
+    never stopped; a hopeless one among good ones is; an interruption changes nothing.
     """
 
     type: str

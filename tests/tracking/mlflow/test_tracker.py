@@ -1,12 +1,14 @@
 """MLflow brought up to the study: real databases, no server where none is."""
 
 import json
-import time
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import RestException
 
+from cmd_tune.errors import CmdTuneError
 from cmd_tune.tracking import RunSnapshot, RunStatus, open_tracker
+from cmd_tune.tracking.mlflow.tracker import MlflowTracker
 from cmd_tune.tracking.mlflow.uris import default_uri
 
 PARENT = RunSnapshot(key=None, name="a-search", params={"method": "tpe"}, documents={}, commit="")
@@ -111,13 +113,36 @@ def test_more_metrics_than_one_call_takes(write):
     assert [step for step, _ in steps(client, runs["trial-000"], names[-1])] == list(range(1, 41))
 
 
-def test_a_server_that_is_not_there_holds_nobody_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("cmd_tune.tracking.background._PATIENCE_S", 1.0)
-    tracker = open_tracker("http://127.0.0.1:9", "synthetic-xview", "a-search", tmp_path)
-    started = time.monotonic()
-    tracker.show(PARENT)
-    for epoch in range(1, 200):
-        tracker.show(child(0, range(1, epoch)))
-    shown = time.monotonic() - started
-    assert "127.0.0.1" in tracker.close()  # what is wrong names the server
-    assert shown < (time.monotonic() - started) / 2
+@pytest.mark.parametrize(
+    ("error", "final"),
+    [
+        (RestException({"error_code": "INVALID_PARAMETER_VALUE", "message": "no such"}), True),  # 400
+        (RestException({"error_code": "PERMISSION_DENIED", "message": "not you"}), True),  # 403
+        (RestException({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "gone"}), True),  # 404
+        (RestException({"error_code": "REQUEST_LIMIT_EXCEEDED", "message": "slower"}), False),  # 429
+        (RestException({"error_code": "INTERNAL_ERROR", "message": "oh"}), False),  # 500
+        (RestException({"error_code": "TEMPORARILY_UNAVAILABLE", "message": "later"}), False),  # 503
+        (ConnectionRefusedError("refused"), False),
+        (CmdTuneError("its experiment is deleted"), True),
+    ],
+)
+def test_what_a_server_will_say_again_is_final_and_so_is_all_that_a_database_says(tmp_path, error, final):
+    server, database = (
+        MlflowTracker(uri, "synthetic-xview", "it", tmp_path) for uri in ("http://127.0.0.1:9", "sqlite:///mlflow.db")
+    )
+    assert server.is_final(error) is final
+    assert database.is_final(error)
+
+
+def test_long_texts_are_cut_to_what_mlflow_takes(write):
+    _, runs = write(PARENT, child(0, (1,), params={"modalities": "x" * 7000}, reason="y" * 7000))
+    assert runs["trial-000"].data.params == {"modalities": "x" * 6000}
+    assert runs["trial-000"].data.tags["cmd_tune.reason"] == "y" * 6000
+
+
+def test_a_reason_is_taken_back_when_the_trial_goes_on(write):
+    _, runs = write(PARENT, child(0, (1,), status=RunStatus.STOPPED, reason="the time is up"))
+    assert runs["trial-000"].data.tags["cmd_tune.reason"] == "the time is up"
+    _, runs = write(PARENT, child(0, (1, 2)))
+    assert "cmd_tune.reason" not in runs["trial-000"].data.tags
+    assert runs["trial-000"].info.status == "RUNNING"

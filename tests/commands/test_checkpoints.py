@@ -1,0 +1,36 @@
+"""The commands on checkpoints, as they are typed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def typed(cwd, *words, code=0):
+    """(what is printed, the errors)."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cmd_tune", *map(str, words)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.mark.long
+def test_import_and_export_as_typed(golden, tmp_path):
+    output, _ = typed(tmp_path, "import", golden / "official_checkpoint.pth.tar", "--out", "ours.pt")
+    assert output.startswith("ours.pt: epoch ")
+    assert "modalities joint,motion,bone, hidden_size 16, layers" in output
+    output, _ = typed(tmp_path, "export", "ours.pt", "--out", "theirs.pth.tar")
+    assert output == "theirs.pth.tar: encoders of joint, motion, bone, in the authors' layout\n"
+    _, errors = typed(tmp_path, "export", "theirs.pth.tar", "--out", "x.pth.tar", code=1)
+    assert errors.count("\n") == 1

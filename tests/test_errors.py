@@ -1,0 +1,84 @@
+"""Failures in one line each: what is said of exceptions of all kinds, and of names that are not known."""
+
+import pytest
+
+from cmd_tune.errors import (
+    CmdTuneError,
+    DataError,
+    Interrupted,
+    UsageError,
+    did_you_mean,
+    first_line,
+    one_line,
+    usage_error,
+)
+
+
+def test_an_error_of_several_lines():
+    error = UsageError("a:  b\nc", "d")
+    assert error.lines == ["a: b c", "d"]
+    assert str(error) == "a:  b\nc\nd"
+    assert one_line(error) == "a: b c; d"
+    assert str(CmdTuneError()) == ""
+
+
+def raised_from(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+def in_another_process(error):
+    """As Ray has it: the exception beside the text of a traceback."""
+    outer = RuntimeError("ray::trial()\nTraceback (most recent call last): …")
+    outer.cause = error
+    return outer
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("\n  first\nsecond"), "ValueError: first"),
+        (ValueError(), "ValueError"),
+        (KeyError("topk"), "KeyError: 'topk'"),
+        (FileNotFoundError(2, "No such file or directory", "a.arrow"), "a.arrow: No such file or directory"),
+        (ConnectionError("refused"), "ConnectionError: refused"),
+        (DataError("a.arrow: is no store"), "a.arrow: is no store"),
+        (raised_from(RuntimeError("wrapped"), raised_from(ValueError("deep"), KeyError("root"))), "KeyError: 'root'"),
+        # What a person can act on is said as it is, whatever led to it.
+        (raised_from(RuntimeError("wrapped"), raised_from(DataError("a: b"), OSError("low"))), "a: b"),
+        (in_another_process(DataError("a: b")), "a: b"),
+        (in_another_process(raised_from(RuntimeError("wrapped"), MemoryError())), "MemoryError"),
+    ],
+)
+def test_what_went_wrong_in_one_line(error, line):
+    assert one_line(error) == line
+
+
+def test_the_first_line_of_a_message_or_the_type():
+    assert [first_line(error) for error in (ValueError(" a\nb"), ValueError("\n"), DataError("x", "y"))] == [
+        "a", "ValueError", "x",
+    ]  # fmt: skip
+
+
+def test_exit_codes_tell_usage_failure_and_interruption_apart():
+    assert [kind("").exit_code for kind in (UsageError, CmdTuneError, DataError, Interrupted)] == [2, 1, 1, 130]
+
+
+def test_line_breaks_in_names_of_others_make_no_line():
+    error = usage_error("mine.yaml: a\nb", "is\tunknown\u2028here")
+    assert str(error) == "mine.yaml: a b: is unknown here"
+    assert error.lines == [str(error)]
+
+
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        ("topc", "did you mean 'topk'?"),
+        ("TOPK", "did you mean 'topk'?"),  # by its letters, if nothing is near as it is written
+        ("Seed", "did you mean 'seed'?"),
+        ("zzz", "known: queue_size, seed, topk"),  # in their order, whatever order they are given in
+        ("", "known: queue_size, seed, topk"),
+    ],
+)
+def test_the_nearest_name_or_all_of_them(name, end):
+    assert did_you_mean(name, {"topk": 1, "seed": 2, "queue_size": 3}) == end
