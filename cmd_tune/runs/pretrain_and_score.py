@@ -28,13 +28,14 @@ class Conditions:
     """The data that a search measures on. queries: numbers of clips that accuracies of "val" and "test" are over.
 
     partial: how its numbers of training and test clips differ from the published ones; empty if they do not, or if
-    none are published.
+    none are published. normalization: the family of the clips; empty if it is not known.
     """
 
     dataset: str
     protocol: str
     queries: Mapping[str, int]
     partial: str = ""
+    normalization: str = ""
 
 
 def run(settings: Settings, source: DataSource, folder: Path, report: Report, recall: Recall | None = None) -> None:
@@ -86,7 +87,8 @@ def conditions(source: DataSource) -> Conditions:
     compared, _ = remarks(store, source.protocol, split)
     parts = {"val": split.validation, "test": split.test}
     queries = {name: sum(len(r.query_N) for r in rounds) for name, rounds in parts.items()}
-    return Conditions(store.dataset, source.protocol, queries, compared if compared.startswith("(") else "")
+    partial = compared if compared.startswith("(") else ""
+    return Conditions(store.dataset, source.protocol, queries, partial, store.normalization)
 
 
 def test_scores(settings: Settings, source: DataSource, folder: Path) -> Scores:

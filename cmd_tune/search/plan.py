@@ -10,7 +10,7 @@ from cmd_tune.files import write_text
 from cmd_tune.runs.data_source import DataSource, open_data
 from cmd_tune.runs.environment import describe_software
 from cmd_tune.runs.run_folder import SEARCH_FILE, earlier_run, new_folder, removed_on_failure
-from cmd_tune.runs.run_plan import KeptData, check_same_data, read_plan
+from cmd_tune.runs.run_plan import KeptData, check_same_data, experiment_name, read_plan
 from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.space_checks import check_metrics, check_uses
 from cmd_tune.search.spaces.region import RULED
@@ -50,6 +50,7 @@ class Plan:
     tracking_uri: str
     environment: Mapping[str, Any] = field(default_factory=describe_software)  # of the first session
     new: bool = False
+    normalization: str = ""  # of the store; empty in files of earlier releases
 
     @property
     def name(self) -> str:
@@ -57,7 +58,7 @@ class Plan:
 
     @property
     def experiment(self) -> str:
-        return f"{self.dataset}-{self.source.protocol}"
+        return experiment_name(self.dataset, self.source.protocol, self.normalization)
 
     @property
     def given(self) -> int:
@@ -72,6 +73,7 @@ class KeptPlan(KeptData):
     """The keys of a plan file that a resumed search reads."""
 
     dataset: str
+    normalization: str = ""
     preset: str
     settings: dict[str, Any]
     trials: int | None
@@ -123,6 +125,7 @@ def new_plan(
         resources=resources.or_else(ResourceRequest(workers=1)),
         tracking_uri=resolve_tracking_uri(tracking_uri, storage),
         new=True,
+        normalization=store.normalization,
     )
     with removed_on_failure(plan.folder):
         write_text(plan.folder / SPACE, space.path.read_text(encoding="utf-8-sig"))
@@ -167,6 +170,7 @@ def resumed_plan(
         resources=resources.or_else(ResourceRequest(**kept.model_dump(include=_RESOURCES))),
         tracking_uri=resolve_tracking_uri(tracking_uri or kept.tracking_uri, storage),
         environment=kept.environment,
+        normalization=kept.normalization,
     )
     lasting = {"layout"} if space_name is not None else {"layout", "space"}
     _write_plan(plan, kept.model_dump(include=lasting, exclude_unset=True))
@@ -249,6 +253,7 @@ def _write_plan(plan: Plan, kept: Mapping[str, Any] | None = None) -> None:
         "space": str(plan.space.path),
         "method": plan.space.method,
         "dataset": plan.dataset,
+        "normalization": plan.normalization,
         "data": str(plan.source.path),
         "fingerprint": plan.fingerprint,
         "protocol": plan.source.protocol,

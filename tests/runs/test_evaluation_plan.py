@@ -105,7 +105,7 @@ def test_test_clips_that_were_pretrained_on_are_said(trained):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"normalization": "2s-agcn"}, "normalised as 2s-agcn, what .* was trained on as none"),
+        ({"normalization": "upright"}, "normalised as upright, what .* was trained on as 2s-agcn"),
         ({"layout": replace(LAYOUTS["kinect-20"], base=3)}, "its skeletons are kinect-20, those that .* was trained"),
     ],
 )
