@@ -37,5 +37,5 @@ def _synthetic_store(storage: Path) -> Path:
 
     path = storage.absolute() / "data" / _SYNTHETIC_FILE
     if not path.exists():
-        store_clips(synthesize(), path, dataset=SYNTHETIC, layout=LAYOUTS["ntu-25"], source="synthetic")
+        store_clips(synthesize(), path, dataset=SYNTHETIC, layout=LAYOUTS["ntu-25"], normalization="2s-agcn")
     return path

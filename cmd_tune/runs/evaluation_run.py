@@ -192,6 +192,8 @@ def _snapshot(
         "transfer_data": str(evaluation.transfer_data) if evaluation.transfer_data else "",
         "evaluation_seed": evaluation.seed,
     }
+    if evaluation.normalization:
+        params["normalization"] = evaluation.normalization
     settings = saved.settings.model_dump(mode="json")
     note = f"The test set's scores of `{evaluation.checkpoint}`."
     return RunSnapshot(

@@ -30,7 +30,8 @@ class Conditions:
 
     queries: numbers of clips that accuracies of "val" and "test" are over. pretrained, training: numbers of clips that
     trials pretrain on, and that the protocol gives. partial: how its numbers of training and test clips differ from
-    the published ones; empty if they do not, or if none are published.
+    the published ones; empty if they do not, or if none are published. normalization: the family of the clips; empty
+    if it is not known.
     """
 
     dataset: str
@@ -39,6 +40,7 @@ class Conditions:
     pretrained: int = 0
     training: int = 0
     partial: str = ""
+    normalization: str = ""
 
 
 def run(
@@ -119,6 +121,7 @@ def conditions(source: DataSource, holdout: Holdout) -> Conditions:
         pretrained=len(split.pretrain_N),
         training=len(split.test[0].gallery_N),
         partial=compared if compared.startswith("(") else "",
+        normalization=store.normalization,
     )
 
 

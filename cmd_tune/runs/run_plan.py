@@ -60,6 +60,7 @@ class RunPlan(BaseModel):
     fingerprint: str | None = None  # of the data
     protocol: str
     dataset: str
+    normalization: str = ""  # of the data; empty in files of earlier releases
     tracking_uri: str
     environment: dict[str, Any] = Field(default_factory=describe_environment)  # of the first session
 
@@ -91,8 +92,7 @@ class RunPlan(BaseModel):
 
     @property
     def experiment(self) -> str:
-        """Runs on one data set under one protocol are compared with each other."""
-        return f"{self.dataset}-{self.protocol}"
+        return experiment_name(self.dataset, self.protocol, self.normalization)
 
     @property
     def source(self) -> DataSource:
@@ -106,7 +106,17 @@ def data_fields(source: DataSource, store: Store) -> dict[str, Any]:
         "fingerprint": store.fingerprint,
         "protocol": source.protocol,
         "dataset": store.dataset,
+        "normalization": store.normalization,
     }
+
+
+def experiment_name(dataset: str, protocol: str, normalization: str) -> str:
+    """Runs on one data set, under one protocol and one normalisation, are compared with each other.
+
+    The normalisation of 2s-agcn, and of plans that name none, is not written.
+    """
+    family = "" if normalization in ("", "2s-agcn") else f"-{normalization}"
+    return f"{dataset}-{protocol}{family}"
 
 
 def check_same_data(plan: Path, kept: Mapping[str, Any]) -> Store:

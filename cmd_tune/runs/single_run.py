@@ -193,7 +193,7 @@ def _snapshot(
     return RunSnapshot(
         key=0,
         name=single.folder.name,
-        params=settings,
+        params=settings | ({"normalization": single.normalization} if single.normalization else {}),
         documents={"settings.yaml": settings, "environment.yaml": describe_environment()},
         note=run_note("One configuration.", single.folder, "checkpoint.pt", "pretrain"),
         commit=None if finished else git_commit() or "",

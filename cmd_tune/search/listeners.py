@@ -152,6 +152,7 @@ class TrackerListener(SearchListener):
                     "trials": plan.trials or "as many as the time allows",
                     "preset": plan.preset,
                     "dataset": plan.dataset,
+                    **({"normalization": plan.normalization} if plan.normalization else {}),
                     "protocol": plan.source.protocol,
                     "workers": plan.resources.workers,
                 },

@@ -13,7 +13,7 @@ from cmd_tune.files import write_text
 from cmd_tune.runs.data_source import DataSource, open_data
 from cmd_tune.runs.environment import describe_software
 from cmd_tune.runs.run_folder import SEARCH_FILE, earlier_run, new_folder, removed_on_failure
-from cmd_tune.runs.run_plan import KeptData, check_same_data, read_plan
+from cmd_tune.runs.run_plan import KeptData, check_same_data, experiment_name, read_plan
 from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.space_checks import check_metrics, check_uses
 from cmd_tune.search.spaces.refit import Refit, read_refit, refit_content
@@ -55,6 +55,7 @@ class Plan:
     refit: Refit | None = None
     environment: Mapping[str, Any] = field(default_factory=describe_software)  # of the first session
     new: bool = False
+    normalization: str = ""  # of the store; empty in files of earlier releases
 
     @property
     def name(self) -> str:
@@ -62,7 +63,7 @@ class Plan:
 
     @property
     def experiment(self) -> str:
-        return f"{self.dataset}-{self.source.protocol}"
+        return experiment_name(self.dataset, self.source.protocol, self.normalization)
 
     @property
     def given(self) -> int:
@@ -77,6 +78,7 @@ class KeptPlan(KeptData):
     """The keys of a plan file that a resumed search reads."""
 
     dataset: str
+    normalization: str = ""
     preset: str
     settings: dict[str, Any]
     trials: int | None
@@ -135,6 +137,7 @@ def new_plan(
         tracking_uri=resolve_tracking_uri(tracking_uri, storage),
         refit=_refit(space, space.refit, refit),
         new=True,
+        normalization=store.normalization,
     )
     with removed_on_failure(plan.folder):
         write_text(plan.folder / SPACE, space.path.read_text(encoding="utf-8-sig"))
@@ -183,6 +186,7 @@ def resumed_plan(
         tracking_uri=resolve_tracking_uri(tracking_uri or kept.tracking_uri, storage),
         refit=_refit(space, kept.refit, refit),
         environment=kept.environment,
+        normalization=kept.normalization,
     )
     lasting = {"layout"} if space_name is not None else {"layout", "space"}
     _write_plan(plan, kept.model_dump(include=lasting, exclude_unset=True))
@@ -274,6 +278,7 @@ def _write_plan(plan: Plan, kept: Mapping[str, Any] | None = None) -> None:
         "space": str(plan.space.path),
         "method": plan.space.method,
         "dataset": plan.dataset,
+        "normalization": plan.normalization,
         "data": str(plan.source.path),
         "fingerprint": plan.fingerprint,
         "protocol": plan.source.protocol,

@@ -124,7 +124,7 @@ def test_what_is_not_known_is_said_to_be_unknown(trained, make_store):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"normalization": "2s-agcn"}, "normalised as 2s-agcn, what .* was trained on as none"),
+        ({"normalization": "upright"}, "normalised as upright, what .* was trained on as 2s-agcn"),
         ({"layout": replace(LAYOUTS["kinect-20"], base=3)}, "its skeletons are kinect-20, those that .* was trained"),
     ],
 )

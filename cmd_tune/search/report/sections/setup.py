@@ -19,12 +19,13 @@ def setup(findings: StudyFindings) -> Section | None:
     trials = study.trials.values()
     finished = [trial for trial in trials if trial.values in wanted and trial.state is TrialState.FINISHED]
     seeds = ", ".join(str(seed) for seed in comparison.seeds)
+    family = f"normalised as {conditions.normalization}, " if conditions.normalization else ""
     clips = conditions.queries.get("test", 0)
     pretrained = _pretrained(comparison, conditions)
     paragraphs = [
         f"# {comparison.title or study.folder.name}",
-        f"{conditions.dataset}, {conditions.protocol}, preset {study.preset}, {study.base.epochs} epochs, seeds "
-        f"{seeds}: {len(finished)} of {len(wanted)} trials finished."
+        f"{conditions.dataset}, {conditions.protocol}, {family}preset {study.preset}, {study.base.epochs} epochs, "
+        f"seeds {seeds}: {len(finished)} of {len(wanted)} trials finished."
         + (f" Test set: {clips} clips; one is {100 / clips:.2f} points." if clips else ""),
         *([pretrained] if pretrained else []),
     ]
