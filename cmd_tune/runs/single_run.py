@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from cmd_tune.compute.device import device_here
+from cmd_tune.data.splits import describe_pretraining
 from cmd_tune.errors import UsageError
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import write_text
@@ -24,7 +25,7 @@ from cmd_tune.runs.environment import describe_environment, git_commit
 from cmd_tune.runs.failures import named_failures
 from cmd_tune.runs.pretrain_and_score import TEST_SCORES, baseline_scores, run, test_scores
 from cmd_tune.runs.run_checks import check_batch, check_disk, checkpoint_bytes
-from cmd_tune.runs.run_folder import PRETRAIN_FILE, SEARCH_FILE, new_folder
+from cmd_tune.runs.run_folder import PRETRAIN_FILE, SEARCH_FILE, new_folder, resume_line
 from cmd_tune.runs.run_plan import KeptData, RunPlan, check_same_data, data_fields, read_plan
 from cmd_tune.runs.run_records import cost, run_note, scores_page
 from cmd_tune.runs.session import run_session
@@ -128,7 +129,7 @@ def resumed_single(name: str, *, kept_options: Mapping[str, Any], storage: Path)
 
 def _check_start(settings: Settings, source: DataSource, place: Path) -> None:
     """Raise CmdTuneError for what would fail after the start."""
-    store, split = source.open()
+    store, split = source.open(settings.holdout)
     check_batch(settings.batch_size, len(split.pretrain_N))
     check_disk(place.absolute(), checkpoint_bytes(settings, store.width), 1)
 
@@ -147,7 +148,8 @@ def run_single(single: SingleRun, *, test: bool, console: Console) -> None:
     def snapshot(status: RunStatus) -> RunSnapshot:
         return _snapshot(single, history, scores, status, finished=finished)
 
-    where = f"{single.dataset} {single.protocol}, {single.data}"
+    store, split = single.source.open(single.settings.holdout)
+    where = f"{describe_pretraining(store, single.protocol, split)}, {single.data}"
     console.print(f"{single.name}: pretraining on {where}", highlight=False, markup=False, soft_wrap=True)
     with run_session(single, console, snapshot, finished=finished) as session:
         attempt = session.ending.attempt
@@ -173,6 +175,10 @@ def run_single(single: SingleRun, *, test: bool, console: Console) -> None:
         if test and scores:
             write_text(tested, json.dumps(scores))
         console.print(_closing(single.settings, history[-1] | scores, *(baselines or ({}, {}))))
+        if not scores and single.settings.holdout == "none":
+            cure = f"{resume_line(single.command, single.folder)} --test"
+            note = f"no scores: all training clips were pretrained on; score the test set with: {cure}"
+            console.print(note, highlight=False, markup=False, soft_wrap=True)
         if scores:
             console.print(against_baselines("this run", "test/knn/fused", single.folder, single.folder), style="dim")
         session.end("", " --test" if test else "")
