@@ -9,6 +9,7 @@ import numpy as np
 from cmd_tune.data.layouts import layout_content
 from cmd_tune.data.splits import Indices, split_store
 from cmd_tune.data.store import Store, open_store
+from cmd_tune.data.views.modalities import check_modalities
 from cmd_tune.errors import DataError, UsageError, did_you_mean
 from cmd_tune.evaluate.tasks import CURVES, DEFAULT_TASKS, RANDOM, TASKS, current_name
 from cmd_tune.runs.data_source import SYNTHETIC, DataSource, open_data
@@ -147,14 +148,23 @@ def remark(saved: Saved, store: Store, protocol: str, query_N: Indices) -> str:
 
 
 def check_fit(saved: Saved, store: Store) -> None:
-    """Raise DataError if a store's skeletons, or their normalisation, differ from those the encoders take."""
+    """Raise DataError if a store's skeletons, or their normalisation, differ from those the encoders take.
+
+    Raises UsageError if its joints cannot have the encoders' modalities.
+    """
     if saved.channels != store.width:
         joints, coordinates, bodies = store.frame_shape()
         raise DataError(
             f"{store.path}: {joints} joints × {coordinates} × {bodies} bodies are {store.width} channels, the encoders "
             f"of {saved.path} take {saved.channels}; evaluate them on the kind of skeletons they were trained on"
         )
+    check_modalities(saved.settings.modalities, store.layout)
     if not saved.data:
+        if store.layout.coordinates < 3:
+            raise DataError(
+                f"{store.path}: its joints are in 2-D; {saved.path}, which does not say what it was trained on, is of "
+                "joints in 3-D"
+            )
         return
     kept = saved.data["layout"], saved.data["normalization"]
     ours = layout_content(store.layout), store.normalization

@@ -254,7 +254,10 @@ def test_test_clips_that_were_pretrained_on_are_said(trained):
     ("changes", "message"),
     [
         ({"normalization": "2s-agcn"}, "normalised as 2s-agcn, what .* was trained on as none"),
-        ({"layout": replace(LAYOUTS["kinect-20"], base=3)}, "its skeletons are kinect-20, those that .* was trained"),
+        (
+            {"layout": replace(LAYOUTS["kinect-20"], base=(3,))},
+            "its skeletons are kinect-20, those that .* was trained",
+        ),
     ],
 )
 def test_other_normalisations_and_joints_are_refused(trained, changes, message):

@@ -57,7 +57,7 @@ def ingest(
     source = READERS[format_name](path, options)
     if options.layout is not None and source.layout is not options.layout:
         raise UsageError(f"--layout: {format_name} has joints of its own, {source.layout.name}; leave it out")
-    family = source.normalization or NORMALIZATION
+    family = source.normalization or source.default
     described = Description(source.dataset, source.layout, source.bodies, format_name, family)
     key = _fingerprint(source, path, described, options, dtype)
     with closing(PartialStore(out, key, described, dtype)) as partial:

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from cmd_tune.data.clip import FAR, MOST_CLASSES, Clip
-from cmd_tune.data.ingest.normalize import normalize
+from cmd_tune.data.ingest.normalize import NORMALIZATION, normalize
+from cmd_tune.data.ingest.normalize_torso import normalize_torso
 from cmd_tune.data.layouts import Layout
 from cmd_tune.data.readers.source import Source
 from cmd_tune.errors import CmdTuneError, DataError
@@ -26,12 +27,13 @@ _AHEAD = 4  # batches that each process has in hand or done, so that memory stay
 
 Batch = Sequence[Any]
 Read = Callable[[Batch], list[Clip | str]]
+_FAMILIES = {NORMALIZATION: normalize, "torso": normalize_torso}
 
 
-def normalized(clip: Clip, layout: Layout, where: str) -> Clip:
+def normalized(clip: Clip, layout: Layout, where: str, family: str = NORMALIZATION) -> Clip:
     """The clip with normalised joints. where: its name in messages. Raises DataError."""
     try:
-        return replace(clip, joints_TVCP=normalize(clip.joints_TVCP, layout))
+        return replace(clip, joints_TVCP=_FAMILIES[family](clip.joints_TVCP, layout))
     except ValueError as error:
         raise DataError(f"{where}: {error}") from None
 
@@ -44,7 +46,8 @@ def read_all(
     path: the name of the source in messages.
     """
     batches = islice(source.batches, done, None)
-    read = partial(_read, source.read, source.layout, source.bodies, source.normalization is None)
+    family = source.default if source.normalization is None else None
+    read = partial(_read, source.read, source.layout, source.bodies, family)
     if processes == 1:
         yield from ((len(batch), read(batch)) for batch in batches)
         return
@@ -70,13 +73,14 @@ def processes_that_pay(source: Source) -> int:
     return min(os.cpu_count() or 1, source.units // source.parallel_from + 1)
 
 
-def _read(read: Read, layout: Layout, bodies: int, normalizes: bool, batch: Batch) -> list[Clip | str]:
-    return [clip if isinstance(clip, str) else _checked(clip, layout, bodies, normalizes) for clip in read(batch)]
+def _read(read: Read, layout: Layout, bodies: int, family: str | None, batch: Batch) -> list[Clip | str]:
+    return [clip if isinstance(clip, str) else _checked(clip, layout, bodies, family) for clip in read(batch)]
 
 
-def _checked(clip: Clip, layout: Layout, bodies: int, normalizes: bool) -> Clip | str:
+def _checked(clip: Clip, layout: Layout, bodies: int, family: str | None) -> Clip | str:
+    """family: what to normalise to; None: nothing."""
     where, shape = clip.where, clip.joints_TVCP.shape
-    expected = len(layout.joints), 3, bodies
+    expected = len(layout.joints), layout.coordinates, bodies
     if not clip.name.isprintable():
         return f"{ascii(where)[1:-1]}: a name with characters that cannot be printed"
     if not 0 <= clip.label < MOST_CLASSES:
@@ -86,11 +90,13 @@ def _checked(clip: Clip, layout: Layout, bodies: int, normalizes: bool) -> Clip 
     if shape[0] == 0:
         return f"{where}: no frames"
     if not (np.abs(clip.joints_TVCP) < FAR).all():
-        return f"{where}: coordinates that are not finite, or beyond {FAR:g} metres"
+        return (
+            f"{where}: coordinates that are not finite, or beyond {FAR:g}{' metres' if layout.coordinates == 3 else ''}"
+        )
     if not clip.joints_TVCP.any():
         return f"{where}: no body in any of its {shape[0]} frames"
     try:
-        return normalized(clip, layout, where) if normalizes else clip
+        return normalized(clip, layout, where, family) if family else clip
     except DataError as error:
         return str(error)
 

@@ -68,10 +68,16 @@ def _has_all(store: Store, clip: int) -> bool:
 
 
 def _projected(store: Store, clip: int) -> NDArray[np.float32]:
-    """Joints projected to across and up, (T, V, S, P); absent bodies are NaN. A Kinect's y is up, its z the depth."""
+    """Joints projected to across and up, (T, V, S, P); absent bodies are NaN.
+
+    A Kinect's y is up, its z the depth; an image's y is down.
+    """
     x_TVCP = _joints(store, clip)
-    across, depth, up = (0, 1, 2) if store.normalization == NORMALIZATION else (0, 2, 1)
     absent_T11P = ~x_TVCP.any(axis=(1, 2), keepdims=True)
+    if store.layout.coordinates == 2:
+        upright_TVSP = x_TVCP * np.array([1, -1], np.float32)[:, None]
+        return np.where(absent_T11P, np.nan, upright_TVSP)
+    across, depth, up = (0, 1, 2) if store.normalization == NORMALIZATION else (0, 2, 1)
     across_TVP = np.cos(_AZIMUTH) * x_TVCP[:, :, across] + np.sin(_AZIMUTH) * x_TVCP[:, :, depth]
     paper_TVSP = np.stack([across_TVP, x_TVCP[:, :, up]], axis=2)
     return np.where(absent_T11P, np.nan, paper_TVSP).astype(np.float32)
@@ -79,7 +85,7 @@ def _projected(store: Store, clip: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class _Box:
-    """The extent of a clip's stick figures, in metres, without outlying joints."""
+    """The extent of a clip's stick figures, in metres or torsos, without outlying joints."""
 
     left: float
     bottom: float

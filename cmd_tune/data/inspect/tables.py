@@ -82,11 +82,11 @@ def inspect_on_screen(path: Path, out: Path | None, console: Console) -> None:
 
 
 def _whole(store: Store, path: Path) -> Table:
-    V, _, P = store.frame_shape()
+    V, C, P = store.frame_shape()
     table = _table("store", path.name)
     table.add_row("data set", f"{store.dataset}, read as {store.format}")
     table.add_row("clips", f"{len(store):,} of {store.classes} classes, {len(store.rows_FX):,} frames")
-    table.add_row("layout", f"{store.layout.name}: {V} joints, {P} {'body' if P == 1 else 'bodies'}")
+    table.add_row("layout", f"{store.layout.name}: {V} joints in {C}-D, {P} {'body' if P == 1 else 'bodies'}")
     table.add_row("normalisation", store.normalization)
     coordinates = str(store.rows_FX.dtype).removeprefix("torch.")
     table.add_row("size", f"{_bytes(path.stat().st_size)} in {coordinates}; padded to {PADDED} frames {_padded(store)}")
