@@ -46,6 +46,11 @@ class Source:
     default: str = "2s-agcn"
 
 
+def default_family(layout: Layout) -> str:
+    """The normalisation of joints as recorded, unless a source knows a better one."""
+    return "2s-agcn" if layout.coordinates == 3 else "torso"
+
+
 def in_batches(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
     """Pieces of `size` items; the last one may be shorter."""
     return [items[start : start + size] for start in range(0, len(items), size)]
