@@ -90,9 +90,8 @@ def _checked(clip: Clip, layout: Layout, bodies: int, family: str | None) -> Cli
     if shape[0] == 0:
         return f"{where}: no frames"
     if not (np.abs(clip.joints_TVCP) < FAR).all():
-        return (
-            f"{where}: coordinates that are not finite, or beyond {FAR:g}{' metres' if layout.coordinates == 3 else ''}"
-        )
+        unit = "metres" if layout.coordinates == 3 else "pixels"
+        return f"{where}: coordinates that are not finite, or beyond {FAR:g} {unit}"
     if not clip.joints_TVCP.any():
         return f"{where}: no body in any of its {shape[0]} frames"
     try:

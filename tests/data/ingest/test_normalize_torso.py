@@ -1,0 +1,105 @@
+"""Bodies of images in lengths of their torso: what stays, what falls away, and what is missing."""
+
+import re
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cmd_tune.data.clip import Clip
+from cmd_tune.data.ingest.normalize_torso import normalize_torso
+from cmd_tune.data.ingest.parallel_reading import normalized
+from cmd_tune.data.layouts import LAYOUTS
+from cmd_tune.errors import DataError
+
+COCO = LAYOUTS["coco-17"]
+SHOULDERS, HIPS = (5, 6), (11, 12)
+
+
+def clip(frames: int = 7, bodies: int = 2, seed: int = 0, coordinates: int = 2) -> NDArray[np.float32]:
+    """A person of a torso of 80 pixels in every frame, who walks; the other bodies are anything."""
+    rng = np.random.default_rng(seed)
+    x_TVCP = 300 + 100 * rng.normal(size=(frames, 17, coordinates, bodies))
+    walk_TC = 20 * np.arange(frames)[:, None] * np.eye(coordinates)[0]
+    for joints, height in ((SHOULDERS, 100), (HIPS, 180)):
+        for joint, side in zip(joints, (-1, 1), strict=True):
+            x_TVCP[:, joint, :, 0] = walk_TC + np.array([400 + 30 * side, height, *[7] * (coordinates - 2)])
+    return x_TVCP.astype(np.float32)
+
+
+def test_the_centre_of_the_trunk_is_the_origin_and_the_torso_has_length_1() -> None:
+    ours = normalize_torso(clip(), COCO)
+    assert ours.dtype == np.float32
+    shoulders, hips = ours[:, SHOULDERS, :, 0].mean(axis=1), ours[:, HIPS, :, 0].mean(axis=1)
+    np.testing.assert_allclose(shoulders, np.tile([0, -0.5], (7, 1)), atol=1e-6)
+    np.testing.assert_allclose(hips, np.tile([0, 0.5], (7, 1)), atol=1e-6)
+
+
+def test_all_bodies_move_and_shrink_with_the_first() -> None:
+    x_TVCP = clip()
+    centre_TC = x_TVCP[:, [*SHOULDERS, *HIPS], :, 0].astype(float).mean(axis=1)
+    expected = (x_TVCP - centre_TC[:, None, :, None]) / 80
+    np.testing.assert_allclose(normalize_torso(x_TVCP, COCO), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(2.5, (0, 0)), (1, (-700, 40)), (0.01, (3, 1))])
+def test_how_near_and_where_in_the_image_does_not_matter(scale: float, shift: tuple[float, float]) -> None:
+    x_TVCP = clip()
+    moved = scale * x_TVCP + np.array(shift, np.float32)[:, None]
+    np.testing.assert_allclose(normalize_torso(moved, COCO), normalize_torso(x_TVCP, COCO), atol=1e-4)
+
+
+def test_a_body_that_leans_towards_the_camera_in_some_frames_does_not_grow() -> None:
+    """The median: three frames of seven with half the torso change no other frame."""
+    x_TVCP = clip()
+    leant = x_TVCP.copy()
+    leant[:3, SHOULDERS, 1, 0] += 40
+    np.testing.assert_allclose(normalize_torso(leant, COCO)[3:], normalize_torso(x_TVCP, COCO)[3:], atol=1e-6)
+
+
+@pytest.mark.parametrize("missing", [0, np.nan])
+def test_a_joint_of_the_centre_that_is_missing_moves_nobody(missing: float) -> None:
+    """The person walks evenly, so that the place between two frames is known."""
+    x_TVCP = clip()
+    expected = normalize_torso(x_TVCP, COCO)
+    gap = x_TVCP.copy()
+    gap[3, HIPS[1], :, 0] = missing
+    ours = normalize_torso(gap, COCO)
+    there = np.ones(x_TVCP.shape, bool)
+    there[3, HIPS[1], :, 0] = False
+    np.testing.assert_allclose(ours[there], expected[there], atol=1e-5)
+    np.testing.assert_array_equal(ours[3, HIPS[1], :, 0], [missing] * 2)
+
+
+def test_a_body_that_is_absent_stays_0() -> None:
+    x_TVCP = clip()
+    x_TVCP[:2, ..., 0] = 0
+    x_TVCP[4:, ..., 1] = 0
+    ours = normalize_torso(x_TVCP, COCO)
+    assert not ours[:2, ..., 0].any()
+    assert not ours[4:, ..., 1].any()
+    assert np.isfinite(ours).all()
+    centre_TC = x_TVCP[2:3, [*SHOULDERS, *HIPS], :, 0].mean(axis=1)  # of the first frame that has one
+    np.testing.assert_allclose(ours[0, ..., 1], (x_TVCP[0, ..., 1] - centre_TC[0, :, None]) / 80, rtol=1e-4, atol=1e-5)
+
+
+def test_joints_in_3_d_are_scaled_as_well() -> None:
+    ours = normalize_torso(clip(coordinates=3), LAYOUTS["coco-17"])
+    np.testing.assert_allclose(ours[:, SHOULDERS, :, 0].mean(axis=1), np.tile([0, -0.5, 0], (7, 1)), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "what"),
+    [
+        (lambda x: x[..., 0].fill(0), "the first body's centre is in no frame"),
+        (lambda x: x[:, HIPS[0], :, 0].fill(np.nan), "the first body's centre is in no frame"),
+        (lambda x: np.copyto(x[:, :, :, 0], x[:, :1, :, 0]), "the first body's torso has no length"),
+    ],
+)
+def test_a_body_that_cannot_be_measured_is_named(spoil, what: str) -> None:
+    x_TVCP = clip()
+    spoil(x_TVCP)
+    with pytest.raises(ValueError, match=re.escape(what)):
+        normalize_torso(x_TVCP, COCO)
+    with pytest.raises(DataError, match=re.escape(f"here: {what}")):
+        normalized(Clip("a", x_TVCP, 0), COCO, "here", "torso")
