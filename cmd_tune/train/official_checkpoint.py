@@ -65,7 +65,8 @@ def export_official(path: Path, out: Path) -> Sequence[str]:
     """
     saved = open_saved(path)
     refuse_same_file(out, saved.path)
-    if saved.data and layout_from(saved.data["layout"]).coordinates < 3:
+    layout = saved.data.get("layout")
+    if layout and layout_from(layout).coordinates < 3:
         raise DataError(f"{saved.path}: is of joints in 2-D, the authors' checkpoints are of joints in 3-D alone")
     try:
         state = to_official(saved.state, saved.settings.modalities)

@@ -23,13 +23,13 @@ def plan(make_space: Callable[..., Space], tiny_store: Store, tmp_path: Path) ->
     """Plans a search of a space file with these keys changed, judged by this metric; `more` is typed after --set."""
     numbers = count()
 
-    def make(metric: str, *more: str, **changes: object) -> Plan:
+    def make(metric: str, *more: str, data: Store = tiny_store, **changes: object) -> Plan:
         space = make_space(metric={"name": metric, "goal": "minimize"}, **changes)
         return new_plan(
             str(space.path),
             storage=tmp_path / "runs",
             name=f"it-{next(numbers)}",
-            data=tiny_store.path,
+            data=data.path,
             protocol="xview",
             preset=None,
             overrides=["batch_size=8", *more],
@@ -150,6 +150,33 @@ def test_a_cell_is_compared_by_what_it_reports(plan: Callable[..., Plan]) -> Non
     assert table(motion=55.0).trials == 2
     with pytest.raises(UsageError, match="'test/knn/bone' is never reported by trials of modalities joint,motion, "):
         table({"says": "bone is best", "best": {"modalities": ["joint", "bone"]}})
+
+
+AXES = [["joint", "motion"], ["joint", "rotation_axis"]]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"settings": {"modalities": AXES[1]}, **OF_ALL},
+        {"parameters": {"modalities": {"values": AXES}}, "points_to_evaluate": None},
+        {"parameters": {"modalities": {"value": AXES[1]}, "layers": {"values": [1, 2]}}, "points_to_evaluate": None},
+        {
+            "method": "cells",
+            "cells": [{"modalities": names} for names in AXES],
+            **dict.fromkeys(("parameters", "points_to_evaluate", "budget")),
+        },
+    ],
+    ids=["setting", "searched", "fixed", "cell"],
+)
+def test_joints_in_2_d_have_no_axes(
+    plan: Callable[..., Plan], flat_store: Store, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    with pytest.raises(UsageError, match="modalities: rotation_axis needs joints in 3-D, those of coco-17 ") as said:
+        plan("val/knn/joint", data=flat_store, **changes)
+    assert len(said.value.lines) == 1
+    assert not list((tmp_path / "runs").glob("it-*"))
+    assert plan("val/knn/joint", **changes).folder.exists()
 
 
 TOPK = {"topk": {"min": 200, "max": 400}, "layers": {"values": [1, 2]}}

@@ -4,9 +4,11 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
+from cmd_tune.data.inspect.figure import _projected
 from cmd_tune.data.inspect.tables import ingest_on_screen, inspect_on_screen
 from cmd_tune.errors import DataError, UsageError
 
@@ -69,6 +71,20 @@ def test_inspect_in_tables(tiny_store, tmp_path: Path, console: Console) -> None
     assert rows["xview"] == ["xview", "48", "24", "36", "12"]
     assert rows["xsub"] == ["xsub", "54", "18", "36", "18"]
     assert (tmp_path / "tiny.png").stat().st_size > 10_000
+
+
+def test_inspect_of_joints_in_2_d(flat_store, tmp_path: Path, console: Console) -> None:
+    inspect_on_screen(flat_store.path, tmp_path / "flat.png", console)
+    rows = {row.split("  ")[0]: row.split(maxsplit=1) for row in printed(console).splitlines() if row}
+    assert rows["layout"][1] == "coco-17: 17 joints in 2-D, 2 bodies"
+    assert (tmp_path / "flat.png").stat().st_size > 10_000
+
+
+def test_an_images_y_is_down(flat_store) -> None:
+    """The figure has x across and −y up; absent bodies are not drawn."""
+    length = int(flat_store.length_N[0])
+    x_TVCP = flat_store.rows_FX[:length].numpy().reshape(length, 17, 2, 2)
+    assert np.array_equal(_projected(flat_store, 0), x_TVCP * np.array([1, -1], np.float32)[:, None])
 
 
 def test_inspect_of_nothing(tmp_path: Path, console: Console) -> None:
