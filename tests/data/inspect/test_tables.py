@@ -76,7 +76,7 @@ def test_inspect_in_tables(tiny_store, tmp_path: Path, console: Console) -> None
 def test_inspect_of_joints_in_2_d(flat_store, tmp_path: Path, console: Console) -> None:
     inspect_on_screen(flat_store.path, tmp_path / "flat.png", console)
     rows = {row.split("  ")[0]: row.split(maxsplit=1) for row in printed(console).splitlines() if row}
-    assert rows["layout"][1] == "coco-17: 17 joints in 2-D, 2 bodies"
+    assert rows["layout"][1].strip() == "coco-17: 17 joints in 2-D, 2 bodies"
     assert (tmp_path / "flat.png").stat().st_size > 10_000
 
 
