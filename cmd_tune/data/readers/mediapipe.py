@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cmd_tune.data.clip import Clip
+from cmd_tune.data.clip import FAR, Clip
 from cmd_tune.data.layouts import Layout
 from cmd_tune.data.readers.clip_files import BATCH, ClipFiles
 from cmd_tune.data.readers.clip_index import INDEX, IndexedClip, read_index
@@ -131,7 +131,7 @@ def _row(landmark: Any) -> list[Any]:
 
 def _image_size(where: str, content: Mapping[str, Any]) -> NDArray[np.float32]:
     """Width and height in pixels; of an image whose size is not given, 1 and 1."""
-    size = content.get("width", 1), content.get("height", 1)
-    if not all(isinstance(side, int | float) and 0 < side < float("inf") for side in size):
-        raise DataError(f"{where}: width and height: expected numbers of pixels")
-    return np.array(size, np.float32)
+    size = [content[key] for key in ("width", "height") if key in content]
+    if len(size) == 1 or not all(isinstance(side, int | float) and 0 < side < FAR for side in size):
+        raise DataError(f"{where}: width and height: expected two numbers of pixels, or neither")
+    return np.array(size or (1, 1), np.float32)

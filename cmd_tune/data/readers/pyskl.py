@@ -44,9 +44,9 @@ def open_pyskl(path: Path, options: ReadOptions) -> Source:
     bodies = min(bodies, BODIES_KEPT) if flat else bodies
     names = [_name(one) for one in annotations]
     labels = [one["label"] for one in annotations if _whole(one.get("label"))]
-    dataset = data_set(names, 1 + max(labels, default=0), path.stem)
+    known = data_set(names, 1 + max(labels, default=0), "")
     return Source(
-        dataset=f"{dataset}-2d" if flat and dataset != path.stem else dataset,
+        dataset=f"{known}-2d" if known and flat else known or path.stem,
         layout=layout,
         bodies=bodies,
         normalization=None,

@@ -128,8 +128,9 @@ def test_excluded_clips_are_left_out(folder: Path) -> None:
         ([[[1.0]] * 33], "frame 1: expected landmarks with the numbers"),
         ([[[1, 2, [3]]] * 33], "frame 1: expected landmarks with the numbers"),
         ([[{**POINT, "x": 10**400}] * 33], "frame 1: expected landmarks with the numbers"),
-        ({"frames": [[POINT] * 33], "width": 0, "height": 3}, "width and height: expected numbers of pixels"),
-        ({"frames": [[POINT] * 33], "width": "640"}, "width and height: expected numbers of pixels"),
+        ({"frames": [[POINT] * 33], "width": 0, "height": 3}, "width and height: expected two numbers of pixels"),
+        ({"frames": [[POINT] * 33], "width": 640, "height": "480"}, "width and height: expected two numbers"),
+        ({"frames": [[POINT] * 33], "width": 640}, "width and height: expected two numbers of pixels, or neither"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(folder: Path, content: object, what: str) -> None:
