@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmd_tune.data.normalizations import NORMALIZATIONS
+from cmd_tune.data.normalizations.torso import trunks
 from cmd_tune.data.store import Store
 
 LIES, ON_ITS_HEAD = 45, 135  # degrees from the vertical, from which on a trunk does
@@ -59,9 +60,7 @@ def _trunk(store: Store, clip: int) -> NDArray[np.float64]:
     first_TVC = first_TVC[first_TVC.any(axis=(1, 2))].astype(np.float64)
     if len(first_TVC) == 0:
         return np.zeros(first_TVC.shape[2])
-    layout = store.layout
-    shoulders_TC = (first_TVC[:, layout.left_shoulder] + first_TVC[:, layout.right_shoulder]) / 2
-    return np.asarray(np.median(shoulders_TC - first_TVC[:, layout.base], axis=0))
+    return np.asarray(np.median(trunks(first_TVC, store.layout), axis=0))
 
 
 def _most_point(unit_NC: NDArray[np.float64]) -> tuple[int, int]:

@@ -83,7 +83,7 @@ def test_where_the_clip_stands_does_not_matter(name):
     close(apply(name, x_TVCP + np.array([0.5, -1, 2], np.float32)[:, None]), apply(name, x_TVCP))
 
 
-@pytest.mark.parametrize("name", ["2s-agcn", "upright", "centred"])
+@pytest.mark.parametrize("name", ["2s-agcn", "upright", "torso", "centred"])
 def test_how_it_walks_does_not_matter(name):
     """Another shift every frame."""
     x_TVCP = clip()
@@ -117,7 +117,8 @@ def test_made_from_another_it_is_the_same(held, name):
 def test_what_can_be_made_from_what():
     """A shift of the clip can be taken out again; what was taken out of a clip cannot be put back."""
     assert families_from(None) == list(NORMALIZATIONS)
-    assert families_from("ctr-gcn") == ["2s-agcn", "upright", "centred", "ctr-gcn"]
+    assert families_from("ctr-gcn") == ["2s-agcn", "upright", "torso", "centred", "ctr-gcn"]
+    assert families_from(None, coordinates=2) == ["torso", "centred", "ctr-gcn", "none"]
     assert families_from("2s-agcn") == ["2s-agcn"]
     for held in NORMALIZATIONS:
         assert held in families_from(held)

@@ -24,9 +24,9 @@ def person(frames=9, layout=KINECT, noise=0.05, seed=0):
     """A body with z up that faces along y, its shoulders along x; its joints move about their places."""
     random = np.random.default_rng(seed)
     rest_VC = random.normal(size=(len(layout.joints), 3))
-    rest_VC[layout.base] = [0, 0, 0]
-    rest_VC[layout.centre] = [0, 0, 0.2]
-    rest_VC[layout.left_shoulder], rest_VC[layout.right_shoulder] = [-0.2, 0, 0.5], [0.2, 0, 0.5]
+    rest_VC[layout.base[0]] = [0, 0, 0]
+    rest_VC[layout.centre[0]] = [0, 0, 0.2]
+    rest_VC[layout.left_shoulder[0]], rest_VC[layout.right_shoulder[0]] = [-0.2, 0, 0.5], [0.2, 0, 0.5]
     return (rest_VC + noise * random.normal(size=(frames, *rest_VC.shape)))[..., None]
 
 
@@ -35,8 +35,8 @@ def close(ours, expected, atol=1e-5):
 
 
 def trunk(x_TVCP, layout=KINECT):
-    shoulders = (x_TVCP[:, layout.left_shoulder, :, 0] + x_TVCP[:, layout.right_shoulder, :, 0]) / 2
-    return shoulders - x_TVCP[:, layout.base, :, 0]
+    shoulders = (x_TVCP[:, layout.left_shoulder[0], :, 0] + x_TVCP[:, layout.right_shoulder[0], :, 0]) / 2
+    return shoulders - x_TVCP[:, layout.base[0], :, 0]
 
 
 @pytest.mark.parametrize(("axis", "angle"), [((0, 0, 1), 2.5), ((1, 0, 0), 3.1), ((1, 0, 0), np.pi), ((1, -2, 0.5), 1)])
