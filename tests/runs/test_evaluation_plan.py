@@ -38,7 +38,7 @@ def asked(checkpoint, store, storage, **changes):
             {"best_of_test": True, "tasks": "semi,knn"},
             "--official-best-of-test: applies to sgd, finetune, transfer, and",
         ),
-        ({"seed": 3, "tasks": "knn,retrieval"}, "--seed 3: applies to sgd, finetune, transfer, semi, and --with names"),
+        ({"seed": 3, "tasks": "knn,retrieval"}, "--seed 3: applies to sgd, semi, finetune, transfer, and --with names"),
         ({"protocol": "xsup"}, "protocol: 'xsup' is not one of synthetic; did you mean 'xsub'?"),
     ],
 )
