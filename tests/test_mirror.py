@@ -16,8 +16,6 @@ ELSEWHERE = {
     "commands/settings.py": "test_cli.py",
     "data/clip.py": "data alone",
     "data/readers/arrays.py": "data/readers/test_npy_triple.py",
-    "data/readers/clip_files.py": "data/readers/test_nw_ucla.py",
-    "data/readers/source.py": "data/ingest/test_ingest.py",
     "data/synthetic_actions.py": "data/test_synthetic.py",
     "data/views/crop_shear_kernels.py": "data/views/test_crop_shear.py",
     "model/encoders/gru_frame_kernels.py": "model/encoders/test_gru_layer.py",

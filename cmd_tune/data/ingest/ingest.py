@@ -12,6 +12,7 @@ from cmd_tune.data.clip import Clip
 from cmd_tune.data.ingest.normalize import NORMALIZATION
 from cmd_tune.data.ingest.parallel_reading import normalized, processes_that_pay, read_all
 from cmd_tune.data.ingest.partial_store import PartialStore
+from cmd_tune.data.ingest.reader_failures import open_guarded
 from cmd_tune.data.layouts import Layout, layout_content
 from cmd_tune.data.readers import READERS
 from cmd_tune.data.readers.names import clip_name
@@ -54,7 +55,7 @@ def ingest(
     """
     if format_name not in READERS:
         raise UsageError(f"ingest: unknown format '{format_name}', {did_you_mean(format_name, READERS)}")
-    source = READERS[format_name](path, options)
+    source = open_guarded(READERS[format_name], path, options)
     if options.layout is not None and source.layout is not options.layout:
         raise UsageError(f"--layout: {format_name} has joints of its own, {source.layout.name}; leave it out")
     family = source.normalization or NORMALIZATION
