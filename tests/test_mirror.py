@@ -11,8 +11,6 @@ from tests.test_imports import FILES, PACKAGE, imports
 TESTS = Path(__file__).parent
 # Files without a test file of their own: what they hold, or where it is tested.
 ELSEWHERE = {
-    "commands/data.py": "test_cli.py, data/inspect/test_tables.py",
-    "commands/runs.py": "test_cli.py, end_to_end/",
     "commands/settings.py": "test_cli.py",
     "data/clip.py": "data alone",
     "data/readers/arrays.py": "data/readers/test_npy_triple.py",
