@@ -206,7 +206,7 @@ def pretrain_part(device: torch.device, _: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         layout = LAYOUTS["ntu-25"]
         store = store_clips(
-            synthesize(), Path(folder) / "made.arrow", dataset="synthetic", layout=layout, source="synthetic"
+            synthesize(), Path(folder) / "made.arrow", dataset="synthetic", layout=layout, normalization="2s-agcn"
         )
         source = DataSource(store.path, split_store(store, None)[0])
         settings = make_settings("quick")

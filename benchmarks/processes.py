@@ -65,7 +65,7 @@ def child(code: str, *arguments: str) -> Any:
 def start_rows(folder: Path, repeats: int) -> list[Row]:
     """What a trial of the quick preset takes beside its training: in a new process, and in one that is reused."""
     actions = folder / "actions.arrow"
-    store_clips(synthesize(), actions, dataset="synthetic", layout=LAYOUTS["ntu-25"], source="synthetic")
+    store_clips(synthesize(), actions, dataset="synthetic", layout=LAYOUTS["ntu-25"], normalization="2s-agcn")
     runs = [child(_TRIAL, str(actions), str(folder / f"start{i}")) for i in range(repeats)]
     names = {"imports": "imports", "first": "a first trial, beside its epoch", "second": "a next one in that process"}
     return [Row(label, Timing(tuple(run[name] for run in runs))) for name, label in names.items()]

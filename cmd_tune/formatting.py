@@ -13,6 +13,11 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def count(number: int, noun: str) -> str:
+    """1 run, 3 runs."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
 def format_value(value: Any) -> str:
     """A setting as a person would write it: four digits of a number are enough."""
     return (

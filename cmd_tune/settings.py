@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from cmd_tune.data.splits import Holdout
 from cmd_tune.data.views import MODALITIES, VIEWS
 from cmd_tune.errors import UsageError, did_you_mean
 from cmd_tune.mistakes import Mistakes, reason
@@ -75,6 +76,11 @@ class Settings(BaseModel):
     shear_range: Annotated[float, Field(ge=0)] = Field(1.0, description="largest entry of a shear or corruption matrix")
     corrupted_share: Share = Field(0.6, description="share of joints that corruption spoils")
 
+    holdout: Holdout = Field(
+        "validation",
+        description="validation: a quarter of the training set is not pretrained on, to validate on; none: all is, "
+        "and there are no val/ scores",
+    )
     epochs: Count = Field(451, description="passes over the pretraining clips")
     batch_size: Annotated[int, Field(ge=2)] = Field(64, description="global batch, over all workers of a trial")
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd or adamw")
@@ -212,6 +218,7 @@ APPLIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "stage_switch": ("stages", ("two",)),
     "sgd_momentum": ("optimizer", ("sgd",)),
     "step_epoch": ("schedule", ("step",)),
+    "evaluate_every": ("holdout", ("validation",)),
 }
 
 

@@ -48,8 +48,9 @@ def nw_ucla_zip() -> Path:
 
 @pytest.fixture(scope="session")
 def nw_ucla_store(nw_ucla_zip: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The real clips, normalised."""
-    return ingest("nw-ucla", nw_ucla_zip, tmp_path_factory.mktemp("nw-ucla") / "nw-ucla.arrow").store
+    """The real clips, normalised as the reference is."""
+    out = tmp_path_factory.mktemp("nw-ucla") / "nw-ucla.arrow"
+    return ingest("nw-ucla", nw_ucla_zip, out, normalization="2s-agcn").store
 
 
 def write_tiny_store(
@@ -82,7 +83,7 @@ def write_tiny_store(
                 x_TVCP = np.stack([x_TVC + 0.5 * body for body in range(bodies)], axis=3).astype(np.float32)
                 name = f"s{subject:02}_a{label}_c{camera}"
                 clips.append(Clip(name, x_TVCP, label=label, subject=subject, camera=camera))
-    write_store(path, clips, dataset="synthetic", layout=LAYOUTS[layout], normalization="none")
+    write_store(path, clips, dataset="synthetic", layout=LAYOUTS[layout], normalization="2s-agcn")
     return open_store(path)
 
 

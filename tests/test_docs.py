@@ -16,6 +16,7 @@ import yaml
 from cmd_tune.cli import app
 from cmd_tune.data.ingest.ingest import ingest
 from cmd_tune.data.layouts import LAYOUTS, read_layout
+from cmd_tune.data.normalizations import NORMALIZATIONS
 from cmd_tune.data.readers import READERS
 from cmd_tune.data.readers.source import ReadOptions
 from cmd_tune.data.splits import PROTOCOLS
@@ -261,6 +262,7 @@ def test_what_a_space_file_may_have_is_in_the_pages(content: dict[str, Any], tmp
     [
         ("your-data.md", READERS),
         ("your-data.md", LAYOUTS),
+        ("your-data.md", NORMALIZATIONS),
         ("your-data.md", {protocol for protocols in PROTOCOLS.values() for protocol in protocols}),
         ("methods-and-tables.md", MODALITIES),
         ("scores.md", TASKS),

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
 # Of each contract test that runs the words of a dict: the new words.
 CONTRACTS = {
+    "tests/data/normalizations/test_contract.py": ["sized"],
     "tests/data/readers/test_contract.py": ["csv"],
     "tests/data/views/test_contract.py": ["turn"],
     "tests/evaluate/tasks/test_contract.py": ["centroid"],

@@ -26,6 +26,13 @@ def ingest(
     exclude: Annotated[
         Path | None, typer.Option(help="Names of clips to leave out, one per line, such as NTU's official list.")
     ] = None,
+    normalise: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FAMILY",
+            help="2s-agcn, upright, centred, ctr-gcn, none. [default: the format's; 'inspect --format' compares them]",
+        ),
+    ] = None,
     half: Annotated[
         bool, typer.Option("--half", help="Store float16: half the size, rounded to half a millimetre.")
     ] = False,
@@ -39,18 +46,45 @@ def ingest(
 
     console = Console(stderr=True)
     ingest_on_screen(
-        format_name, source, out, layout=layout, exclude=exclude, half=half, strict=strict, console=console
+        format_name,
+        source,
+        out,
+        layout=layout,
+        exclude=exclude,
+        normalization=normalise,
+        half=half,
+        strict=strict,
+        console=console,
     )
 
 
 def inspect(
-    store: Annotated[Path, typer.Argument(help="A store made by 'ingest'.")],
-    out: Annotated[Path | None, typer.Option(help="A figure to write, as PNG: lengths, and clips over time.")] = None,
+    store: Annotated[Path, typer.Argument(help="A store made by 'ingest'; with --format, a source as for 'ingest'.")],
+    out: Annotated[Path | None, typer.Option(help="A figure to write, as PNG, with a few clips over time.")] = None,
+    format_name: Annotated[
+        str | None,
+        typer.Option("--format", help="Format of a source, whose clips are compared under each normalisation."),
+    ] = None,
+    layout: Annotated[Path | None, typer.Option(help="With --format: as for 'ingest'.")] = None,
+    exclude: Annotated[Path | None, typer.Option(help="With --format: as for 'ingest'.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="With --format: the protocol, e.g. xview. [default: the data set's first]")
+    ] = None,
 ) -> None:
-    """Show what a store holds.
+    """Show what a store holds, or choose a normalisation.
 
-    Counts, lengths, missing frames, protocols; and a figure with a few of its clips.
+    Of a store: counts, lengths, missing frames and joints, protocols, and a figure with a few of its clips. Of a source
+    that has not been ingested, with --format: under each normalisation, how well nearest neighbours do on the
+    validation split, how many clips lie or stand on their heads, and a figure with the same clips under each.
     """
-    from cmd_tune.data.inspect.tables import inspect_on_screen
+    if format_name is None:
+        from cmd_tune.data.inspect.tables import inspect_on_screen
 
-    inspect_on_screen(store, out, Console())
+        of_sources = {"--layout": layout, "--exclude": exclude, "--protocol": protocol}
+        inspect_on_screen(store, out, Console(), of_sources=of_sources)
+    else:
+        from cmd_tune.evaluate.families import compare_on_screen
+
+        compare_on_screen(
+            format_name, store, layout=layout, exclude=exclude, protocol=protocol, out=out, console=Console()
+        )

@@ -22,6 +22,10 @@ def search(
     preset: Preset = None,
     overrides: Overrides = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Number of trials. [default: the space's budget]")] = None,
+    refit: Annotated[
+        bool | None,
+        typer.Option(help="Pretrain the finalists again, on the whole training set. [default: as the space file says]"),
+    ] = None,
     concurrent: Annotated[
         int | None,
         typer.Option(min=1, help="Trials at once. [default: all that fit; a quarter of all trials once tpe learns]"),
@@ -58,6 +62,7 @@ def search(
             },
             storage=storage,
             trials=trials,
+            refit=refit,
             resources=resources,
             tracking_uri=tracking_uri,
         )
@@ -69,6 +74,7 @@ def search(
             preset=preset,
             overrides=overrides or [],
             trials=trials,
+            refit=refit,
             resources=resources,
             name=name,
             storage=storage,

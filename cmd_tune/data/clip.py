@@ -3,7 +3,7 @@
 T frame, V joint, C coordinate, P body.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +20,7 @@ class Clip:
     except that labels start at 0; what is unknown, or what the data set does not have, is 0.
 
     parts: TRAIN or TEST in each protocol that the source itself gives. where: the name of the clip in messages.
+    missing_V: of each joint, how often a body was there without it, over frames and bodies; empty if that is unknown.
     """
 
     name: str
@@ -30,3 +31,4 @@ class Clip:
     setup: int = 0
     parts: Mapping[str, int] = field(default_factory=dict)
     where: str = ""
+    missing_V: Sequence[int] = ()

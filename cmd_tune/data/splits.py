@@ -6,7 +6,7 @@ N clip index.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,10 @@ from cmd_tune.data.store import Store
 from cmd_tune.errors import DataError, UsageError, did_you_mean
 
 Indices = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+Holdout = Literal["validation", "none"]
+"""The training clips that pretraining leaves out: those to validate on, or none."""
 
 VALIDATION_SHARE = 0.25  # of the training subjects or setups, else of each class's training clips
 _SEED = 0  # of the clips that are held out if no subjects are known
@@ -34,7 +38,7 @@ class Split:
     """The clips that a run may use, by purpose.
 
     pretrain_N: clips of the training set that are not held out. validation: to choose by; its queries are the held-out
-    clips. test: the protocol's test set, with the whole training set as gallery; for finalists.
+    clips; empty if none are. test: the protocol's test set, with the whole training set as gallery.
     """
 
     pretrain_N: Indices
@@ -121,42 +125,67 @@ def _given(store: Store, name: str) -> Protocol:
     )
 
 
-def split_store(store: Store, protocol: str | None = None) -> tuple[str, Split]:
-    """The named protocol of the store (None: its first), as (name, split).
-
-    Validation holds out a quarter of the training subjects (for xsetup: setups), spread evenly over their numbers. If
-    fewer than two are known, it holds out a quarter of each class's training clips, drawn with a fixed seed; the same
-    people may then be on both sides. Validation differs from training as the test does. Under a camera shift, the
-    held-out clips of each training camera in turn are the queries, and the training clips of the other cameras the
-    gallery. Otherwise the pretraining clips are the gallery.
-    """
+def _protocol_of(store: Store, protocol: str | None) -> tuple[str, Protocol]:
+    """A protocol of the store with its name; None: its first. Raises UsageError or DataError if there is none such."""
     known = protocols(store)
     if not known:
         raise DataError(f"{store.path}: has no protocol; ingest it with its split")
     name = protocol or next(iter(known))
     if name not in known:
         raise UsageError(f"protocol: '{name}' is not one of {store.dataset}; {did_you_mean(name, known)}")
-    part_N = known[name].part(store)
+    return name, known[name]
+
+
+def split_store(store: Store, protocol: str | None = None, holdout: Holdout = "validation") -> tuple[str, Split]:
+    """The named protocol of the store (None: its first), as (name, split).
+
+    With holdout none, all training clips are for pretraining, and there is no validation.
+    Validation holds out a quarter of the training subjects (for xsetup: setups), spread evenly over their numbers. If
+    fewer than two are known, it holds out a quarter of each class's training clips, drawn with a fixed seed; the same
+    people may then be on both sides. Validation differs from training as the test does. Under a camera shift, the
+    held-out clips of each training camera in turn are the queries, and the training clips of the other cameras the
+    gallery. Otherwise the pretraining clips are the gallery.
+    """
+    name, chosen = _protocol_of(store, protocol)
+    part_N = chosen.part(store)
     train_N, test_N = part_N == TRAIN, part_N == TEST
     if not (train_N.any() and test_N.any()):
         raise DataError(f"{store.path}: protocol {name} leaves no clips to {'test' if train_N.any() else 'train on'}")
 
-    held_N = _held_out(store, train_N, known[name].holds_out)
-    if not held_N.any():
-        raise DataError(f"{store.path}: protocol {name} trains on too few clips of a class to hold any out")
+    held_N = np.zeros_like(train_N) if holdout == "none" else _held_out(store, train_N, chosen.holds_out)
     pretrain_N = train_N & ~held_N
-    if known[name].shift == "camera":
-        cameras = np.unique(store.camera_N[train_N])
-        if len(cameras) == 1:
-            raise DataError(f"{store.path}: one training camera alone; validation of {name} needs at least two")
-        rounds = [(train_N & (store.camera_N != camera), held_N & (store.camera_N == camera)) for camera in cameras]
-    else:
-        rounds = [(pretrain_N, held_N)]
+    rounds = [] if holdout == "none" else _validation(store, name, chosen, train_N, held_N)
     return name, Split(
         pretrain_N=np.flatnonzero(pretrain_N),
         validation=tuple(GalleryAndQueries(np.flatnonzero(g), np.flatnonzero(q)) for g, q in rounds),
         test=(GalleryAndQueries(np.flatnonzero(train_N), np.flatnonzero(test_N)),),
     )
+
+
+def _validation(store: Store, name: str, chosen: Protocol, train_N: Flags, held_N: Flags) -> list[tuple[Flags, Flags]]:
+    """(Gallery, queries) of each round. Raises DataError if the training clips are too few, or of one camera alone."""
+    cure = "or pretrain on all with --set holdout=none"
+    if not held_N.any():
+        raise DataError(
+            f"{store.path}: protocol {name} trains on too few clips of a class to hold any out; add some, {cure}"
+        )
+    if chosen.shift != "camera":
+        return [(train_N & ~held_N, held_N)]
+    cameras = np.unique(store.camera_N[train_N])
+    if len(cameras) == 1:
+        raise DataError(
+            f"{store.path}: one training camera alone; validation of {name} needs at least two; add one, {cure}"
+        )
+    return [(train_N & (store.camera_N != camera), held_N & (store.camera_N == camera)) for camera in cameras]
+
+
+def describe_pretraining(store: Store, protocol: str, split: Split) -> str:
+    """The number of clips that a run pretrains on, and how many the protocol gives, in words."""
+    clips, given = len(split.pretrain_N), len(split.test[0].gallery_N)
+    of = f"training clips of {store.dataset} {protocol}"
+    if clips == given:
+        return f"all {given:,} {of}"
+    return f"{clips:,} of the {given:,} {of}; {given - clips:,} are held out to validate on"
 
 
 def _known_units(store: Store, train_N: NDArray[np.bool_], unit: str) -> NDArray[np.int32]:

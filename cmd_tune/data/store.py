@@ -30,18 +30,24 @@ SCHEMA_VERSION = "2"
 Precision = Literal["float32", "float16"]
 _NUMBERS = ("label", "subject", "camera", "setup")
 _FINGERPRINT_ROWS = 4096  # of the frames, which may be gigabytes
+_MISSING = "cmd_tune.missing"  # metadata that stores before 0.2.0 lack
 _PART = "part:"  # begins the name of a protocol's column
 
 
 @dataclass(frozen=True)
 class Description:
-    """The properties of all clips of a store. format: of the source. normalization: the family, or "none"."""
+    """The properties of all clips of a store. format: of the source. normalization: the family.
+
+    missing_V: of each joint, how often a body was there without it, over frames and bodies, so that `ingest` filled it
+    in; None if nothing is known of that.
+    """
 
     dataset: str
     layout: Layout
     bodies: int
     format: str
     normalization: str
+    missing_V: tuple[int, ...] | None = field(default=None, kw_only=True)
 
     def frame_shape(self) -> tuple[int, int, int]:
         """(V, C, P) of one frame."""
@@ -98,6 +104,8 @@ def write_rows(
         "cmd_tune.format": described.format,
         "cmd_tune.normalization": described.normalization,
     }
+    if described.missing_V is not None:
+        metadata[_MISSING] = json.dumps(described.missing_V)
     batch = pa.RecordBatch.from_pydict(columns)
     batch = batch.replace_schema_metadata(metadata)
     with (
@@ -219,13 +227,22 @@ def _description(metadata: Mapping[str, str]) -> Description:
     for key in ("dataset", "layout", "bodies", "format", "normalization"):
         if f"cmd_tune.{key}" not in metadata:
             raise ValueError(f"no {key} in its metadata")
+    layout = layout_from(json.loads(metadata["cmd_tune.layout"]))
+    missing_V = json.loads(metadata.get(_MISSING, "null"))
+    if missing_V is not None and not _are_counts(missing_V, len(layout.joints)):
+        raise ValueError("counts of missing joints that are none")
     return Description(
         dataset=metadata["cmd_tune.dataset"],
-        layout=layout_from(json.loads(metadata["cmd_tune.layout"])),
+        layout=layout,
         bodies=int(metadata["cmd_tune.bodies"]),
         format=metadata["cmd_tune.format"],
         normalization=metadata["cmd_tune.normalization"],
+        missing_V=None if missing_V is None else tuple(missing_V),
     )
+
+
+def _are_counts(content: Any, joints: int) -> bool:
+    return isinstance(content, list) and [type(count) for count in content] == [int] * joints
 
 
 def _frames(batch: pa.RecordBatch, described: Description) -> tuple[Tensor, NDArray[np.int64]]:

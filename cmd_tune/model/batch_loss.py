@@ -40,8 +40,8 @@ class BatchLoss(torch.autograd.Function):
         results = _losses_in_one_pass(objective, positive_MAB, similarities_MRK)
         loss, figures, grad_positive_MAB = results or _losses_in_blocks(objective, positive_MAB, similarities_MRK)
 
-        grad_MRD = _product_of_many_terms(similarities_MRK[:, : A * B], banks_MKD)
-        ctx.grad_query_MABD = grad_MRD.unflatten(1, (A, B)).addcmul_(grad_positive_MAB[..., None], key_MBD[:, None])
+        grad_MRD = (grad_positive_MAB[..., None] * key_MBD[:, None]).flatten(1, 2)
+        ctx.grad_query_MABD = _add_product(grad_MRD, similarities_MRK[:, : A * B], banks_MKD).unflatten(1, (A, B))
         ctx.mark_non_differentiable(figures)
         return loss, figures
 
@@ -50,19 +50,19 @@ class BatchLoss(torch.autograd.Function):
         return grad * ctx.grad_query_MABD, None, None, None
 
 
-def _product_of_many_terms(grad_MRK: Tensor, banks_MKD: Tensor) -> Tensor:
-    """grad · banks, (M, R, D). A GPU would compute so few sums of so many terms on a few of its processors. It gets the
-    terms in parts, and sums the products.
+def _add_product(start_MRD: Tensor, grad_MRK: Tensor, banks_MKD: Tensor) -> Tensor:
+    """start + grad · banks, written over start. A GPU would compute so few sums of so many terms on a few of its
+    processors. It gets the terms in parts, and sums the products.
     """
     M, R, K = grad_MRK.shape
     parts = gcd(K, _PARTS) if grad_MRK.is_cuda and K >= _MANY else 1
     if parts == 1:
-        return torch.bmm(grad_MRK, banks_MKD)
+        return start_MRD.baddbmm_(grad_MRK, banks_MKD)
     product_MPRD = grad_MRK.new_empty(M, parts, R, banks_MKD.shape[2])
     for m in range(M):
         grad_PRK = grad_MRK[m].view(R, parts, -1).transpose(0, 1)
         torch.bmm(grad_PRK, banks_MKD[m].view(parts, K // parts, -1), out=product_MPRD[m])
-    return product_MPRD.sum(1)
+    return start_MRD.add_(product_MPRD.sum(1))
 
 
 def _losses_in_one_pass(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cmd_tune.data.splits import Split, split_store
+from cmd_tune.data.splits import Holdout, Split, split_store
 from cmd_tune.data.store import SCHEMA_VERSION, Store, open_store
 
 SYNTHETIC = "synthetic"  # the made-up data set
@@ -17,15 +17,15 @@ class DataSource:
     path: Path
     protocol: str
 
-    def open(self) -> tuple[Store, Split]:
+    def open(self, holdout: Holdout) -> tuple[Store, Split]:
         store = open_store(self.path)
-        return store, split_store(store, self.protocol)[1]
+        return store, split_store(store, self.protocol, holdout)[1]
 
 
 def open_data(storage: Path, data: Path | None, protocol: str | None) -> tuple[DataSource, Store]:
     """The store at `data`, else the made-up one in the storage; under `protocol`, else the data set's first."""
     store = open_store(data or _synthetic_store(storage))
-    name, _ = split_store(store, protocol)
+    name, _ = split_store(store, protocol, "none")
     return DataSource(store.path, name), store
 
 
@@ -37,5 +37,5 @@ def _synthetic_store(storage: Path) -> Path:
 
     path = storage.absolute() / "data" / _SYNTHETIC_FILE
     if not path.exists():
-        store_clips(synthesize(), path, dataset=SYNTHETIC, layout=LAYOUTS["ntu-25"], source="synthetic")
+        store_clips(synthesize(), path, dataset=SYNTHETIC, layout=LAYOUTS["ntu-25"], normalization="2s-agcn")
     return path

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cmd_tune.data.layouts import layout_content
+from cmd_tune.data.seen_clips import count_seen
 from cmd_tune.data.splits import Indices, split_store
 from cmd_tune.data.store import Store, open_store
 from cmd_tune.errors import DataError, UsageError, did_you_mean
@@ -146,36 +147,61 @@ def _data_of(saved: Saved, storage: Path, data: Path | None, protocol: str | Non
     return source, store
 
 
-def remark(saved: Saved, store: Store, protocol: str, query_N: Indices) -> str:
-    """A remark for readers of the scores on the data that the checkpoint was trained on; empty if none is needed."""
+def count_seen_queries(saved: Saved, store: Store, query_N: Indices) -> int | None:
+    """How many of the queries a checkpoint was pretrained on; None if that is not known."""
     kept = saved.data
-    if kept and kept["fingerprint"] != store.fingerprint:
-        return f"not the data that the checkpoint was trained on: {kept['dataset']} {kept['protocol']}, {kept['path']}"
-    if kept and kept["protocol"] not in (protocol, None):
-        seen = np.isin(query_N, split_store(store, kept["protocol"])[1].pretrain_N).sum()
-        return f"the checkpoint was pretrained on {seen} of these test clips, under {kept['protocol']}" if seen else ""
-    return ""
+    if "clip_keys" in kept:
+        return count_seen(kept["clip_keys"], store, query_N)
+    if kept and kept["fingerprint"] == store.fingerprint and kept["protocol"]:  # of an earlier release
+        pretrain_N = split_store(store, kept["protocol"], saved.settings.holdout)[1].pretrain_N
+        return int(np.isin(query_N, pretrain_N).sum())
+    return None
+
+
+def remarks(saved: Saved, store: Store, protocol: str, query_N: Indices) -> list[str]:
+    """What readers of the scores must know of the data that the checkpoint was trained on, in one line each."""
+    kept, seen = saved.data, count_seen_queries(saved, store, query_N)
+    if not kept:
+        say = "if you know it, say so with 'import --data STORE --protocol NAME'"
+        return [f"it is unknown what {saved.path} was pretrained on, perhaps on some of these test clips; {say}"]
+    lines = []
+    if kept["fingerprint"] != store.fingerprint:
+        lines.append(
+            f"not the data that the checkpoint was trained on: {kept['dataset']} {kept['protocol']}, {kept['path']}"
+        )
+    elif kept["protocol"] not in (protocol, None):
+        lines.append(f"scored under {protocol}, but pretrained under {kept['protocol']}")
+    if seen:
+        lines.append(f"the checkpoint was pretrained on {seen} of these {len(query_N)} test clips")
+    if seen is None:
+        lines.append(f"it is unknown on how many of these {len(query_N)} test clips the checkpoint was pretrained")
+    return lines
 
 
 def check_fit(saved: Saved, store: Store) -> None:
-    """Raise DataError if a store's skeletons, or their normalisation, differ from those the encoders take."""
+    """Raise DataError if a store's skeletons, or their normalisation, differ from those the encoders take.
+
+    One line for each difference.
+    """
+    lines = []
     if saved.channels != store.width:
         joints, coordinates, bodies = store.frame_shape()
-        raise DataError(
+        lines.append(
             f"{store.path}: {joints} joints × {coordinates} × {bodies} bodies are {store.width} channels, the encoders "
             f"of {saved.path} take {saved.channels}; evaluate them on the kind of skeletons they were trained on"
         )
-    if not saved.data:
-        return
-    kept = saved.data["layout"], saved.data["normalization"]
-    ours = layout_content(store.layout), store.normalization
-    if {**kept[0], "name": ""} != {**ours[0], "name": ""}:
-        raise DataError(
-            f"{store.path}: its skeletons are {ours[0]['name']}, those that {saved.path} was trained on "
-            f"{kept[0]['name']}; evaluate it on the kind of skeletons it was trained on"
-        )
-    if kept[1] != ours[1]:
-        raise DataError(
-            f"{store.path}: normalised as {ours[1]}, what {saved.path} was trained on as {kept[1]}; evaluate it on "
-            "skeletons of the same normalisation"
-        )
+    if saved.data:
+        kept = saved.data["layout"], saved.data["normalization"]
+        ours = layout_content(store.layout), store.normalization
+        if {**kept[0], "name": ""} != {**ours[0], "name": ""}:
+            lines.append(
+                f"{store.path}: its skeletons are {ours[0]['name']}, those that {saved.path} was trained on "
+                f"{kept[0]['name']}; evaluate it on the kind of skeletons it was trained on"
+            )
+        if kept[1] != ours[1]:
+            lines.append(
+                f"{store.path}: normalised as {ours[1]}, what {saved.path} was trained on as {kept[1]}; evaluate it on "
+                "skeletons of the same normalisation"
+            )
+    if lines:
+        raise DataError(*lines)

@@ -25,8 +25,9 @@ from cmd_tune.progress import progress_bar
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.ending import Attempt, written
 from cmd_tune.runs.environment import describe_environment, git_commit
-from cmd_tune.runs.evaluation_plan import Evaluation, check_fit, remark
+from cmd_tune.runs.evaluation_plan import Evaluation, check_fit, count_seen_queries, remarks
 from cmd_tune.runs.evaluation_report import MeasuresByEncoder, describe_test, draw_figures, metrics, on_screen, results
+from cmd_tune.runs.messages import print_line
 from cmd_tune.runs.run_records import run_note, scores_page
 from cmd_tune.runs.session import run_session
 from cmd_tune.tracking import RunSnapshot, RunStatus
@@ -57,18 +58,24 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> None:
         session.show()
         data = _labelled(saved, evaluation.source)
         other = _labelled(saved, evaluation.transfer) if evaluation.transfer else None
+        said = remarks(saved, data.store, evaluation.protocol, data.query_N)
+        seen = count_seen_queries(saved, data.store, data.query_N)
+        for line in said:
+            print_line(console, line)
         attempt = session.ending.attempt
         by_encoder = _run_tasks(evaluation, saved, data, other, console, attempt)
         scores = metrics(by_encoder)
         if finished:
             files = [folder / RESULTS, *sorted((folder / FIGURES).glob("*.png"))]
         else:
-            content = json.dumps(results(by_encoder, data, other, _about(evaluation, saved, data.store)), indent=1)
+            content = json.dumps(
+                results(by_encoder, data, other, _about(evaluation, saved, data.store, seen)), indent=1
+            )
             files = written(attempt, folder / RESULTS, lambda path: write_text(path, content))
             files += attempt("figures", lambda: draw_figures(by_encoder[TRAINED], data, folder / FIGURES)) or []
         console.print(on_screen(by_encoder, data, evaluation.protocol))
-        if said := remark(saved, data.store, evaluation.protocol, data.query_N):
-            console.print(said, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        for line in said:
+            print_line(console, line)
         if other and evaluation.transfer:
             console.print(f"transferred: to {describe_test(other, evaluation.transfer.protocol)}", style="dim")
         session.end("results.json, figures/")
@@ -86,7 +93,7 @@ def _measures_file(evaluation: Evaluation, who: str, task: str) -> Path:
 
 def _labelled(saved: Saved, source: DataSource) -> LabelledClips:
     """The protocol's test set, and the whole training set to learn from."""
-    store, split = source.open()
+    store, split = source.open("none")
     check_fit(saved, store)
     test = split.test[0]
     return LabelledClips(store.on_device_if_it_fits(device_here()), saved.settings, test.gallery_N, test.query_N)
@@ -152,7 +159,8 @@ def _raw(data: LabelledClips) -> Measure:
     return accuracy("knn", f"1-NN, {RAW_FRAMES} frames", predicted_SQ, data, stream_names(modalities))
 
 
-def _about(evaluation: Evaluation, saved: Saved, store: Store) -> dict[str, Any]:
+def _about(evaluation: Evaluation, saved: Saved, store: Store, seen: int | None) -> dict[str, Any]:
+    """seen: how many test clips it was pretrained on; None if that is not known."""
     return {
         "checkpoint": str(saved.path),
         "epoch": saved.epoch,
@@ -160,7 +168,8 @@ def _about(evaluation: Evaluation, saved: Saved, store: Store) -> dict[str, Any]
         "dataset": store.dataset,
         "protocol": evaluation.protocol,
         "normalization": store.normalization,
-        "trained_on": dict(saved.data),
+        "test_clips_pretrained_on": seen,
+        "trained_on": saved.trained_on,
         "transfer_data": str(evaluation.transfer_data) if evaluation.transfer_data else None,
         "transfer_protocol": evaluation.transfer_protocol,
         "seed": evaluation.seed,
@@ -186,6 +195,8 @@ def _snapshot(
         "transfer_data": str(evaluation.transfer_data) if evaluation.transfer_data else "",
         "evaluation_seed": evaluation.seed,
     }
+    if evaluation.normalization:
+        params["normalization"] = evaluation.normalization
     settings = saved.settings.model_dump(mode="json")
     note = f"The test set's scores of `{evaluation.checkpoint}`."
     return RunSnapshot(

@@ -9,13 +9,14 @@ import torch
 
 from cmd_tune.compute.allocator import keep_freed_memory
 from cmd_tune.compute.device import device_here
-from cmd_tune.data.splits import remarks
+from cmd_tune.data.splits import Holdout, remarks
 from cmd_tune.evaluate.scores import Scores, encoder_hits, encoder_scores, percent_right, raw_knn_hits, tally_of
 from cmd_tune.evaluate.tally import write_tally
 from cmd_tune.model.encoders import Encoder
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.settings import Settings
 from cmd_tune.train.checkpoint import load_checkpoint
+from cmd_tune.train.distributed import world
 from cmd_tune.train.loop import CHECKPOINT, Recall, Report, build_pretrainer, pretrain, round_products
 
 TEST_SCORES = "test.json"  # in the folder of a run or trial that was scored on the test set
@@ -25,30 +26,53 @@ TEST_TALLY, RAW_TALLY, UNTRAINED_TALLY = "test_by_subject.json", "raw_by_subject
 
 @dataclass(frozen=True)
 class Conditions:
-    """The data that a search measures on. queries: numbers of clips that accuracies of "val" and "test" are over.
+    """The data that a search measures on.
 
-    partial: how its numbers of training and test clips differ from the published ones; empty if they do not, or if
-    none are published.
+    queries: numbers of clips that accuracies of "val" and "test" are over. pretrained, training: numbers of clips that
+    trials pretrain on, and that the protocol gives. partial: how its numbers of training and test clips differ from
+    the published ones; empty if they do not, or if none are published. normalization: the family of the clips; empty
+    if it is not known.
     """
 
     dataset: str
     protocol: str
     queries: Mapping[str, int]
+    pretrained: int = 0
+    training: int = 0
     partial: str = ""
+    normalization: str = ""
 
 
-def run(settings: Settings, source: DataSource, folder: Path, report: Report, recall: Recall | None = None) -> None:
-    """Pretrain, from the checkpoint in `folder` if any, with validation scores in reports. recall: as the loop's."""
+def run(
+    settings: Settings,
+    source: DataSource,
+    folder: Path,
+    report: Report,
+    recall: Recall | None = None,
+    *,
+    test: bool = False,
+) -> None:
+    """Pretrain, from the checkpoint in `folder` if any, with validation scores in reports, if clips are held out.
+
+    recall: as the loop's. test: whether the last report has scores on the test set, too; the right answers are then
+    written into `folder`.
+    """
     keep_freed_memory()
     device = device_here()
     if device.type == "cuda":  # what the run before this one left on the card would count as taken
         gc.collect()
         torch.cuda.empty_cache()
-    store, split = source.open()
+    store, split = source.open(settings.holdout)
     store = store.on_device_if_it_fits(device)
 
     def validate(online: Encoder) -> Scores:
-        return encoder_scores(online, store, split.validation, settings, prefix="val")
+        return encoder_scores(online, store, split.validation, settings, prefix="val") if split.validation else {}
+
+    def score_test(online: Encoder) -> Scores:
+        hits = encoder_hits(online, store, split.test, settings, prefix="test")
+        if world()[0] == 0:
+            write_tally(folder / TEST_TALLY, tally_of(store, split.test, hits))
+        return percent_right(hits)
 
     pretrain(
         settings,
@@ -57,6 +81,7 @@ def run(settings: Settings, source: DataSource, folder: Path, report: Report, re
         protocol=source.protocol,
         folder=folder,
         evaluate=validate,
+        test=score_test if test else None,
         report=report,
         device=device,
         recall=recall,
@@ -64,13 +89,17 @@ def run(settings: Settings, source: DataSource, folder: Path, report: Report, re
 
 
 def baseline_scores(settings: Settings, source: DataSource, folder: Path) -> tuple[Scores, Scores]:
-    """(Raw-skeleton 1-NN, untrained encoder) on validation and test. Writes the right answers of test into `folder`."""
+    """(Raw-skeleton 1-NN, untrained encoder) on validation, if there is one, and on test.
+
+    Writes the right answers of test into `folder`.
+    """
     round_products(settings)
-    store, split = source.open()
+    store, split = source.open(settings.holdout)
     untrained = build_pretrainer(settings, store.width).online.to(device_here())
     raw: Scores = {}
     scores: Scores = {}
-    for prefix, rounds in (("val", split.validation), ("test", split.test)):
+    parts = {"val": split.validation, "test": split.test}
+    for prefix, rounds in ((prefix, rounds) for prefix, rounds in parts.items() if rounds):
         raw_hits = raw_knn_hits(store, rounds, modalities=settings.modalities, prefix=prefix)
         hits = encoder_hits(untrained, store, rounds, settings, prefix=prefix)
         raw |= percent_right(raw_hits)
@@ -80,13 +109,20 @@ def baseline_scores(settings: Settings, source: DataSource, folder: Path) -> tup
     return raw, scores
 
 
-def conditions(source: DataSource) -> Conditions:
+def conditions(source: DataSource, holdout: Holdout) -> Conditions:
     """The data that a search measures on."""
-    store, split = source.open()
+    store, split = source.open(holdout)
     compared, _ = remarks(store, source.protocol, split)
     parts = {"val": split.validation, "test": split.test}
-    queries = {name: sum(len(r.query_N) for r in rounds) for name, rounds in parts.items()}
-    return Conditions(store.dataset, source.protocol, queries, compared if compared.startswith("(") else "")
+    return Conditions(
+        store.dataset,
+        source.protocol,
+        queries={name: sum(len(r.query_N) for r in rounds) for name, rounds in parts.items()},
+        pretrained=len(split.pretrain_N),
+        training=len(split.test[0].gallery_N),
+        partial=compared if compared.startswith("(") else "",
+        normalization=store.normalization,
+    )
 
 
 def test_scores(settings: Settings, source: DataSource, folder: Path) -> Scores:
@@ -95,7 +131,7 @@ def test_scores(settings: Settings, source: DataSource, folder: Path) -> Scores:
     Writes the right answers into `folder`, too.
     """
     round_products(settings)
-    store, split = source.open()
+    store, split = source.open(settings.holdout)
     pretrainer = build_pretrainer(settings, store.width)
     pretrainer.load_state_dict(load_checkpoint(folder / CHECKPOINT)["pretrainer"])
     hits = encoder_hits(pretrainer.online.to(device_here()), store, split.test, settings, prefix="test")

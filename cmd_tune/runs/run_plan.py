@@ -2,21 +2,45 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from cmd_tune.data.store import Store, open_store
 from cmd_tune.errors import UsageError
 from cmd_tune.files import home_path, write_text
-from cmd_tune.mistakes import refusal
+from cmd_tune.mistakes import found, refusal
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.environment import describe_environment
 from cmd_tune.runs.run_folder import earlier_run, removed_on_failure
 from cmd_tune.settings import read_settings
 from cmd_tune.yaml_files import dump_yaml
 
-HomePath = Annotated[Path, BeforeValidator(home_path)]  # with ~ for the home folder
+
+def _path(value: Any) -> Path:
+    if not isinstance(value, str | Path):
+        raise ValueError(f"should be a path; found {found(value)}")
+    return home_path(value)
+
+
+HomePath = Annotated[Path, PlainValidator(_path)]  # with ~ for the home folder
+T = TypeVar("T", bound=BaseModel)
+
+
+class KeptData(BaseModel):
+    """The keys of a plan file that say which data its run uses."""
+
+    data: HomePath
+    fingerprint: str | None = None
+    protocol: str
+
+
+def read_plan(path: Path, model: type[T]) -> T:
+    """The keys of a plan file that `model` has. Raises UsageError if it lacks one, a line per mistake."""
+    try:
+        return model.model_validate(read_settings(path))
+    except ValidationError as error:
+        raise refusal(str(path), error) from None
 
 
 class RunPlan(BaseModel):
@@ -36,6 +60,7 @@ class RunPlan(BaseModel):
     fingerprint: str | None = None  # of the data
     protocol: str
     dataset: str
+    normalization: str = ""  # of the data; empty in files of earlier releases
     tracking_uri: str
     environment: dict[str, Any] = Field(default_factory=describe_environment)  # of the first session
 
@@ -67,8 +92,7 @@ class RunPlan(BaseModel):
 
     @property
     def experiment(self) -> str:
-        """Runs on one data set under one protocol are compared with each other."""
-        return f"{self.dataset}-{self.protocol}"
+        return experiment_name(self.dataset, self.protocol, self.normalization)
 
     @property
     def source(self) -> DataSource:
@@ -82,7 +106,17 @@ def data_fields(source: DataSource, store: Store) -> dict[str, Any]:
         "fingerprint": store.fingerprint,
         "protocol": source.protocol,
         "dataset": store.dataset,
+        "normalization": store.normalization,
     }
+
+
+def experiment_name(dataset: str, protocol: str, normalization: str) -> str:
+    """Runs on one data set, under one protocol and one normalisation, are compared with each other.
+
+    The normalisation of 2s-agcn, and of plans that name none, is not written.
+    """
+    family = "" if normalization in ("", "2s-agcn") else f"-{normalization}"
+    return f"{dataset}-{protocol}{family}"
 
 
 def check_same_data(plan: Path, kept: Mapping[str, Any]) -> Store:

@@ -12,10 +12,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from cmd_tune.compute.device import device_here
+from cmd_tune.data.splits import describe_pretraining
 from cmd_tune.errors import UsageError
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import write_text
 from cmd_tune.formatting import percent
+from cmd_tune.mistakes import found
 from cmd_tune.progress import PERIOD_S
 from cmd_tune.runs.baseline_comparison import against_baselines
 from cmd_tune.runs.data_source import DataSource, open_data
@@ -23,11 +25,19 @@ from cmd_tune.runs.environment import describe_environment, git_commit
 from cmd_tune.runs.failures import named_failures
 from cmd_tune.runs.pretrain_and_score import TEST_SCORES, baseline_scores, run, test_scores
 from cmd_tune.runs.run_checks import check_batch, check_disk, checkpoint_bytes
-from cmd_tune.runs.run_folder import PRETRAIN_FILE, SEARCH_FILE, new_folder
-from cmd_tune.runs.run_plan import RunPlan, check_same_data, data_fields
+from cmd_tune.runs.run_folder import PRETRAIN_FILE, SEARCH_FILE, new_folder, resume_line
+from cmd_tune.runs.run_plan import KeptData, RunPlan, check_same_data, data_fields, read_plan
 from cmd_tune.runs.run_records import cost, run_note, scores_page
 from cmd_tune.runs.session import run_session
-from cmd_tune.settings import Settings, check_overrides, kept_settings, make_settings, parse_overrides, read_settings
+from cmd_tune.settings import (
+    PRESETS,
+    Settings,
+    check_overrides,
+    kept_settings,
+    make_settings,
+    parse_overrides,
+    read_settings,
+)
 from cmd_tune.tracking import RunSnapshot, RunStatus, resolve_tracking_uri
 from cmd_tune.train.loop import Record, epochs_done
 
@@ -45,6 +55,8 @@ class SingleRun(RunPlan):
     def _from_file(cls, value: Any, info: ValidationInfo) -> Settings:
         if isinstance(value, Settings):
             return value
+        if not isinstance(value, dict):
+            raise ValueError(f"should be a mapping (setting: value); found {found(value)}")
         return kept_settings(f"{info.data['folder'] / cls.file}: settings", value)
 
 
@@ -64,8 +76,8 @@ def new_single(
     changed = parse_overrides(overrides)
     settings = make_settings(preset or "quick", *layers, ("--set", changed))
     check_overrides("--set", changed, settings)
-    if preset and layers and Settings.model_fields.keys() <= layers[0][1].keys():
-        raise UsageError(f"--preset {preset}: {config} gives every setting a value; leave it out")
+    if preset and layers and set().union(*PRESETS.values()) <= layers[0][1].keys():
+        raise UsageError(f"--preset {preset}: {config} gives every setting of a preset a value; leave it out")
     source, store = open_data(storage, *_data_of(config, data, protocol))
     _check_start(settings, source, storage)
     single = SingleRun(
@@ -99,12 +111,13 @@ def _data_of(config: Path | None, data: Path | None, protocol: str | None) -> tu
     plan = _search_of(config) if config else None
     if data is not None or plan is None:
         return data, protocol
-    kept = read_settings(plan)
-    theirs = Path(kept["data"])
-    if not theirs.is_file():
-        raise UsageError(f"--data: {config} is of a search on {theirs}, which is not there; name the store to train on")
-    check_same_data(plan, kept)
-    return theirs, protocol or kept["protocol"]
+    kept = read_plan(plan, KeptData)
+    if not kept.data.is_file():
+        raise UsageError(
+            f"--data: {config} is of a search on {kept.data}, which is not there; name the store to train on"
+        )
+    check_same_data(plan, kept.model_dump())
+    return kept.data, protocol or kept.protocol
 
 
 def resumed_single(name: str, *, kept_options: Mapping[str, Any], storage: Path) -> SingleRun:
@@ -116,7 +129,7 @@ def resumed_single(name: str, *, kept_options: Mapping[str, Any], storage: Path)
 
 def _check_start(settings: Settings, source: DataSource, place: Path) -> None:
     """Raise CmdTuneError for what would fail after the start."""
-    store, split = source.open()
+    store, split = source.open(settings.holdout)
     check_batch(settings.batch_size, len(split.pretrain_N))
     check_disk(place.absolute(), checkpoint_bytes(settings, store.width), 1)
 
@@ -135,7 +148,8 @@ def run_single(single: SingleRun, *, test: bool, console: Console) -> None:
     def snapshot(status: RunStatus) -> RunSnapshot:
         return _snapshot(single, history, scores, status, finished=finished)
 
-    where = f"{single.dataset} {single.protocol}, {single.data}"
+    store, split = single.source.open(single.settings.holdout)
+    where = f"{describe_pretraining(store, single.protocol, split)}, {single.data}"
     console.print(f"{single.name}: pretraining on {where}", highlight=False, markup=False, soft_wrap=True)
     with run_session(single, console, snapshot, finished=finished) as session:
         attempt = session.ending.attempt
@@ -161,6 +175,10 @@ def run_single(single: SingleRun, *, test: bool, console: Console) -> None:
         if test and scores:
             write_text(tested, json.dumps(scores))
         console.print(_closing(single.settings, history[-1] | scores, *(baselines or ({}, {}))))
+        if not scores and single.settings.holdout == "none":
+            cure = f"{resume_line(single.command, single.folder)} --test"
+            note = f"no scores: all training clips were pretrained on; score the test set with: {cure}"
+            console.print(note, highlight=False, markup=False, soft_wrap=True)
         if scores:
             console.print(against_baselines("this run", "test/knn/fused", single.folder, single.folder), style="dim")
         session.end("", " --test" if test else "")
@@ -175,7 +193,7 @@ def _snapshot(
     return RunSnapshot(
         key=0,
         name=single.folder.name,
-        params=settings,
+        params=settings | ({"normalization": single.normalization} if single.normalization else {}),
         documents={"settings.yaml": settings, "environment.yaml": describe_environment()},
         note=run_note("One configuration.", single.folder, "checkpoint.pt", "pretrain"),
         commit=None if finished else git_commit() or "",

@@ -14,7 +14,7 @@ def check_start(plan: Plan) -> list[str]:
 
     Returns remarks to print at the start.
     """
-    store, split = plan.source.open()
+    store, split = plan.source.open(plan.settings.holdout)
     space, settings = plan.space, plan.settings
     for size in batch_sizes(space, settings):
         check_batch(size, len(split.pretrain_N), plan.resources.workers or 1)

@@ -42,7 +42,8 @@ class SearchController(TrialEvents):
                 self._end(trial, one_line(error))
                 continue
             self._running[trial.index] = trial
-            return TrialTask(trial.index, trial.folder, settings, self.source, self.resources.per_trial)
+            test = self.study.space.comparison is not None  # which selects nothing
+            return TrialTask(trial.index, trial.folder, settings, self.source, self.resources.per_trial, test)
         return None
 
     def _has_room(self) -> bool:

@@ -1,4 +1,4 @@
-"""The trials whose checkpoints are scored on the test set, once the search has come to its end."""
+"""The finalists of a search that has come to its end: their checkpoints are scored on the test set."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,11 +11,6 @@ from cmd_tune.search.execution import Engine, TrialResources
 from cmd_tune.search.listeners import SearchListener
 from cmd_tune.search.study.study import FINALISTS, SearchStudy
 from cmd_tune.search.study.trial_record import TrialRecord
-
-
-def all_tested(study: SearchStudy) -> bool:
-    """Whether every finalist has its test scores."""
-    return all(trial.test_scores for trial in study.finalists(FINALISTS))
 
 
 def score_finalists(

@@ -10,10 +10,10 @@ from cmd_tune.runs.run_records import SCORES, SECONDS, cost, run_note
 from cmd_tune.search.execution import ResourcePlan
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.report import SearchReport
-from cmd_tune.search.report.live import Display
+from cmd_tune.search.report.live_refits import SearchDisplay
 from cmd_tune.search.report.trials_table import trials_columns
 from cmd_tune.search.study.study import SearchStudy
-from cmd_tune.search.study.trial_record import TrialRecord, TrialState
+from cmd_tune.search.study.trial_record import RefitRecord, TrialRecord, TrialState
 from cmd_tune.tracking import BackgroundTracker, Page, RunSnapshot, RunStatus
 from cmd_tune.train.loop import CHECKPOINT
 
@@ -36,7 +36,9 @@ class SearchListener:
     2. `continued`, before each start of a trial and before the tests of finalists: there is something left to run.
     3. For each trial: `started` (again if its process begins anew), `reported`, `ended`. `noted` at any time.
     4. `tested` for each finalist.
-    5. `closed` with the report; or `interrupted`, if it does not come to that.
+    5. If finalists are refit: `refits_opened`; for each, `refit_started`, `refit_reported` and `refit_ended`;
+       `refits_closed`.
+    6. `closed` with the report; or `interrupted`, if it does not come to that.
 
     An exception in 2 or 3 ends the search.
     """
@@ -58,6 +60,17 @@ class SearchListener:
 
     def tested(self, trial: TrialRecord) -> None: ...
 
+    def refits_opened(self, refits: Sequence[RefitRecord]) -> None: ...
+
+    def refit_started(self, refit: RefitRecord) -> None: ...
+
+    def refit_reported(self, refit: RefitRecord) -> None: ...
+
+    def refit_ended(self, refit: RefitRecord) -> None:
+        """The refit has ended: with test scores, or with a reason."""
+
+    def refits_closed(self) -> None: ...
+
     def interrupted(self, status: RunStatus) -> None:
         """status: STOPPED by a person, or FAILED. Trials that ran are left to be resumed."""
 
@@ -65,7 +78,7 @@ class SearchListener:
         """best: the trial that won; None in a comparison, or if no trial finished."""
 
 
-class ScreenListener(Display, SearchListener):
+class ScreenListener(SearchDisplay, SearchListener):
     """Prints a search as it goes."""
 
 
@@ -109,6 +122,9 @@ class TrackerListener(SearchListener):
     def tested(self, trial: TrialRecord) -> None:
         self._show(trial)
 
+    def refit_ended(self, refit: RefitRecord) -> None:
+        self._show(self.study.trials[refit.index])
+
     def interrupted(self, status: RunStatus) -> None:
         for trial in self.study.trials.values():
             self._show(trial, running=RunStatus.STOPPED)
@@ -119,8 +135,8 @@ class TrackerListener(SearchListener):
         for trial in self.study.trials.values():
             if trial.state is TrialState.RUNNING:  # the search could not go on
                 self._show(trial, running=RunStatus.STOPPED)
-        if best and (best.folder / CHECKPOINT).exists():
-            self._show(best, files=[best.folder / CHECKPOINT])
+        if best and (checkpoint := _lasting_checkpoint(best)).exists():
+            self._show(best, files=[checkpoint])
         self._show_search(status, report)
 
     def _show_search(self, status: RunStatus | None, report: SearchReport | None = None) -> None:
@@ -136,6 +152,7 @@ class TrackerListener(SearchListener):
                     "trials": plan.trials or "as many as the time allows",
                     "preset": plan.preset,
                     "dataset": plan.dataset,
+                    **({"normalization": plan.normalization} if plan.normalization else {}),
                     "protocol": plan.source.protocol,
                     "workers": plan.resources.workers,
                 },
@@ -167,7 +184,7 @@ class TrackerListener(SearchListener):
                 commit=git_commit() or "" if trial.index in self._started else None,
                 tags=trial_tags(trial),
                 epochs=list(trial.history),
-                scores=trial.test_scores | ({} if trial.state is TrialState.RUNNING else self._cost(trial)),
+                scores=trial.tests | ({} if trial.state is TrialState.RUNNING else self._cost(trial)),
                 files=[*([trial.folder / ENVIRONMENT] if trial.index in self._heard else []), *files],
                 status=running if trial.state is TrialState.RUNNING else _STATUS[trial.state],
                 reason=trial.reason,
@@ -178,7 +195,8 @@ class TrackerListener(SearchListener):
         if self.resources is None:  # it has been written
             return {}
         each = self.resources.per_trial
-        history = [record for trial in trials for record in trial.history]
+        runs = [run for trial in trials for run in (trial, *trial.refits.values())]
+        history = [record for run in runs for record in run.history]
         return cost(history, workers=each.workers, cpus=each.cpus, gpus=each.gpus)
 
 
@@ -198,6 +216,12 @@ def search_note(plan: Plan, resources: ResourcePlan) -> str:
     judged = "" if space.comparison else f"; the best has the {goal} {space.metric}"
     what = f"{chosen}{judged}. Preset {plan.preset}, {plan.settings.epochs} epochs; {resources}."
     return run_note(what, plan.folder, "search.yaml, trials.csv, trials/", "search")
+
+
+def _lasting_checkpoint(trial: TrialRecord) -> Path:
+    """The checkpoint that a person takes away: of the trial's first refit, if it has one that was tested."""
+    tested = (refit.folder for refit in trial.refits.values() if refit.test_scores)
+    return next(tested, trial.folder) / CHECKPOINT
 
 
 def trial_tags(trial: TrialRecord) -> dict[str, str]:

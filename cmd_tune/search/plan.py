@@ -3,16 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import PlainValidator
+
+from cmd_tune.data.splits import split_store
 from cmd_tune.errors import UsageError
 from cmd_tune.files import write_text
 from cmd_tune.runs.data_source import DataSource, open_data
 from cmd_tune.runs.environment import describe_software
 from cmd_tune.runs.run_folder import SEARCH_FILE, earlier_run, new_folder, removed_on_failure
-from cmd_tune.runs.run_plan import check_same_data
+from cmd_tune.runs.run_plan import KeptData, check_same_data, experiment_name, read_plan
 from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.space_checks import check_metrics, check_uses
+from cmd_tune.search.spaces.refit import Refit, read_refit, refit_content
 from cmd_tune.search.spaces.region import RULED
 from cmd_tune.search.spaces.space import DEFAULT_TRIALS, Space
 from cmd_tune.search.spaces.space_file import find_space, load_space
@@ -31,7 +35,7 @@ from cmd_tune.tracking import resolve_tracking_uri
 from cmd_tune.yaml_files import dump_yaml
 
 SPACE = "space.yaml"  # in a search's folder
-_RESOURCES = [option.name for option in fields(ResourceRequest)]  # keys of the plan file
+_RESOURCES = {option.name for option in fields(ResourceRequest)}  # keys of the plan file
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,10 @@ class Plan:
     trials: int | None  # None: as many as the time allows
     resources: ResourceRequest
     tracking_uri: str
+    refit: Refit | None = None
     environment: Mapping[str, Any] = field(default_factory=describe_software)  # of the first session
     new: bool = False
+    normalization: str = ""  # of the store; empty in files of earlier releases
 
     @property
     def name(self) -> str:
@@ -57,7 +63,7 @@ class Plan:
 
     @property
     def experiment(self) -> str:
-        return f"{self.dataset}-{self.source.protocol}"
+        return experiment_name(self.dataset, self.source.protocol, self.normalization)
 
     @property
     def given(self) -> int:
@@ -66,6 +72,24 @@ class Plan:
         if self.trials is None:
             return points
         return min(self.trials, points) if METHODS[self.space.method].learns else self.trials
+
+
+class KeptPlan(KeptData):
+    """The keys of a plan file that a resumed search reads."""
+
+    dataset: str
+    normalization: str = ""
+    preset: str
+    settings: dict[str, Any]
+    trials: int | None
+    concurrent: int | None
+    workers: int | None
+    gpus_per_worker: float | None
+    tracking_uri: str
+    refit: Annotated[Refit | None, PlainValidator(read_refit)] = None  # an earlier release had none
+    environment: dict[str, Any] = {}  # noqa: RUF012  (pydantic copies it)
+    layout: str | None = None
+    space: str | None = None
 
 
 def new_plan(
@@ -78,10 +102,14 @@ def new_plan(
     preset: str | None,
     overrides: Sequence[str],
     trials: int | None,
+    refit: bool | None = None,
     resources: ResourceRequest,
     tracking_uri: str | None,
 ) -> Plan:
-    """Resolve a search and write it into a new folder of the storage. Raises UsageError for what does not fit."""
+    """Resolve a search and write it into a new folder of the storage. Raises UsageError for what does not fit.
+
+    refit: whether to refit the finalists; None: as the space file says.
+    """
     if space_name is None:
         raise UsageError("--space: name a space file, for instance --space temps.yaml (or --resume a search)")
     space = read_space(find_space(space_name))
@@ -95,6 +123,7 @@ def new_plan(
     check_metrics(space, settings)
     check_uses(space, settings, changed)
     source, store = open_data(storage, data, protocol)
+    split_store(store, source.protocol, settings.holdout)
     plan = Plan(
         folder=new_folder(storage, name, space.path.stem),
         space=space,
@@ -106,7 +135,9 @@ def new_plan(
         trials=_trials(space, trials, settings),
         resources=resources.or_else(ResourceRequest(workers=1)),
         tracking_uri=resolve_tracking_uri(tracking_uri, storage),
+        refit=_refit(space, space.refit, refit),
         new=True,
+        normalization=store.normalization,
     )
     with removed_on_failure(plan.folder):
         write_text(plan.folder / SPACE, space.path.read_text(encoding="utf-8-sig"))
@@ -121,39 +152,44 @@ def resumed_plan(
     kept_options: Mapping[str, Any],
     storage: Path,
     trials: int | None,
+    refit: bool | None = None,
     resources: ResourceRequest,
     tracking_uri: str | None,
 ) -> Plan:
     """The plan of an earlier search. kept_options: as those of `earlier_run`. resources: replace what was asked before.
 
+    refit: whether to refit the finalists; None: as was asked before. An earlier release knew of none.
+
     space_name: the changed space file of a comparison, with added cells or seeds; it replaces the earlier one.
     """
     path = earlier_run(storage, name, SEARCH_FILE, kept=kept_options)
-    folder, kept = path.parent, read_settings(path)
-    store = check_same_data(path, kept)
+    folder, kept = path.parent, read_plan(path, KeptPlan)
+    store = check_same_data(path, kept.model_dump(include=set(KeptData.model_fields)))
     started = len(list((folder / "trials").glob("*")))
     if trials is not None and trials < started:
         raise UsageError(f"--trials {trials}: {folder.name} has started {started}; ask for more, or leave it out")
     space = read_space(folder / SPACE)
-    settings = kept_settings(f"{folder / SEARCH_FILE}: settings", kept["settings"])
+    settings = kept_settings(f"{folder / SEARCH_FILE}: settings", kept.settings)
     if space_name is not None:
         space = _changed_table(folder, space, space_name, settings)
-    asked = trials if space_name is not None else trials or kept["trials"]
+    asked = trials if space_name is not None else trials or kept.trials
     plan = Plan(
         folder=folder,
         space=space,
-        preset=kept["preset"],
+        preset=kept.preset,
         settings=settings,
-        source=DataSource(store.path, kept["protocol"]),
-        dataset=kept["dataset"],
+        source=DataSource(store.path, kept.protocol),
+        dataset=kept.dataset,
         fingerprint=store.fingerprint,
         trials=_trials(space, asked, settings),
-        resources=resources.or_else(ResourceRequest(**{name: kept[name] for name in _RESOURCES})),
-        tracking_uri=resolve_tracking_uri(tracking_uri or kept["tracking_uri"], storage),
-        environment=kept.get("environment", {}),
+        resources=resources.or_else(ResourceRequest(**kept.model_dump(include=_RESOURCES))),
+        tracking_uri=resolve_tracking_uri(tracking_uri or kept.tracking_uri, storage),
+        refit=_refit(space, kept.refit, refit),
+        environment=kept.environment,
+        normalization=kept.normalization,
     )
-    lasting = ("layout",) if space_name is not None else ("layout", "space")
-    _write_plan(plan, {key: kept[key] for key in lasting if key in kept})
+    lasting = {"layout"} if space_name is not None else {"layout", "space"}
+    _write_plan(plan, kept.model_dump(include=lasting, exclude_unset=True))
     return plan
 
 
@@ -188,7 +224,9 @@ def _base_settings(space: Space, preset: str, changed: Mapping[str, Any]) -> Set
 
     def laid_over(point: Mapping[str, Any]) -> Settings:
         parameters = {**space.fixed, **point}
-        layers = ((f"{space.path}: settings", space.settings), (f"{space.path}: parameters", parameters))
+        # A comparison selects nothing, so that it needs no validation, unless its file asks for it.
+        whole = ("comparison", {"holdout": "none"} if space.comparison else {})
+        layers = (whole, (f"{space.path}: settings", space.settings), (f"{space.path}: parameters", parameters))
         return make_settings(preset, *layers, ("--set", changed))
 
     try:
@@ -220,6 +258,13 @@ def _trials(space: Space, asked: int | None, settings: Settings) -> int | None:
     return asked or space.trials or (DEFAULT_TRIALS if space.seconds is None else None)
 
 
+def _refit(space: Space, asked: Refit | None, wanted: bool | None) -> Refit | None:
+    """Raises UsageError for a refit of a comparison, which has no finalists."""
+    if wanted and space.comparison:
+        raise UsageError("--refit: a table selects nothing, and pretrains on the whole training set; leave it out")
+    return asked if wanted is None else (asked or space.refit or Refit()) if wanted else None
+
+
 def record_layout(plan: Plan, layout: str) -> None:
     """Add to the plan file how the trials of this session are laid out."""
     path = plan.folder / SEARCH_FILE
@@ -233,12 +278,14 @@ def _write_plan(plan: Plan, kept: Mapping[str, Any] | None = None) -> None:
         "space": str(plan.space.path),
         "method": plan.space.method,
         "dataset": plan.dataset,
+        "normalization": plan.normalization,
         "data": str(plan.source.path),
         "fingerprint": plan.fingerprint,
         "protocol": plan.source.protocol,
         "preset": plan.preset,
         "settings": plan.settings.model_dump(mode="json"),
         "trials": plan.trials,
+        "refit": refit_content(plan.refit),
         **asdict(plan.resources),
         "tracking_uri": plan.tracking_uri,
         "environment": plan.environment,

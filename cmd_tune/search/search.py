@@ -3,9 +3,11 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from rich.console import Console
 
+from cmd_tune.data.splits import describe_pretraining
 from cmd_tune.errors import CmdTuneError, Interrupted, one_line
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.runs.ending import ERRORS, Ending, keep_traceback
@@ -17,9 +19,10 @@ from cmd_tune.runs.session import termination_as_interrupt
 from cmd_tune.search.checks import check_start
 from cmd_tune.search.controller import SearchController
 from cmd_tune.search.execution import ENGINES, Engine
-from cmd_tune.search.finalists import all_tested, score_finalists
+from cmd_tune.search.finalists import score_finalists
 from cmd_tune.search.listeners import ScreenListener, SearchListener, TrackerListener
 from cmd_tune.search.plan import Plan, record_layout
+from cmd_tune.search.refits import all_tested, describe_refits, refit_count, run_refits
 from cmd_tune.search.report import SearchReport, StudyFindings, kept_baselines, print_report, write_report
 from cmd_tune.search.report.live import state_with_reason
 from cmd_tune.search.study.study import STUDY, SearchStudy
@@ -75,7 +78,7 @@ class _SearchSession:
         try:
             study = None if self.plan.new else self._open_study()
             baselines = kept_baselines(folder) if study else None
-            if study and baselines and all_tested(study) and study.complete:
+            if study and baselines and all_tested(study, self.plan.refit) and study.complete:
                 self._reopen(study)
             else:
                 study, baselines = self._run_trials(study)
@@ -122,9 +125,14 @@ class _SearchSession:
             resources = engine.plan(trials=plan.trials, given=plan.given)
             console.print(f"layout: {resources}", highlight=False, soft_wrap=True)
             record_layout(plan, str(resources))
+            store, split = plan.source.open(plan.settings.holdout)
+            given = describe_pretraining(store, plan.source.protocol, split)
+            for line in (f"pretraining on {given}", describe_refits(plan, split)):
+                if line:
+                    console.print(line, highlight=False, soft_wrap=True, markup=False)
             study = study or self._open_study()
             self._listen(TrackerListener(plan, study, resources, self.tracker))
-            screen = ScreenListener(study, console, concurrent=resources.concurrent)
+            screen = ScreenListener(study, console, concurrent=resources.concurrent, refits=refit_count(plan))
             self._listen(screen)
             each = resources.per_trial
             baselines = engine.call(baseline_scores, plan.settings, plan.source, plan.folder, cpus=0, gpus=each.gpus)
@@ -140,7 +148,9 @@ class _SearchSession:
             scores = self.ending.attempt("baselines", baselines) or ({}, {})
             self.trouble = controller.trouble
             if not self.trouble:
-                score_finalists(study, plan.source, engine, each, self.listeners, self.ending.attempt)
+                attempt = self.ending.attempt
+                score_finalists(study, plan.source, engine, each, self.listeners, attempt)
+                run_refits(study, plan.refit, plan.source, engine, resources, self.listeners, attempt)
         return study, scores
 
     def _listen(self, listener: SearchListener) -> None:
@@ -169,6 +179,7 @@ class _SearchSession:
 
     def _report(self, study: SearchStudy, raw: Scores, untrained: Scores) -> SearchReport:
         plan, attempt = self.plan, self.ending.attempt
-        where = attempt("data set", lambda: conditions(plan.source)) if plan.space.comparison else None
+        known = partial(conditions, plan.source, plan.settings.holdout)
+        where = attempt("data set", known) if plan.space.comparison else None
         where = where or Conditions(plan.dataset, plan.source.protocol, {})
         return write_report(StudyFindings(study, raw, untrained, where), attempt=attempt)

@@ -11,13 +11,15 @@ from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.early_stopping import stopping_rule
 from cmd_tune.settings import Settings, check_applies, check_overrides
 
-_DECISIVE = ("objective", "stages", "stage_switch", "modalities")  # settings that decide which metrics a trial reports
+# Settings that decide which metrics a trial reports.
+_DECISIVE = ("objective", "stages", "stage_switch", "modalities", "holdout")
 
 
 def check_metrics(space: Space, settings: Settings) -> None:
     """Raise UsageError for a metric that some trial does not report which is judged by it."""
     base = settings.model_dump()
-    _check_metric(space, "metric.name", space.metric, space.variants(base, _DECISIVE), base, _judging)
+    judging = _showing if space.comparison else _judging
+    _check_metric(space, "metric.name", space.metric, space.variants(base, _DECISIVE), base, judging)
     if comparison := space.comparison:
         for metric in comparison.metrics():
             cells = [cell.values for cell in comparison.cells_of(metric)]
@@ -39,25 +41,38 @@ def _check_metric(
         return
     told = ", ".join(f"{name} {format_value(lacking[name])}" for name in _DECISIVE if name in lacking)
     whose = f" by trials of {told}" if any(metric in names for names in known) else ""
+    if metric.startswith("val/") and {**base, **lacking}["holdout"] == "none":
+        why = f"'{metric}' needs clips to validate on, of which holdout none leaves none{whose}"
+        other = metric.replace("val/", "test/") if space.comparison else "loss/total"
+        raise UsageError(f"{space.path}: {key}: {why}; write {other}, or settings: {{holdout: validation}}")
     common = set(known[0]).intersection(*known)
     raise UsageError(f"{space.path}: {key}: '{metric}' is never reported{whose}, {did_you_mean(metric, common)}")
 
 
 def _judging(settings: Mapping[str, Any]) -> list[str]:
     """The metrics of a trial's last epoch, by which a search may choose."""
-    objective = settings["objective"]
-    if settings["stages"] == "two" and settings["stage_switch"] >= 1:
-        objective = "base"  # to the end
-    return [
-        "loss/total",
-        *([f"loss/{objective}"] if OBJECTIVES[objective].cross_modal else []),
-        *_accuracies("val", settings),
-    ]
+    return [*_losses(settings), *_validation(settings)]
+
+
+def _showing(settings: Mapping[str, Any]) -> list[str]:
+    """The metrics of a comparison's trial, one of which its trials are shown with."""
+    return [*_losses(settings), *_comparing(settings)]
 
 
 def _comparing(settings: Mapping[str, Any]) -> list[str]:
     """The metrics by which cells may be compared."""
-    return [*_accuracies("val", settings), *_accuracies("test", settings)]
+    return [*_validation(settings), *_accuracies("test", settings)]
+
+
+def _losses(settings: Mapping[str, Any]) -> list[str]:
+    objective = settings["objective"]
+    if settings["stages"] == "two" and settings["stage_switch"] >= 1:
+        objective = "base"  # to the end
+    return ["loss/total", *([f"loss/{objective}"] if OBJECTIVES[objective].cross_modal else [])]
+
+
+def _validation(settings: Mapping[str, Any]) -> list[str]:
+    return _accuracies("val", settings) if settings["holdout"] == "validation" else []
 
 
 def _accuracies(prefix: str, settings: Mapping[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from cmd_tune.compute.random_keys import keyed_generator
+from cmd_tune.data.seen_clips import pretraining_record
 from cmd_tune.data.splits import Indices
 from cmd_tune.data.store import Store
 from cmd_tune.data.views import VIEWS
@@ -122,6 +123,7 @@ def pretrain(
     protocol: str | None = None,
     folder: Path,
     evaluate: Evaluate,
+    test: Evaluate | None = None,
     report: Report,
     device: torch.device,
     recall: Recall | None = None,
@@ -129,8 +131,9 @@ def pretrain(
     """Train on `clips_N` to the last epoch, from the checkpoint in `folder` if there is one.
 
     protocol: which one chose the clips; the checkpoint keeps it. evaluate: returns scores of the online encoders; every
-    worker calls it at the same time. report: called once per epoch with its metrics, in order. recall: called after a
-    resume, once, with all metrics of the checkpoint's history; without it, `report` is called for each of them.
+    worker calls it at the same time. test: as `evaluate`, once, after the last epoch. report: called once per epoch
+    with its metrics, in order. recall: called after a resume, once, with all metrics of the checkpoint's history;
+    without it, `report` is called for each of them.
     Raises Diverged if a loss is not finite, UsageError if settings, data and checkpoint do not fit.
     """
     round_products(settings)
@@ -140,7 +143,7 @@ def pretrain(
     path = folder / CHECKPOINT
     if world()[0] == 0:
         remove_leftovers(path)
-    data = store.record(protocol)
+    data = pretraining_record(store, protocol, clips_N)
     history = _resume(path, settings, data, pretrainer, optimizer, device)
     if recall is None:
         for record in history:
@@ -167,6 +170,7 @@ def pretrain(
         last = epoch == settings.epochs
         if last or epoch % settings.evaluate_every == 0:
             record |= evaluate(pretrainer.online)
+            record |= test(pretrainer.online) if last and test else {}
             pretrainer.train()
         history.append(record)
         if (last or epoch % settings.checkpoint_every == 0) and world()[0] == 0:

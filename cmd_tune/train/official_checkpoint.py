@@ -12,6 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cmd_tune.data.seen_clips import pretraining_record
+from cmd_tune.data.splits import split_store
+from cmd_tune.data.store import open_store
 from cmd_tune.data.views.modalities import MODALITIES
 from cmd_tune.errors import DataError, UsageError, did_you_mean
 from cmd_tune.files import refuse_same_file
@@ -25,8 +28,12 @@ _HEAD = {"weight_0": "fc.0.weight", "bias_0": "fc.0.bias", "weight_1": "fc.2.wei
 _NORM = ("weight", "bias", "running_mean", "running_var")
 
 
-def import_official(path: Path, out: Path, changes: Mapping[str, Any]) -> Saved:
+def import_official(
+    path: Path, out: Path, changes: Mapping[str, Any], data: Path | None = None, protocol: str | None = None
+) -> Saved:
     """The authors' checkpoint as one of ours, with or without DistributedDataParallel's 'module.' before every name.
+
+    data, protocol: the store whose training clips it was pretrained on, all of them; None: that is not known.
 
     Sizes are read from its tensors. The settings that tensors do not show (frames, temperatures, …) are the paper's, or
     those of `changes`. Raises DataError for another kind of file, UsageError for settings that do not fit it.
@@ -45,15 +52,27 @@ def import_official(path: Path, out: Path, changes: Mapping[str, Any]) -> Saved:
         if name in sizes and value != sizes[name]:
             raise UsageError(f"--set {name}={value}: the checkpoint's is {sizes[name]}; leave it out")
     topk = min(Settings().topk, sizes["queue_size"])
-    settings = make_settings("paper", (str(path), {**sizes, "topk": topk}), ("--set", changes))
+    whole = {**sizes, "topk": topk, "holdout": "none"}
+    settings = make_settings("paper", (str(path), whole), ("--set", changes))
     check_applies("--set", changes, settings)
     epoch = int(content.get("epoch", 0))
-    saved = Saved(out, settings, input_channels(path, settings, ours), epoch, ours)
+    channels = input_channels(path, settings, ours)
+    record = _record(path, channels, data, protocol) if data else {}
+    saved = Saved(out, settings, channels, epoch, ours, record)
     saved.encoders()
-    save_checkpoint(
-        out, {"settings": settings.model_dump(mode="json"), "pretrainer": ours, "epoch": epoch, "history": []}
-    )
+    content = {"settings": settings.model_dump(mode="json"), "pretrainer": ours, "epoch": epoch, "history": []}
+    save_checkpoint(out, {**content, **({"data": record} if record else {})})
     return saved
+
+
+def _record(path: Path, channels: int, data: Path, protocol: str | None) -> dict[str, Any]:
+    """What the checkpoint keeps of its training clips. Raises DataError if the store's skeletons do not fit it."""
+    store = open_store(data)
+    if store.width != channels:
+        took = f"the encoders of {path} take {channels}; name the store they were pretrained on"
+        raise DataError(f"{data}: has {store.width} channels, {took}")
+    name, split = split_store(store, protocol, "none")
+    return pretraining_record(store, name, split.pretrain_N)
 
 
 def export_official(path: Path, out: Path) -> Sequence[str]:

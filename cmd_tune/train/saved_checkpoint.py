@@ -21,8 +21,8 @@ _ONLINE = "online."  # what the names of the query encoder's tensors begin with
 class Saved:
     """A checkpoint: its file, its settings, the number of its epochs, and its tensors.
 
-    channels: of its encoders' input, joints × coordinates × bodies. data: what it was trained on, as `Store.record` has
-    it; empty if that is not known (an imported checkpoint).
+    channels: of its encoders' input, joints × coordinates × bodies. data: what it was trained on, as
+    `pretraining_record` has it (an earlier release: as `Store.record` has it); empty if that is not known.
     """
 
     path: Path
@@ -39,6 +39,11 @@ class Saved:
         for name, tensor in sorted(self.state.items()):
             digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+    @property
+    def trained_on(self) -> dict[str, Any]:
+        """`data` as plain values."""
+        return {key: value for key, value in self.data.items() if not isinstance(value, Tensor)}
 
     def encoders(self) -> Encoder:
         """Its online encoders. Raises DataError if tensors and settings do not belong together."""

@@ -30,6 +30,11 @@ def test_import_and_export_as_typed(golden, tmp_path):
     output, _ = typed(tmp_path, "import", golden / "official_checkpoint.pth.tar", "--out", "ours.pt")
     assert output.startswith("ours.pt: epoch ")
     assert "modalities joint,motion,bone, hidden_size 16, layers" in output
+    assert output.endswith("; pretrained on unknown clips\n")
+    _, errors = typed(
+        tmp_path, "import", golden / "official_checkpoint.pth.tar", "--out", "x.pt", "--protocol", "xsub", code=2
+    )
+    assert errors == "error: --protocol xsub: goes with --data alone; name the store, too\n"
     output, _ = typed(tmp_path, "export", "ours.pt", "--out", "theirs.pth.tar")
     assert output == "theirs.pth.tar: encoders of joint, motion, bone, in the authors' layout\n"
     _, errors = typed(tmp_path, "export", "theirs.pth.tar", "--out", "x.pth.tar", code=1)

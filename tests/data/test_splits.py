@@ -5,7 +5,7 @@ import pytest
 
 from cmd_tune.data.clip import Clip
 from cmd_tune.data.layouts import LAYOUTS
-from cmd_tune.data.splits import describe_counts, protocols, split_store
+from cmd_tune.data.splits import describe_counts, describe_pretraining, protocols, split_store
 from cmd_tune.data.store import open_store, write_store
 from cmd_tune.errors import DataError, UsageError
 
@@ -40,6 +40,25 @@ def test_held_out_subjects_are_whole_and_never_pretrained_on(store, protocol):
     assert len(np.unique(queries_N)) == len(queries_N)
     assert set(queries_N) == {n for n in train_N if store.subject_N[n] in held}
     assert set(split.pretrain_N) == set(train_N) - set(queries_N)
+
+
+def test_with_nothing_held_out_the_whole_training_set_is_pretrained_on(store, protocol):
+    held, whole = split_store(store, protocol)[1], split_store(store, protocol, "none")[1]
+    assert whole.validation == ()
+    assert whole.pretrain_N.tolist() == held.test[0].gallery_N.tolist()
+    assert whole.test[0].query_N.tolist() == held.test[0].query_N.tolist()
+    given = len(whole.pretrain_N)
+    assert describe_pretraining(store, protocol, whole) == f"all {given} training clips of synthetic {protocol}"
+    kept = len(held.pretrain_N)
+    assert describe_pretraining(store, protocol, held) == (
+        f"{kept} of the {given} training clips of synthetic {protocol}; {given - kept} are held out to validate on"
+    )
+
+
+def test_northwestern_ucla_gives_1020_clips(nw_ucla_store):
+    """Wang et al., CVPR 2014: cross-view trains on cameras 1 and 2."""
+    assert len(split_store(nw_ucla_store, "xview", "none")[1].pretrain_N) == 1020
+    assert len(split_store(nw_ucla_store, "xview")[1].pretrain_N) == 733
 
 
 def test_held_out_subjects_are_spread(make_store):

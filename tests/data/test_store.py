@@ -203,11 +203,21 @@ def test_protocols_of_the_source(tmp_path):
         ({"layout": b"kinect-20"}, "damaged"),
         ({"bodies": b"2"}, "not of 120 coordinates"),
         ({"bodies": b"one"}, "'one'"),
+        ({"missing": b"5"}, "counts of missing joints that are none"),
+        ({"missing": b"[1, 2]"}, "counts of missing joints that are none"),
+        ({"missing": b"[" + b"1.5, " * 19 + b"1]"}, "counts of missing joints that are none"),
+        ({"missing": b"[1"}, "damaged"),
     ],
 )
 def test_metadata_that_no_store_has(path, changes, what):
     rewrite(path, **changes)
     assert what in refused(path)
+
+
+def test_counts_of_missing_joints_are_kept_and_older_stores_have_none(path):
+    assert open_store(path).missing_V is None
+    rewrite(path, missing=b"[" + b"3, " * 19 + b"0]")
+    assert open_store(path).missing_V == (3,) * 19 + (0,)
 
 
 JOINTS = [[[float(x)] * 60] * frames for x, frames in enumerate((2, 1))]
@@ -338,7 +348,7 @@ def test_a_fingerprint_is_of_what_a_store_holds(make_store, tmp_path):
     rows_FX = store.rows_FX.clone()
     rows_FX[0, 0] += 1
     others = [{"label_N": store.label_N[::-1].copy()}, {"names": store.names[::-1]}, {"rows_FX": rows_FX}]
-    others += [{"normalization": "2s-agcn"}, {"part_N": {"mine": np.ones(len(store), np.int8)}}]
+    others += [{"normalization": "upright"}, {"part_N": {"mine": np.ones(len(store), np.int8)}}]
     found = {replace(store, **changes).fingerprint for changes in others}
     assert len(found | {store.fingerprint}) == len(others) + 1
 

@@ -206,7 +206,9 @@ def test_arguments_decide_everything() -> None:
 def test_cmd_learns_what_raw_skeletons_and_chance_features_do_not_have(
     clips: list[Clip], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    store = store_clips(clips, tmp_path / "synthetic.arrow", dataset="synthetic", layout=LAYOUT, source="synthetic")
+    store = store_clips(
+        clips, tmp_path / "synthetic.arrow", dataset="synthetic", layout=LAYOUT, normalization="2s-agcn"
+    )
     _, split = split_store(store)
     settings = make_settings("quick", ("test", {"evaluate_every": 1000}))
     untrained = build_pretrainer(settings, store.width).online

@@ -50,7 +50,7 @@ def test_trials_that_are_stopped_early_have_no_rank_and_a_finite_space_is_run_wh
 
 TABLE = {
     "method": "cells",
-    "metric": {"name": "val/knn/joint", "goal": "maximize"},
+    "metric": {"name": "test/knn/joint", "goal": "maximize"},
     "title": "Two cells",
     "cells": [
         {"student_temperature": 0.1, "reported": {"test/knn/joint": 70.6}},
@@ -81,7 +81,9 @@ def test_a_table_is_killed_and_gets_more_seeds_and_runs_nothing_twice(tiny_store
     assert [(row["student_temperature"], row["seed"], row["epoch"]) for row in rows] == [
         (temperature, seed, "4") for seed in "012" for temperature in ("0.1", "0.5")
     ]
-    assert all(row["test/knn/joint"] for row in rows)  # all alike, whatever their validation
+    assert all(row["test/knn/joint"] for row in rows)
+    assert not [name for name in rows[0] if name.startswith("val/")]  # nothing was held out
+    assert "\npretraining on all 48 training clips of synthetic xview\n" in output
 
     folder = tmp_path / "runs" / "it"
     tested = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/test.json")}
@@ -99,6 +101,7 @@ def test_a_table_is_killed_and_gets_more_seeds_and_runs_nothing_twice(tiny_store
         assert float(cell["difference"]) == pytest.approx(sum(scores) / 3 - float(cell["reported"]))
     report = (folder / "report.md").read_text()
     assert "6 of 6 trials finished. Test set: 24 clips" in report
+    assert "\nPretrained on all 48 training clips.\n" in report
     assert len(json.loads((folder / "looks.json").read_text())) == 1  # the last session showed the same scores again
     assert not (folder / "best.yaml").exists()
 
@@ -110,5 +113,6 @@ def test_a_table_is_killed_and_gets_more_seeds_and_runs_nothing_twice(tiny_store
         assert run.data.params == {"student_temperature": row["student_temperature"], "seed": row["seed"]}
         steps = Counter(point.step for point in client.get_metric_history(run.info.run_id, "loss/total"))
         assert steps == {1: 1, 2: 1, 3: 1, 4: 1}
+        assert run.data.metrics["test/knn/joint"] == pytest.approx(float(row["test/knn/joint"]))
     names = {file.path for file in client.list_artifacts(runs["it"].info.run_id)}
     assert names >= {"report.md", "cells.csv", "table.png", "trials.csv", "baselines.yaml"}

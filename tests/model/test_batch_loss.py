@@ -92,3 +92,21 @@ def test_an_objective_that_does_not_use_keys_gets_none():
 
     BatchLoss.apply(query[:, None], key, banks, Watched(0.2))
     assert seen == [(M, 0, K)]
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_cpu_sums_the_gradient_in_the_order_of_0_1_0(name):
+    """To the last bit, so that a run goes on with the numbers with which an earlier version began it."""
+    objective = OBJECTIVES[name]
+    query, key, banks = tensors(torch.float32)
+    query_MABD = asked(query, objective)
+    rows_MRD = torch.cat((query_MABD.flatten(1, 2), *([key] if objective.uses_keys else [])), dim=1)
+    similarities_MRK, positive_MAB = rows_MRD @ banks.transpose(1, 2), (query_MABD * key[:, None]).sum(3)
+    arguments = (objective, positive_MAB, similarities_MRK)
+    grad_positive_MAB = (batch_loss._losses_in_one_pass(*arguments) or batch_loss._losses_in_blocks(*arguments))[2]
+    start_MRD = (grad_positive_MAB[..., None] * key[:, None]).flatten(1, 2)
+    expected = torch.baddbmm(start_MRD, similarities_MRK[:, : start_MRD.shape[1]], banks)
+    ours = query_MABD.clone().requires_grad_()
+    loss, _ = BatchLoss.apply(ours, key, banks, objective)
+    loss.backward()
+    assert torch.equal(ours.grad, expected.unflatten(1, query_MABD.shape[1:3]))

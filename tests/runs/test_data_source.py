@@ -12,7 +12,7 @@ def test_a_store_is_opened_under_its_first_protocol_or_the_one_asked_for(tiny_st
     assert source == DataSource(tiny_store.path, split_store(tiny_store, None)[0])
     assert store.fingerprint == tiny_store.fingerprint
     source, _ = open_data(tmp_path, tiny_store.path, "xsub")
-    _, split = source.open()
+    _, split = source.open("validation")
     assert split.pretrain_N.tolist() == split_store(tiny_store, "xsub")[1].pretrain_N.tolist()
     assert list(tmp_path.iterdir()) == []
 

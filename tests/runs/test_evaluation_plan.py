@@ -12,7 +12,7 @@ from cmd_tune.data.store import open_store
 from cmd_tune.errors import DataError, UsageError
 from cmd_tune.evaluate.tasks import DEFAULT_TASKS
 from cmd_tune.runs.data_source import DataSource
-from cmd_tune.runs.evaluation_plan import check_fit, new_evaluation, remark, resumed_evaluation
+from cmd_tune.runs.evaluation_plan import check_fit, new_evaluation, remarks, resumed_evaluation
 from cmd_tune.runs.pretrain_and_score import run
 from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
 from cmd_tune.train.saved_checkpoint import open_saved
@@ -86,26 +86,45 @@ def test_data_that_are_no_longer_there_are_asked_for(trained, make_store, tmp_pa
     assert caught.value.exit_code == 2
     assert len(list((tmp_path / "runs").iterdir())) == 1
     moved = open_store(tmp_path / "elsewhere.arrow")
-    assert remark(open_saved(folder), moved, "xsub", np.arange(3)) == ""
+    query_N = split_store(moved, "xsub")[1].test[0].query_N
+    assert remarks(open_saved(folder), moved, "xsub", query_N) == []
     if then == "changed":
-        said = remark(open_saved(folder), open_store(store.path), "xsub", np.arange(3))
+        (said,) = remarks(open_saved(folder), open_store(store.path), "xsub", query_N)
         assert said.startswith("not the data that the checkpoint was trained on: synthetic xsub")
 
 
 def test_test_clips_that_were_pretrained_on_are_said(trained):
+    """Also of a checkpoint of an earlier release, which has no keys of clips."""
     folder, store = trained
     seen = split_store(store, "xsub")[1].pretrain_N
     query_N = split_store(store, "xview")[1].test[0].query_N
     both = len(set(seen) & set(query_N))
     assert both > 0
-    said = remark(open_saved(folder), store, "xview", query_N)
-    assert said == f"the checkpoint was pretrained on {both} of these test clips, under xsub"
+    saved = open_saved(folder)
+    said = [
+        "scored under xview, but pretrained under xsub",
+        f"the checkpoint was pretrained on {both} of these {len(query_N)} test clips",
+    ]
+    assert remarks(saved, store, "xview", query_N) == said
+    older = {key: saved.data[key] for key in store.record("xsub")}
+    assert remarks(replace(saved, data=older), store, "xview", query_N) == said
+    assert remarks(saved, store, "xsub", split_store(store, "xsub")[1].test[0].query_N) == []
+
+
+def test_what_is_not_known_is_said_to_be_unknown(trained, make_store):
+    folder, store = trained
+    saved = open_saved(folder)
+    (said,) = remarks(replace(saved, data={}), store, "xview", np.arange(3))
+    assert said.startswith(f"it is unknown what {saved.path} was pretrained on, perhaps on some of these test clips; ")
+    older = {key: saved.data[key] for key in store.record("xsub")}
+    said = remarks(replace(saved, data=older), make_store(seed=1), "xsub", np.arange(3))
+    assert said[1:] == ["it is unknown on how many of these 3 test clips the checkpoint was pretrained"]
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"normalization": "2s-agcn"}, "normalised as 2s-agcn, what .* was trained on as none"),
+        ({"normalization": "upright"}, "normalised as upright, what .* was trained on as 2s-agcn"),
         ({"layout": replace(LAYOUTS["kinect-20"], base=3)}, "its skeletons are kinect-20, those that .* was trained"),
     ],
 )
@@ -113,6 +132,14 @@ def test_other_normalisations_and_joints_are_refused(trained, changes, message):
     folder, store = trained
     with pytest.raises(DataError, match=message):
         check_fit(open_saved(folder), replace(store, **changes))
+
+
+def test_every_difference_of_the_skeletons_is_named(trained):
+    folder, store = trained
+    other = replace(store, normalization="2s-agcn", layout=replace(LAYOUTS["kinect-20"], base=3))
+    with pytest.raises(DataError) as caught:
+        check_fit(open_saved(folder), other)
+    assert [line.partition(": ")[2][:12] for line in caught.value.lines] == ["its skeleton", "normalised a"]
 
 
 def test_an_evaluation_goes_on_with_what_it_began_with(trained, make_store, tiny, tmp_path):

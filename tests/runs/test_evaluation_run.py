@@ -69,7 +69,7 @@ def test_a_whole_evaluation(run_folder, tiny_store, tmp_path):
 
     cell = rf"{fused['value']:.1f} {fused['low']:.0f}–{fused['high']:.0f}"
     assert re.search(rf"^  1-NN .*{re.escape(cell)}", output, re.MULTILINE)
-    assert "48 training clips, 24 test clips, 3 classes; normalised as none" in output.replace("\n", " ").replace(
+    assert "48 training clips, 24 test clips, 3 classes; normalised as 2s-agcn" in output.replace("\n", " ").replace(
         "  ", " "
     )
     assert all(len(line) <= 80 for line in output.splitlines() if "%" not in line and "/" not in line)

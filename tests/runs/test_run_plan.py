@@ -9,11 +9,11 @@ from cmd_tune.data.store import Store
 from cmd_tune.errors import CmdTuneError, UsageError
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.evaluation_plan import Evaluation
-from cmd_tune.runs.run_plan import RunPlan, data_fields
+from cmd_tune.runs.run_plan import RunPlan, data_fields, experiment_name
 from cmd_tune.runs.single_run import SingleRun
 from cmd_tune.settings import Settings, make_settings
 
-COMMON = ["data", "fingerprint", "protocol", "dataset", "tracking_uri", "environment"]
+COMMON = ["data", "fingerprint", "protocol", "dataset", "normalization", "tracking_uri", "environment"]
 
 
 @pytest.fixture
@@ -38,6 +38,7 @@ def test_a_pretraining_is_read_as_it_was_written(common: dict[str, object], tmp_
     again = resumed(SingleRun, tmp_path / "runs")
     assert again == plan.model_copy(update={"new": False})
     assert (again.name, again.experiment) == ("it", "synthetic-xview")
+    assert again.normalization == "2s-agcn"
 
 
 def test_an_evaluation_is_read_as_it_was_written(common: dict[str, object], tiny_store: Store, tmp_path: Path) -> None:
@@ -66,6 +67,7 @@ def test_what_an_earlier_release_did_not_write_is_made_up_for(
     assert isinstance(plan, SingleRun)
     assert plan.settings == Settings(epochs=7)
     assert plan.fingerprint is None
+    assert plan.experiment == "synthetic-xview"
 
 
 def test_a_setting_that_was_changed_by_hand_is_named_with_its_file(common: dict[str, object], tmp_path: Path) -> None:
@@ -89,3 +91,28 @@ def test_a_plan_that_cannot_be_written_leaves_no_folder(common: dict[str, object
     with pytest.raises(CmdTuneError, match=r"pretrain.yaml: cannot be written"):
         SingleRun(**common, settings=Settings()).write()
     assert not (tmp_path / "runs" / "it").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("data", 3, "data: should be a path; found 3"),
+        ("settings", 3, "settings: should be a mapping (setting: value); found 3"),
+    ],
+)
+def test_a_value_that_a_plan_file_cannot_have_is_named(
+    common: dict[str, object], tmp_path: Path, key: str, value: object, said: str
+) -> None:
+    SingleRun(**common, settings=make_settings("quick"), new=True).write()
+    path = tmp_path / "runs" / "it" / "pretrain.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path.write_text(yaml.safe_dump({**content, key: value}, sort_keys=False), encoding="utf-8")
+    with pytest.raises(UsageError) as refused:
+        resumed(SingleRun, tmp_path / "runs")
+    assert str(refused.value).endswith(f"pretrain.yaml: {said}")
+
+
+def test_runs_of_different_normalisations_are_not_compared() -> None:
+    """They are in experiments of their own; what earlier releases wrote was of 2s-agcn."""
+    names = [experiment_name("nw-ucla", "xview", family) for family in ("", "2s-agcn", "upright", "none")]
+    assert names == ["nw-ucla-xview", "nw-ucla-xview", "nw-ucla-xview-upright", "nw-ucla-xview-none"]

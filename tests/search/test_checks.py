@@ -19,7 +19,7 @@ STEPS = {"distribution": "int_uniform", "min": 4, "max": 36}
 
 CELLS = {
     "method": "cells", "parameters": None, "points_to_evaluate": None, "budget": None,
-    "cells": [{"batch_size": 9}], "seeds": [1, 2],
+    "cells": [{"batch_size": 9}], "seeds": [1, 2], "metric": {"name": "test/knn/joint", "goal": "maximize"},
 }  # fmt: skip
 
 

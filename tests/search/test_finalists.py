@@ -4,8 +4,9 @@ from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.ending import Ending
 from cmd_tune.search.controller import SearchController
 from cmd_tune.search.execution import ResourceRequest
-from cmd_tune.search.finalists import all_tested, score_finalists
+from cmd_tune.search.finalists import score_finalists
 from cmd_tune.search.listeners import SearchListener
+from cmd_tune.search.refits import all_tested
 from tests.search.local_engine import LocalEngine
 
 
@@ -34,13 +35,13 @@ def test_each_finalist_is_scored_once_and_one_that_cannot_be_stops_no_other(make
         score_finalists(study, source, engine, layout.per_trial, [listener], ending.attempt)
         return ending.troubles
 
-    assert not all_tested(study)
+    assert not all_tested(study, None)
     assert score() == [f"test of trial-000: {checkpoint}: no such checkpoint"]
     assert listener.told == ["continued", "trial-001"]
     assert study.trials[1].test_scores.keys() >= {"test/knn/fused", "test/linear/joint"}
     checkpoint.write_bytes(content)
     assert score() == []
     assert listener.told == ["continued", "trial-001", "continued", "trial-000"]
-    assert all_tested(study)
+    assert all_tested(study, None)
     assert score() == []
     assert len(listener.told) == 4

@@ -119,11 +119,15 @@ def test_a_search_goes_on_with_the_data_it_began_with(make_space, make_store, tm
 
 TABLE = {
     "method": "cells",
-    "metric": {"name": "val/knn/joint", "goal": "maximize"},
+    "metric": {"name": "test/knn/joint", "goal": "maximize"},
     "cells": [{"topk": 4, "reported": {"test/knn/joint": 70}}, {"topk": 8}],
     "seeds": [0, 1],
 }
-GRID = {"method": "grid", "metric": TABLE["metric"], "parameters": {"topk": {"values": [4, 8, 16]}}}
+GRID = {
+    "method": "grid",
+    "metric": {"name": "val/knn/joint", "goal": "maximize"},
+    "parameters": {"topk": {"values": [4, 8, 16]}},
+}
 
 Start = Callable[..., Plan]
 
@@ -168,6 +172,39 @@ def test_a_tables_trials_are_its_cells_and_seeds(start: Start, resume: Start, wr
     assert resume().trials == 4
     assert resume(trials=3).trials == 3
     assert resume().trials == 3  # what was asked for last
+
+
+def test_a_table_trains_on_the_whole_training_set_unless_it_asks_for_validation(
+    start: Start, write: Callable[..., str]
+) -> None:
+    assert start(write(TABLE)).settings.holdout == "none"
+    with pytest.raises(UsageError) as caught:
+        start(write(TABLE, metric={"name": "val/knn/joint", "goal": "maximize"}))
+    assert str(caught.value).endswith(
+        "mine.yaml: metric.name: 'val/knn/joint' needs clips to validate on, of which holdout none leaves none; "
+        "write test/knn/joint, or settings: {holdout: validation}"
+    )
+
+
+def test_a_table_may_ask_for_validation(start: Start, write: Callable[..., str]) -> None:
+    validated = {"settings": {"holdout": "validation"}, "metric": {"name": "val/knn/joint", "goal": "maximize"}}
+    assert start(write(TABLE, **validated)).settings.holdout == "validation"
+
+
+def test_cells_of_which_some_validate_are_compared_by_the_test_set(start: Start, write: Callable[..., str]) -> None:
+    cells = [{"holdout": "none"}, {"holdout": "validation"}]
+    plan = start(write(TABLE, cells=cells))
+    assert plan.settings.holdout == "none"
+    with pytest.raises(UsageError, match=r"'val/knn/fused' needs .* none by trials of .*holdout none; write test/knn"):
+        start(write(TABLE, cells=cells, metric={"name": "val/knn/fused", "goal": "maximize"}))
+
+
+def test_a_search_needs_validation_or_a_loss(start: Start, write: Callable[..., str]) -> None:
+    assert start(write(GRID)).settings.holdout == "validation"
+    with pytest.raises(UsageError, match=r"holdout none leaves none; write loss/total, or settings"):
+        start(write(GRID, settings={"holdout": "none"}))
+    with pytest.raises(UsageError, match=r"'test/knn/joint' is never reported"):
+        start(write(GRID, metric={"name": "test/knn/joint", "goal": "maximize"}))
 
 
 def test_fewer_trials_than_have_been_started_are_refused_and_not_recorded(
@@ -228,3 +265,39 @@ def test_a_search_that_selects_keeps_its_space(start: Start, resume: Start, writ
     start(write(GRID))
     with pytest.raises(UsageError, match=r"^--space: a resumed search keeps its own"):
         resume(write(TABLE))
+
+
+@pytest.fixture
+def damaged(plan: Callable[..., Plan]) -> Callable[..., None]:
+    """Resumes a search in whose plan file some keys are changed, or missing if empty."""
+
+    def resume(**changes: object) -> None:
+        path = plan("val/knn/fused").folder / SEARCH_FILE
+        content = {key: value for key, value in {**read_yaml(path), **changes}.items() if changes.get(key, value) != ""}
+        path.write_text(dump_yaml(content), encoding="utf-8")
+        resumed_plan(
+            path.parent.name, space_name=None, kept_options={}, storage=path.parents[1],
+            trials=None, resources=ResourceRequest(), tracking_uri=None,
+        )  # fmt: skip
+
+    return resume
+
+
+OF_THE_PLAN = [
+    *("data", "protocol", "dataset", "preset", "settings", "trials", "concurrent", "workers", "gpus_per_worker"),
+    "tracking_uri",
+]
+
+
+@pytest.mark.parametrize("key", OF_THE_PLAN)
+def test_a_key_that_a_plan_file_lacks_is_named(damaged: Callable[..., None], key: str) -> None:
+    with pytest.raises(UsageError, match=rf"search.yaml: {key}: is missing$"):
+        damaged(**{key: ""})
+
+
+def test_all_values_that_a_plan_file_cannot_have_are_named(damaged: Callable[..., None]) -> None:
+    with pytest.raises(UsageError) as refused:
+        damaged(data=3, workers="two", tracking_uri=None, settings="all")
+    places = [line.partition("search.yaml: ")[2].partition(":")[0] for line in refused.value.lines]
+    assert places == ["data", "settings", "workers", "tracking_uri"]
+    assert refused.value.lines[0].endswith("data: should be a path; found 3")

@@ -91,7 +91,7 @@ def test_a_cell_is_compared_by_what_it_reports(plan: Callable[..., Plan]) -> Non
             {"modalities": ["joint", "motion"], "reported": {"test/knn/motion": motion} if motion else {}},
         ]
         changes = {"parameters": None, "points_to_evaluate": None, "budget": None}
-        return plan("val/knn/joint", method="cells", cells=cells, claims=list(claims), **changes)
+        return plan("test/knn/joint", method="cells", cells=cells, claims=list(claims), **changes)
 
     assert table(motion=55.0).trials == 2
     with pytest.raises(UsageError, match="'test/knn/bone' is never reported by trials of modalities joint,motion, "):
@@ -104,11 +104,11 @@ CELLS = {"method": "cells", **dict.fromkeys(("parameters", "points_to_evaluate",
 def test_a_metric_of_a_table_that_is_never_reported_is_named(plan: Callable[..., Plan]) -> None:
     cells = [{"topk": 4, "reported": {"test/knn/joints": 70}}]
     with pytest.raises(UsageError, match=r"'test/knn/joints' is never reported, did you mean 'test/knn/joint'\?$"):
-        plan("val/knn/joint", **CELLS, cells=cells)
+        plan("test/knn/joint", **CELLS, cells=cells)
     claims = [{"says": "so", "best": {"topk": 4}, "metrics": ["loss/total"]}]
     with pytest.raises(UsageError, match=r"cells, claims: 'loss/total' is never reported"):
         plan(
-            "val/knn/joint",
+            "test/knn/joint",
             **CELLS,
             cells=[{"topk": 4, "reported": {"test/knn/joint": 70}}, {"topk": 8}],
             claims=claims,
@@ -170,7 +170,8 @@ def test_a_search_chooses_by_validation_and_never_by_the_test_set(plan: Callable
     with pytest.raises(UsageError, match=r"metric\.name: 'test/knn/joint' is never reported, did you mean "):
         plan("test/knn/joint", **OF_ALL)
     cells = [{"topk": 4, "reported": {"test/knn/joint": 70, "val/linear/fused": 60}}, {"topk": 8}]
-    assert plan("val/knn/joint", **CELLS, cells=cells).trials == 2
+    validated = {"settings": {"holdout": "validation"}}
+    assert plan("val/knn/joint", **CELLS, **validated, cells=cells).trials == 2
 
 
 def test_every_accuracy_of_the_searched_modalities_is_a_metric(plan: Callable[..., Plan]) -> None:
@@ -203,5 +204,5 @@ def test_a_rule_that_stops_nothing_is_refused_unless_the_epochs_were_asked_for(p
 def test_a_cell_may_give_a_value_to_what_its_own_objective_does_not_use(plan: Callable[..., Plan]) -> None:
     """Every cell gives every setting of the table a value; a search's parameters must have an effect in some trial."""
     cells = [{"objective": "base", "teacher_temperature": 0.05}, {"objective": "mcl", "teacher_temperature": 0.05}]
-    made = plan("val/knn/joint", **CELLS, cells=cells)
+    made = plan("test/knn/joint", **CELLS, cells=cells)
     check_uses(made.space, made.settings, {})

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from cmd_tune.data.layouts import LAYOUTS
+from cmd_tune.data.seen_clips import count_seen
+from cmd_tune.data.splits import split_store
 from cmd_tune.data.views.modalities import stack_modalities
 from cmd_tune.errors import CmdTuneError, DataError, UsageError
 from cmd_tune.model.encoders import GRUEncoder
@@ -130,6 +132,21 @@ def test_an_imported_checkpoint_has_the_authors_features(official, golden, tmp_p
         features = saved.encoders().eval().features(stack_modalities(x_BTVCP, saved.settings.modalities, layout))
     for modality, ours in zip(saved.settings.modalities, features, strict=True):
         np.testing.assert_allclose(ours.numpy(), reference[f"features_{modality}"], rtol=1e-4, atol=1e-6)
+
+
+def test_what_the_authors_trained_on_may_be_said(official, make_store, tmp_path):
+    """All training clips: their code holds nothing out."""
+    store = make_store(layout="ntu-25", bodies=2)
+    import_official(official, tmp_path / "ours.pt", {}, store.path, "xsub")
+    saved = open_saved(tmp_path / "ours.pt")
+    train_N = split_store(store, "xsub")[1].test[0].gallery_N
+    assert (saved.trained_on["protocol"], saved.trained_on["clips"]) == ("xsub", len(train_N))
+    assert saved.settings.holdout == "none"
+    assert count_seen(saved.data["clip_keys"], store, np.arange(len(store))) == len(train_N)
+    with pytest.raises(DataError, match=r"has 75 channels, the encoders of .* take 150; name the store they were"):
+        import_official(official, tmp_path / "o.pt", {}, make_store(layout="ntu-25", bodies=1).path)
+    import_official(official, tmp_path / "unknown.pt", {})
+    assert open_saved(tmp_path / "unknown.pt").data == {}
 
 
 def test_in_and_out_is_the_identity(official, tmp_path):

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import cmd_tune
 from cmd_tune.data.clip import Clip
-from cmd_tune.data.ingest.normalize import NORMALIZATION
 from cmd_tune.data.ingest.parallel_reading import normalized, processes_that_pay, read_all
 from cmd_tune.data.ingest.partial_store import PartialStore
 from cmd_tune.data.ingest.reader_failures import open_guarded
 from cmd_tune.data.layouts import Layout, layout_content
+from cmd_tune.data.normalizations import NORMALIZATIONS, families_from
 from cmd_tune.data.readers import READERS
 from cmd_tune.data.readers.names import clip_name
 from cmd_tune.data.readers.source import ReadOptions, Source
@@ -26,11 +26,15 @@ _ALL_CLIPS = ReadOptions()
 
 @dataclass(frozen=True)
 class Ingested:
-    """The store, and one line per file or clip that could not be used. what: "files" or "clips"."""
+    """The store, and one line per file or clip that could not be used. what: "files" or "clips".
+
+    normalized: one line about the normalisation and its alternatives; empty if it was asked for.
+    """
 
     store: Store
     left_out: tuple[str, ...]
     what: str
+    normalized: str
 
 
 def ingest(
@@ -39,6 +43,7 @@ def ingest(
     out: Path,
     *,
     options: ReadOptions = _ALL_CLIPS,
+    normalization: str | None = None,
     strict: bool = False,
     dtype: Precision = "float32",
     processes: int | None = None,
@@ -48,24 +53,26 @@ def ingest(
     """Read, normalise and store a data set; nothing appears at `out` before it is whole.
 
     Clips that have been read are kept in a hidden folder beside `out`: after an interruption, the same call on the same
-    files continues from there, and says so to `tell`. dtype: of the coordinates on disk. processes: None: as many as
-    save time. Raises, each in one line: UsageError for an unknown format; DataError if the source cannot be used, if no
-    clip is left, or, if strict, for the first file that cannot be used; CmdTuneError if the disk is full; Interrupted
-    on Ctrl-C.
+    files continues from there, and says so to `tell`. normalization: a family in NORMALIZATIONS; None: the source's
+    own, or its default. dtype: of the coordinates on disk. processes: None: as many as save time.
+
+    Raises, each in one line: UsageError for an unknown format, and for a family that is unknown or cannot be made from
+    the source; DataError if the source cannot be used, if no clip is left, or, if strict, for the first file that
+    cannot be used; CmdTuneError if the disk is full; Interrupted on Ctrl-C.
     """
-    if format_name not in READERS:
-        raise UsageError(f"ingest: unknown format '{format_name}', {did_you_mean(format_name, READERS)}")
-    source = open_guarded(READERS[format_name], path, options)
-    if options.layout is not None and source.layout is not options.layout:
-        raise UsageError(f"--layout: {format_name} has joints of its own, {source.layout.name}; leave it out")
-    family = source.normalization or NORMALIZATION
+    if normalization is not None and normalization not in NORMALIZATIONS:
+        raise UsageError(
+            f"--normalise: unknown family '{normalization}', {did_you_mean(normalization, NORMALIZATIONS)}"
+        )
+    source = open_source(format_name, path, options)
+    family = _family(source, format_name, normalization)
     described = Description(source.dataset, source.layout, source.bodies, format_name, family)
     key = _fingerprint(source, path, described, options, dtype)
     with closing(PartialStore(out, key, described, dtype)) as partial:
         if partial.batches:
             tell(f"going on: {partial.units} of {source.units} {source.what} were already read")
         try:
-            _read_into(partial, source, path, strict, processes or processes_that_pay(source), progress)
+            _read_into(partial, source, family, path, strict, processes or processes_that_pay(source), progress)
         except DataError:
             partial.remove()
             raise
@@ -73,16 +80,44 @@ def ingest(
             read = f"{partial.units} of {source.units} {source.what}"
             raise Interrupted(f"interrupted after {read}; the same command goes on from there") from None
         partial.finish()
-        return Ingested(open_store(out), tuple(partial.left_out), source.what)
+        why = "" if normalization else _why(source, format_name, family)
+        return Ingested(open_store(out), tuple(partial.left_out), source.what, why)
+
+
+def open_source(format_name: str, path: Path, options: ReadOptions) -> Source:
+    """Open a source of a format in READERS. Raises UsageError, or DataError if it cannot be used."""
+    if format_name not in READERS:
+        raise UsageError(f"ingest: unknown format '{format_name}', {did_you_mean(format_name, READERS)}")
+    source = open_guarded(READERS[format_name], path, options)
+    if options.layout is not None and source.layout is not options.layout:
+        raise UsageError(f"--layout: {format_name} has joints of its own, {source.layout.name}; leave it out")
+    return source
+
+
+def _family(source: Source, format_name: str, asked: str | None) -> str:
+    family = asked or source.normalization or source.default
+    if family not in (allowed := families_from(source.normalization)):
+        raise UsageError(
+            f"--normalise {family}: the clips of {format_name} are normalised as {source.normalization}, which allows "
+            f"{' or '.join(allowed)}"
+        )
+    return family
+
+
+def _why(source: Source, format_name: str, family: str) -> str:
+    """One line: the family that was not asked for, why it is this one, and which others there are."""
+    others = [name for name in families_from(source.normalization) if name != family]
+    why = f"the default of {format_name}" if source.normalization is None else "as its files are"
+    return f"normalised as {family}, {why}" + (f"; --normalise takes {', '.join(others)} as well" if others else "")
 
 
 def _read_into(
-    partial: PartialStore, source: Source, path: Path, strict: bool, processes: int, progress: Progress
+    partial: PartialStore, source: Source, family: str, path: Path, strict: bool, processes: int, progress: Progress
 ) -> None:
     if strict and partial.left_out:
         raise DataError(partial.left_out[0])
     progress(partial.units, source.units)
-    with closing(read_all(source, path, partial.batches, processes)) as batches:
+    with closing(read_all(source, family, path, partial.batches, processes)) as batches:
         for units, read in batches:
             left_out = partial.add(units, read)
             if strict and left_out:
@@ -118,8 +153,8 @@ def read_names(path: Path) -> frozenset[str]:
     return frozenset(clip_name(line.strip()) for line in lines if len(line.split()) == 1)
 
 
-def store_clips(clips: Iterable[Clip], out: Path, *, dataset: str, layout: Layout, source: Path | str) -> Store:
-    """Normalise and write clips, and open the result."""
-    whole = [normalized(clip, layout, f"{source}: {clip.name}") for clip in clips]
-    write_store(out, whole, dataset=dataset, layout=layout, normalization=NORMALIZATION)
+def store_clips(clips: Iterable[Clip], out: Path, *, dataset: str, layout: Layout, normalization: str) -> Store:
+    """Normalise clips as recorded, write them, and open the result. Raises ValueError for one that has no body."""
+    whole = [normalized(clip, layout, normalization) for clip in clips]
+    write_store(out, whole, dataset=dataset, layout=layout, normalization=normalization)
     return open_store(out)

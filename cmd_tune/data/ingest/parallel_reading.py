@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from cmd_tune.data.clip import FAR, MOST_CLASSES, Clip
-from cmd_tune.data.ingest.normalize import normalize
+from cmd_tune.data.ingest.missing_joints import fill_missing
 from cmd_tune.data.layouts import Layout
+from cmd_tune.data.normalizations import NORMALIZATIONS
 from cmd_tune.data.readers.source import Source
-from cmd_tune.errors import CmdTuneError, DataError
+from cmd_tune.errors import CmdTuneError
 
 _AHEAD = 4  # batches that each process has in hand or done, so that memory stays bounded
 
@@ -28,23 +29,24 @@ Batch = Sequence[Any]
 Read = Callable[[Batch], list[Clip | str]]
 
 
-def normalized(clip: Clip, layout: Layout, where: str) -> Clip:
-    """The clip with normalised joints. where: its name in messages. Raises DataError."""
-    try:
-        return replace(clip, joints_TVCP=normalize(clip.joints_TVCP, layout))
-    except ValueError as error:
-        raise DataError(f"{where}: {error}") from None
+def normalized(clip: Clip, layout: Layout, family: str) -> Clip:
+    """A clip as recorded, with its missing joints filled and counted, and normalised. Raises ValueError."""
+    joints_TVCP, missing_V = fill_missing(clip.joints_TVCP, layout)
+    if not joints_TVCP.any():
+        raise ValueError(f"no body in any of its {len(joints_TVCP)} frames")
+    x_TVCP = NORMALIZATIONS[family].function(joints_TVCP, layout)
+    return replace(clip, joints_TVCP=x_TVCP, missing_V=missing_V)
 
 
 def read_all(
-    source: Source, path: Path, done: int, processes: int
+    source: Source, family: str, path: Path, done: int, processes: int
 ) -> Generator[tuple[int, list[Clip | str]], None, None]:
     """Yield each batch from number `done` on, in order: its number of units, and its clips or lines about failures.
 
-    path: the name of the source in messages.
+    family: the normalisation of the clips. path: the name of the source in messages.
     """
     batches = islice(source.batches, done, None)
-    read = partial(_read, source.read, source.layout, source.bodies, source.normalization is None)
+    read = partial(_read, source.read, source.layout, source.bodies, source.normalization, family)
     if processes == 1:
         yield from ((len(batch), read(batch)) for batch in batches)
         return
@@ -70,11 +72,12 @@ def processes_that_pay(source: Source) -> int:
     return min(os.cpu_count() or 1, source.units // source.parallel_from + 1)
 
 
-def _read(read: Read, layout: Layout, bodies: int, normalizes: bool, batch: Batch) -> list[Clip | str]:
-    return [clip if isinstance(clip, str) else _checked(clip, layout, bodies, normalizes) for clip in read(batch)]
+def _read(read: Read, layout: Layout, bodies: int, held: str | None, family: str, batch: Batch) -> list[Clip | str]:
+    return [clip if isinstance(clip, str) else _checked(clip, layout, bodies, held, family) for clip in read(batch)]
 
 
-def _checked(clip: Clip, layout: Layout, bodies: int, normalizes: bool) -> Clip | str:
+def _checked(clip: Clip, layout: Layout, bodies: int, held: str | None, family: str) -> Clip | str:
+    """The clip, normalised, or one line that says why it cannot be used. held: the family that it has already."""
     where, shape = clip.where, clip.joints_TVCP.shape
     expected = len(layout.joints), 3, bodies
     if not clip.name.isprintable():
@@ -85,14 +88,19 @@ def _checked(clip: Clip, layout: Layout, bodies: int, normalizes: bool) -> Clip 
         return f"{where}: joints of shape {shape}, expected (frames, {', '.join(map(str, expected))})"
     if shape[0] == 0:
         return f"{where}: no frames"
-    if not (np.abs(clip.joints_TVCP) < FAR).all():
+    near_TVCP = np.abs(clip.joints_TVCP) < FAR
+    if not (near_TVCP if held else near_TVCP | np.isnan(clip.joints_TVCP)).all():
         return f"{where}: coordinates that are not finite, or beyond {FAR:g} metres"
     if not clip.joints_TVCP.any():
         return f"{where}: no body in any of its {shape[0]} frames"
     try:
-        return normalized(clip, layout, where) if normalizes else clip
-    except DataError as error:
-        return str(error)
+        if held is None:
+            return normalized(clip, layout, family)
+        if family == held:
+            return clip
+        return replace(clip, joints_TVCP=NORMALIZATIONS[family].function(clip.joints_TVCP, layout))
+    except ValueError as error:
+        return f"{where}: {error}"
 
 
 _read_for_parent: Read  # of a process that reads for another

@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ _NOTHING = np.empty(0, np.float32)
 
 @dataclass(frozen=True)
 class _Line:
-    """One batch. clips: per clip its name, label, subject, camera, setup, parts and number of frames."""
+    """One batch. clips: per clip name, label, subject, camera, setup, parts, missing joints and number of frames."""
 
     units: int
     clips: list[list[Any]]
@@ -113,7 +113,8 @@ class PartialStore:
                 names.add(clip.name)
                 frames.append(clip.joints_TVCP.astype(self.dtype, order="C", copy=False))
                 numbers = [clip.label, clip.subject, clip.camera, clip.setup]
-                line.clips.append([clip.name, *numbers, dict(clip.parts), len(clip.joints_TVCP)])
+                missing = list(clip.missing_V)
+                line.clips.append([clip.name, *numbers, dict(clip.parts), missing, len(clip.joints_TVCP)])
         try:
             for x_TVCP in frames:
                 self._frames.write(x_TVCP.data)
@@ -132,11 +133,14 @@ class PartialStore:
         self._lines.readline()
         lines = [line for text in self._lines if (line := _parsed(text))]
         clips = [
-            Clip(name, _NOTHING, label, subject, camera, setup, parts)
+            Clip(name, _NOTHING, label, subject, camera, setup, parts, missing_V=missing)
             for line in lines
-            for name, label, subject, camera, setup, parts, _ in line.clips
+            for name, label, subject, camera, setup, parts, missing, _ in line.clips
         ]
-        write_rows(self.out, rows_FX, clips, [clip[-1] for line in lines for clip in line.clips], self.described)
+        counted = [clip.missing_V for clip in clips if clip.missing_V]
+        missing_V = tuple(map(sum, zip(*counted, strict=True))) if len(counted) == len(clips) else None
+        described = replace(self.described, missing_V=missing_V)
+        write_rows(self.out, rows_FX, clips, [clip[-1] for line in lines for clip in line.clips], described)
         self.remove()
 
     def remove(self) -> None:

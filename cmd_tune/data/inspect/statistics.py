@@ -3,7 +3,7 @@
 F stored frame, N clip, V joint, C coordinate, P body.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +58,14 @@ def shown_counts(counts: Mapping[int, int], most: int = 12) -> str:
     few, many = by_count[:3], by_count[-3:]
     ends = [", ".join(f"{number}: {counts[number]}" for number in part) for part in (few, many)]
     return f"{ends[0]}, {len(counts) - 6} more, {ends[1]}"
+
+
+def shown_missing(joints: Sequence[str], missing_V: Sequence[int]) -> str:
+    """How often joints were missing, over frames and bodies, the most often first; "none" if none was."""
+    found = sorted(((count, joint) for count, joint in zip(missing_V, joints, strict=True) if count), reverse=True)
+    if not found:
+        return "none"
+    return f"{sum(count for count, _ in found):,}: " + ", ".join(f"{joint} {count:,}" for count, joint in found)
 
 
 def lengths(store: Store) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """Prints stores: the output of the commands `ingest` and `inspect`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -7,11 +8,21 @@ from rich.table import Table
 
 from cmd_tune.data.ingest.ingest import ingest, read_names
 from cmd_tune.data.inspect.figure import draw_store
-from cmd_tune.data.inspect.statistics import QUANTILES, counted, lengths, presence, protocol_counts, shown_counts
+from cmd_tune.data.inspect.posture import Posture, posture
+from cmd_tune.data.inspect.statistics import (
+    QUANTILES,
+    counted,
+    lengths,
+    presence,
+    protocol_counts,
+    shown_counts,
+    shown_missing,
+)
 from cmd_tune.data.layouts import read_layout
 from cmd_tune.data.readers.source import ReadOptions
 from cmd_tune.data.splits import describe_counts, protocols
 from cmd_tune.data.store import Precision, Store, open_store
+from cmd_tune.errors import UsageError
 from cmd_tune.files import refuse_same_file
 from cmd_tune.progress import progress_bar
 
@@ -25,6 +36,7 @@ def ingest_on_screen(
     *,
     layout: Path | None,
     exclude: Path | None,
+    normalization: str | None,
     half: bool,
     strict: bool,
     console: Console,
@@ -39,6 +51,7 @@ def ingest_on_screen(
             source,
             out,
             options=options,
+            normalization=normalization,
             strict=strict,
             dtype=dtype,
             progress=progress,
@@ -46,6 +59,8 @@ def ingest_on_screen(
         )
     for line in describe(done.store, out):
         print(line)
+    if done.normalized:
+        console.print(done.normalized, highlight=False, markup=False, soft_wrap=True)
     for line in done.left_out:
         console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
     if done.left_out:
@@ -69,25 +84,37 @@ def _bytes(size: int) -> str:
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
-def inspect_on_screen(path: Path, out: Path | None, console: Console) -> None:
-    """Print the tables of a store, and draw its figure."""
+def inspect_on_screen(
+    path: Path, out: Path | None, console: Console, *, of_sources: Mapping[str, object] | None = None
+) -> None:
+    """Print the tables of a store, and draw its figure.
+
+    of_sources: options that a store does not take → what was typed for them. Raises UsageError for one that was typed.
+    """
+    if typed := [option for option, value in (of_sources or {}).items() if value is not None]:
+        raise UsageError(f"{typed[0]}: applies to a source, with --format; leave it out")
     if out:
         refuse_same_file(out, path)
     store = open_store(path)
-    for table in (_whole(store, path), _counts(store), _frames(store), _protocols(store)):
+    stands = posture(store)
+    for table in (_whole(store, path, stands), _counts(store), _frames(store), _protocols(store)):
         console.print(table)
         console.print()
     if out:
-        console.print(f"figure: {draw_store(store, out)}", highlight=False, markup=False, emoji=False, soft_wrap=True)
+        figure = draw_store(store, out, stands)
+        console.print(f"figure: {figure}", highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
-def _whole(store: Store, path: Path) -> Table:
+def _whole(store: Store, path: Path, stands: Posture) -> Table:
     V, _, P = store.frame_shape()
     table = _table("store", path.name)
     table.add_row("data set", f"{store.dataset}, read as {store.format}")
     table.add_row("clips", f"{len(store):,} of {store.classes} classes, {len(store.rows_FX):,} frames")
     table.add_row("layout", f"{store.layout.name}: {V} joints, {P} {'body' if P == 1 else 'bodies'}")
     table.add_row("normalisation", store.normalization)
+    table.add_row("posture", stands.describe())
+    if store.missing_V is not None:
+        table.add_row("joints filled in", shown_missing(store.layout.joints, store.missing_V))
     coordinates = str(store.rows_FX.dtype).removeprefix("torch.")
     table.add_row("size", f"{_bytes(path.stat().st_size)} in {coordinates}; padded to {PADDED} frames {_padded(store)}")
     return table

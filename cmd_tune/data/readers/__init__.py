@@ -22,7 +22,8 @@ READERS: Mapping[str, Callable[[Path, ReadOptions], Source]] = {
     "ntu-60": partial(open_clip_files, "ntu-60", LAYOUTS["ntu-25"], 2, ".skeleton", partial(parse_ntu, 60)),
     "ntu-120": partial(open_clip_files, "ntu-120", LAYOUTS["ntu-25"], 2, ".skeleton", partial(parse_ntu, 120)),
     "pku-mmd-2": open_pku_mmd,
-    "nw-ucla": partial(open_clip_files, "nw-ucla", LAYOUTS["kinect-20"], 1, ".json", parse_nw_ucla),
+    # Its family by validation: docs/experiments/2026-11-28-normalisation.md.
+    "nw-ucla": partial(open_clip_files, "nw-ucla", LAYOUTS["kinect-20"], 1, ".json", parse_nw_ucla, default="upright"),
     "npy": open_npy,
     "ctr-gcn": open_ctr_gcn,
     "pyskl": open_pyskl,

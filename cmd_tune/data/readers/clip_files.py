@@ -64,12 +64,20 @@ Parse = Callable[[str, str, bytes], Clip]
 
 
 def open_clip_files(
-    dataset: str, layout: Layout, bodies: int, suffix: str, parse: Parse, path: Path, options: ReadOptions
+    dataset: str,
+    layout: Layout,
+    bodies: int,
+    suffix: str,
+    parse: Parse,
+    path: Path,
+    options: ReadOptions,
+    *,
+    default: str = "2s-agcn",
 ) -> Source:
     """Open a data set of one file per clip.
 
     parse: (name in messages, stem of the file's name, its bytes) → the clip. It raises DataError for whatever is wrong
-    with a file; of any other exception `ingest` says that the reader failed.
+    with a file; of any other exception `ingest` says that the reader failed. default: as of `Source`.
     """
     files = ClipFiles(path, suffix)
     names = [name for name in files.names() if Path(name).stem not in options.exclude]
@@ -86,6 +94,7 @@ def open_clip_files(
         parallel_from=_PARALLEL_FROM,
         batches=in_batches(names, BATCH),
         read=partial(_read, files, parse),
+        default=default,
     )
 
 

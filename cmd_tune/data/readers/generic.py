@@ -2,7 +2,7 @@
 
 An .npz of
 
-    joints     (F, V, 3) or (F, V, 3, P): the frames of all clips end to end, metres; an absent body is 0
+    joints     (F, V, 3) or (F, V, 3, P): the frames of all clips end to end, metres; what is missing is 0 or NaN
     lengths    (N) frames of each clip, whose sum is F
     label      (N) from 0
     name       (N) texts, all different     [clip-000000, …]
@@ -57,6 +57,7 @@ def open_generic(path: Path, options: ReadOptions) -> Source:
         parallel_from=NEVER_PARALLEL,
         batches=clip_batches(_clips(path, columns, joints, bodies, take, options), _BATCH),
         read=list,
+        default="upright",
     )
 
 

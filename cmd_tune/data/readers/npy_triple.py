@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmd_tune.data.clip import TEST, TRAIN, Clip
-from cmd_tune.data.ingest.normalize import NORMALIZATION
 from cmd_tune.data.layouts import Layout, layout_of_size
 from cmd_tune.data.readers.arrays import map_npy
 from cmd_tune.data.readers.names import clip_name, data_set, parse_clip_name
@@ -65,7 +64,7 @@ def open_npy(path: Path, options: ReadOptions) -> Source:
         dataset=data_set([row.name for row in rows], classes, path.absolute().name),
         layout=_layout(V, options, path),
         bodies=P,
-        normalization=NORMALIZATION,
+        normalization="2s-agcn",
         files=files,
         what="clips",
         units=sum(row.name not in options.exclude for row in rows),

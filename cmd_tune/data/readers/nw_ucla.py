@@ -28,8 +28,6 @@ def parse_nw_ucla(where: str, name: str, text: bytes) -> Clip:
         raise DataError(f"{where}: not JSON with 'skeletons' and 'label' ({error!r})") from error
     if joints_TVC.ndim != 3 or joints_TVC.shape[1:] != (20, 3) or len(joints_TVC) == 0:
         raise DataError(f"{where}: skeletons of shape {joints_TVC.shape}, expected (frames, 20, 3)")
-    if not np.isfinite(joints_TVC).all():
-        raise DataError(f"{where}: coordinates that are not finite")
     if not 0 <= label < _CLASSES:
         raise DataError(f"{where}: label {label + 1} is not in 1–{_CLASSES}")
     return Clip(

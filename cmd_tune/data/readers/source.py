@@ -24,7 +24,9 @@ class ReadOptions:
 class Source:
     """An opened source, of which no clip has been read.
 
-    normalization: the family of normalisation that its clips have; None if they are as recorded, in metres.
+    normalization: the family of normalisation that its clips have; None if they are as recorded, in metres. NaN in a
+    coordinate, or 0 in all, says that the sensor lost the joint; a body without joints is not there.
+    default: the family that clips as recorded are given, unless another is asked for.
     files: those whose change makes it another source. units: how many `what` ("files" or "clips") there are.
     parallel_from: the number of units from which several processes save time; NEVER_PARALLEL for arrays in one file.
     batches: one or more units each, in a fixed order. read: returns the clips of a batch, and for each that cannot be
@@ -42,6 +44,7 @@ class Source:
     parallel_from: int
     batches: Iterable[Sequence[Any]]
     read: Callable[[Sequence[Any]], list[Clip | str]]
+    default: str = "2s-agcn"
 
 
 def in_batches(items: Sequence[Any], size: int) -> list[Sequence[Any]]:

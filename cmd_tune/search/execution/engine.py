@@ -24,6 +24,7 @@ class TrialTask:
     settings: Settings
     source: DataSource
     resources: TrialResources
+    test: bool = False  # whether the last report has scores on the test set, as those of a comparison's trials have
 
     def to_plain(self) -> dict[str, Any]:
         """Plain values, for other processes."""
@@ -33,6 +34,7 @@ class TrialTask:
             "settings": self.settings.model_dump(mode="json"),
             "source": {"path": str(self.source.path), "protocol": self.source.protocol},
             "resources": asdict(self.resources),
+            "test": self.test,
         }
 
     @classmethod
@@ -44,6 +46,7 @@ class TrialTask:
             settings=Settings(**values["settings"]),
             source=DataSource(Path(values["source"]["path"]), values["source"]["protocol"]),
             resources=TrialResources(**values["resources"]),
+            test=values["test"],
         )
 
 

@@ -43,7 +43,7 @@ def run_worker(task: TrialTask, report: Callable[[TrialReport], None]) -> None:
         if world()[0] == 0:
             record_session(task.folder, describe_environment())
         with heard() as said:
-            run(task.settings, task.source, task.folder, tell, recall=lambda records: tell(*records))
+            run(task.settings, task.source, task.folder, tell, recall=lambda records: tell(*records), test=task.test)
 
 
 def failure_report(error: CmdTuneError) -> TrialReport:

@@ -62,7 +62,7 @@ def _cell_result(study: SearchStudy, cell: Cell, metric: str, queries: Mapping[s
     scores: dict[int, float] = {}
     folders: list[Path] = []
     for trial in study.trials.values():
-        value = trial.test_scores.get(metric, trial.last(metric))
+        value = trial.score(metric)
         ours = {name: given for name, given in trial.values.items() if name != SEED} == cell.values
         if ours and trial.state is TrialState.FINISHED and value is not None:
             scores[trial.values[SEED]] = value

@@ -7,7 +7,10 @@ from cmd_tune.evaluate.scores import Scores
 from cmd_tune.formatting import csv_text
 from cmd_tune.search.report.cell_results import cells_columns
 from cmd_tune.search.report.findings import StudyFindings
+from cmd_tune.search.report.metrics import tested_metric
 from cmd_tune.search.report.trials_table import trials_columns
+from cmd_tune.search.study.trial_record import BEFORE_REFIT, TrialRecord
+from cmd_tune.train.loop import CHECKPOINT
 from cmd_tune.yaml_files import dump_yaml, read_yaml
 
 BASELINES = "baselines.yaml"
@@ -39,7 +42,25 @@ def best_yaml(findings: StudyFindings) -> str | None:
         return None
     best = study.ranked()[0]
     head = f"# {best.name} of {study.folder.name}: {study.space.metric} {best.last(study.space.metric):.2f}\n"
+    head += _tested(best, tested_metric(study.space.metric))
     return head + dump_yaml(study.settings_of(best).model_dump(mode="json"))
+
+
+def _tested(best: TrialRecord, metric: str) -> str:
+    """Comment lines with a trial's test score, and which checkpoint has it; empty if it was not tested."""
+    if (score := best.tests.get(metric)) is None:
+        return ""
+    refits = [refit for refit in best.refits.values() if refit.test_scores]
+    if not refits:
+        return f"# {metric} {score:.2f}\n"
+    seeds = ", ".join(str(refit.seed) for refit in refits)
+    before = best.tests.get(BEFORE_REFIT + metric)
+    was = f"; before the refit {before:.2f}" if before is not None else ""
+    place = f"trials/{refits[0].folder.parent.name}/{refits[0].folder.name}/{CHECKPOINT}"
+    return (
+        f"# {metric} {score:.2f} after its refit on the whole training set, seed {seeds}: {place}{was}\n"
+        "# to pretrain so again: --set holdout=none\n"
+    )
 
 
 def cells_csv(findings: StudyFindings) -> str | None:

@@ -20,6 +20,8 @@ def left_out(origin: Origin | None, metrics: Iterable[str], ours: Conditions) ->
         why = f"they are of {origin.dataset} {origin.protocol}, these of {ours.dataset} {ours.protocol}"
     elif ours.partial:
         why = f"this {ours.dataset} {ours.protocol} is not the whole one {ours.partial}"
+    elif ours.pretrained < ours.training:
+        why = f"they are pretrained on the whole training set, ours on {ours.pretrained:,} of {ours.training:,} clips"
     if why or origin is None:
         return dict.fromkeys(metrics, why)
     kinds = {metric: metric.split("/")[1] for metric in metrics}

@@ -9,6 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from cmd_tune.data.splits import VALIDATION_SHARE
 from cmd_tune.formatting import duration, named_values
 from cmd_tune.search.report.time_left import Course, seconds_left
 from cmd_tune.search.report.trials_table import STATE_STYLES, trials_table
@@ -29,9 +30,9 @@ def state_with_reason(trial: TrialRecord) -> str:
 class Display:
     """Shows the trials of a study. `close` leaves the last state on the screen."""
 
-    def __init__(self, study: SearchStudy, console: Console, *, concurrent: int = 1) -> None:
-        """concurrent: trials at once."""
-        self.study, self.console, self.concurrent = study, console, concurrent
+    def __init__(self, study: SearchStudy, console: Console, *, concurrent: int = 1, refits: int = 0) -> None:
+        """concurrent: trials at once. refits: runs on the whole training set that follow the trials."""
+        self.study, self.console, self.concurrent, self.refits = study, console, concurrent, refits
         self._started = monotonic()
         self._notes: set[str] = set()
         self._heard: dict[int, float] = {}  # when a trial started or last reported, by its index
@@ -106,7 +107,7 @@ class Display:
         return sum(trial.state is not TrialState.RUNNING for trial in self.study.trials.values())
 
     def _remaining(self) -> float | None:
-        """Seconds until the report, for the trials and the test scores; None before the first epoch."""
+        """Seconds until the report, for trials, test scores and refits; None before the first epoch."""
         if not self._took:
             return None
         study, now = self.study, monotonic()
@@ -125,9 +126,10 @@ class Display:
             epochs, pace = mean(study.epochs_of(t) for t in trials), mean(self._took)
             limits.append(seconds_left(ended, running, waiting, epochs=epochs, pace=pace, slots=self.concurrent))
         most = len(trials) if study.budget is None else study.budget
-        tested = most if study.space.comparison else min(FINALISTS, most)
+        tested = 0 if study.space.comparison else min(FINALISTS, most)
         validation = mean(self._validations) if self._validations else 0.0
-        return min(limits) + ceil(tested / self.concurrent) * validation
+        refit = study.base.epochs * mean(self._took) / (1 - VALIDATION_SHARE)  # seconds of one
+        return min(limits) + ceil(tested / self.concurrent) * validation + ceil(self.refits / self.concurrent) * refit
 
     def _render(self) -> RenderableType:
         running = [trial for trial in self.study.trials.values() if trial.state is TrialState.RUNNING]

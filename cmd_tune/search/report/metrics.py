@@ -2,7 +2,8 @@
 
 from cmd_tune.runs.run_records import main_scores
 from cmd_tune.search.report.findings import StudyFindings
-from cmd_tune.search.report.trials_table import last_score, trials_columns
+from cmd_tune.search.report.trials_table import trials_columns
+from cmd_tune.search.study.trial_record import BEFORE_REFIT
 
 
 def baseline_metrics(findings: StudyFindings) -> dict[str, float]:
@@ -17,6 +18,12 @@ def best_metrics(findings: StudyFindings) -> dict[str, float]:
     if findings.comparison or not study.ranked():
         return {}
     best = study.ranked()[0]
-    names = dict.fromkeys((study.space.metric, *main_scores(trials_columns(study))))
-    scores = {f"best/{name}": last_score(best, name) for name in names}
+    mains = main_scores(trials_columns(study))
+    names = dict.fromkeys((study.space.metric, *mains, *(BEFORE_REFIT + name for name in mains)))
+    scores = {f"best/{name}": best.score(name) for name in names}
     return {name: value for name, value in scores.items() if value is not None} | {"best/trial": float(best.index)}
+
+
+def tested_metric(metric: str) -> str:
+    """The test score that corresponds to the metric of a search."""
+    return f"test/{metric.removeprefix('val/')}" if metric.startswith("val/") else "test/knn/fused"

@@ -80,9 +80,10 @@ def _heading(name: str, most: int) -> str:
 
 
 def trials_table(study: SearchStudy, trials: Sequence[TrialRecord], best: Sequence[TrialRecord] = ()) -> RenderableType:
-    """One line per trial: the first parameters of the space, epoch, loss, validation KNN and state. best: in bold."""
-    metric = study.space.metric
-    scores = ["loss/total", metric, *(name for name in ("val/knn/joint", "val/knn/fused") if name != metric)]
+    """One line per trial: the first parameters of the space, epoch, loss, main scores and state. best: in bold."""
+    metric, comparison = study.space.metric, study.space.comparison
+    validated = ("val/knn/joint", "val/knn/fused") if study.base.holdout == "validation" else ()
+    scores = list(dict.fromkeys(("loss/total", metric, *(comparison.metrics() if comparison else validated))))
 
     def build(parameters: Mapping[str, str]) -> Table:
         table = Table(box=None, header_style="bold", pad_edge=False)
@@ -91,7 +92,7 @@ def trials_table(study: SearchStudy, trials: Sequence[TrialRecord], best: Sequen
             table.add_column(heading, justify="right", no_wrap=True)
         table.add_column("state", no_wrap=True)
         for trial in trials:
-            numbers = (trial.last(name) for name in scores)
+            numbers = (trial.score(name) for name in scores)
             table.add_row(
                 f"{trial.index:03d}",
                 *(format_value(trial.values[name]) for name in parameters),
@@ -112,7 +113,7 @@ def trials_columns(study: SearchStudy) -> dict[str, list[Any]]:
     """
     trials = list(study.trials.values())
     names = {name: None for trial in trials for record in trial.history for name in record if name != "epoch"}
-    names |= {name: None for trial in trials for name in trial.test_scores}
+    names |= {name: None for trial in trials for name in trial.tests}
     columns: dict[str, list[Any]] = {
         "trial": [trial.name for trial in trials],
         "state": [str(trial.state) for trial in trials],
@@ -125,10 +126,5 @@ def trials_columns(study: SearchStudy) -> dict[str, list[Any]]:
     for name in (*study.space.fixed, *study.space.parameters):
         columns[name] = [trial.values.get(name) for trial in trials]
     for name in [name for name in names if name not in columns]:
-        columns[name] = [last_score(trial, name) for trial in trials]
+        columns[name] = [trial.score(name) for trial in trials]
     return columns
-
-
-def last_score(trial: TrialRecord, name: str) -> float | None:
-    """A test score, or the latest value of a metric."""
-    return trial.test_scores.get(name, trial.last(name))

@@ -32,6 +32,7 @@ from cmd_tune.search.spaces.file_model import (
 )
 from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.spaces.parameter_file import RANGES, read_parameter
+from cmd_tune.search.spaces.refit import Refit, read_refit
 from cmd_tune.search.spaces.reported import Origin
 from cmd_tune.search.spaces.space import DEFAULT_TRIALS, Space, TrialSource
 from cmd_tune.settings import PRESETS, Settings
@@ -122,6 +123,7 @@ class SearchForm(SpaceForm):
     constraints: tuple[Constraint, ...] = ()
     points_to_evaluate: tuple[dict[str, Any], ...] = ()
     early_terminate: FileModel | None = None
+    refit: Annotated[Refit | None, PlainValidator(read_refit)] = Refit()
 
     @field_validator("parameters", mode="plain")
     @classmethod
@@ -202,6 +204,7 @@ class SearchForm(SpaceForm):
             seconds=self.budget.time if self.budget else None,
             settings=self.settings,
             preset=self.preset,
+            refit=self.refit,
         )
 
 

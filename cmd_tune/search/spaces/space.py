@@ -15,6 +15,7 @@ from cmd_tune.search.spaces.comparison import Comparison
 from cmd_tune.search.spaces.constraints import Constraint
 from cmd_tune.search.spaces.file_model import FileModel
 from cmd_tune.search.spaces.parameter import Parameter
+from cmd_tune.search.spaces.refit import Refit
 from cmd_tune.search.spaces.region import MOST_DRAWS, RULES, Region
 from cmd_tune.settings import Settings
 
@@ -51,6 +52,7 @@ class Space:
     settings: dict[str, Any]
     preset: str | None
     comparison: Comparison | None = None
+    refit: Refit | None = None
 
     @property
     def lists_trials(self) -> bool:

@@ -98,9 +98,8 @@ class SearchStudy:
 
     def record(self, trial: TrialRecord, record: Mapping[str, float]) -> bool:
         """Record one epoch's metrics. Returns False if the epoch is already recorded, as after a resume."""
-        if record["epoch"] <= trial.epoch:
+        if not trial.take(record):
             return False
-        trial.append(record)
         value = record.get(self.space.metric)
         if value is not None and isfinite(value):
             self._live[trial.index].report(value, int(record["epoch"]))
@@ -121,7 +120,8 @@ class SearchStudy:
         again: whether a later session tries it once more, since its values are not to blame. A trial that was stopped
         because the time was up goes on in any later session.
         """
-        value = trial.history[-1].get(self.space.metric) if trial.history else None
+        last = {**trial.history[-1], **trial.test_scores} if trial.history else {}
+        value = last.get(self.space.metric)
         complete = not failure and trial.epoch >= self.epochs_of(trial)
         if complete and value is None:
             when = " at its last epoch" if trial.last(self.space.metric) is not None else ""
@@ -153,7 +153,7 @@ class SearchStudy:
         """Finished trials, best first. The last values of others are of an earlier epoch and cannot be compared."""
         sign = -1 if self.space.maximize else 1
         finished = [trial for trial in self.trials.values() if trial.state is TrialState.FINISHED]
-        return sorted(finished, key=lambda trial: (sign * (trial.last(self.space.metric) or 0.0), trial.index))
+        return sorted(finished, key=lambda trial: (sign * (trial.score(self.space.metric) or 0.0), trial.index))
 
     def stopped(self) -> list[TrialRecord]:
         """Trials that ended before their last epoch, which have no rank."""

@@ -12,8 +12,8 @@ import pytest
 
 from cmd_tune.data.clip import Clip
 from cmd_tune.data.ingest.ingest import ingest, read_names
-from cmd_tune.data.ingest.normalize import normalize
 from cmd_tune.data.layouts import LAYOUTS
+from cmd_tune.data.normalizations.two_stream_agcn import align_first_frame
 from cmd_tune.data.readers import clip_files
 from cmd_tune.data.readers.ntu import parse_ntu
 from cmd_tune.data.readers.source import ReadOptions
@@ -43,7 +43,7 @@ def test_every_clip_is_read_normalised_and_labelled(skeletons: Path, tmp_path: P
         path = next(skeletons.rglob(f"{name}.skeleton"))
         clip = parse_ntu(120, "here", name, path.read_bytes())
         rows = store.rows_FX[store.start_N[n] : store.start_N[n] + store.length_N[n]]
-        assert np.array_equal(rows.view(-1, 25, 3, 2), normalize(clip.joints_TVCP, store.layout))
+        assert np.array_equal(rows.view(-1, 25, 3, 2), align_first_frame(clip.joints_TVCP, store.layout))
 
 
 def test_a_zip_and_more_processes_give_the_same_store(
@@ -181,7 +181,7 @@ def test_half_precision_holds_whatever_is_let_through(tmp_path: Path) -> None:
     x[0, 1] = -x[0, 0]
     for stem, far in (("a01_s01_e00_v01", 1.0), ("a02_s02_e00_v02", 1.1)):
         (tmp_path / f"{stem}.json").write_text(json.dumps({"skeletons": (far * x).tolist(), "label": 1}))
-    done = ingest("nw-ucla", tmp_path, tmp_path / "ucla.arrow", dtype="float16")
+    done = ingest("nw-ucla", tmp_path, tmp_path / "ucla.arrow", dtype="float16", normalization="2s-agcn")
     assert done.store.names == ["a01_s01_e00_v01"]
     assert np.isfinite(done.store.rows_FX.numpy()).all()
     assert done.left_out[0].endswith("a02_s02_e00_v02.json: coordinates that are not finite, or beyond 10000 metres")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from cmd_tune.data.clip import Clip
-from cmd_tune.data.ingest.normalize import normalize
 from cmd_tune.data.ingest.parallel_reading import processes_that_pay, read_all
 from cmd_tune.data.layouts import LAYOUTS
+from cmd_tune.data.normalizations.two_stream_agcn import align_first_frame
 from cmd_tune.data.readers.source import Source
 
 LAYOUT = LAYOUTS["kinect-20"]
@@ -43,17 +43,17 @@ SOURCE = Source(
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_batches_come_in_order_and_normalised_from_where_it_stopped(tmp_path, processes):
-    found = list(read_all(SOURCE, tmp_path, 1, processes))
+    found = list(read_all(SOURCE, "2s-agcn", tmp_path, 1, processes))
     assert [units for units, _ in found] == [2, 2]
     three, bad, five, six = (one for _, clips in found for one in clips)
     assert bad == "at 4: unreadable"
     for number, one in ((3, three), (5, five), (6, six)):
         assert one.name == f"clip-{number}"
-        assert np.array_equal(one.joints_TVCP, normalize(clip(number).joints_TVCP, LAYOUT))
+        assert np.array_equal(one.joints_TVCP, align_first_frame(clip(number).joints_TVCP, LAYOUT))
 
 
 def test_what_is_normalised_already_stays_as_it_is(tmp_path):
-    ((_, (first, *_)), *_) = read_all(replace(SOURCE, normalization="ours"), tmp_path, 0, 1)
+    ((_, (first, *_)), *_) = read_all(replace(SOURCE, normalization="2s-agcn"), "2s-agcn", tmp_path, 0, 1)
     assert np.array_equal(first.joints_TVCP, clip(0).joints_TVCP)
 
 
@@ -74,7 +74,7 @@ FAR_AWAY = np.full((4, 20, 3, 1), 1e4, np.float32)
 )
 def test_what_is_wrong_with_a_clip_is_one_line(tmp_path, bad, line):
     source = replace(SOURCE, batches=([0],), read=lambda batch: [bad])
-    assert list(read_all(source, tmp_path, 0, 1)) == [(1, [line])]
+    assert list(read_all(source, "none", tmp_path, 0, 1)) == [(1, [line])]
 
 
 def test_processes_that_would_not_read_long_enough_are_not_started(monkeypatch):

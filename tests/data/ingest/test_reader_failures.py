@@ -50,7 +50,7 @@ open_rig = partial(open_clip_files, "rig", LAYOUT, 1, ".rig", parse)
 def test_a_file_that_a_reader_fails_at_is_left_out_and_named(folder: Path, processes: int) -> None:
     """The other files of its batch are read."""
     source = open_guarded(open_rig, folder, ReadOptions())
-    ((units, read),) = read_all(source, folder, 0, processes)
+    ((units, read),) = read_all(source, "2s-agcn", folder, 0, processes)
     assert units == 5
     assert [one if isinstance(one, str) else one.name for one in read] == [
         "a", f"{folder}: b.rig: {FAILURE}", "c", f"{folder}: d.rig: {FAILURE}", "e",
@@ -102,5 +102,5 @@ def test_a_failure_outside_of_files_ends_the_ingest_in_one_line(
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), DataError("here: ours")])
 def test_what_is_no_mistake_of_the_reader_is_passed_on(folder: Path, error: BaseException, when: str) -> None:
     with pytest.raises(type(error)) as caught:
-        list(read_all(open_guarded(failing(error, when), folder, ReadOptions()), folder, 0, 1))
+        list(read_all(open_guarded(failing(error, when), folder, ReadOptions()), "2s-agcn", folder, 0, 1))
     assert caught.value is error

@@ -1,12 +1,14 @@
 """What the two commands on data print."""
 
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from cmd_tune.data.ingest.ingest import ingest
 from cmd_tune.data.inspect.tables import describe, ingest_on_screen, inspect_on_screen
 from cmd_tune.data.store import Store
 from cmd_tune.errors import DataError, UsageError
@@ -23,7 +25,7 @@ def printed(console: Console) -> str:
 
 
 def read(source: Path, out: Path, console: Console, kind: str = "nw-ucla", **changes: object) -> None:
-    options = {"layout": None, "exclude": None, "half": False, "strict": False, **changes}
+    options = {"layout": None, "exclude": None, "normalization": None, "half": False, "strict": False, **changes}
     ingest_on_screen(kind, source, out, console=console, **options)
 
 
@@ -33,10 +35,11 @@ def test_ingest_ends_in_a_summary(write_source: Callable, tmp_path: Path, consol
     (source / "a01_s09_e00_v01.json").write_text("{}")
     read(source, tmp_path / "ucla.arrow", console)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"{tmp_path / 'ucla.arrow'}: 4 clips, 4 classes, 1–8 frames, kinect-20, normalised as 2s-agcn"
+    assert lines[0] == f"{tmp_path / 'ucla.arrow'}: 4 clips, 4 classes, 1–8 frames, kinect-20, normalised as upright"
     assert lines[1].endswith(" MB; as an array padded to 300 frames: 0.3 MB")
     assert lines[2:] == ["xview: 3 training clips, 1 test clips (published: 1020 and 464)"]
-    left_out, summary = printed(console).splitlines()
+    family, left_out, summary = printed(console).splitlines()
+    assert family.startswith("normalised as upright, the default of nw-ucla; --normalise takes 2s-agcn, ")
     assert left_out.startswith(f"{source}: a01_s09_e00_v01.json: not JSON with 'skeletons' and 'label'")
     assert summary == "1 file left out, named above"
 
@@ -70,6 +73,27 @@ def test_inspect_in_tables(tiny_store, tmp_path: Path, console: Console) -> None
     assert rows["xview"] == ["xview", "48", "24", "36", "12"]
     assert rows["xsub"] == ["xsub", "54", "18", "36", "18"]
     assert (tmp_path / "tiny.png").stat().st_size > 10_000
+
+
+def test_inspect_counts_what_was_filled_in(write_source: Callable, tmp_path: Path, console: Console) -> None:
+    """A hand is lost in two frames of eight, a foot in one."""
+    source, _ = write_source("nw-ucla")
+    clip = source / "a01_s03_e00_v03.json"
+    record = json.loads(clip.read_text())
+    record["skeletons"][2][7] = record["skeletons"][3][7] = [0, 0, 0]
+    record["skeletons"][5][15] = [1, float("nan"), 2]
+    clip.write_text(json.dumps(record))
+    ingest("nw-ucla", source, tmp_path / "ucla.arrow")
+    inspect_on_screen(tmp_path / "ucla.arrow", None, console)
+    rows = {row.split("  ")[0]: row for row in printed(console).splitlines() if row}
+    assert " ".join(rows["joints filled in"].split()) == "joints filled in 3: left_hand 2, left_foot 1"
+    assert rows["normalisation"].split() == ["normalisation", "upright"]
+    assert rows["posture"].rstrip().endswith(" % stand on their heads")
+
+
+def test_options_of_a_source_are_refused_for_a_store(tiny_store, console: Console) -> None:
+    with pytest.raises(UsageError, match=r"^--protocol: applies to a source, with --format; leave it out$"):
+        inspect_on_screen(tiny_store.path, None, console, of_sources={"--layout": None, "--protocol": "xview"})
 
 
 def test_inspect_of_nothing(tmp_path: Path, console: Console) -> None:

@@ -8,8 +8,8 @@ import pytest
 from pyarrow import parquet
 
 from cmd_tune.data.ingest.ingest import ingest
-from cmd_tune.data.ingest.normalize import normalize
 from cmd_tune.data.layouts import LAYOUTS, read_layout
+from cmd_tune.data.normalizations.upright import stand_upright
 from cmd_tune.data.readers.generic import open_generic
 from cmd_tune.data.readers.source import ReadOptions
 from cmd_tune.data.splits import protocols
@@ -43,7 +43,7 @@ def test_clips_of_any_joints(written, npz, tmp_path: Path) -> None:
     assert parts == {"given": [1, 1, 2, 0], "other": [2, 1, 1, 2]}
     assert list(protocols(store)) == ["given", "other"]
     joints = arrays_of(npz[0])["joints"]
-    assert np.array_equal(store.rows_FX[6:14].view(8, 5, 3, 2), normalize(joints[6:14], options.layout))
+    assert np.array_equal(store.rows_FX[6:14].view(8, 5, 3, 2), stand_upright(joints[6:14], options.layout))
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
@@ -73,7 +73,7 @@ def test_a_layout_is_needed(npz) -> None:
 def test_clips_that_cannot_be_used_are_named(npz, tmp_path: Path) -> None:
     path, options = npz
     arrays = arrays_of(path)
-    arrays["joints"][0, 0, 0, 0] = np.nan
+    arrays["joints"][0, 0, 0, 0] = np.inf
     arrays["joints"][5] = 0
     arrays["label"][2] = 10_000
     np.savez(path, **arrays)

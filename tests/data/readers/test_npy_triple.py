@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from cmd_tune.data.ingest.ingest import ingest
-from cmd_tune.data.ingest.normalize import normalize
 from cmd_tune.data.layouts import LAYOUTS
+from cmd_tune.data.normalizations.two_stream_agcn import align_first_frame
 from cmd_tune.data.readers.npy_triple import open_npy
 from cmd_tune.data.readers.source import ReadOptions
 from cmd_tune.errors import DataError
@@ -163,4 +163,4 @@ def test_a_folder_of_something_else(tmp_path: Path) -> None:
 
 def test_normalised_arrays_stay_as_they_are_where_ours_would_turn_them(source: Path) -> None:
     x_TVCP = read(source)[2].joints_TVCP
-    assert not np.allclose(normalize(x_TVCP, LAYOUTS["ntu-25"]), x_TVCP)
+    assert not np.allclose(align_first_frame(x_TVCP, LAYOUTS["ntu-25"]), x_TVCP)

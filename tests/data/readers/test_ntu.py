@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmd_tune.data.clip import Clip
-from cmd_tune.data.ingest.normalize import normalize
 from cmd_tune.data.layouts import LAYOUTS
+from cmd_tune.data.normalizations.two_stream_agcn import align_first_frame
 from cmd_tune.data.readers.ntu import parse_ntu
 from cmd_tune.errors import DataError
 
@@ -42,7 +42,7 @@ def test_the_six_reference_files(golden: Path) -> None:
     for path in paths:
         clip = parse(str(path), path.stem, path.read_bytes())
         assert np.array_equal(clip.joints_TVCP, arrays[f"{path.stem}/joints"]), path.stem
-        ours = normalize(clip.joints_TVCP, LAYOUTS["ntu-25"])
+        ours = align_first_frame(clip.joints_TVCP, LAYOUTS["ntu-25"])
         theirs = arrays[f"{path.stem}/normalised_first_frames"]
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-6, err_msg=path.stem)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from cmd_tune.data.ingest.ingest import ingest
-from cmd_tune.data.ingest.normalize import normalize
 from cmd_tune.data.layouts import LAYOUTS
+from cmd_tune.data.normalizations.two_stream_agcn import align_first_frame
 from cmd_tune.data.readers.pyskl import open_pyskl
 from cmd_tune.data.readers.source import ReadOptions
 from cmd_tune.errors import DataError
@@ -41,7 +41,7 @@ def test_annotations_are_clips_and_splits_are_protocols(source: Path, content: d
         x_TVCP[..., : len(annotation["keypoint"])] = annotation["keypoint"].transpose(1, 2, 3, 0)
         start = int(store.start_N[n])
         rows = store.rows_FX[start : start + len(x_TVCP)].view(x_TVCP.shape)
-        assert np.array_equal(rows, normalize(x_TVCP, LAYOUTS["ntu-25"]))
+        assert np.array_equal(rows, align_first_frame(x_TVCP, LAYOUTS["ntu-25"]))
 
 
 def test_more_processes_give_the_same_store(source: Path, tmp_path: Path) -> None:
@@ -58,7 +58,8 @@ def test_more_processes_give_the_same_store(source: Path, tmp_path: Path) -> Non
         ({"keypoint": np.ones((5, 25, 3))}, r"keypoint of shape \(5, 25, 3\)"),
         ({"keypoint": [[1]]}, r"keypoint of shape \(1, 1\)"),
         ({"keypoint": np.ones((2, 0, 25, 3)), "total_frames": 0}, "no frames"),
-        ({"keypoint": np.full((1, 5, 25, 3), np.nan)}, "not finite"),
+        ({"keypoint": np.full((1, 5, 25, 3), np.inf)}, "not finite"),
+        ({"keypoint": np.full((1, 5, 25, 3), np.nan)}, "no body in any of its 5 frames"),
         ({"keypoint": np.zeros((1, 5, 25, 3))}, "no body in any of its 5 frames"),
         ({"total_frames": 9}, "5 frames, but total_frames is 9"),
         ({"label": "drink"}, "label 'drink' is not a whole number"),

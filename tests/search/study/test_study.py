@@ -36,6 +36,25 @@ def states(study):
     return {t.user_attrs["index"]: t.state for t in trials if "index" in t.user_attrs}
 
 
+def test_a_cells_value_is_its_test_score(make_space, open_study):
+    """Which its last report has; a comparison selects nothing."""
+    table = make_space(
+        method="cells", cells=[{"topk": 4}], parameters=None, points_to_evaluate=None, budget=None,
+        metric={"name": "test/knn/fused", "goal": "maximize"},
+    )  # fmt: skip
+    study = open_study(table, trials=None, epochs=2, holdout="none")
+    trial = study.next()
+    study.record(trial, record(1))
+    study.record(trial, {**record(2), "test/knn/fused": 61.5, "test/knn/joint": 50.0})
+    study.end(trial)
+    assert trial.state is TrialState.FINISHED
+    assert study._study.trials[0].value == trial.score("test/knn/fused") == 61.5
+    assert trial.history == [record(1), record(2)]
+    again = open_study(table, trials=None, epochs=2, holdout="none").trials[0]
+    assert again.test_scores == {"test/knn/fused": 61.5, "test/knn/joint": 50.0}
+    assert (again.state, again.history) == (TrialState.FINISHED, trial.history)
+
+
 def test_the_start_point_comes_first_and_the_budget_ends_it(make_space, open_study):
     study = open_study(make_space(), trials=3)
     trials = [study.next() for _ in range(3)]

@@ -8,8 +8,9 @@ from rich.text import Text
 from cmd_tune.formatting import format_value, named_values, percent
 from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.findings import RAW, UNTRAINED, StudyFindings
-from cmd_tune.search.report.trials_table import FittedTable, by_difference, last_score
+from cmd_tune.search.report.trials_table import FittedTable, by_difference
 from cmd_tune.search.study.study import SearchStudy
+from cmd_tune.search.study.trial_record import BEFORE_REFIT, TrialRecord
 
 BEST = 5  # trials shown
 _COLUMNS = (
@@ -19,13 +20,15 @@ _LEGEND = (
     "Percent right. untrained: the encoder as it starts; raw 1-NN: bare skeletons. "
     "The score that chose the best trial flatters it; its test scores do not."
 )
+_REFIT = " Test scores are of the finalists pretrained again on the whole training set; in brackets, before that."
 
 
 def best_trials(findings: StudyFindings) -> Section | None:
     """Trials that were stopped early have no rank: a line names them. None for a comparison, which selects nothing."""
     if findings.comparison:
         return None
-    notes = [*_stopped_early(findings.study), _LEGEND]
+    refit = any(BEFORE_REFIT + name in trial.tests for trial in findings.study.trials.values() for name in _COLUMNS)
+    notes = [*_stopped_early(findings.study), _LEGEND + (_REFIT if refit else "")]
     return Section(screen=[_table(findings), *(Text(note, style="dim") for note in notes)])
 
 
@@ -44,7 +47,7 @@ def _table(findings: StudyFindings) -> FittedTable:
             table.add_column(heading, justify="right", no_wrap=True)
         for trial in best:
             values = (format_value(trial.values[name]) for name in names)
-            table.add_row(trial.name, *values, *(percent(last_score(trial, name)) for name in columns))
+            table.add_row(trial.name, *values, *(_score(trial, name) for name in columns))
         for title, scores in ((UNTRAINED, findings.untrained), (RAW, findings.raw)):
             blank = [""] * len(names)
             table.add_row(title, *blank, *(percent(scores.get(name)) for name in columns), style="dim")
@@ -54,6 +57,12 @@ def _table(findings: StudyFindings) -> FittedTable:
     for trial in best[:1]:
         more += f" All of {trial.name}: {named_values({name: trial.values[name] for name in parameters})}."
     return FittedTable(by_difference(parameters, [trial.values for trial in best]), build, more)
+
+
+def _score(trial: TrialRecord, name: str) -> str:
+    """A score; with that before the refit, if there was one, in brackets."""
+    before = trial.tests.get(BEFORE_REFIT + name)
+    return percent(trial.score(name)) + (f" ({percent(before)})" if before is not None else "")
 
 
 def _stopped_early(study: SearchStudy) -> list[str]:

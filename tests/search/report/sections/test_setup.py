@@ -26,6 +26,16 @@ def test_the_data_the_scale_and_what_one_clip_is_worth(table_space, played):
     assert nothing_tested.endswith("4 of 4 trials finished.")
 
 
+def test_how_many_clips_were_pretrained_on_here_and_by_those_who_reported(table_space, played):
+    """Mao et al., ECCV 2022, on all 40,091 clips of NTU RGB+D 60, cross-subject."""
+    paper = {"by": "Mao et al.", "dataset": "ntu-60", "protocol": "xsub", "probes": {"linear": "SGD"}}
+    for origin, theirs in ((paper, "; Mao et al.: on 40,091 of ntu-60 xsub"), (None, "")):
+        study = played(table_space([0], reported_on=origin), {(4, 0): 61, (8, 0): 70})
+        for pretrained, ours in ((1020, "all 1,020"), (733, "733 of the 1,020")):
+            text = setup(findings_of_table(study, replace(HERE, pretrained=pretrained, training=1020))).markdown
+            assert f"\nPretrained on {ours} training clips{theirs}." in text
+
+
 def test_what_intervals_are_over_is_said_once_baselines_were_counted(table_space, played):
     study = played(table_space([5]), {(4, 5): 61.0, (8, 5): 70.0})
     assert "Intervals" not in setup(findings_of_table(study)).markdown

@@ -1,4 +1,4 @@
-"""Removes the position and heading of a skeleton: the normalisation of 2s-AGCN, on which CMD was trained.
+"""Removes the position and heading of a skeleton by its first frame: the normalisation of 2s-AGCN, as CMD has it.
 
 T frame, V joint, C coordinate, P body.
 """
@@ -8,10 +8,8 @@ from numpy.typing import NDArray
 
 from cmd_tune.data.layouts import Layout
 
-NORMALIZATION = "2s-agcn"
 
-
-def normalize(joints_TVCP: NDArray[np.float32], layout: Layout) -> NDArray[np.float32]:
+def align_first_frame(joints_TVCP: NDArray[np.float32], layout: Layout) -> NDArray[np.float32]:
     """Fill a body's empty ends, centre each frame on the first body's spine, and turn the clip.
 
     After it, in the first frame of the first body, base → centre lies along z and left → right

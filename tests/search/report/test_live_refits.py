@@ -1,0 +1,56 @@
+"""Refits on the screen: what stands in a file, and that bars leave nothing behind on a terminal."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from cmd_tune.search.report.live_refits import SearchDisplay
+
+METRIC = "test/knn/fused"
+
+
+@pytest.fixture
+def refits(make_space, open_study):
+    """Two refits of a trial that scored 69 on the test set."""
+    study = open_study(make_space(), epochs=2)
+    trial = study.next()
+    study.record(trial, {"epoch": 2, "loss/total": 1.0, "val/knn/fused": 70.0})
+    study.end(trial)
+    study.record_test(trial, {METRIC: 69.0})
+    return study, [trial.refit(seed) for seed in (3, 4)]
+
+
+def shown(study, refits, **options):
+    file = io.StringIO()
+    display = SearchDisplay(study, Console(file=file, width=100, **options))
+    display.refits_opened(refits)
+    for refit in refits:
+        display.refit_started(refit)
+        refit.folder.mkdir()
+        refit.take({"epoch": 1, "loss/total": 2.0})
+        display.refit_reported(refit)
+    refits[0].take({"epoch": 2, "loss/total": 1.0, METRIC: 71.5})
+    refits[1].reason = "the loss is nan in epoch 2"
+    display.refit_started(refits[1])  # its process died and began anew
+    for refit in refits:
+        display.refit_ended(refit)
+    display.refits_closed()
+    return file.getvalue()
+
+
+def test_each_refit_has_a_line_at_its_start_and_its_end(refits):
+    assert shown(*refits).splitlines() == [
+        "refit: pretraining the finalists again on the whole training set, 2 runs",
+        "refit of trial-000, seed 3 starts",
+        "refit of trial-000, seed 4 starts",
+        "refit of trial-000, seed 4 resumes after epoch 1",
+        "refit of trial-000, seed 3: test/knn/fused 71.5, 69.0 before it",
+        "refit of trial-000, seed 4 failed: the loss is nan in epoch 2",
+    ]
+
+
+def test_a_terminal_has_bars_while_they_run(refits):
+    text = shown(*refits, force_terminal=True)
+    assert "1/2" in text
+    assert "epochs" in text
