@@ -7,7 +7,7 @@ from benchmarks.processes import child
 from benchmarks.rows import Row
 from benchmarks.timing import Timing, take_turns
 from cmd_tune.evaluate.knn import knn_predictions, vote_predictions
-from cmd_tune.evaluate.tasks import KNN_KS
+from cmd_tune.evaluate.tasks.neighbours import KNN_KS
 
 GALLERY, QUERIES, FEATURES, CLASSES = 40_000, 16_500, 2048, 60
 BLOCK = 1024  # queries

@@ -22,7 +22,9 @@ PAGE = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
 # Of each contract test that runs the words of a dict: the new words.
 CONTRACTS = {
     "tests/data/normalizations/test_contract.py": ["sized"],
+    "tests/data/readers/test_contract.py": ["csv"],
     "tests/data/views/test_contract.py": ["turn"],
+    "tests/evaluate/tasks/test_contract.py": ["centroid"],
     "tests/model/encoders/test_contract.py": ["pool"],
     "tests/model/objectives/test_contract.py": ["match"],
     "tests/search/study/methods/test_contract.py": ["qmc"],
@@ -240,7 +242,7 @@ def test_matching_is_the_mean_squared_difference_over_ordered_pairs() -> None:
 
 
 def test_the_nearest_mean_may_be_of_another_class_than_the_nearest_clip() -> None:
-    predict = source_of("cmd_tune/evaluate/centroids.py")["centroid_predictions"]
+    predict = source_of("cmd_tune/evaluate/tasks/centroids.py")["centroid_predictions"]
     gallery_MGF = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.8, 0.6]]])  # two of a class at 0° and 90°, one at 37°
     query_MQF = torch.tensor([[[0.7, 0.7], [1.0, 0.1]]])
     assert predict(gallery_MGF, query_MQF, torch.tensor([4, 4, 7]))[0].tolist() == [4, 7]  # type: ignore[operator]

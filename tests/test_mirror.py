@@ -11,13 +11,9 @@ from tests.test_imports import FILES, PACKAGE, imports
 TESTS = Path(__file__).parent
 # Files without a test file of their own: what they hold, or where it is tested.
 ELSEWHERE = {
-    "commands/data.py": "test_cli.py, data/inspect/test_tables.py",
-    "commands/runs.py": "test_cli.py, end_to_end/",
     "commands/settings.py": "test_cli.py",
     "data/clip.py": "data alone",
     "data/readers/arrays.py": "data/readers/test_npy_triple.py",
-    "data/readers/clip_files.py": "data/readers/test_nw_ucla.py",
-    "data/readers/source.py": "data/ingest/test_ingest.py",
     "data/synthetic_actions.py": "data/test_synthetic.py",
     "data/views/crop_shear_kernels.py": "data/views/test_crop_shear.py",
     "model/encoders/gru_frame_kernels.py": "model/encoders/test_gru_layer.py",

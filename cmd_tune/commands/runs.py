@@ -163,7 +163,7 @@ def evaluate(
     ] = False,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, help="For sgd, finetune, transfer, semi: crops, subsets, initial values. [default: 0]"),
+        typer.Option(min=0, help="For sgd, semi, finetune, transfer: crops, subsets, initial values. [default: 0]"),
     ] = None,
     name: Name = None,
     storage: Storage = DEFAULT_STORAGE,

@@ -64,7 +64,8 @@ class Classifier(nn.Module):
         modalities, width = encoders.modalities, encoders.feature_size
         self.weight_MFL = nn.Parameter(_STD * torch.randn(modalities, width, classes, generator=generator))
         self.bias_M1L = nn.Parameter(torch.zeros(modalities, 1, classes))
-        self.joined = nn.Linear(modalities * width, classes) if joined else None
+        # skip_init: PyTorch's own initial values would be drawn from the global random state.
+        self.joined = nn.utils.skip_init(nn.Linear, modalities * width, classes) if joined else None
         if self.joined is not None:
             nn.init.zeros_(self.joined.bias)
             with torch.no_grad():

@@ -1,6 +1,6 @@
 """The plan of an evaluation: the checkpoint, the tasks, and data that fit the checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from cmd_tune.data.splits import Indices, split_store
 from cmd_tune.data.store import Store, open_store
 from cmd_tune.data.views.modalities import check_modalities
 from cmd_tune.errors import DataError, UsageError, did_you_mean
-from cmd_tune.evaluate.tasks import CURVES, DEFAULT_TASKS, RANDOM, TASKS, current_name
+from cmd_tune.evaluate.tasks import DEFAULT_TASKS, TASKS, Task, current_name
 from cmd_tune.runs.data_source import SYNTHETIC, DataSource, open_data
 from cmd_tune.runs.run_folder import EVALUATE_FILE, new_folder
 from cmd_tune.runs.run_plan import HomePath, RunPlan, check_same_data, data_fields
@@ -29,7 +29,7 @@ class Evaluation(RunPlan):
     checkpoint: HomePath
     weights: str | None = None  # fingerprint of the checkpoint
     tasks: tuple[str, ...]  # a file of 0.1.0 may have old names, by which its other files are called
-    transfer_data: HomePath | None  # for the task of that name
+    transfer_data: HomePath | None  # for tasks on other data
     transfer_fingerprint: str | None = None
     transfer_protocol: str | None
     official_best_of_test: bool
@@ -59,14 +59,14 @@ def new_evaluation(
     if checkpoint is None:
         raise UsageError("CHECKPOINT: name a checkpoint or a run's folder (or --resume an evaluation)")
     chosen = _parse_tasks(tasks) if tasks else DEFAULT_TASKS
-    if ("transfer" in chosen) != (transfer_data is not None):
-        raise UsageError("--with transfer and --transfer-data STORE go together; give both or neither")
-    if best_of_test and not set(chosen) & set(CURVES):
-        raise UsageError(
-            f"--official-best-of-test: applies to {', '.join(CURVES)}, and --with names none of these; leave it out"
-        )
-    if seed and not set(chosen) & set(RANDOM):
-        raise UsageError(f"--seed {seed}: applies to {', '.join(RANDOM)}, and --with names none of these; leave it out")
+    on_other_data = _tasks_that(lambda task: task.other_data)
+    if bool(set(chosen) & set(on_other_data)) != (transfer_data is not None):
+        words = " or ".join(on_other_data)
+        raise UsageError(f"--with {words} and --transfer-data STORE go together; give both or neither")
+    if best_of_test:
+        _check_applies("--official-best-of-test", _tasks_that(lambda task: task.has_curve), chosen)
+    if seed:
+        _check_applies(f"--seed {seed}", _tasks_that(lambda task: task.draws), chosen)
     saved = open_saved(checkpoint)
     source, store = _data_of(saved, storage, data, protocol)
     check_fit(saved, store)
@@ -99,6 +99,17 @@ def _parse_tasks(text: str) -> tuple[str, ...]:
         if task not in TASKS:
             raise UsageError(f"--with {task}: no such task, {did_you_mean(task, TASKS)}")
     return chosen
+
+
+def _tasks_that(holds: Callable[[Task], bool]) -> list[str]:
+    """The words of the tasks of which something holds."""
+    return [word for word, task in TASKS.items() if holds(task)]
+
+
+def _check_applies(option: str, words: Collection[str], chosen: Collection[str]) -> None:
+    """Raise UsageError if an option applies to tasks none of which is chosen."""
+    if not set(chosen) & set(words):
+        raise UsageError(f"{option}: applies to {', '.join(words)}, and --with names none of these; leave it out")
 
 
 def resumed_evaluation(name: str, *, kept_options: Mapping[str, Any], storage: Path) -> Evaluation:

@@ -1,6 +1,6 @@
 """The report of an evaluation: its scores on the screen, as JSON, as metrics and as figures.
 
-Its functions return values; `draw_figures` alone writes. Not here: computing scores (evaluate/tasks.py).
+Its functions return values; `draw_figures` alone writes. Not here: computing scores (evaluate/tasks/).
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,8 @@ from cmd_tune.evaluate.tasks import Estimate, Measure, query_groups
 from cmd_tune.figures import save_drawing
 from cmd_tune.formatting import percent, signed
 
-MeasuresByEncoder = dict[str, list[Measure]]  # the checkpoint first, then its baselines
+# The checkpoint first, then its baselines. What a measure predicts is of this data's test clips.
+MeasuresByEncoder = dict[str, list[Measure]]
 
 _MOST_NUMBERS = 20  # classes up to which the cells of a confusion matrix have numbers
 
@@ -62,8 +63,8 @@ def differences(measures_by: MeasuresByEncoder, data: LabelledClips) -> dict[str
     for measure in ours:
         for who, measures in baselines:
             other = next((m for m in measures if m.key == measure.key), None)
-            if measure.key == "transfer" or other is None or not measure.predicted or not other.predicted:
-                continue  # a transfer's clips are of another data set
+            if other is None or not measure.predicted or not other.predicted:
+                continue
             a, b = (
                 count_hits(groups, {stream: np.asarray(p) == label_Q for stream, p in m.predicted.items()})
                 for m in (measure, other)
@@ -117,13 +118,13 @@ def results(
 ) -> dict[str, Any]:
     """The content of results.json: all scores, and the predicted labels beside the true ones, for other figures.
 
-    other: the data set of the transfer task, if there is one. about: entries that come first.
+    other: the data set of tasks on other data, if there is one. about: entries that come first.
     """
     scores = {
         who: {m.key: {s: _plain(e) for s, e in m.estimates.items()} for m in found}
         for who, found in measures_by.items()
     }
-    predicted = {m.key: m.predicted for m in next(iter(measures_by.values())) if m.predicted and m.key != "transfer"}
+    predicted = {m.key: m.predicted for m in next(iter(measures_by.values())) if m.predicted}
     return {
         **about,
         "training_clips": len(data.train_N),
@@ -208,7 +209,7 @@ def figures(measures: Sequence[Measure], data: LabelledClips) -> dict[str, Confu
             measure.title, measure.estimates[FUSED].value, label_Q, np.asarray(measure.predicted[FUSED])
         )
         for measure in measures
-        if measure.predicted and FUSED in measure.predicted and measure.key != "transfer"
+        if measure.predicted and FUSED in measure.predicted
     }
 
 

@@ -129,18 +129,21 @@ def _measures(
     place = evaluation.folder / "work" / who.replace(" ", "-")
     subject = EncoderUnderTest(encoders, data, place, evaluation.seed, evaluation.official_best_of_test)
 
-    def measured(task: str) -> list[Measure]:
-        done = _measures_file(evaluation, who, task)
+    def measured(word: str) -> list[Measure]:
+        task = TASKS[current_name(word)]
+        done = _measures_file(evaluation, who, word)
         if not done.exists():
-            asked = replace(subject, data=other) if task == "transfer" and other else subject
+            asked = replace(subject, data=other) if task.other_data and other else subject
             started = monotonic()
-            with progress_bar(f"{who}: {task}", console) as progress:
-                found = TASKS[current_name(task)](asked, progress)
+            with progress_bar(f"{who}: {word}", console) as progress:
+                found = task.measure(asked, progress)
             write_text(done, json.dumps([asdict(measure) for measure in found]))
-            console.print(f"{who}: {task} took {duration(monotonic() - started)}", highlight=False)
-        return [_measure(kept) for kept in json.loads(done.read_text(encoding="utf-8"))]
+            console.print(f"{who}: {word} took {duration(monotonic() - started)}", highlight=False)
+        measures = [_measure(kept) for kept in json.loads(done.read_text(encoding="utf-8"))]
+        # Labels of another data set's clips are neither compared nor drawn beside those of this one.
+        return [replace(measure, predicted=None) for measure in measures] if task.other_data else measures
 
-    asked = [attempt(f"{task} of the {who}", partial(measured, task)) for task in evaluation.tasks]
+    asked = [attempt(f"{word} of the {who}", partial(measured, word)) for word in evaluation.tasks]
     return [measure for measures in asked for measure in measures or []]
 
 

@@ -229,6 +229,7 @@ def rig(folder: Path) -> ReadOptions:
 
 WRITERS: dict[str, Callable[[Path], Written]] = {
     "ntu-60": write_ntu,
+    "ntu-120": write_ntu,
     "nw-ucla": write_nw_ucla,
     "pku-mmd-2": write_pku,
     "npy": write_npy,

@@ -66,6 +66,7 @@ def ingested_or_named(kind: str, path: Path, options: ReadOptions, out: Path) ->
         assert np.isfinite(done.store.rows_FX.float().numpy()).all()
         out.unlink()
     assert [line for line in lines if "\n" in line or str(path.parent) not in line] == []
+    assert [line for line in lines if "the reader failed with" in line] == []  # a mistake of ours
     return lines
 
 

@@ -50,12 +50,6 @@ def test_a_difference_is_of_the_same_clips_with_subjects_taken_together(lines, d
     assert (estimate.low, estimate.high) == difference_interval([3, 2], [1, 2], [4, 2])
 
 
-def test_what_is_transferred_to_is_not_compared(lines, data):
-    measure = lines["checkpoint"][0]
-    moved = Measure("transfer", "TRANSFER", measure.estimates, measure.predicted)
-    assert differences({"a": [moved], "b": [moved]}, data) == {}
-
-
 def test_metrics_have_a_searchs_names(lines):
     assert metrics(lines) == {
         "test/knn/joint": 83.33,

@@ -125,6 +125,28 @@ def test_an_evaluation_of_an_earlier_release_goes_on_with_its_files(run_folder, 
     assert (done / "fast-measures.json").stat().st_mtime_ns == before
 
 
+def test_what_is_transferred_to_is_neither_compared_nor_drawn(run_folder, tiny_store, make_store, tmp_path):
+    """Its labels are of the other data's clips: 24 are tested here, 12 there. The files of its work stand already."""
+    other = make_store(subjects=4)
+    evaluation = new_evaluation(
+        run_folder, data=tiny_store.path, protocol=None, tasks="knn,transfer", transfer_data=other.path,
+        best_of_test=False, seed=0, name="e", storage=tmp_path / "runs", tracking_uri=None,
+    )  # fmt: skip
+    for who in ("checkpoint", "untrained-encoder"):
+        work = evaluation.folder / "work" / who
+        work.mkdir(parents=True)
+        (work / "transfer.json").write_text(json.dumps({"predicted": [[0, 1, 2] * 4] * 4, "best": []}))
+    run_evaluation(evaluation, Console(quiet=True))
+    kept = json.loads((evaluation.folder / "work/checkpoint/transfer-measures.json").read_text())
+    assert len(kept[0]["predicted"]["fused"]) == 12
+    results = json.loads((evaluation.folder / "results.json").read_text())
+    hits = np.equal([0, 1, 2] * 4, other.label_N[other.camera_N == 3])
+    assert results["scores"]["checkpoint"]["transfer"]["fused"]["value"] == pytest.approx(100 * hits.mean())
+    assert (results["transfer_test_clips"], results["test_clips"]) == (12, 24)
+    assert (list(results["predicted"]), list(results["differences"])) == (["knn"], ["knn"])
+    assert [path.name for path in (evaluation.folder / "figures").iterdir()] == ["knn.png"]
+
+
 def test_without_data_a_checkpoint_that_knows_none_asks(run_folder, tmp_path):
     _, errors = finish(command(tmp_path, "evaluate", run_folder), 2)
     path = run_folder / "checkpoint.pt"

@@ -18,7 +18,7 @@ from cmd_tune.data.store import open_store
 from cmd_tune.data.views.modalities import MODALITIES
 from cmd_tune.evaluate.classifier import FINETUNE, LINEAR, Classifier, LabelledClips, classify, train_classifier
 from cmd_tune.evaluate.scores import encoder_scores
-from cmd_tune.evaluate.tasks import EncoderUnderTest, knn, retrieval, solved
+from cmd_tune.evaluate.tasks import TASKS, EncoderUnderTest
 from cmd_tune.settings import make_settings
 from cmd_tune.train.loop import build_batches, build_optimizer, build_pretrainer, objective_at
 from cmd_tune.train.step import TrainingStep
@@ -72,8 +72,8 @@ def evaluate(settings, store, split, encoders, folder):
     scores = encoder_scores(encoders, store, split.validation, settings, prefix="val")
     data = LabelledClips(store, settings, split.test[0].gallery_N, split.test[0].query_N)
     subject = EncoderUnderTest(encoders, data, folder)
-    for task in (knn, solved, retrieval):
-        for measure in task(subject, lambda done, total: None):
+    for word in ("knn", "solved", "retrieval"):
+        for measure in TASKS[word].measure(subject, lambda done, total: None):
             scores |= {f"{measure.key}/{stream}": estimate.value for stream, estimate in measure.estimates.items()}
     classes, generator = int(store.label_N.max()) + 1, torch.Generator().manual_seed(0)
     label_Q = data.labels(data.query_N, subject.device)

@@ -76,8 +76,8 @@ def open_clip_files(
 ) -> Source:
     """Open a data set of one file per clip.
 
-    parse: (name in messages, stem of the file's name, its bytes) → the clip. It must raise DataError, whatever is wrong
-    with a file: any other exception ends the ingest with a traceback. default: as of `Source`.
+    parse: (name in messages, stem of the file's name, its bytes) → the clip. It raises DataError for whatever is wrong
+    with a file; of any other exception `ingest` says that the reader failed. default: as of `Source`.
     """
     files = ClipFiles(path, suffix)
     names = [name for name in files.names() if Path(name).stem not in options.exclude]

@@ -31,7 +31,8 @@ class Source:
     files: those whose change makes it another source. units: how many `what` ("files" or "clips") there are.
     parallel_from: the number of units from which several processes save time; NEVER_PARALLEL for arrays in one file.
     batches: one or more units each, in a fixed order. read: returns the clips of a batch, and for each that cannot be
-    used one line that says where it is and why. Batches and `read` can be sent to other processes.
+    used one line that says where it is and why. Batches and `read` can be sent to other processes. A unit that a file
+    is read for is the file's name, a tuple that begins with it, or has it as `file`.
     """
 
     dataset: str

@@ -1,0 +1,10 @@
+"""The help of `ingest`, which is typed by hand: deriving it would import the readers before a command is known."""
+
+import re
+
+from cmd_tune.data.readers import READERS
+
+
+def test_the_help_of_ingest_names_every_format_and_no_other(help_of):
+    (listed,) = re.findall(r"^Format of the source: (.+)\.$", help_of("ingest", "format_name"))
+    assert sorted(re.split(", | or ", listed)) == sorted(READERS)
