@@ -87,7 +87,8 @@ def write_tiny_store(
                 x_TVCP = np.stack([x_TVC + 0.5 * body for body in range(bodies)], axis=3).astype(np.float32)
                 name = f"s{subject:02}_a{label}_c{camera}"
                 clips.append(Clip(name, x_TVCP, label=label, subject=subject, camera=camera))
-    write_store(path, clips, dataset="synthetic", layout=LAYOUTS[layout], normalization="2s-agcn")
+    family = "2s-agcn" if LAYOUTS[layout].coordinates == 3 else "torso"
+    write_store(path, clips, dataset="synthetic", layout=LAYOUTS[layout], normalization=family)
     return open_store(path)
 
 

@@ -191,6 +191,8 @@ def check_fit(saved: Saved, store: Store) -> None:
             f"{store.path}: {joints} joints × {coordinates} × {bodies} bodies are {store.width} channels, the encoders "
             f"of {saved.path} take {saved.channels}; evaluate them on the kind of skeletons they were trained on"
         )
+    else:
+        check_modalities(saved.settings.modalities, store.layout)
     if saved.data:
         kept = saved.data["layout"], saved.data["normalization"]
         ours = layout_content(store.layout), store.normalization
@@ -211,4 +213,3 @@ def check_fit(saved: Saved, store: Store) -> None:
         )
     if lines:
         raise DataError(*lines)
-    check_modalities(saved.settings.modalities, store.layout)

@@ -43,13 +43,15 @@ class Posture:
 
 def posture(store: Store) -> Posture:
     """Find the tilt of each clip. The vertical is that of the store's family; if the family turns nothing, the
-    coordinate along which the trunks of most clips point.
+    coordinate along which the trunks of most clips point; in an image, −y.
     """
     trunk_NC = np.array([_trunk(store, clip) for clip in range(len(store))])
     length_N = np.linalg.norm(trunk_NC, axis=1)
     unit_NC = trunk_NC / np.where(length_N > 0, length_N, np.nan)[:, None]
     family = NORMALIZATIONS.get(store.normalization)
     axis, sign = (family.up, 1) if family and family.up is not None else _most_point(unit_NC)
+    if store.layout.coordinates == 2:
+        axis, sign = 1, -1
     return Posture(axis, sign, np.degrees(np.arccos(np.clip(sign * unit_NC[:, axis], -1, 1))))
 
 
