@@ -64,7 +64,10 @@ def write_tiny_store(
     frames: tuple[int, int] = (6, 24),
     seed: int = 0,
 ) -> Store:
-    """A small data set: one clip a subject, class and camera; each class swings its joints its own way."""
+    """A small data set: one clip a subject, class and camera; each class swings its joints its own way.
+
+    If the layout is in 2-D, what the camera sees from afar.
+    """
     random = np.random.default_rng(seed)
     joints = len(LAYOUTS[layout].joints)
     rest_VC = random.normal(size=(joints, 3))
@@ -80,10 +83,12 @@ def write_tiny_store(
                 sine, cosine = np.sin(0.4 * camera), np.cos(0.4 * camera)
                 x_TVC = x_TVC @ np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]]).T
                 x_TVC += 0.02 * random.normal(size=x_TVC.shape)
+                x_TVC = x_TVC[:, :, : LAYOUTS[layout].coordinates]
                 x_TVCP = np.stack([x_TVC + 0.5 * body for body in range(bodies)], axis=3).astype(np.float32)
                 name = f"s{subject:02}_a{label}_c{camera}"
                 clips.append(Clip(name, x_TVCP, label=label, subject=subject, camera=camera))
-    write_store(path, clips, dataset="synthetic", layout=LAYOUTS[layout], normalization="2s-agcn")
+    family = "2s-agcn" if LAYOUTS[layout].coordinates == 3 else "torso"
+    write_store(path, clips, dataset="synthetic", layout=LAYOUTS[layout], normalization=family)
     return open_store(path)
 
 
@@ -97,6 +102,12 @@ def make_store(tmp_path: Path) -> Callable[..., Store]:
 def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """One small data set for all that only read it: 72 clips, of which 36 are pretrained on under xview."""
     return write_tiny_store(tmp_path_factory.mktemp("tiny") / "tiny.arrow")
+
+
+@pytest.fixture(scope="session")
+def flat_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The same of joints in 2-D, two bodies of 17."""
+    return write_tiny_store(tmp_path_factory.mktemp("flat") / "flat.arrow", layout="coco-17", bodies=2)
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,11 @@
 """README and the pages in docs/: every command parses, every YAML and Python block works, and nothing is left out."""
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
 from typing import Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 from zipfile import ZipFile
@@ -167,10 +169,27 @@ def test_yaml_blocks_are_read(block: str, tmp_path: Path, tiny_store: Store) -> 
         assert list(read_space(path).parameters) == list(content["parameters"])
 
 
+def test_frames_of_mediapipe_as_the_page_makes_them_are_read(tmp_path: Path) -> None:
+    """Of two frames the second has nobody."""
+    landmarks = [SimpleNamespace(x=0.25, y=n / 33, z=-1.0, visibility=0.9, presence=0.8, name=None) for n in range(33)]
+    code, _ = blocks("python", {"your-data.md": PAGES["your-data.md"]})
+    names: dict[str, Any] = {}
+    exec(code.values[0], names)  # noqa: S102
+    results = [SimpleNamespace(pose_landmarks=found, pose_world_landmarks=found) for found in ([landmarks], [])]
+    (tmp_path / "wave.json").write_text(json.dumps([names["frame"](result) for result in results]))
+    (tmp_path / "index.csv").write_text("file,label\nwave.json,0\n")
+    for kind, coordinates in (("mediapipe", 2), ("mediapipe-world", 3)):
+        source = READERS[kind](tmp_path, ReadOptions())
+        ((clip,),) = (source.read(batch) for batch in source.batches)
+        assert clip.joints_TVCP.shape == (2, 33, coordinates, 1)
+        assert clip.joints_TVCP[0, 11, :2, 0].tolist() == pytest.approx([0.25, 1 / 3])
+        assert not clip.joints_TVCP[1].any()
+
+
 def test_the_recordings_of_the_page_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     page = {"your-data.md": PAGES["your-data.md"]}
-    (rig,), (recordings,) = blocks("yaml", page), blocks("python", page)
+    (rig,), (_, recordings) = blocks("yaml", page), blocks("python", page)
     Path("rig.yaml").write_text(rig.values[0], encoding="utf-8")
     exec(recordings.values[0], {})  # noqa: S102
     options = ReadOptions(layout=read_layout(Path("rig.yaml")))

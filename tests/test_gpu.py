@@ -175,15 +175,16 @@ def test_a_captured_graph_follows_inputs_and_parameters(dtype):
                 assert torch.equal(frozen(x_MTBX), model.recur(x_MTBX, gru_pairs))
 
 
-def test_views_are_those_of_the_cpu(tiny_store):
-    near = tiny_store.on_device_if_it_fits(GPU)
+@pytest.mark.parametrize("of", ["tiny_store", "flat_store"])
+def test_views_are_those_of_the_cpu(request, of):
+    here = request.getfixturevalue(of)
+    near = here.on_device_if_it_fits(GPU)
     assert near.rows_FX.is_cuda
-    clips_B = torch.arange(len(tiny_store))
+    clips_B = torch.arange(len(here))
     view = CropShear(4, 0.5, 1.0, 0.5)
-    draws = view.draw(tiny_store.length_N, len(tiny_store.layout.joints), keyed_generator(0))
+    draws = view.draw(here.length_N, len(here.layout.joints), keyed_generator(0))
     views = [
-        view.make(store.rows_FX, store.start_N[clips_B], draws, 16, store.frame_shape()).cpu()
-        for store in (near, tiny_store)
+        view.make(store.rows_FX, store.start_N[clips_B], draws, 16, store.frame_shape()).cpu() for store in (near, here)
     ]
     torch.testing.assert_close(*views, rtol=1e-5, atol=1e-5)
 

@@ -14,6 +14,7 @@ ELSEWHERE = {
     "commands/settings.py": "test_cli.py",
     "data/clip.py": "data alone",
     "data/readers/arrays.py": "data/readers/test_npy_triple.py",
+    "data/readers/json_texts.py": "data/readers/test_mediapipe.py",
     "data/synthetic_actions.py": "data/test_synthetic.py",
     "data/views/crop_shear_kernels.py": "data/views/test_crop_shear.py",
     "model/encoders/gru_frame_kernels.py": "model/encoders/test_gru_layer.py",
@@ -27,7 +28,8 @@ ELSEWHERE = {
 SUBJECTS = (
     "test_contract.py", "test_fuzz.py", "test_golden_*.py", "test_kept_*.py", "test_*gpu.py", "test_kernels_compile.py",
     "test_one_score.py", "test_resume.py", "test_shipped_spaces.py", "test_faults.py", "test_places.py",
-    "test_architecture.py", "test_docs.py", "test_extending.py", "test_imports.py", "test_mirror.py",
+    "test_joints_in_2d.py", "test_architecture.py", "test_docs.py", "test_extending.py", "test_imports.py",
+    "test_mirror.py",
 )  # fmt: skip
 OF_THE_WHOLE = ("benchmarks", "end_to_end", "second_device")
 

@@ -1,9 +1,14 @@
 """Layouts of skeletons, of sensors or from a file: names of joints, parents, the landmarks that normalisation needs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from cmd_tune.data.keypoint_layouts import KEYPOINTS
 from cmd_tune.errors import UsageError, did_you_mean
 from cmd_tune.yaml_files import read_yaml
 
@@ -12,15 +17,24 @@ LANDMARKS = ("base", "centre", "left_shoulder", "right_shoulder")
 
 @dataclass(frozen=True)
 class Layout:
-    """A skeleton. Joint numbers are 0-based; the root is its own parent."""
+    """A skeleton. Joint numbers are 0-based; the root is its own parent. A landmark is the mean of its joints.
+
+    coordinates: of a joint, 2 (x, y) of an image, or 3.
+    """
 
     name: str
     joints: tuple[str, ...]
     parents: tuple[int, ...]
-    base: int  # bottom of the spine
-    centre: int  # the spine joint that is moved to the origin
-    left_shoulder: int
-    right_shoulder: int
+    base: tuple[int, ...]  # bottom of the spine
+    centre: tuple[int, ...]  # the place on the spine that is moved to the origin
+    left_shoulder: tuple[int, ...]
+    right_shoulder: tuple[int, ...]
+    coordinates: int = 3
+
+
+def mean_joint(x: NDArray[Any], joints: Sequence[int], axis: int) -> NDArray[Any]:
+    """The place of a landmark: the mean of its joints, along the dimension of joints, which falls away."""
+    return np.asarray(x.take(joints, axis).mean(axis))
 
 
 _KINECT_20 = (
@@ -48,22 +62,17 @@ def _layout(name: str, joints: tuple[str, ...], parents: tuple[int, ...]) -> Lay
         name=name,
         joints=joints,
         parents=tuple(parent - 1 for parent in parents),
-        base=0,
-        centre=1,
-        left_shoulder=joints.index("left_shoulder"),
-        right_shoulder=joints.index("right_shoulder"),
+        base=(0,),
+        centre=(1,),
+        left_shoulder=(joints.index("left_shoulder"),),
+        right_shoulder=(joints.index("right_shoulder"),),
     )
 
 
-LAYOUTS = {
-    layout.name: layout
-    for layout in (_layout("ntu-25", _NTU_25, _NTU_PARENTS), _layout("kinect-20", _KINECT_20, _KINECT_PARENTS))
-}
-
-
-def layout_of_size(joints: int) -> Layout | None:
-    """The sensor's layout with this number of joints; None if there is none."""
-    return next((layout for layout in LAYOUTS.values() if len(layout.joints) == joints), None)
+def layout_of_size(joints: int, coordinates: int = 3) -> Layout | None:
+    """The sensor's or estimator's layout with these numbers of joints and coordinates; None if there is none."""
+    sizes = joints, coordinates
+    return next((one for one in LAYOUTS.values() if (len(one.joints), one.coordinates) == sizes), None)
 
 
 def read_layout(path: Path) -> Layout:
@@ -75,6 +84,9 @@ def read_layout(path: Path) -> Layout:
     joints: [pelvis, spine, left_shoulder, right_shoulder]    # in the order of the coordinates
     parents: {spine: pelvis, left_shoulder: spine, right_shoulder: spine}   # of every joint but the root
     landmarks: {base: pelvis, centre: spine, left_shoulder: left_shoulder, right_shoulder: right_shoulder}
+    coordinates: 2    # of a joint, if they are not 3
+
+    A landmark is a joint or a list of joints, whose mean it is: `base: [left_hip, right_hip]`.
     """
     if str(path) in LAYOUTS:
         return LAYOUTS[str(path)]
@@ -89,10 +101,13 @@ def layout_from(content: Any) -> Layout:
     """The layout that plain values describe. Raises ValueError, in one line, if they describe none."""
     if not isinstance(content, dict):
         raise ValueError("expected the keys name, joints, parents and landmarks")
-    _check_keys("key", content, ("name", "joints", "parents", "landmarks"))
+    _check_keys("key", content, ("name", "joints", "parents", "landmarks"), ("coordinates",))
     name, joints, parents, landmarks = (content[key] for key in ("name", "joints", "parents", "landmarks"))
     if not isinstance(name, str) or not name:
         raise ValueError("name: expected a text")
+    coordinates = content.get("coordinates", 3)
+    if isinstance(coordinates, bool) or coordinates not in (2, 3):
+        raise ValueError("coordinates: expected 2 or 3")
     if not isinstance(joints, list) or not joints or not all(isinstance(joint, str) for joint in joints):
         raise ValueError("joints: expected a list of names")
     if len(set(joints)) < len(joints):
@@ -101,9 +116,13 @@ def layout_from(content: Any) -> Layout:
     for key, mapping in (("parents", parents), ("landmarks", landmarks)):
         if not isinstance(mapping, dict):
             raise ValueError(f"{key}: expected 'name: joint' pairs")
-        for of, joint in mapping.items():
-            if joint not in joints:
-                raise ValueError(f"{key}: {of}: '{joint}' is not a joint; {did_you_mean(str(joint), joints)}")
+        for of, named in mapping.items():
+            listed = isinstance(named, list) and key == "landmarks"
+            for joint in named if listed else [named]:
+                if joint not in joints:
+                    raise ValueError(f"{key}: {of}: '{joint}' is not a joint; {did_you_mean(str(joint), joints)}")
+            if listed and (not named or len(set(named)) < len(named)):
+                raise ValueError(f"{key}: {of}: expected a joint, or a list of joints, each once")
     for joint in parents:
         if joint not in joints:
             raise ValueError(f"parents: '{joint}' is not a joint; {did_you_mean(str(joint), joints)}")
@@ -111,25 +130,34 @@ def layout_from(content: Any) -> Layout:
     number = {joint: index for index, joint in enumerate(joints)}
     above = tuple(number[parents.get(joint, joint)] for joint in joints)
     _check_tree(joints, above)
-    return Layout(name, tuple(joints), above, **{landmark: number[landmarks[landmark]] for landmark in LANDMARKS})
+    of_landmarks = {key: named if isinstance(named, list) else [named] for key, named in landmarks.items()}
+    return Layout(
+        name,
+        tuple(joints),
+        above,
+        **{key: tuple(number[joint] for joint in of_landmarks[key]) for key in LANDMARKS},
+        coordinates=int(coordinates),
+    )
 
 
 def layout_content(layout: Layout) -> dict[str, Any]:
-    """The layout as plain values, in the form of `read_layout`."""
+    """The layout as plain values, in the form of `read_layout`, without what has a default."""
+    landmarks = {key: [layout.joints[joint] for joint in getattr(layout, key)] for key in LANDMARKS}
     tree = zip(layout.joints, layout.parents, strict=True)
     return {
         "name": layout.name,
         "joints": list(layout.joints),
         "parents": {joint: layout.joints[parent] for joint, parent in tree if layout.joints[parent] != joint},
-        "landmarks": {landmark: layout.joints[getattr(layout, landmark)] for landmark in LANDMARKS},
+        "landmarks": {key: named if len(named) > 1 else named[0] for key, named in landmarks.items()},
+        **({} if layout.coordinates == 3 else {"coordinates": layout.coordinates}),
     }
 
 
-def _check_keys(what: str, mapping: dict[Any, Any], known: tuple[str, ...]) -> None:
+def _check_keys(what: str, mapping: dict[Any, Any], needed: tuple[str, ...], other: tuple[str, ...] = ()) -> None:
     for key in mapping:
-        if key not in known:
-            raise ValueError(f"unknown {what} '{key}', {did_you_mean(str(key), known)}")
-    for key in known:
+        if key not in (*needed, *other):
+            raise ValueError(f"unknown {what} '{key}', {did_you_mean(str(key), (*needed, *other))}")
+    for key in needed:
         if key not in mapping:
             raise ValueError(f"the {what} '{key}' is missing")
 
@@ -145,3 +173,13 @@ def _check_tree(joints: list[str], parents: tuple[int, ...]) -> None:
             raise ValueError(f"parents: '{joints[joint]}' leads to no root, but round in a circle")
     if len(roots) > 1:
         raise ValueError(f"parents: '{joints[roots[0]]}' and '{joints[roots[1]]}' have none; only the root may")
+
+
+LAYOUTS = {
+    layout.name: layout
+    for layout in (
+        _layout("ntu-25", _NTU_25, _NTU_PARENTS),
+        _layout("kinect-20", _KINECT_20, _KINECT_PARENTS),
+        *map(layout_from, KEYPOINTS),
+    )
+}

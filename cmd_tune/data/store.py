@@ -51,7 +51,7 @@ class Description:
 
     def frame_shape(self) -> tuple[int, int, int]:
         """(V, C, P) of one frame."""
-        return len(self.layout.joints), 3, self.bodies
+        return len(self.layout.joints), self.layout.coordinates, self.bodies
 
 
 def write_store(

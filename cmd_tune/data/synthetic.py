@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmd_tune.data.clip import Clip
-from cmd_tune.data.layouts import LAYOUTS
+from cmd_tune.data.layouts import LAYOUTS, mean_joint
 from cmd_tune.data.synthetic_actions import ACTIONS, ANGLES, LIMBS, Action, Keys
 
 Floats = NDArray[np.float64]
@@ -200,7 +200,7 @@ def pose(angles_TA: Floats, bones_VC: Floats) -> Floats:
         for v in (v for v, above in enumerate(LAYOUT.parents) if above == parent and v != parent):
             joints_TVC[:, v] = joints_TVC[:, parent] + turned[_SEGMENTS[v]] @ bones_VC[v]
             order.append(v)
-    joints_TVC[..., :2] -= joints_TVC[:, LAYOUT.base, None, :2]
+    joints_TVC[..., :2] -= mean_joint(joints_TVC, LAYOUT.base, 1)[:, None, :2]
     joints_TVC[..., 2] -= joints_TVC[..., 2].min(axis=1, keepdims=True)
     joints_TVC[..., 1] += angles_TA[:, _INDEX["step"], None] / 100
     joints_TVC[..., 2] += angles_TA[:, _INDEX["rise"], None] / 100
@@ -229,7 +229,7 @@ def record(joints_TVCP: Floats, camera: Camera, rng: np.random.Generator) -> NDA
 
     frames = len(seen_TVCP)
     settling_T = _SETTLING * np.exp(-np.arange(frames) / 3)
-    behind_TV1P = seen_TVCP[:, :, 2:] - seen_TVCP[:, LAYOUT.centre, None, 2:]
+    behind_TV1P = seen_TVCP[:, :, 2:] - mean_joint(seen_TVCP, LAYOUT.centre, 1)[:, None, 2:]
     noise_TV1P = camera.noise * (1 + 3 / (1 + np.exp(-behind_TV1P / 0.05)))
     slow_TVCP = rng.normal(size=seen_TVCP.shape)[np.arange(frames) // 6]
     seen_TVCP += noise_TV1P * (rng.normal(size=seen_TVCP.shape) + slow_TVCP)

@@ -51,7 +51,7 @@ def compare_families(source: Store, rounds: Sequence[GalleryAndQueries]) -> Iter
     """
     held = None if source.normalization == "none" else source.normalization
     few = [GalleryAndQueries(_at_most(r.gallery_N), _at_most(r.query_N)) for r in rounds]
-    for name in families_from(held):
+    for name in families_from(held, source.layout.coordinates):
         store, refused = (source, 0) if name == source.normalization else renormalised(source, name)
         scores = raw_knn_scores(store, few, modalities=MODALITIES, prefix="val") if few else {}
         yield name, Compared(scores, posture(store), refused)

@@ -10,6 +10,7 @@ from cmd_tune.data.layouts import layout_content
 from cmd_tune.data.seen_clips import count_seen
 from cmd_tune.data.splits import Indices, split_store
 from cmd_tune.data.store import Store, open_store
+from cmd_tune.data.views.modalities import check_modalities
 from cmd_tune.errors import DataError, UsageError, did_you_mean
 from cmd_tune.evaluate.tasks import DEFAULT_TASKS, TASKS, Task, current_name
 from cmd_tune.runs.data_source import SYNTHETIC, DataSource, open_data
@@ -181,7 +182,7 @@ def remarks(saved: Saved, store: Store, protocol: str, query_N: Indices) -> list
 def check_fit(saved: Saved, store: Store) -> None:
     """Raise DataError if a store's skeletons, or their normalisation, differ from those the encoders take.
 
-    One line for each difference.
+    One line for each difference. Raises UsageError if its joints cannot have the encoders' modalities.
     """
     lines = []
     if saved.channels != store.width:
@@ -190,6 +191,8 @@ def check_fit(saved: Saved, store: Store) -> None:
             f"{store.path}: {joints} joints × {coordinates} × {bodies} bodies are {store.width} channels, the encoders "
             f"of {saved.path} take {saved.channels}; evaluate them on the kind of skeletons they were trained on"
         )
+    else:
+        check_modalities(saved.settings.modalities, store.layout)
     if saved.data:
         kept = saved.data["layout"], saved.data["normalization"]
         ours = layout_content(store.layout), store.normalization
@@ -203,5 +206,10 @@ def check_fit(saved: Saved, store: Store) -> None:
                 f"{store.path}: normalised as {ours[1]}, what {saved.path} was trained on as {kept[1]}; evaluate it on "
                 "skeletons of the same normalisation"
             )
+    elif store.layout.coordinates < 3:
+        lines.append(
+            f"{store.path}: its joints are in 2-D; {saved.path}, which does not say what it was trained on, is of "
+            "joints in 3-D"
+        )
     if lines:
         raise DataError(*lines)

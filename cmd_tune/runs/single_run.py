@@ -13,6 +13,7 @@ from rich.table import Table
 
 from cmd_tune.compute.device import device_here
 from cmd_tune.data.splits import describe_pretraining
+from cmd_tune.data.views.modalities import check_modalities
 from cmd_tune.errors import UsageError
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.files import write_text
@@ -130,6 +131,7 @@ def resumed_single(name: str, *, kept_options: Mapping[str, Any], storage: Path)
 def _check_start(settings: Settings, source: DataSource, place: Path) -> None:
     """Raise CmdTuneError for what would fail after the start."""
     store, split = source.open(settings.holdout)
+    check_modalities(settings.modalities, store.layout)
     check_batch(settings.batch_size, len(split.pretrain_N))
     check_disk(place.absolute(), checkpoint_bytes(settings, store.width), 1)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import PlainValidator
 
+from cmd_tune.data.layouts import Layout
 from cmd_tune.data.splits import split_store
 from cmd_tune.errors import UsageError
 from cmd_tune.files import write_text
@@ -15,7 +16,7 @@ from cmd_tune.runs.environment import describe_software
 from cmd_tune.runs.run_folder import SEARCH_FILE, earlier_run, new_folder, removed_on_failure
 from cmd_tune.runs.run_plan import KeptData, check_same_data, experiment_name, read_plan
 from cmd_tune.search.execution import ResourceRequest
-from cmd_tune.search.space_checks import check_metrics, check_uses
+from cmd_tune.search.space_checks import check_joints, check_metrics, check_uses
 from cmd_tune.search.spaces.refit import Refit, read_refit, refit_content
 from cmd_tune.search.spaces.region import RULED
 from cmd_tune.search.spaces.space import DEFAULT_TRIALS, Space
@@ -124,6 +125,7 @@ def new_plan(
     check_uses(space, settings, changed)
     source, store = open_data(storage, data, protocol)
     split_store(store, source.protocol, settings.holdout)
+    check_joints(space, settings, store.layout)
     plan = Plan(
         folder=new_folder(storage, name, space.path.stem),
         space=space,
@@ -171,7 +173,7 @@ def resumed_plan(
     space = read_space(folder / SPACE)
     settings = kept_settings(f"{folder / SEARCH_FILE}: settings", kept.settings)
     if space_name is not None:
-        space = _changed_table(folder, space, space_name, settings)
+        space = _changed_table(folder, space, space_name, settings, store.layout)
     asked = trials if space_name is not None else trials or kept.trials
     plan = Plan(
         folder=folder,
@@ -198,7 +200,7 @@ def read_space(path: Path) -> Space:
     return load_space(path, METHODS, EARLY_STOPPING)
 
 
-def _changed_table(folder: Path, kept: Space, name: str, settings: Settings) -> Space:
+def _changed_table(folder: Path, kept: Space, name: str, settings: Settings, layout: Layout) -> Space:
     """Replace the space file of a comparison by a changed one, of which only cells, seeds and claims may differ."""
     space = read_space(find_space(name))
     if not kept.comparison or not space.comparison:
@@ -215,6 +217,7 @@ def _changed_table(folder: Path, kept: Space, name: str, settings: Settings) -> 
         raise UsageError(f"{space.path}: seeds: {folder.name} has {gone}, too; a table may get more seeds, not fewer")
     space.check(settings.model_dump())
     check_metrics(space, settings)
+    check_joints(space, settings, layout)
     write_text(folder / SPACE, space.path.read_text(encoding="utf-8-sig"))
     return space
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from cmd_tune.data.layouts import Layout
+from cmd_tune.data.views.modalities import check_modalities
 from cmd_tune.errors import UsageError, did_you_mean
 from cmd_tune.evaluate.scores import PROBES
 from cmd_tune.formatting import format_value
@@ -77,6 +79,12 @@ def _validation(settings: Mapping[str, Any]) -> list[str]:
 
 def _accuracies(prefix: str, settings: Mapping[str, Any]) -> list[str]:
     return [f"{prefix}/{kind}/{stream}" for kind in PROBES for stream in (*settings["modalities"], "fused")]
+
+
+def check_joints(space: Space, settings: Settings, layout: Layout) -> None:
+    """Raise UsageError if some trial has a modality that the joints of the data do not have."""
+    for values in space.variants(settings.model_dump(), ("modalities",)):
+        check_modalities(values.get("modalities", settings.modalities), layout)
 
 
 def check_uses(space: Space, settings: Settings, changed: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cmd_tune.data.layouts import layout_from
 from cmd_tune.data.seen_clips import pretraining_record
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import open_store
@@ -78,10 +79,14 @@ def _record(path: Path, channels: int, data: Path, protocol: str | None) -> dict
 def export_official(path: Path, out: Path) -> Sequence[str]:
     """A checkpoint of ours in the authors' layout: 'epoch' and 'state_dict'; returns the modalities.
 
-    Their optimiser's state is left out: their code evaluates such a file, and cannot resume from it.
+    Their optimiser's state is left out: their code evaluates such a file, and cannot resume from it. Raises DataError
+    for what their code has no form for: joints in 2-D, encoders that are no GRUs.
     """
     saved = open_saved(path)
     refuse_same_file(out, saved.path)
+    layout = saved.data.get("layout")
+    if layout and layout_from(layout).coordinates < 3:
+        raise DataError(f"{saved.path}: is of joints in 2-D, the authors' checkpoints are of joints in 3-D alone")
     try:
         state = to_official(saved.state, saved.settings.modalities)
     except DataError as error:

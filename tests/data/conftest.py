@@ -116,6 +116,86 @@ def write_pyskl(folder: Path) -> Written:
     return folder / "ntu60_3danno.pkl", ReadOptions()
 
 
+def pyskl_2d_content() -> dict:
+    """Of the four clips the second has one body; every joint is seen."""
+    annotations = []
+    for seed, (name, frames) in enumerate(zip(NTU_NAMES, LENGTHS, strict=True)):
+        bodies = 1 if seed == 1 else 2
+        x_PTVC = (100 + 50 * joints(frames, seed, (17, 2, bodies))).transpose(3, 0, 1, 2)
+        score_PTV = np.random.default_rng(seed).uniform(0.1, 1, x_PTVC.shape[:3])
+        both = {"keypoint": x_PTVC.astype(np.float16), "keypoint_score": score_PTV.astype(np.float16)}
+        annotations.append({"frame_dir": name, "label": seed, "total_frames": frames, **both})
+    return {"split": {"xsub_train": [*NTU_NAMES[:2]], "xsub_val": [*NTU_NAMES[2:]]}, "annotations": annotations}
+
+
+def write_pyskl_2d(folder: Path) -> Written:
+    (folder / "ntu60_hrnet.pkl").write_bytes(pickle.dumps(pyskl_2d_content()))
+    return folder / "ntu60_hrnet.pkl", ReadOptions()
+
+
+def kinetics_clip(frames: int, seed: int) -> dict:
+    """Frames from 1 on with two bodies, the second with the larger confidences; every joint is seen."""
+    rng = np.random.default_rng(seed)
+    data = []
+    for frame in range(frames):
+        skeleton = [
+            {"pose": rng.uniform(0.2, 0.8, 36).round(3).tolist(), "score": (scale * rng.uniform(0.1, 1, 18)).tolist()}
+            for scale in (0.05, 1)
+        ]
+        data.append({"frame_index": frame + 1, "skeleton": skeleton})
+    return {"data": data, "label": "abseiling", "label_index": 0}
+
+
+def write_kinetics(folder: Path) -> Written:
+    for half, clips in (("train", (0, 1, 2)), ("val", (3,))):
+        (folder / f"kinetics_{half}").mkdir(parents=True, exist_ok=True)
+        labels = {}
+        for seed in clips:
+            clip = kinetics_clip(LENGTHS[seed], seed)
+            (folder / f"kinetics_{half}" / f"-clip{seed}.json").write_text(json.dumps(clip))
+            labels[f"-clip{seed}"] = {"has_skeleton": True, "label": "abseiling", "label_index": seed % 2}
+        (folder / f"kinetics_{half}_label.json").write_text(json.dumps(labels))
+    return folder, ReadOptions()
+
+
+INDEX = """file,label,subject,split
+squat/000.json,0,1,train
+squat/001.json,0,2,test
+jump/000.json,1,1,train
+jump/001.json,1,2,
+"""
+
+
+def landmarks(seed: int, scale: float = 1) -> list[dict]:
+    x_VX = np.random.default_rng(seed).uniform(0.1, 0.9, (33, 4)) * [scale, scale, scale, 1]
+    return [dict(zip(("x", "y", "z", "visibility"), row, strict=True)) for row in x_VX.round(4).tolist()]
+
+
+def write_mediapipe(folder: Path) -> Written:
+    """Four clips of as many forms; each frame is of its own, and the last has nobody."""
+    frames = [[landmarks(10 * clip + t, scale=0.5) for t in range(LENGTHS[clip])] for clip in range(4)]
+    both = [{"pose_landmarks": [one], "pose_world_landmarks": [one]} for one in frames[2]]
+    clips = [
+        [*frames[0], None],
+        {"frames": [*frames[1], []], "width": 640, "height": 480},
+        [*both, {"pose_landmarks": [], "pose_world_landmarks": []}],
+        [[list(one.values())[:3] for one in frame] for frame in frames[3]],
+    ]
+    for row, content in zip(INDEX.splitlines()[1:], clips, strict=True):
+        path = folder / row.split(",")[0]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content))
+    (folder / "index.csv").write_text(INDEX)
+    return folder, ReadOptions()
+
+
+def write_generic_2d(folder: Path) -> Written:
+    arrays = generic_arrays()
+    np.savez(folder / "mine.npz", **{**arrays, "joints": np.ascontiguousarray(arrays["joints"][:, :, :2])})
+    (folder.parent / "rig.yaml").write_text(RIG + "coordinates: 2\n")
+    return folder / "mine.npz", ReadOptions(layout=read_layout(folder.parent / "rig.yaml"))
+
+
 def generic_arrays() -> dict[str, np.ndarray]:
     return {
         "joints": np.concatenate([joints(frames, seed, (5, 3, 2)) for seed, frames in enumerate(LENGTHS)]),
@@ -155,7 +235,12 @@ WRITERS: dict[str, Callable[[Path], Written]] = {
     "npy": write_npy,
     "ctr-gcn": write_ctr_gcn,
     "pyskl": write_pyskl,
+    "pyskl 2-D": write_pyskl_2d,
+    "kinetics-skeleton": write_kinetics,
+    "mediapipe": write_mediapipe,
+    "mediapipe-world": write_mediapipe,
     "generic": write_generic,
+    "generic 2-D": write_generic_2d,
     "generic parquet": write_parquet,
 }
 

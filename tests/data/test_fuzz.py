@@ -24,7 +24,9 @@ from cmd_tune.data.store import open_store, write_store
 from cmd_tune.errors import CmdTuneError, DataError
 
 FORMATS = ["ntu-60", "nw-ucla", "pku-mmd-2", "npy", "ctr-gcn", "pyskl", "generic", "generic parquet"]
+FORMATS += ["pyskl 2-D", "kinetics-skeleton", "mediapipe", "mediapipe-world", "generic 2-D"]
 ROUNDS = 40
+LAYOUT_KEYS = ["name", "joints", "parents", "landmarks", "coordinates", "a", "base"]
 REPEATABLE = settings(
     max_examples=60,
     deadline=None,
@@ -169,7 +171,7 @@ def test_flipped_bits_of_a_store_are_opened_or_named(whole_store: Path) -> None:
 @REPEATABLE
 @given(st.recursive(st.none() | st.integers() | st.text(max_size=5) | st.sampled_from(["name", "a"]), lambda inner: (
     st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["name", "joints", "parents", "landmarks", "a", "base"]), inner, max_size=4)
+    | st.dictionaries(st.sampled_from(LAYOUT_KEYS), inner, max_size=4)
 )))  # fmt: skip
 def test_a_layout_of_anything_is_made_or_named(content: object) -> None:
     with suppress(ValueError):

@@ -179,11 +179,31 @@ def test_another_schema_version(path):
 
 def test_a_layout_that_the_code_does_not_know(tmp_path):
     """The file carries the whole skeleton."""
-    layout = Layout("dog", ("withers", "croup", "tail"), (0, 0, 1), base=1, centre=0, left_shoulder=2, right_shoulder=1)
+    layout = Layout(
+        "dog", ("withers", "croup", "tail"), (0, 0, 1), (1,), (0, 1), left_shoulder=(2,), right_shoulder=(1,)
+    )
     write(tmp_path / "dogs.arrow", clips(layout=layout, bodies=3), layout)
     store = open_store(tmp_path / "dogs.arrow")
     assert store.layout == layout
     assert store.frame_shape() == (3, 3, 3)
+
+
+def test_joints_in_2_d(tmp_path):
+    """The layout says so; the rest of the file is as of joints in 3-D, and the schema's version the same."""
+    layout = LAYOUTS["coco-17"]
+    written = [replace(clip, joints_TVCP=clip.joints_TVCP[:, :, :2]) for clip in clips(layout=layout, bodies=2)]
+    write(tmp_path / "a.arrow", written, layout)
+    store = open_store(tmp_path / "a.arrow")
+    assert store.layout == layout
+    assert store.frame_shape() == (17, 2, 2)
+    assert store.width == 68
+    rows = np.concatenate([clip.joints_TVCP.reshape(-1, 68) for clip in written])
+    assert np.array_equal(store.rows_FX.numpy(), rows)
+
+
+def test_frames_of_other_coordinates_than_the_layouts_are_refused(tmp_path):
+    write(tmp_path / "a.arrow", clips(layout=LAYOUTS["coco-17"]), LAYOUTS["coco-17"])
+    assert "damaged (frames of type" in refused(tmp_path / "a.arrow")
 
 
 def test_protocols_of_the_source(tmp_path):

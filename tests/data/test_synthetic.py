@@ -24,6 +24,7 @@ from cmd_tune.train.loop import build_pretrainer, pretrain
 Floats = NDArray[np.float64]
 
 JOINTS = LAYOUT.joints
+BASE = LAYOUT.base[0]
 BY_NAME = {action.name: action for action in ACTIONS}
 TWO_BODIES = {label for label, action in enumerate(ACTIONS) if action.reply is not None}
 
@@ -83,7 +84,7 @@ def test_angles_turn_limbs_the_way_they_say(angles: dict[str, float], joint: str
 def test_body_stands_on_the_floor() -> None:
     assert posed(right_knee=90)[:, 2].min() == 0
     assert_allclose(posed(rise=12)[:, 2].min(), 0.12)
-    assert_allclose(posed(step=-30)[LAYOUT.base, :2], (0, -0.3))
+    assert_allclose(posed(step=-30)[BASE, :2], (0, -0.3))
 
 
 @pytest.mark.parametrize("name", ["circle inwards", "jumping jack", "bow", "kick", "push"])
@@ -100,12 +101,12 @@ def test_limbs_keep_their_length_through_a_take_and_are_the_subject_s(name: str)
 def test_partner_stands_before_the_actor_and_faces_them() -> None:
     take_TVCP = perform(BY_NAME["handshake"], actor(), actor(), np.random.default_rng(0))
 
-    between_TC = take_TVCP[:, LAYOUT.base, :, 1] - take_TVCP[:, LAYOUT.base, :, 0]
+    between_TC = take_TVCP[:, BASE, :, 1] - take_TVCP[:, BASE, :, 0]
     assert 0.9 * 0.9 <= between_TC[:, 1].min() <= between_TC[:, 1].max() <= 0.9 * 1.2
     hands_T = [np.ptp(take_TVCP[:, JOINTS.index(f"{side}_hand"), 1, 0]) for side in ("right", "left")]
     shaking = JOINTS.index(("right_hand", "left_hand")[int(np.argmax(hands_T))])
-    assert (take_TVCP[:, shaking, 1, 0] - take_TVCP[:, LAYOUT.base, 1, 0]).mean() > 0.02
-    assert (take_TVCP[:, shaking, 1, 1] - take_TVCP[:, LAYOUT.base, 1, 1]).mean() < -0.02
+    assert (take_TVCP[:, shaking, 1, 0] - take_TVCP[:, BASE, 1, 0]).mean() > 0.02
+    assert (take_TVCP[:, shaking, 1, 1] - take_TVCP[:, BASE, 1, 1]).mean() < -0.02
 
 
 def test_cameras_see_one_take_rigidly_turned() -> None:
@@ -154,7 +155,7 @@ def test_clips_have_the_shape_of_ntu_in_metres(clips: list[Clip]) -> None:
     lengths = np.array([len(clip.joints_TVCP) for clip in clips])
     assert (lengths.min(), lengths.max()) == (40, 110)
     seen = [clip.joints_TVCP[..., 0][clip.joints_TVCP[..., 0].any(axis=(1, 2))] for clip in clips]
-    depth = np.array([body_TVC[:, LAYOUT.base, 2].mean() for body_TVC in seen])
+    depth = np.array([body_TVC[:, BASE, 2].mean() for body_TVC in seen])
     head_over_foot = [np.ptp(body_TVC[..., 1], axis=1).mean() for body_TVC in seen]
     assert 2 < depth.min() < depth.max() < 4.5
     assert 1.0 < min(head_over_foot) < max(head_over_foot) < 2.5

@@ -72,15 +72,15 @@ def printed(source: Path, out: Path | None = None, kind: str = "nw-ucla", protoc
 
 def test_what_the_command_prints(source: Path, tmp_path: Path) -> None:
     lines = printed(source, tmp_path / "families.png")
-    assert [line.split()[0] for line in lines[:6]] == ["normalisation", *NORMALIZATIONS]
+    assert [line.split()[0] for line in lines[:7]] == ["normalisation", *NORMALIZATIONS]
     # Of four subjects one is held out: 3 classes before each of two cameras.
-    assert lines[6] == (
+    assert lines[7] == (
         "1-NN: percent of 6 clips that xview holds out of its training set, by raw skeletons; one is 16.67 points. The "
         "test set is not looked at."
     )
-    assert lines[7] == "joints filled in: 9: left_shoulder 9"
-    assert "is the default of nw-ucla" in lines[8]
-    assert lines[9] == f"figure: {tmp_path / 'families.png'}"
+    assert lines[8] == "joints filled in: 9: left_shoulder 9"
+    assert "is the default of nw-ucla" in lines[9]
+    assert lines[10] == f"figure: {tmp_path / 'families.png'}"
     assert (tmp_path / "families.png").stat().st_size > 10_000
 
 
@@ -89,6 +89,6 @@ def test_without_a_test_camera_there_is_no_split(source: Path, tmp_path: Path) -
         (tmp_path / path.name).write_bytes(path.read_bytes())
     lines = printed(tmp_path)
     assert lines[1].split()[1:3] == ["–", "–"]
-    assert lines[6] == "no nearest neighbours: protocol xview leaves no clips to test"
+    assert lines[7] == "no nearest neighbours: protocol xview leaves no clips to test"
     with pytest.raises(UsageError, match="protocol: 'xsub' is not one of nw-ucla"):
         printed(source, protocol="xsub")

@@ -132,7 +132,8 @@ def inputs(capability):
     views = {"start": "*i64", "length": "*i64", **dict.fromkeys("TXP", "i32")}
     part, joined = input_norm_kernels.ROWS_OF_PART, (input_norm_kernels.CHANNELS, input_norm_kernels.PARTS)
     made = {
-        "views": (crop_shear_kernels._draw_view, views, {"frames_block": 4, "numbers_block": 256}),
+        "views": (crop_shear_kernels._draw_view, views, {"C": 3, "frames_block": 4, "numbers_block": 256}),
+        "views, 2-D": (crop_shear_kernels._draw_view, views, {"C": 2, "frames_block": 4, "numbers_block": 128}),
         "statistics": (input_norm_kernels._statistics, norm, {"rows_block": part, "channels_block": 256}),
         "join": (input_norm_kernels._join, norm, dict(zip(("channels_block", "parts_block"), joined, strict=True))),
         "standardise": (input_norm_kernels._standardise, norm, {"rows_block": 8, "channels_block": 256}),

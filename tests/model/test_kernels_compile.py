@@ -57,5 +57,5 @@ def test_kernels_of_all_frames_spill_nothing_and_need_no_more_memory_than_said(k
 
 
 def test_the_inputs_kernels_spill_nothing(kernels):
-    assert set(kernels["inputs"]) == {"views", "statistics", "join", "standardise"}
+    assert set(kernels["inputs"]) == {"views", "views, 2-D", "statistics", "join", "standardise"}
     assert all(kernel["spilled"] == 0 for kernel in kernels["inputs"].values())

@@ -125,7 +125,10 @@ def test_what_is_not_known_is_said_to_be_unknown(trained, make_store):
     ("changes", "message"),
     [
         ({"normalization": "upright"}, "normalised as upright, what .* was trained on as 2s-agcn"),
-        ({"layout": replace(LAYOUTS["kinect-20"], base=3)}, "its skeletons are kinect-20, those that .* was trained"),
+        (
+            {"layout": replace(LAYOUTS["kinect-20"], base=(3,))},
+            "its skeletons are kinect-20, those that .* was trained",
+        ),
     ],
 )
 def test_other_normalisations_and_joints_are_refused(trained, changes, message):
@@ -136,7 +139,7 @@ def test_other_normalisations_and_joints_are_refused(trained, changes, message):
 
 def test_every_difference_of_the_skeletons_is_named(trained):
     folder, store = trained
-    other = replace(store, normalization="none", layout=replace(LAYOUTS["kinect-20"], base=3))
+    other = replace(store, normalization="none", layout=replace(LAYOUTS["kinect-20"], base=(3,)))
     with pytest.raises(DataError) as caught:
         check_fit(open_saved(folder), other)
     assert [line.partition(": ")[2][:12] for line in caught.value.lines] == ["its skeleton", "normalised a"]

@@ -56,13 +56,13 @@ def plan(make_space: Callable[..., Space], tiny_store: Store, tmp_path: Path) ->
     """Plans a search of a space file with these keys changed, judged by this metric; `more` is typed after --set."""
     numbers = count()
 
-    def make(metric: str, *more: str, **changes: object) -> Plan:
+    def make(metric: str, *more: str, data: Store = tiny_store, **changes: object) -> Plan:
         space = make_space(metric={"name": metric, "goal": "minimize"}, **changes)
         return new_plan(
             str(space.path),
             storage=tmp_path / "runs",
             name=f"it-{next(numbers)}",
-            data=tiny_store.path,
+            data=data.path,
             protocol="xview",
             preset=None,
             overrides=["batch_size=8", *more],

@@ -1,9 +1,11 @@
 """A space and its settings, as a plan checks them: metrics that every trial reports, settings that have an effect."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from cmd_tune.data.store import Store
 from cmd_tune.errors import UsageError
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.space_checks import check_uses
@@ -206,3 +208,31 @@ def test_a_cell_may_give_a_value_to_what_its_own_objective_does_not_use(plan: Ca
     cells = [{"objective": "base", "teacher_temperature": 0.05}, {"objective": "mcl", "teacher_temperature": 0.05}]
     made = plan("test/knn/joint", **CELLS, cells=cells)
     check_uses(made.space, made.settings, {})
+
+
+AXES = [["joint", "motion"], ["joint", "rotation_axis"]]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"settings": {"modalities": AXES[1]}, **OF_ALL},
+        {"parameters": {"modalities": {"values": AXES}}, "points_to_evaluate": None},
+        {"parameters": {"modalities": {"value": AXES[1]}, "layers": {"values": [1, 2]}}, "points_to_evaluate": None},
+        {
+            "method": "cells",
+            "cells": [{"modalities": names} for names in AXES],
+            "settings": {"holdout": "validation"},
+            **dict.fromkeys(("parameters", "points_to_evaluate", "budget")),
+        },
+    ],
+    ids=["setting", "searched", "fixed", "cell"],
+)
+def test_joints_in_2_d_have_no_axes(
+    plan: Callable[..., Plan], flat_store: Store, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    with pytest.raises(UsageError, match="modalities: rotation_axis needs joints in 3-D, those of coco-17 ") as said:
+        plan("val/knn/joint", data=flat_store, **changes)
+    assert len(said.value.lines) == 1
+    assert not list((tmp_path / "runs").glob("it-*"))
+    assert plan("val/knn/joint", **changes).folder.exists()

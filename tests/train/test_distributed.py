@@ -140,3 +140,20 @@ def test_the_way_of_computing_does_not_matter_either(outcomes, runs, tiny_store,
             assert several[key] == pytest.approx(one[key], rel=2e-5, abs=ONE_MORE.get(key.split("/")[0], 0.0)), key
     for key, value in alone["state"].items():
         torch.testing.assert_close(together["state"][key], value, rtol=1e-4, atol=5e-5)
+
+
+def test_joints_in_2_d(runs, flat_store, worker, run_jobs, tmp_path):
+    """Losses, scores, state and views of two workers against those of one."""
+    alone = worker.outcome(runs["adamw"], flat_store, tmp_path / "alone")
+    job = {"folder": tmp_path / "two", "store": flat_store, "runs": {"adamw": runs["adamw"]}, "workers": 2}
+    job["folder"].mkdir()
+    assert run_jobs(job) == [[0, 0]]
+    ranks = [torch.load(job["folder"] / f"adamw-{rank}.pt", weights_only=True) for rank in range(2)]
+    for one, several in zip(alone["records"], ranks[0]["records"], strict=True):
+        for key in set(one) - {"seconds"}:
+            assert several[key] == pytest.approx(one[key], rel=2e-5, abs=ONE_MORE.get(key.split("/")[0], 0.0)), key
+    for key, value in alone["state"].items():
+        torch.testing.assert_close(ranks[0]["state"][key], value, rtol=1e-4, atol=5e-5)
+    for step, whole in enumerate(alone["views"]):
+        assert whole.shape[-1] == flat_store.width == 17 * 2 * 2
+        assert torch.equal(torch.cat([rank["views"][step] for rank in ranks], dim=2), whole)

@@ -92,6 +92,15 @@ def test_stopped_after_an_epoch(unbroken, settings, tiny_store, worker, tmp_path
     assert without_times(reported) == without_times(all_reported)
 
 
+@pytest.mark.parametrize("name", [FIRST, "bfloat16"])
+def test_stopped_on_joints_in_2_d(settings, flat_store, worker, tmp_path, name):
+    whole = worker.train(settings[name], flat_store, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        worker.train(settings[name], flat_store, tmp_path / "stopped", stop_after(2))
+    resumed = worker.train(settings[name], flat_store, tmp_path / "stopped")
+    assert not differences(resumed.state_dict(), whole.state_dict())
+
+
 @pytest.mark.parametrize("way", ["two threads", "without a compiler"])
 def test_stopped_on_another_way_of_computing(settings, tiny_store, worker, tmp_path, monkeypatch, way):
     before = torch.get_num_threads()

@@ -96,17 +96,16 @@ def open_source(format_name: str, path: Path, options: ReadOptions) -> Source:
 
 def _family(source: Source, format_name: str, asked: str | None) -> str:
     family = asked or source.normalization or source.default
-    if family not in (allowed := families_from(source.normalization)):
-        raise UsageError(
-            f"--normalise {family}: the clips of {format_name} are normalised as {source.normalization}, which allows "
-            f"{' or '.join(allowed)}"
-        )
+    if family not in (allowed := families_from(source.normalization, source.layout.coordinates)):
+        held = source.normalization
+        why = f"the clips of {format_name} are normalised as {held}" if held else "these joints are in 2-D"
+        raise UsageError(f"--normalise {family}: {why}, which allows {' or '.join(allowed)}")
     return family
 
 
 def _why(source: Source, format_name: str, family: str) -> str:
     """One line: the family that was not asked for, why it is this one, and which others there are."""
-    others = [name for name in families_from(source.normalization) if name != family]
+    others = [name for name in families_from(source.normalization, source.layout.coordinates) if name != family]
     why = f"the default of {format_name}" if source.normalization is None else "as its files are"
     return f"normalised as {family}, {why}" + (f"; --normalise takes {', '.join(others)} as well" if others else "")
 

@@ -79,7 +79,7 @@ def _read(read: Read, layout: Layout, bodies: int, held: str | None, family: str
 def _checked(clip: Clip, layout: Layout, bodies: int, held: str | None, family: str) -> Clip | str:
     """The clip, normalised, or one line that says why it cannot be used. held: the family that it has already."""
     where, shape = clip.where, clip.joints_TVCP.shape
-    expected = len(layout.joints), 3, bodies
+    expected = len(layout.joints), layout.coordinates, bodies
     if not clip.name.isprintable():
         return f"{ascii(where)[1:-1]}: a name with characters that cannot be printed"
     if not 0 <= clip.label < MOST_CLASSES:
@@ -88,9 +88,10 @@ def _checked(clip: Clip, layout: Layout, bodies: int, held: str | None, family: 
         return f"{where}: joints of shape {shape}, expected (frames, {', '.join(map(str, expected))})"
     if shape[0] == 0:
         return f"{where}: no frames"
+    unit = "metres" if layout.coordinates == 3 else "pixels"
     near_TVCP = np.abs(clip.joints_TVCP) < FAR
     if not (near_TVCP if held else near_TVCP | np.isnan(clip.joints_TVCP)).all():
-        return f"{where}: coordinates that are not finite, or beyond {FAR:g} metres"
+        return f"{where}: coordinates that are not finite, or beyond {FAR:g} {unit}"
     if not clip.joints_TVCP.any():
         return f"{where}: no body in any of its {shape[0]} frames"
     try:

@@ -17,6 +17,8 @@ _TYPICAL, _TIPPED = 3, 3  # clips: of classes far apart; those that some family 
 _COLUMN, _TITLE = 2.7, 0.3  # inches: the width of a family, the height of a title
 _ACROSS = 3  # frames
 
+Projected = NDArray[np.float32]  # (T, V, S, P)
+
 
 def draw_families(source: Store, families: Mapping[str, Posture], path: Path) -> Path:
     """Write the figure as PNG; returns its path. families: by name, how the clips of `source` stand under each.
@@ -29,6 +31,7 @@ def draw_families(source: Store, families: Mapping[str, Posture], path: Path) ->
         for clip in clips
         for name, stands in families.items()
     }
+    drawn = _of_one_size(drawn)
     boxes = {key: box_of(x_TVSP) for key, x_TVSP in drawn.items()}
     metres = 1.1 * _ACROSS * max(box.width for box in boxes.values())
     tall = {clip: max(boxes[clip, name].height for name in families) for clip in clips}
@@ -44,6 +47,19 @@ def draw_families(source: Store, families: Mapping[str, Posture], path: Path) ->
             if column == 0:
                 axes.set_title(f"class {source.label_N[clip]}: {source.names[clip]}", loc="left", fontsize=9)
     return save_figure(figure, path)
+
+
+def _of_one_size(drawn: Mapping[tuple[int, str], Projected]) -> dict[tuple[int, str], Projected]:
+    """Projected clips by clip and family: those in another unit are drawn as tall as the others, by their tallest."""
+    tallest: dict[str, float] = {}
+    for (_, name), x_TVSP in drawn.items():
+        tallest[name] = max(tallest.get(name, 0.0), box_of(x_TVSP).height)
+    others = [height for name, height in tallest.items() if NORMALIZATIONS[name].keeps_size]
+
+    def scale(name: str) -> float:
+        return 1.0 if NORMALIZATIONS[name].keeps_size or not others else max(others) / tallest[name]
+
+    return {(clip, name): x_TVSP * np.float32(scale(name)) for (clip, name), x_TVSP in drawn.items()}
 
 
 def _normalised(source: Store, clip: int, family: str) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmd_tune.data.normalizations import NORMALIZATIONS
+from cmd_tune.data.normalizations.torso import trunks
 from cmd_tune.data.store import Store
 
 LIES, ON_ITS_HEAD = 45, 135  # degrees from the vertical, from which on a trunk does
@@ -42,13 +43,15 @@ class Posture:
 
 def posture(store: Store) -> Posture:
     """Find the tilt of each clip. The vertical is that of the store's family; if the family turns nothing, the
-    coordinate along which the trunks of most clips point.
+    coordinate along which the trunks of most clips point; in an image, −y.
     """
     trunk_NC = np.array([_trunk(store, clip) for clip in range(len(store))])
     length_N = np.linalg.norm(trunk_NC, axis=1)
     unit_NC = trunk_NC / np.where(length_N > 0, length_N, np.nan)[:, None]
     family = NORMALIZATIONS.get(store.normalization)
     axis, sign = (family.up, 1) if family and family.up is not None else _most_point(unit_NC)
+    if store.layout.coordinates == 2:
+        axis, sign = 1, -1
     return Posture(axis, sign, np.degrees(np.arccos(np.clip(sign * unit_NC[:, axis], -1, 1))))
 
 
@@ -59,9 +62,7 @@ def _trunk(store: Store, clip: int) -> NDArray[np.float64]:
     first_TVC = first_TVC[first_TVC.any(axis=(1, 2))].astype(np.float64)
     if len(first_TVC) == 0:
         return np.zeros(first_TVC.shape[2])
-    layout = store.layout
-    shoulders_TC = (first_TVC[:, layout.left_shoulder] + first_TVC[:, layout.right_shoulder]) / 2
-    return np.asarray(np.median(shoulders_TC - first_TVC[:, layout.base], axis=0))
+    return np.asarray(np.median(trunks(first_TVC, store.layout), axis=0))
 
 
 def _most_point(unit_NC: NDArray[np.float64]) -> tuple[int, int]:

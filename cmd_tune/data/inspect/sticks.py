@@ -26,16 +26,17 @@ def clip_joints(store: Store, clip: int) -> NDArray[np.float32]:
 
 def project(x_TVCP: NDArray[np.float32], axis: int, sign: int) -> NDArray[np.float32]:
     """Joints projected to across and up, (T, V, S, P); absent bodies are NaN. axis, sign: what points up."""
-    across, depth = (other for other in range(x_TVCP.shape[2]) if other != axis)
+    others = [other for other in range(x_TVCP.shape[2]) if other != axis]  # across, and the depth if there is one
     absent_T11P = ~x_TVCP.any(axis=(1, 2), keepdims=True)
-    across_TVP = np.cos(_AZIMUTH) * x_TVCP[:, :, across] + np.sin(_AZIMUTH) * x_TVCP[:, :, depth]
+    seen_from = (np.cos(_AZIMUTH), np.sin(_AZIMUTH)) if len(others) == 2 else (1.0,)
+    across_TVP = sum(part * x_TVCP[:, :, other] for part, other in zip(seen_from, others, strict=True))
     paper_TVSP = np.stack([across_TVP, sign * x_TVCP[:, :, axis]], axis=2)
     return np.where(absent_T11P, np.nan, paper_TVSP).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Box:
-    """The extent of a clip's stick figures, in metres, without outlying joints."""
+    """The extent of a clip's stick figures, in the unit of its joints, without outlying ones."""
 
     left: float
     bottom: float

@@ -106,11 +106,11 @@ def inspect_on_screen(
 
 
 def _whole(store: Store, path: Path, stands: Posture) -> Table:
-    V, _, P = store.frame_shape()
+    V, C, P = store.frame_shape()
     table = _table("store", path.name)
     table.add_row("data set", f"{store.dataset}, read as {store.format}")
     table.add_row("clips", f"{len(store):,} of {store.classes} classes, {len(store.rows_FX):,} frames")
-    table.add_row("layout", f"{store.layout.name}: {V} joints, {P} {'body' if P == 1 else 'bodies'}")
+    table.add_row("layout", f"{store.layout.name}: {V} joints in {C}-D, {P} {'body' if P == 1 else 'bodies'}")
     table.add_row("normalisation", store.normalization)
     table.add_row("posture", stands.describe())
     if store.missing_V is not None:

@@ -25,13 +25,14 @@ class Normalization:
     made_from: other families whose results it may be given instead of joints as recorded, with the same result
     wherever the first body is there.
     up: the coordinate that points up in the results; None if they are turned as they were recorded.
-    keeps_size: whether lengths stay in metres.
+    keeps_size: whether lengths stay in metres. flat: whether it is defined for joints in 2-D as well.
     """
 
     function: Callable[[Joints, Layout], Joints]
     made_from: tuple[str, ...] = ()
     up: int | None = None
     keeps_size: bool = True
+    flat: bool = True
 
 
 def bodies_there(x_TVCP: NDArray[np.floating]) -> NDArray[np.bool_]:

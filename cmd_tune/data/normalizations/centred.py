@@ -6,7 +6,7 @@ T frame, V joint, C coordinate, P body.
 import numpy as np
 from numpy.typing import NDArray
 
-from cmd_tune.data.layouts import Layout
+from cmd_tune.data.layouts import Layout, mean_joint
 from cmd_tune.data.normalizations.base import bodies_there, seen_first_body
 
 
@@ -23,5 +23,5 @@ def centre(x_TVCP: NDArray[np.float64], layout: Layout) -> NDArray[np.float64]:
     """The same in float64. Absent bodies stay 0."""
     seen = seen_first_body(x_TVCP)
     frames = np.arange(len(x_TVCP))
-    origin_CT = [np.interp(frames, seen, x_T) for x_T in x_TVCP[seen, layout.centre, :, 0].T]
+    origin_CT = [np.interp(frames, seen, x_T) for x_T in mean_joint(x_TVCP[seen, :, :, 0], layout.centre, 1).T]
     return (x_TVCP - np.stack(origin_CT, axis=1)[:, None, :, None]) * bodies_there(x_TVCP)[:, None, None]

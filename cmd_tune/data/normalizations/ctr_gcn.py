@@ -6,7 +6,7 @@ T frame, V joint, C coordinate, P body.
 import numpy as np
 from numpy.typing import NDArray
 
-from cmd_tune.data.layouts import Layout
+from cmd_tune.data.layouts import Layout, mean_joint
 from cmd_tune.data.normalizations.base import bodies_there, seen_first_body
 
 
@@ -17,5 +17,5 @@ def shift_to_start(joints_TVCP: NDArray[np.float32], layout: Layout) -> NDArray[
     frame has the first body.
     """
     x_TVCP = joints_TVCP.astype(np.float64)
-    start_C = x_TVCP[seen_first_body(x_TVCP)[0], layout.centre, :, 0]
+    start_C = mean_joint(x_TVCP[seen_first_body(x_TVCP)[0], :, :, 0], layout.centre, 0)
     return ((x_TVCP - start_C[:, None]) * bodies_there(x_TVCP)[:, None, None]).astype(np.float32)

@@ -6,7 +6,7 @@ T frame, V joint, C coordinate, P body.
 import numpy as np
 from numpy.typing import NDArray
 
-from cmd_tune.data.layouts import Layout
+from cmd_tune.data.layouts import Layout, mean_joint
 
 
 def align_first_frame(joints_TVCP: NDArray[np.float32], layout: Layout) -> NDArray[np.float32]:
@@ -25,12 +25,14 @@ def align_first_frame(joints_TVCP: NDArray[np.float32], layout: Layout) -> NDArr
         x_TVCP[..., body] = _fill_ends(x_TVCP[..., body])
 
     present_TV1P = x_TVCP.any(axis=2, keepdims=True)
-    x_TVCP = (x_TVCP - x_TVCP[:, layout.centre : layout.centre + 1, :, :1]) * present_TV1P
+    x_TVCP = (x_TVCP - mean_joint(x_TVCP[..., :1], layout.centre, 1)[:, None]) * present_TV1P
 
     first_VC = x_TVCP[0, :, :, 0]
-    to_z = _turn(first_VC[layout.centre] - first_VC[layout.base], np.array([0.0, 0.0, 1.0]))
+    up_C = mean_joint(first_VC, layout.centre, 0) - mean_joint(first_VC, layout.base, 0)
+    to_z = _turn(up_C, np.array([0.0, 0.0, 1.0]))
     first_VC = first_VC @ to_z.T
-    to_x = _turn(first_VC[layout.right_shoulder] - first_VC[layout.left_shoulder], np.array([1.0, 0.0, 0.0]))
+    right_C = mean_joint(first_VC, layout.right_shoulder, 0) - mean_joint(first_VC, layout.left_shoulder, 0)
+    to_x = _turn(right_C, np.array([1.0, 0.0, 0.0]))
     # One product: a joint's coordinates of all bodies are a row, and bodies do not mix.
     turn = np.kron((to_x @ to_z).T, np.eye(x_TVCP.shape[3]))
     return (x_TVCP.reshape(-1, len(turn)) @ turn).reshape(x_TVCP.shape).astype(np.float32)

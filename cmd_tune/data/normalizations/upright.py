@@ -6,9 +6,10 @@ T frame, V joint, C coordinate, P body.
 import numpy as np
 from numpy.typing import NDArray
 
-from cmd_tune.data.layouts import Layout
+from cmd_tune.data.layouts import Layout, mean_joint
 from cmd_tune.data.normalizations.base import seen_first_body
 from cmd_tune.data.normalizations.centred import centre
+from cmd_tune.data.normalizations.torso import trunks
 
 _STEPS, _CLOSE = 100, 1e-8  # of the iteration for a median; its last step, as a share of the vectors' mean length
 _DISTANCE = 1e-6  # the same for the distance at which a vector's weight is largest
@@ -28,8 +29,8 @@ def stand_upright(joints_TVCP: NDArray[np.float32], layout: Layout) -> NDArray[n
     """
     x_TVCP = centre(joints_TVCP.astype(np.float64), layout)
     first_TVC = x_TVCP[seen_first_body(x_TVCP), :, :, 0]
-    left_TC, right_TC = first_TVC[:, layout.left_shoulder], first_TVC[:, layout.right_shoulder]
-    z_C = _direction((left_TC + right_TC) / 2 - first_TVC[:, layout.base], "base and the middle of the shoulders")
+    left_TC, right_TC = (mean_joint(first_TVC, joints, 1) for joints in (layout.left_shoulder, layout.right_shoulder))
+    z_C = _direction(trunks(first_TVC, layout), "base and the middle of the shoulders")
     across_TC = right_TC - left_TC
     x_C = _direction(across_TC - np.outer(across_TC @ z_C, z_C), "the shoulders, seen from above,")
     axes_CC = np.stack([x_C, np.cross(z_C, x_C), z_C])

@@ -1,4 +1,4 @@
-"""Files of each format, one reader per format: a source → clips with joints in metres, as they are in the files.
+"""Files of each format, one reader per format: a source → clips with joints as they are in the files.
 
 Not here: normalisation, and the store. READERS lists the formats by name; a new one is a file here and a line in it.
 """
@@ -11,6 +11,8 @@ from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.readers.clip_files import open_clip_files
 from cmd_tune.data.readers.ctr_gcn import open_ctr_gcn
 from cmd_tune.data.readers.generic import open_generic
+from cmd_tune.data.readers.kinetics_skeleton import open_kinetics_skeleton
+from cmd_tune.data.readers.mediapipe import open_mediapipe
 from cmd_tune.data.readers.npy_triple import open_npy
 from cmd_tune.data.readers.ntu import parse_ntu
 from cmd_tune.data.readers.nw_ucla import parse_nw_ucla
@@ -27,5 +29,8 @@ READERS: Mapping[str, Callable[[Path, ReadOptions], Source]] = {
     "npy": open_npy,
     "ctr-gcn": open_ctr_gcn,
     "pyskl": open_pyskl,
+    "kinetics-skeleton": open_kinetics_skeleton,
+    "mediapipe": partial(open_mediapipe, LAYOUTS["mediapipe-33"]),
+    "mediapipe-world": partial(open_mediapipe, LAYOUTS["mediapipe-33-world"]),
     "generic": open_generic,
 }

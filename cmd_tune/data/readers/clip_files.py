@@ -51,7 +51,7 @@ class ClipFiles:
         """The content of a file. Raises DataError, with the file's name, if it cannot be read."""
         try:
             return self._archive.read(name) if self._archive else (self.source / name).read_bytes()
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError, KeyError) as error:
             inside = "damaged inside the zip file" if self._archive else "cannot be read"
             raise DataError(f"{self.where(name)}: {inside} ({error})") from error
 

@@ -2,7 +2,8 @@
 
 An .npz of
 
-    joints     (F, V, 3) or (F, V, 3, P): the frames of all clips end to end, metres; what is missing is 0 or NaN
+    joints     (F, V, C) or (F, V, C, P): the frames of all clips end to end, metres, or, if the layout is in 2-D,
+                pixels; what is missing is 0 or NaN
     lengths    (N) frames of each clip, whose sum is F
     label      (N) from 0
     name       (N) texts, all different     [clip-000000, …]
@@ -27,7 +28,7 @@ from pyarrow import parquet
 
 from cmd_tune.data.clip import NEITHER, TEST, TRAIN, Clip
 from cmd_tune.data.readers.arrays import Npz
-from cmd_tune.data.readers.source import NEVER_PARALLEL, ReadOptions, Source, clip_batches
+from cmd_tune.data.readers.source import NEVER_PARALLEL, ReadOptions, Source, clip_batches, default_family
 from cmd_tune.errors import DataError, UsageError, did_you_mean
 
 _NEEDED = ("joints", "lengths", "label")
@@ -44,8 +45,8 @@ def open_generic(path: Path, options: ReadOptions) -> Source:
     """Open a file of this form. Raises UsageError without a layout, DataError if the file has another form."""
     if options.layout is None:
         raise UsageError("ingest: a generic source needs --layout, a YAML of its joints, or one of ours by name")
-    joints = len(options.layout.joints)
-    columns, bodies, take = (_parquet if path.suffix == ".parquet" else _npz)(path, joints)
+    joint = len(options.layout.joints), options.layout.coordinates
+    columns, bodies, take = (_parquet if path.suffix == ".parquet" else _npz)(path, joint)
     return Source(
         dataset=path.stem,
         layout=options.layout,
@@ -55,25 +56,25 @@ def open_generic(path: Path, options: ReadOptions) -> Source:
         what="clips",
         units=sum(name not in options.exclude for name in _names(columns)),
         parallel_from=NEVER_PARALLEL,
-        batches=clip_batches(_clips(path, columns, joints, bodies, take, options), _BATCH),
+        batches=clip_batches(_clips(path, columns, joint, bodies, take, options), _BATCH),
         read=list,
-        default="upright",
+        default=default_family(options.layout, "upright"),
     )
 
 
-def _npz(path: Path, joints: int) -> tuple[dict[str, NDArray[Any]], int, Next]:
+def _npz(path: Path, joint: tuple[int, int]) -> tuple[dict[str, NDArray[Any]], int, Next]:
     npz = Npz(path)
     _check_keys(path, npz.keys)
     columns = _checked(path, {key: npz.load(key) for key in npz.keys if key != "joints"})
     shape, take = npz.rows("joints")
-    if len(shape) not in (3, 4) or shape[1:3] != (joints, 3):
-        raise DataError(f"{path}: joints of shape {shape}, expected (frames, {joints}, 3, bodies)")
+    if len(shape) not in (3, 4) or shape[1:3] != joint:
+        raise DataError(f"{path}: joints of shape {shape}, expected (frames, {joint[0]}, {joint[1]}, bodies)")
     if shape[0] != columns["lengths"].sum():
         raise DataError(f"{path}: {shape[0]} frames of joints, but lengths sum to {columns['lengths'].sum()}")
     return columns, shape[3] if len(shape) == 4 else 1, lambda length: take(length).reshape(-1)
 
 
-def _parquet(path: Path, joints: int) -> tuple[dict[str, NDArray[Any]], int, Next]:
+def _parquet(path: Path, joint: tuple[int, int]) -> tuple[dict[str, NDArray[Any]], int, Next]:
     try:
         file = parquet.ParquetFile(pa.memory_map(os.fsencode(path)))
         keys = file.schema_arrow.names
@@ -85,7 +86,7 @@ def _parquet(path: Path, joints: int) -> tuple[dict[str, NDArray[Any]], int, Nex
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path}: not a whole Parquet file ({str(error).splitlines()[0]})") from error
     columns = _checked(path, given)
-    frame = int(columns["lengths"][0]) * joints * 3
+    frame = int(columns["lengths"][0]) * joint[0] * joint[1]
     bodies, rest = divmod(len(_numbers(path, first)), frame)
     if rest or not bodies:
         raise DataError(f"{path}: joints of the first clip are not {frame} numbers, or a multiple of it, one a body")
@@ -154,7 +155,12 @@ def _names(columns: Mapping[str, NDArray[Any]]) -> list[str]:
 
 
 def _clips(
-    path: Path, columns: Mapping[str, NDArray[Any]], joints: int, bodies: int, take: Next, options: ReadOptions
+    path: Path,
+    columns: Mapping[str, NDArray[Any]],
+    joint: tuple[int, int],
+    bodies: int,
+    take: Next,
+    options: ReadOptions,
 ) -> Iterator[Clip | str | None]:
     protocols = {
         key: key.removeprefix(_SPLIT).removeprefix("_") or "given" for key in columns if key.startswith(_SPLIT)
@@ -164,10 +170,10 @@ def _clips(
         x_X = take(length)
         if name in options.exclude:
             yield None
-        elif len(x_X) != length * joints * 3 * bodies:
-            yield f"{where}: {len(x_X)} numbers, expected {length} frames of {joints} joints and {bodies} bodies"
+        elif len(x_X) != length * joint[0] * joint[1] * bodies:
+            yield f"{where}: {len(x_X)} numbers, expected {length} frames of {joint[0]} joints and {bodies} bodies"
         else:
-            x_TVCP = x_X.reshape(length, joints, 3, bodies).astype(np.float32)
+            x_TVCP = x_X.reshape(length, *joint, bodies).astype(np.float32)
             subject, camera, setup = (int(columns[key][clip]) if key in columns else 0 for key in _NUMBERS)
             parts = {protocol: int(columns[key][clip]) for key, protocol in protocols.items()}
             yield Clip(name, x_TVCP, int(columns["label"][clip]), subject, camera, setup, parts, where)

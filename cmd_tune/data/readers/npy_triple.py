@@ -95,7 +95,7 @@ def _shape(array: NDArray[np.float32], path: Path) -> tuple[int, int]:
 
 def _layout(joints: int, options: ReadOptions, path: Path) -> Layout:
     layout = options.layout or layout_of_size(joints)
-    if layout is None or len(layout.joints) != joints:
+    if layout is None or (len(layout.joints), layout.coordinates) != (joints, 3):
         raise DataError(f"{path}: {joints} joints; say which with --layout")
     return layout
 

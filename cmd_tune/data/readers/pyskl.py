@@ -1,8 +1,10 @@
 """pyskl's pickle (Duan et al., 2022): {"split": {name: [frame_dir, …]}, "annotations": [{…}, …]}.
 
-An annotation has frame_dir, label and keypoint, (P, T, V, 3), in metres as recorded; total_frames, if given,
-is T. Splits NAME_train and NAME_val (or NAME_test) are one protocol, NAME. If names have a data set's own form,
-they tell subject, camera and setup.
+An annotation has frame_dir, label and keypoint, (P, T, V, C): in metres as recorded, or in pixels in 2-D; there
+keypoint_score, (P, T, V), has confidences, of which 0 says that the joint was not found. In 2-D, which has bystanders,
+the first two bodies are kept, as pyskl does. total_frames, if given, is T. Splits NAME_train and NAME_val (or
+NAME_test) are one protocol, NAME. If names have a data set's own form, they tell subject, camera and setup; the data
+set in 2-D is called by its name and -2d, since its scores are not those of its 3-D joints.
 N clip, T frame, V joint, C coordinate, P body.
 """
 
@@ -14,9 +16,11 @@ import numpy as np
 
 from cmd_tune.data.clip import TEST, TRAIN, Clip
 from cmd_tune.data.layouts import Layout, layout_of_size
+from cmd_tune.data.readers.bodies import BODIES_KEPT
+from cmd_tune.data.readers.confidences import without_unseen
 from cmd_tune.data.readers.names import clip_name, data_set, parse_clip_name
 from cmd_tune.data.readers.pickles import read_pickle
-from cmd_tune.data.readers.source import NEVER_PARALLEL, ReadOptions, Source, clip_batches
+from cmd_tune.data.readers.source import NEVER_PARALLEL, ReadOptions, Source, clip_batches, default_family
 from cmd_tune.errors import DataError
 
 _HALVES = {"train": TRAIN, "val": TEST, "test": TEST}
@@ -35,12 +39,15 @@ def open_pyskl(path: Path, options: ReadOptions) -> Source:
         raise DataError(f"{path}: annotations: expected a list of mappings")
     parts = _parts(path, content["split"])
     shapes = [np.shape(one.get("keypoint", ())) for one in annotations]
-    joints, bodies = _joints(path, shapes, options), max(shape[0] for shape in shapes if len(shape) == 4)
+    layout, bodies = _layout(path, shapes, options), max(shape[0] for shape in shapes if len(shape) == 4)
+    flat = layout.coordinates == 2
+    bodies = min(bodies, BODIES_KEPT) if flat else bodies
     names = [_name(one) for one in annotations]
     labels = [one["label"] for one in annotations if _whole(one.get("label"))]
+    known = data_set(names, 1 + max(labels, default=0), "")
     return Source(
-        dataset=data_set(names, 1 + max(labels, default=0), path.stem),
-        layout=joints,
+        dataset=f"{known}-2d" if known and flat else known or path.stem,
+        layout=layout,
         bodies=bodies,
         normalization=None,
         files=[path],
@@ -49,6 +56,7 @@ def open_pyskl(path: Path, options: ReadOptions) -> Source:
         parallel_from=NEVER_PARALLEL,
         batches=clip_batches(_clips(path, names, annotations, parts, bodies, options), _BATCH),
         read=list,
+        default=default_family(layout),
     )
 
 
@@ -69,16 +77,15 @@ def _parts(path: Path, split: Any) -> dict[str, dict[str, int]]:
     return parts
 
 
-def _joints(path: Path, shapes: Sequence[tuple[int, ...]], options: ReadOptions) -> Layout:
+def _layout(path: Path, shapes: Sequence[tuple[int, ...]], options: ReadOptions) -> Layout:
     """The layout of the first clip. Clips of other shapes are reported when they are read."""
     first = next((shape for shape in shapes if len(shape) == 4 and shape[0]), None)
-    if first is None:
-        raise DataError(f"{path}: keypoint of shape {shapes[0]}, expected (bodies, frames, joints, 3)")
-    if first[3] == 2:
-        raise DataError(f"{path}: keypoints in 2-D, of images; this needs joints in 3-D, in metres")
-    layout = options.layout or layout_of_size(first[2])
-    if layout is None or len(layout.joints) != first[2]:
-        raise DataError(f"{path}: {first[2]} joints; say which with --layout")
+    if first is None or first[3] not in (2, 3):
+        found = shapes[0] if first is None else first
+        raise DataError(f"{path}: keypoint of shape {found}, expected (bodies, frames, joints, 2 or 3)")
+    layout = options.layout or layout_of_size(*first[2:])
+    if layout is None or (len(layout.joints), layout.coordinates) != first[2:]:
+        raise DataError(f"{path}: {first[2]} joints in {first[3]}-D; say which with --layout")
     return layout
 
 
@@ -113,9 +120,16 @@ def _clips(
 def _clip(where: str, name: str, annotation: Mapping[str, Any], parts: Mapping[str, int], bodies: int) -> Clip | str:
     x_PTVC = annotation["keypoint"]
     if not isinstance(x_PTVC, np.ndarray) or x_PTVC.dtype.kind != "f" or x_PTVC.ndim != 4 or len(x_PTVC) == 0:
-        return f"{where}: keypoint of shape {np.shape(x_PTVC)}, expected floats (bodies, frames, joints, 3)"
+        return f"{where}: keypoint of shape {np.shape(x_PTVC)}, expected floats (bodies, frames, joints, 2 or 3)"
     if x_PTVC.shape[1] != annotation.get("total_frames", x_PTVC.shape[1]):
         return f"{where}: {x_PTVC.shape[1]} frames, but total_frames is {annotation['total_frames']}"
+    score_PTV = annotation.get("keypoint_score") if x_PTVC.shape[3] == 2 else None
+    if score_PTV is not None:
+        if not isinstance(score_PTV, np.ndarray) or score_PTV.dtype.kind != "f" or score_PTV.shape != x_PTVC.shape[:3]:
+            expected = f"expected floats {x_PTVC.shape[:3]}"
+            return f"{where}: keypoint_score of shape {np.shape(score_PTV)}, {expected}"
+        x_PTVC = without_unseen(x_PTVC, score_PTV)
+    x_PTVC = x_PTVC[:bodies]
     absent = bodies - len(x_PTVC)
     x_TVCP = np.pad(x_PTVC.astype(np.float32), ((0, absent), (0, 0), (0, 0), (0, 0))).transpose(1, 2, 3, 0)
     parsed = parse_clip_name(name)

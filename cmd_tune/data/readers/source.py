@@ -24,8 +24,9 @@ class ReadOptions:
 class Source:
     """An opened source, of which no clip has been read.
 
-    normalization: the family of normalisation that its clips have; None if they are as recorded, in metres. NaN in a
-    coordinate, or 0 in all, says that the sensor lost the joint; a body without joints is not there.
+    normalization: the family of normalisation that its clips have; None if they are as recorded, in metres, or in
+    pixels or another unit of length in 2-D. NaN in a coordinate, or 0 in all, says that the sensor lost the joint; a
+    body without joints is not there.
     default: the family that clips as recorded are given, unless another is asked for.
     files: those whose change makes it another source. units: how many `what` ("files" or "clips") there are.
     parallel_from: the number of units from which several processes save time; NEVER_PARALLEL for arrays in one file.
@@ -45,6 +46,11 @@ class Source:
     batches: Iterable[Sequence[Any]]
     read: Callable[[Sequence[Any]], list[Clip | str]]
     default: str = "2s-agcn"
+
+
+def default_family(layout: Layout, solid: str = "2s-agcn") -> str:
+    """The normalisation of joints as recorded, unless a source knows a better one. solid: of joints in 3-D."""
+    return solid if layout.coordinates == 3 else "torso"
 
 
 def in_batches(items: Sequence[Any], size: int) -> list[Sequence[Any]]:

@@ -48,7 +48,7 @@ class View(ABC):
     ) -> Tensor:
         """The views of clips whose first frames are rows start_B, as drawn: (B, T, V, C, P) on the rows' device.
 
-        frames: T. frame_shape: (V, C, P). On a GPU it does not make the host wait.
+        frames: T. frame_shape: (V, C, P), of joints in 2-D or 3-D. On a GPU it does not make the host wait.
         """
 
     def draw(self, frames_B: Tensor, joints: int, generator: torch.Generator) -> tuple[Tensor, ...]:

@@ -2,13 +2,14 @@
 //
 // The numbers are those of crop_resize and distort in crop_shear.py, within rounding. native.py compiles this file,
 // crop_shear.py calls it.
-// B sample, T frame, V joint, C coordinate (3), P body, F stored frame, X = V·C·P, D distance of two coordinates (5).
+// B sample, T frame, V joint, C coordinate (2 or 3), P body, F stored frame, X = V·C·P, D distance of two coordinates
+// (2·C − 1).
 
 #include <cstdint>
 #include <vector>
 
 struct View {
-    int64_t frames, joints, bodies;
+    int64_t frames, joints, coordinates, bodies;
     const void *rows;        // (F, X) stored frames
     const int64_t *start;    // (B) first row of the crop
     const int64_t *length;   // (B) rows of the crop
@@ -18,18 +19,20 @@ struct View {
     float *view;             // (B, T, X)
 };
 
-// What a number of a frame becomes is a weighted sum of its joint's coordinates, which lie up to 2·P places before and
-// after it. So a frame is five products of arrays, without a loop over joints: weight (D, X) is 0 past a joint's ends.
+// What a number of a frame becomes is a weighted sum of its joint's coordinates, which lie up to (C − 1)·P places
+// before and after it. So a frame is D products of arrays, without a loop over joints: weight (D, X) is 0 past a joint's
+// ends.
+template <int64_t C>
 static void weigh(const View *v, int64_t b, float *weight) {
-    int64_t V = v->joints, P = v->bodies, X = V * 3 * P;
-    const float *A = v->matrix + b * 9;
+    int64_t V = v->joints, P = v->bodies, X = V * C * P;
+    const float *A = v->matrix + b * C * C;
     for (int64_t j = 0; j < V; j++)
-        for (int64_t c = 0; c < 3; c++)
-            for (int64_t d = 0; d < 5; d++) {
-                int64_t from = c + d - 2;
-                float w = from < 0 || from > 2 ? 0 : v->mixed[b * V + j] * A[c * 3 + from];
+        for (int64_t c = 0; c < C; c++)
+            for (int64_t d = 0; d < 2 * C - 1; d++) {
+                int64_t from = c + d - (C - 1);
+                float w = from < 0 || from > C - 1 ? 0 : v->mixed[b * V + j] * A[c * C + from];
                 if (from == c) w += v->kept[b * V + j];
-                for (int64_t p = 0; p < P; p++) weight[d * X + (j * 3 + c) * P + p] = w;
+                for (int64_t p = 0; p < P; p++) weight[d * X + (j * C + c) * P + p] = w;
             }
 }
 
@@ -39,15 +42,15 @@ static const char *fetch(const char *from, const void *until) {
     return from;
 }
 
-template <class Row>
+template <class Row, int64_t C>
 static void draw_view(const View *v, int64_t first, int64_t last) {
-    int64_t T = v->frames, P = v->bodies, X = v->joints * 3 * P;
+    int64_t T = v->frames, P = v->bodies, X = v->joints * C * P;
     constexpr float frames_ahead = 3;  // a clip's rows are soon over, and the next clip's are elsewhere
-    std::vector<float> weights(5 * X), padded(X + 4 * P);
+    std::vector<float> weights((2 * C - 1) * X), padded(X + 2 * (C - 1) * P);
     const float *__restrict w = weights.data();
-    float *__restrict frame = padded.data() + 2 * P;
+    float *__restrict frame = padded.data() + (C - 1) * P;
     for (int64_t b = first; b < last; b++) {
-        weigh(v, b, weights.data());
+        weigh<C>(v, b, weights.data());
         const Row *clip = static_cast<const Row *>(v->rows) + v->start[b] * X;
         const char *fetched = reinterpret_cast<const char *>(clip);
         float step = static_cast<float>(v->length[b]) / static_cast<float>(T);
@@ -70,10 +73,21 @@ static void draw_view(const View *v, int64_t first, int64_t last) {
             }
 #pragma omp simd
             for (int64_t i = 0; i < X; i++)
-                out[i] = w[i] * frame[i - 2 * P] + w[X + i] * frame[i - P] + w[2 * X + i] * frame[i] +
-                         w[3 * X + i] * frame[i + P] + w[4 * X + i] * frame[i + 2 * P];
+                if constexpr (C == 2)
+                    out[i] = w[i] * frame[i - P] + w[X + i] * frame[i] + w[2 * X + i] * frame[i + P];
+                else
+                    out[i] = w[i] * frame[i - 2 * P] + w[X + i] * frame[i - P] + w[2 * X + i] * frame[i] +
+                             w[3 * X + i] * frame[i + P] + w[4 * X + i] * frame[i + 2 * P];
         }
     }
+}
+
+template <class Row>
+static void draw_view(const View *v, int64_t first, int64_t last) {
+    if (v->coordinates == 2)
+        draw_view<Row, 2>(v, first, last);
+    else
+        draw_view<Row, 3>(v, first, last);
 }
 
 extern "C" {

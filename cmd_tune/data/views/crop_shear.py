@@ -23,7 +23,7 @@ class Draws(NamedTuple):
 
     start_B: Tensor  # first frame of the crop
     length_B: Tensor  # frames of the crop
-    matrix_BCC: Tensor  # a 3×3 that coordinates are multiplied by
+    matrix_BCC: Tensor  # 3×3, by which coordinates are multiplied; of two, by its first two rows and columns
     kept_BV: Tensor  # 1 for a joint that stays as it is, else 0
     mixed_BV: Tensor  # 1 for a joint that is multiplied by the matrix, else 0; a joint that is neither is zeroed
 
@@ -45,7 +45,8 @@ class CropShear(View):
     def choose(self, uniform_BN: Tensor, frames_B: Tensor) -> Draws:
         """Crop: length clip(⌊n·u⌋, crop_min_frames, n), u ~ U[crop_min_share, 1], start uniform. Then, with probability
         ½ each, shear (ones on the diagonal, U(−r, r) elsewhere) or corruption of the same joints in all frames
-        and bodies: zeroed, or multiplied by one matrix of U(−r, r), probability ½ each.
+        and bodies: zeroed, or multiplied by one matrix of U(−r, r), probability ½ each. Matrices are 3×3 for joints in
+        2-D, too, which use the part that is theirs.
         """
         joints = uniform_BN.shape[1] - 22
         crop_B, place_B, kind_B, loss_B = uniform_BN[:, :4].unbind(1)
@@ -79,13 +80,13 @@ class CropShear(View):
         draws = Draws(*draws)
         V, C, P = frame_shape
         start_B = start_B + draws.start_B
-        inputs = [draws.length_B, draws.matrix_BCC, draws.kept_BV, draws.mixed_BV]
+        inputs = [draws.length_B, draws.matrix_BCC[:, :C, :C], draws.kept_BV, draws.mixed_BV]
         inputs = [to_device(x, rows_FX.device).contiguous() for x in (start_B, *inputs)]
         if for_gpu := kernels("cmd_tune.data.views.crop_shear_kernels", rows_FX):
             return for_gpu.draw_view(rows_FX, *inputs, frames, P).view(-1, frames, V, C, P)
         if not rows_FX.is_cuda:
             view_BTVCP = torch.empty(len(start_B), frames, V, C, P)
-            if draw := bind("draw_view", rows_FX.dtype, (frames, V, P), (rows_FX, *inputs, view_BTVCP)):
+            if draw := bind("draw_view", rows_FX.dtype, (frames, V, C, P), (rows_FX, *inputs, view_BTVCP)):
                 run_shared([partial(draw, *share) for share in shares(len(start_B))])
                 return view_BTVCP
         x_BTX = crop_resize(rows_FX, start_B, draws.length_B, frames)
@@ -120,7 +121,7 @@ def distort(x_BTVCP: Tensor, draws: Draws) -> Tensor:
     B, T, V, C, P = x_BTVCP.shape
     D, X = 2 * C - 1, V * C * P
     matrix_BCC, kept_BV, mixed_BV = (
-        to_device(x, x_BTVCP.device) for x in (draws.matrix_BCC, draws.kept_BV, draws.mixed_BV)
+        to_device(x, x_BTVCP.device) for x in (draws.matrix_BCC[:, :C, :C], draws.kept_BV, draws.mixed_BV)
     )
     band_BDC = x_BTVCP.new_zeros(B, D, C)
     for c in range(C):

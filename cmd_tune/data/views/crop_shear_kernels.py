@@ -1,6 +1,6 @@
 """One view of each clip as a Triton kernel: what crop_shear.cpp does on a CPU.
 
-B sample, T frame, V joint, C coordinate (3), P body, F stored frame, X = V·C·P.
+B sample, T frame, V joint, C coordinate (2 or 3), P body, F stored frame, X = V·C·P.
 """
 
 import torch
@@ -27,6 +27,7 @@ def draw_view(
     _draw_view[(B, triton.cdiv(frames, FRAMES))](
         *(rows_FX, start_B, length_B, matrix_BCC, kept_BV, mixed_BV, view_BTX),
         *(frames, X, bodies),
+        C=matrix_BCC.shape[1],
         frames_block=FRAMES,
         numbers_block=triton.next_power_of_2(X),
     )
@@ -45,6 +46,7 @@ def _draw_view(  # type: ignore[no-untyped-def]
     T,
     X,
     P,
+    C: tl.constexpr,
     frames_block: tl.constexpr,
     numbers_block: tl.constexpr,
 ):
@@ -52,7 +54,7 @@ def _draw_view(  # type: ignore[no-untyped-def]
     b = tl.program_id(0).to(tl.int64)
     t = tl.program_id(1) * frames_block + tl.arange(0, frames_block)
     i = tl.arange(0, numbers_block)
-    joint, c = i // (3 * P), (i // P) % 3
+    joint, c = i // (C * P), (i // P) % C
     in_frame = i < X
     rows_of_clip = tl.load(length + b)
     position = tl.maximum((t + 0.5) * (rows_of_clip.to(tl.float32) / T) - 0.5, 0.0)
@@ -62,15 +64,15 @@ def _draw_view(  # type: ignore[no-untyped-def]
     share = (position - below.to(tl.float32))[:, None]
     first = tl.load(start + b)
     low, high = rows + (first + below)[:, None] * X, rows + (first + above)[:, None] * X
-    of_joint = b * (X // (3 * P)) + joint
+    of_joint = b * (X // (C * P)) + joint
     stays = tl.load(kept + of_joint, mask=in_frame, other=0.0)
     turns = tl.load(mixed + of_joint, mask=in_frame, other=0.0)
 
     out = tl.zeros((frames_block, numbers_block), tl.float32)
-    for other in tl.static_range(3):
+    for other in tl.static_range(C):
         source = (i + (other - c) * P)[None, :]
         here = tl.load(low + source, mask=in_frame[None, :], other=0.0).to(tl.float32)
         there = tl.load(high + source, mask=in_frame[None, :], other=0.0).to(tl.float32)
-        weight = turns * tl.load(matrix + b * 9 + c * 3 + other) + tl.where(c == other, stays, 0.0)
+        weight = turns * tl.load(matrix + b * (C * C) + c * C + other) + tl.where(c == other, stays, 0.0)
         out += weight[None, :] * (here + share * (there - here))
     tl.store(view + (b * T + t)[:, None] * X + i[None, :], out, mask=(t < T)[:, None] & in_frame[None, :])

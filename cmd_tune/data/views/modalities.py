@@ -3,17 +3,19 @@
 To add a modality, write one function and put it into the tuple below. Each returns an array of the input's shape and
 is finite for finite input: a quantity without meaning (past an end, without a parent, for a bone of no length, for a
 body that is not there) is 0. Lengths are in the clip's unit, metres for the sensors' clips; times in frames
-of the view. All but `joint` ignore the body's position, and all turn with the body.
+of the view. All but `joint` ignore the body's position, and all turn with the body. NEED_3D names those that joints in
+2-D do not have.
 B sample, T frame, V joint, C coordinate, P body.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 import torch
 from torch import Tensor
 
 from cmd_tune.data.layouts import Layout
+from cmd_tune.errors import UsageError
 
 Modality = Callable[[Tensor, Layout], Tensor]
 
@@ -78,6 +80,18 @@ MODALITIES: dict[str, Modality] = {
     function.__name__: function
     for function in (joint, motion, bone, bone_motion, acceleration, rotation_axis, angular_velocity)
 }
+
+
+NEED_3D = ("rotation_axis", "angular_velocity")  # whose values are axes, at a right angle to what turns
+
+
+def check_modalities(names: Iterable[str], layout: Layout) -> None:
+    """Raise UsageError, in one line, for a modality that these joints cannot have."""
+    if needing := [name for name in names if name in NEED_3D and layout.coordinates < 3]:
+        others = ", ".join(name for name in MODALITIES if name not in NEED_3D)
+        raise UsageError(
+            f"modalities: {needing[0]} needs joints in 3-D, those of {layout.name} are in 2-D; take {others}"
+        )
 
 
 def stack_modalities(x_BTVCP: Tensor, names: Sequence[str], layout: Layout) -> Tensor:

@@ -45,7 +45,7 @@ def test_every_reader_has_a_default_and_says_it(read: Callable[..., Ingested], k
     assert done.store.normalization == family
     why = "as its files are" if name in ("npy", "ctr-gcn") else f"the default of {name}"
     assert done.normalized.startswith(f"normalised as {family}, {why}")
-    others = {"npy": [], "ctr-gcn": ["2s-agcn", "upright", "centred"]}.get(name, list(NORMALIZATIONS))
+    others = {"npy": [], "ctr-gcn": ["2s-agcn", "upright", "torso", "centred"]}.get(name, list(NORMALIZATIONS))
     for other in NORMALIZATIONS:
         assert (other in done.normalized.partition(";")[2]) is (other in others and other != family)
 
@@ -71,7 +71,7 @@ def test_a_source_that_is_shifted_allows_what_takes_a_shift_out(read: Callable[.
     with pytest.raises(
         UsageError,
         match=r"^--normalise none: the clips of ctr-gcn are normalised as ctr-gcn, which allows 2s-agcn or upright or "
-        r"centred or ctr-gcn$",
+        r"torso or centred or ctr-gcn$",
     ):
         read("ctr-gcn", "none")
 

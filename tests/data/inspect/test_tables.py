@@ -5,10 +5,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from cmd_tune.data.ingest.ingest import ingest
+from cmd_tune.data.inspect.posture import posture
+from cmd_tune.data.inspect.sticks import clip_joints, project
 from cmd_tune.data.inspect.tables import describe, ingest_on_screen, inspect_on_screen
 from cmd_tune.data.store import Store
 from cmd_tune.errors import DataError, UsageError
@@ -94,6 +97,21 @@ def test_inspect_counts_what_was_filled_in(write_source: Callable, tmp_path: Pat
 def test_options_of_a_source_are_refused_for_a_store(tiny_store, console: Console) -> None:
     with pytest.raises(UsageError, match=r"^--protocol: applies to a source, with --format; leave it out$"):
         inspect_on_screen(tiny_store.path, None, console, of_sources={"--layout": None, "--protocol": "xview"})
+
+
+def test_inspect_of_joints_in_2_d(flat_store, tmp_path: Path, console: Console) -> None:
+    inspect_on_screen(flat_store.path, tmp_path / "flat.png", console)
+    rows = {row.split("  ")[0]: row.split(maxsplit=1) for row in printed(console).splitlines() if row}
+    assert rows["layout"][1].strip() == "coco-17: 17 joints in 2-D, 2 bodies"
+    assert (tmp_path / "flat.png").stat().st_size > 10_000
+
+
+def test_an_images_y_is_down(flat_store) -> None:
+    """The figure has x across and −y up; absent bodies are not drawn."""
+    stands = posture(flat_store)
+    assert (stands.axis, stands.sign) == (1, -1)
+    x_TVCP = clip_joints(flat_store, 0)
+    assert np.array_equal(project(x_TVCP, stands.axis, stands.sign), x_TVCP * np.array([1, -1], np.float32)[:, None])
 
 
 def test_inspect_of_nothing(tmp_path: Path, console: Console) -> None:

@@ -37,10 +37,10 @@ def clip(layout=KINECT, frames=6, bodies=1, seed=0, upright=False):
     """A random clip in float64; upright: its first frame has shoulders at a right angle to the spine."""
     x_TVCP = np.random.default_rng(seed).normal(size=(frames, len(layout.joints), 3, bodies))
     if upright:
-        spine = x_TVCP[0, layout.centre, :, 0] - x_TVCP[0, layout.base, :, 0]
-        across = x_TVCP[0, layout.right_shoulder, :, 0] - x_TVCP[0, layout.left_shoulder, :, 0]
+        spine = x_TVCP[0, layout.centre[0], :, 0] - x_TVCP[0, layout.base[0], :, 0]
+        across = x_TVCP[0, layout.right_shoulder[0], :, 0] - x_TVCP[0, layout.left_shoulder[0], :, 0]
         across -= spine * (across @ spine) / (spine @ spine)
-        x_TVCP[0, layout.right_shoulder, :, 0] = x_TVCP[0, layout.left_shoulder, :, 0] + across
+        x_TVCP[0, layout.right_shoulder[0], :, 0] = x_TVCP[0, layout.left_shoulder[0], :, 0] + across
     return x_TVCP
 
 
@@ -88,8 +88,8 @@ def test_where_it_stands_does_not_matter(layout):
 def test_the_spine_joint_of_the_first_body_is_the_origin():
     x_TVCP = clip(bodies=2)
     ours = align_first_frame(x_TVCP, KINECT)
-    assert not ours[:, KINECT.centre, :, 0].any()
-    assert np.abs(ours[:, KINECT.centre, :, 1]).min() > 0
+    assert not ours[:, KINECT.centre[0], :, 0].any()
+    assert np.abs(ours[:, KINECT.centre[0], :, 1]).min() > 0
 
 
 def test_distances_are_kept_between_bodies_too():
@@ -105,20 +105,20 @@ def test_distances_are_kept_between_bodies_too():
 def test_handedness_is_kept():
     """A rotation, not a mirror: the triple product of three joints keeps its sign and size."""
     x_TVCP = clip()
-    centred = x_TVCP - x_TVCP[:, KINECT.centre : KINECT.centre + 1]
+    centred = x_TVCP - x_TVCP[:, KINECT.centre[0] : KINECT.centre[0] + 1]
     ours = align_first_frame(x_TVCP, KINECT)
     close(np.linalg.det(ours[0, 4:7, :, 0].astype(float)), np.linalg.det(centred[0, 4:7, :, 0]))
 
 
 def test_shoulders_lie_along_x():
     ours = align_first_frame(clip(bodies=2), KINECT)[0, :, :, 0]
-    across = ours[KINECT.right_shoulder] - ours[KINECT.left_shoulder]
+    across = ours[KINECT.right_shoulder[0]] - ours[KINECT.left_shoulder[0]]
     close(across, [np.linalg.norm(across), 0, 0])
 
 
 def test_spine_lies_along_z_where_shoulders_are_at_a_right_angle_to_it():
     ours = align_first_frame(clip(upright=True), KINECT)[0, :, :, 0]
-    spine = ours[KINECT.centre] - ours[KINECT.base]
+    spine = ours[KINECT.centre[0]] - ours[KINECT.base[0]]
     close(spine, [0, 0, np.linalg.norm(spine)])
 
 
@@ -197,17 +197,17 @@ def test_an_empty_first_body_is_an_error():
 
 def test_a_spine_without_length_is_not_turned():
     x_TVCP = clip(upright=True)
-    x_TVCP[0, KINECT.base] = x_TVCP[0, KINECT.centre]
+    x_TVCP[0, KINECT.base[0]] = x_TVCP[0, KINECT.centre[0]]
     ours = align_first_frame(x_TVCP, KINECT)
-    across = ours[0, KINECT.right_shoulder, :, 0] - ours[0, KINECT.left_shoulder, :, 0]
+    across = ours[0, KINECT.right_shoulder[0], :, 0] - ours[0, KINECT.left_shoulder[0], :, 0]
     close(across, [np.linalg.norm(across), 0, 0])
 
 
 def test_shoulders_in_one_place_leave_the_first_turn_alone():
     x_TVCP = clip()
-    x_TVCP[0, KINECT.right_shoulder] = x_TVCP[0, KINECT.left_shoulder]
+    x_TVCP[0, KINECT.right_shoulder[0]] = x_TVCP[0, KINECT.left_shoulder[0]]
     ours = align_first_frame(x_TVCP, KINECT)
-    spine = ours[0, KINECT.centre, :, 0] - ours[0, KINECT.base, :, 0]
+    spine = ours[0, KINECT.centre[0], :, 0] - ours[0, KINECT.base[0], :, 0]
     close(spine, [0, 0, np.linalg.norm(spine)])
 
 
@@ -215,10 +215,10 @@ def test_shoulders_in_one_place_leave_the_first_turn_alone():
 def test_no_axis_to_turn_about(sign):
     """The short way from −z to z is not determined: such a spine stays, as in the authors' code."""
     x_TVCP = clip()
-    x_TVCP[0, KINECT.centre, :, 0] = 0
-    x_TVCP[0, KINECT.base, :, 0] = [0, 0, -sign]
-    x_TVCP[0, KINECT.left_shoulder, :, 0] = [-1, 0, 1]
-    x_TVCP[0, KINECT.right_shoulder, :, 0] = [1, 0, 1]
+    x_TVCP[0, KINECT.centre[0], :, 0] = 0
+    x_TVCP[0, KINECT.base[0], :, 0] = [0, 0, -sign]
+    x_TVCP[0, KINECT.left_shoulder[0], :, 0] = [-1, 0, 1]
+    x_TVCP[0, KINECT.right_shoulder[0], :, 0] = [1, 0, 1]
     close(align_first_frame(x_TVCP, KINECT)[0], x_TVCP[0])
 
 

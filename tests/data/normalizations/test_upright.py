@@ -24,9 +24,9 @@ def person(frames=9, layout=KINECT, noise=0.05, seed=0):
     """A body with z up that faces along y, its shoulders along x; its joints move about their places."""
     random = np.random.default_rng(seed)
     rest_VC = random.normal(size=(len(layout.joints), 3))
-    rest_VC[layout.base] = [0, 0, 0]
-    rest_VC[layout.centre] = [0, 0, 0.2]
-    rest_VC[layout.left_shoulder], rest_VC[layout.right_shoulder] = [-0.2, 0, 0.5], [0.2, 0, 0.5]
+    rest_VC[layout.base[0]] = [0, 0, 0]
+    rest_VC[layout.centre[0]] = [0, 0, 0.2]
+    rest_VC[layout.left_shoulder[0]], rest_VC[layout.right_shoulder[0]] = [-0.2, 0, 0.5], [0.2, 0, 0.5]
     return (rest_VC + noise * random.normal(size=(frames, *rest_VC.shape)))[..., None]
 
 
@@ -35,8 +35,8 @@ def close(ours, expected, atol=1e-5):
 
 
 def trunk(x_TVCP, layout=KINECT):
-    shoulders = (x_TVCP[:, layout.left_shoulder, :, 0] + x_TVCP[:, layout.right_shoulder, :, 0]) / 2
-    return shoulders - x_TVCP[:, layout.base, :, 0]
+    shoulders = (x_TVCP[:, layout.left_shoulder[0], :, 0] + x_TVCP[:, layout.right_shoulder[0], :, 0]) / 2
+    return shoulders - x_TVCP[:, layout.base[0], :, 0]
 
 
 @pytest.mark.parametrize(("axis", "angle"), [((0, 0, 1), 2.5), ((1, 0, 0), 3.1), ((1, 0, 0), np.pi), ((1, -2, 0.5), 1)])
@@ -55,10 +55,10 @@ def test_a_body_that_stands_upright_is_only_centred():
 def test_medians_point_up_and_along_x():
     """The trunk of most frames is along z; the horizontal part of the shoulder line along x, whatever it leans."""
     x_TVCP = person(noise=0)
-    x_TVCP[:, KINECT.right_shoulder, 2] += 0.1
-    x_TVCP[:, KINECT.left_shoulder, 2] -= 0.1
+    x_TVCP[:, KINECT.right_shoulder[0], 2] += 0.1
+    x_TVCP[:, KINECT.left_shoulder[0], 2] -= 0.1
     ours = stand_upright(turned(x_TVCP, (1, 2, 3), 2), KINECT)[..., 0]
-    across = ours[:, KINECT.right_shoulder] - ours[:, KINECT.left_shoulder]
+    across = ours[:, KINECT.right_shoulder[0]] - ours[:, KINECT.left_shoulder[0]]
     close(trunk(ours[..., None]), np.broadcast_to([0, 0, 0.5], (9, 3)))
     close(across, np.broadcast_to([0.4, 0, 0.2], (9, 3)))
 
@@ -76,7 +76,7 @@ def test_a_joint_that_jumps_does_not_tip_the_others():
     """A shoulder ten metres away in the first frame: the other frames stay within the noise."""
     x_TVCP = person(noise=0)
     expected = stand_upright(x_TVCP, KINECT)
-    x_TVCP[0, KINECT.left_shoulder] += 10
+    x_TVCP[0, KINECT.left_shoulder[0]] += 10
     close(stand_upright(x_TVCP, KINECT)[1:], expected[1:], atol=1e-4)
 
 
@@ -85,7 +85,7 @@ def test_a_turn_of_the_body_stays_in_the_clip():
     angles = np.radians(np.linspace(0, 80, 9))
     x_TVCP = np.concatenate([turned(person(1, noise=0), (0, 0, 1), angle) for angle in angles])
     ours = stand_upright(x_TVCP, KINECT)[..., 0]
-    across = ours[:, KINECT.right_shoulder] - ours[:, KINECT.left_shoulder]
+    across = ours[:, KINECT.right_shoulder[0]] - ours[:, KINECT.left_shoulder[0]]
     close(np.degrees(np.arctan2(across[:, 1], across[:, 0])), np.linspace(-40, 40, 9), atol=1e-3)
 
 
@@ -108,14 +108,14 @@ def test_a_single_frame():
 
 def test_a_trunk_without_length_has_no_direction():
     x_TVCP = person(noise=0)
-    x_TVCP[:, KINECT.base] = (x_TVCP[:, KINECT.left_shoulder] + x_TVCP[:, KINECT.right_shoulder]) / 2
+    x_TVCP[:, KINECT.base[0]] = (x_TVCP[:, KINECT.left_shoulder[0]] + x_TVCP[:, KINECT.right_shoulder[0]]) / 2
     with pytest.raises(ValueError, match="base and the middle of the shoulders are in one place"):
         stand_upright(x_TVCP, KINECT)
 
 
 def test_shoulders_above_each_other_have_no_direction():
     x_TVCP = person(noise=0)
-    x_TVCP[:, KINECT.left_shoulder], x_TVCP[:, KINECT.right_shoulder] = [[0], [0], [0.3]], [[0], [0], [0.7]]
+    x_TVCP[:, KINECT.left_shoulder[0]], x_TVCP[:, KINECT.right_shoulder[0]] = [[0], [0], [0.3]], [[0], [0], [0.7]]
     with pytest.raises(ValueError, match="the shoulders, seen from above, are in one place"):
         stand_upright(x_TVCP, KINECT)
 

@@ -2,11 +2,13 @@
 
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cmd_tune.data.clip import Clip
 from cmd_tune.data.ingest.ingest import ingest
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.normalizations.two_stream_agcn import align_first_frame
@@ -101,14 +103,6 @@ def test_a_key_that_is_missing_is_named(source: Path, content: dict, tmp_path: P
     assert line.endswith(f": has no {key}")
 
 
-def test_keypoints_of_images_are_refused(source: Path, content: dict) -> None:
-    for annotation in content["annotations"]:
-        annotation["keypoint"] = annotation["keypoint"][..., :2]
-    source.write_bytes(pickle.dumps(content))
-    with pytest.raises(DataError, match=r"ntu60_3danno\.pkl: keypoints in 2-D"):
-        open_pyskl(source, ReadOptions())
-
-
 @pytest.mark.parametrize(
     ("change", "what"),
     [
@@ -118,7 +112,9 @@ def test_keypoints_of_images_are_refused(source: Path, content: dict) -> None:
         ({"annotations": []}, "annotations: expected a list of mappings"),
         ({"annotations": [3]}, "annotations: expected a list of mappings"),
         ({"annotations": [{"keypoint": 3}]}, r"keypoint of shape \(\)"),
-        ({"annotations": [{"keypoint": np.ones((1, 2, 17, 3))}]}, "17 joints; say which with --layout"),
+        ({"annotations": [{"keypoint": np.ones((1, 2, 17, 3))}]}, "17 joints in 3-D; say which with --layout"),
+        ({"annotations": [{"keypoint": np.ones((1, 2, 25, 2))}]}, "25 joints in 2-D; say which with --layout"),
+        ({"annotations": [{"keypoint": np.ones((1, 2, 25, 4))}]}, r"\(1, 2, 25, 4\), expected .*joints, 2 or 3\)"),
     ],
 )
 def test_a_pickle_of_another_form_is_named(source: Path, content: dict, change: dict, what: str) -> None:
@@ -131,3 +127,83 @@ def test_a_list_is_no_pyskl_pickle(source: Path) -> None:
     source.write_bytes(pickle.dumps([1]))
     with pytest.raises(DataError, match="expected a mapping with 'split' and 'annotations'"):
         open_pyskl(source, ReadOptions())
+
+
+# Joints of images.
+
+
+@pytest.fixture
+def images(write_source) -> Path:
+    return write_source("pyskl 2-D")[0]
+
+
+def rewritten(path: Path, change: Callable[[list[dict]], object]) -> list[Clip | str]:
+    """What the reader hands over after a change of the annotations."""
+    content = pickle.loads(path.read_bytes())  # noqa: S301
+    change(content["annotations"])
+    path.write_bytes(pickle.dumps(content))
+    source = open_pyskl(path, ReadOptions())
+    return [clip for batch in source.batches for clip in source.read(batch)]
+
+
+def test_joints_of_images_are_a_data_set_of_their_own(images: Path, tmp_path: Path) -> None:
+    store = ingest("pyskl", images, tmp_path / "a.arrow").store
+    assert (store.dataset, store.normalization, store.layout.name) == ("ntu-60-2d", "torso", "coco-17")
+    assert store.frame_shape() == (17, 2, 2)
+    assert (store.subject_N.tolist(), store.part_N["xsub"].tolist()) == ([1, 2, 3, 4], [1, 1, 2, 2])
+
+
+def test_confidences_say_which_joints_are_missing(images: Path) -> None:
+    def hide(annotations: list[dict]) -> None:
+        annotations[0]["keypoint_score"][0, 2, 5] = 0
+        annotations[0]["keypoint_score"][1, 3] = 0
+
+    clip = rewritten(images, hide)[0]
+    assert isinstance(clip, Clip)
+    assert clip.joints_TVCP.shape == (5, 17, 2, 2)
+    nan_TVP = np.isnan(clip.joints_TVCP).all(axis=2)
+    assert np.argwhere(nan_TVP).tolist() == [[2, 5, 0]]
+    absent_TP = ~clip.joints_TVCP.any(axis=(1, 2))
+    assert np.argwhere(absent_TP).tolist() == [[3, 1]]
+    x_PTVC = pickle.loads(images.read_bytes())["annotations"][0]["keypoint"]  # noqa: S301
+    assert np.array_equal(clip.joints_TVCP[:2], x_PTVC.transpose(1, 2, 3, 0)[:2].astype(np.float32))
+
+
+def test_of_many_bodies_in_an_image_the_first_two_are_kept(images: Path) -> None:
+    def crowd(annotations: list[dict]) -> None:
+        for key in ("keypoint", "keypoint_score"):
+            annotations[2][key] = np.concatenate([annotations[2][key]] * 4)
+
+    clips = rewritten(images, crowd)
+    assert [clip.joints_TVCP.shape[3] for clip in clips if isinstance(clip, Clip)] == [2, 2, 2, 2]
+
+
+def test_confidences_may_be_absent(images: Path) -> None:
+    clips = rewritten(images, lambda annotations: [one.pop("keypoint_score") for one in annotations])
+    assert [np.isfinite(clip.joints_TVCP).all() for clip in clips if isinstance(clip, Clip)] == [True] * 4
+
+
+@pytest.mark.parametrize(
+    ("score", "what"),
+    [
+        (np.ones((2, 5, 18)), r"keypoint_score of shape \(2, 5, 18\), expected floats \(2, 5, 17\)"),
+        (np.ones((2, 5, 17), int), r"keypoint_score of shape \(2, 5, 17\), expected floats"),
+        ("high", r"keypoint_score of shape \(\), expected floats"),
+    ],
+)
+def test_confidences_of_another_shape_are_named(images: Path, score: object, what: str) -> None:
+    line = rewritten(images, lambda annotations: annotations[0].update(keypoint_score=score))[0]
+    assert isinstance(line, str)
+    assert re.search(rf"{NAMES[0]}: {what}", line)
+
+
+def test_a_clip_in_3_d_among_those_in_2_d_is_named(images: Path, tmp_path: Path) -> None:
+    rewritten(images, lambda annotations: annotations[1].update(keypoint=np.ones((1, 1, 17, 3))))
+    (line,) = ingest("pyskl", images, tmp_path / "a.arrow").left_out
+    assert line.endswith("joints of shape (1, 17, 3, 2), expected (frames, 17, 2, 2)")
+
+
+def test_a_layout_of_other_coordinates_does_not_fit(images: Path, source: Path) -> None:
+    for path, name in ((images, "mediapipe-33"), (source, "coco-17")):
+        with pytest.raises(DataError, match="say which with --layout"):
+            open_pyskl(path, ReadOptions(layout=LAYOUTS[name]))

@@ -11,6 +11,7 @@ from cmd_tune.settings import Settings
 
 LENGTHS = torch.tensor([1, 2, 7, 30, 12, 64, 5, 90])
 SHAPE, FRAMES = (20, 3, 2), 9
+FLAT = (20, 2, 3)  # of rows as wide
 START = LENGTHS.cumsum(0) - LENGTHS
 
 
@@ -59,14 +60,15 @@ def test_draws_depend_on_the_key_alone(view):
     assert all(len(x) == len(LENGTHS) for x in one)
 
 
-def test_a_view_depends_on_its_draws_alone(view, rows):
+@pytest.mark.parametrize("shape", [SHAPE, FLAT])
+def test_a_view_depends_on_its_draws_alone(view, rows, shape):
     torch.manual_seed(5)
     before = torch.get_rng_state()
     draws = drawn(view)
-    one, again = (view.make(rows, START, draws, FRAMES, SHAPE) for _ in range(2))
+    one, again = (view.make(rows, START, draws, FRAMES, shape) for _ in range(2))
     assert torch.equal(one, again)
     assert torch.equal(torch.get_rng_state(), before)
-    assert one.shape == (len(LENGTHS), FRAMES, *SHAPE)
+    assert one.shape == (len(LENGTHS), FRAMES, *shape)
     assert one.dtype == torch.float32
     assert one.isfinite().all()
 

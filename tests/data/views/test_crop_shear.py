@@ -2,6 +2,7 @@
 
 import os
 from importlib import import_module
+from math import prod
 
 import numpy as np
 import pytest
@@ -261,21 +262,55 @@ def test_a_shear_by_hand():
     assert distort(x_BTVCP, draws).flatten().tolist() == [5.0, 2.0, 0.0]
 
 
+# Joints in 2-D
+
+
+def test_two_coordinates_use_their_part_of_the_same_matrices():
+    """A key's numbers do not depend on the coordinates: a flat skeleton's view in 3-D begins with its view in 2-D."""
+    draws = draw(torch.full((64,), 30), joints=17)
+    assert all(kind.any() for kind in kinds(draws))
+    flat_BTVCP = torch.randn(64, 4, 17, 2, 2, generator=torch.Generator().manual_seed(0))
+    in_space = torch.cat((flat_BTVCP, torch.zeros(64, 4, 17, 1, 2)), dim=3)
+    torch.testing.assert_close(distort(flat_BTVCP, draws), distort(in_space, draws)[:, :, :, :2], rtol=1e-6, atol=1e-6)
+
+
+def test_a_shear_by_hand_in_2_d():
+    shear = torch.tensor([[[1.0, 0.5, 9.0], [-0.25, 1.0, 9.0], [9.0, 9.0, 1.0]]])
+    none = torch.zeros(1, 1)
+    draws = Draws(torch.zeros(1), torch.ones(1), shear, kept_BV=none, mixed_BV=none + 1)
+    x_BTVCP = torch.tensor([4.0, 2.0]).view(1, 1, 1, 2, 1)
+    assert distort(x_BTVCP, draws).flatten().tolist() == [5.0, 1.0]
+
+
+def test_distort_in_2_d_is_one_matrix_a_joint():
+    draws = draw(torch.full((32,), 30), joints=17)
+    x_BTVCP = np.random.default_rng(0).normal(size=(32, 3, 17, 2, 2)).astype(np.float32)
+    matrix_BVCC = (
+        draws.mixed_BV[..., None, None] * draws.matrix_BCC[:, None, :2, :2]
+        + draws.kept_BV[..., None, None] * torch.eye(2)
+    ).numpy()
+    expected = np.einsum("bvcd,btvdp->btvcp", matrix_BVCC, x_BTVCP)
+    np.testing.assert_allclose(distort(torch.from_numpy(x_BTVCP), draws).numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
 # Both at once
 
 
-@pytest.mark.parametrize(("joints", "bodies"), [(25, 2), (20, 1), (3, 3)])
+SHAPES = [(25, 3, 2), (20, 3, 1), (3, 3, 3), (17, 2, 2), (33, 2, 1), (3, 2, 3)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("threads", [1, 3])
-def test_a_view_is_its_crop_distorted(joints, bodies, threads):
+def test_a_view_is_its_crop_distorted(shape, threads):
     """One compiled pass gives what the two functions give."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     generator = torch.Generator().manual_seed(0)
     length_N = torch.randint(1, 90, (50,), generator=generator)
     start_N = length_N.cumsum(0) - length_N
-    rows_FX = torch.randn(int(length_N.sum()), joints * 3 * bodies, generator=generator)
-    shape, frames = (joints, 3, bodies), 17
-    draws = draw(length_N, joints=joints, view=CropShear(12, 0.2, 1.0, 0.6))
+    rows_FX = torch.randn(int(length_N.sum()), prod(shape), generator=generator)
+    frames = 17
+    draws = draw(length_N, joints=shape[0], view=CropShear(12, 0.2, 1.0, 0.6))
     assert native.library() is not None
     ours = PAPER.make(rows_FX, start_N, draws, frames, shape)
     crop = crop_resize(rows_FX, start_N + draws.start_B, draws.length_B, frames)
@@ -284,22 +319,23 @@ def test_a_view_is_its_crop_distorted(joints, bodies, threads):
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.float16])
-@pytest.mark.parametrize(("joints", "bodies"), [(25, 2), (20, 1), (3, 3)])
-def test_a_gpus_kernel_has_the_same_view(joints, bodies, kind):
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_gpus_kernel_has_the_same_view(shape, kind):
     """By Triton's interpreter; rows of other clips are not numbers here, and must not be looked at."""
     pytest.importorskip("triton", reason="no Triton for this system")
     if os.environ["TRITON_INTERPRET"] != "1":
         pytest.skip("the kernels are compiled here: test_gpu.py has them")
     kernels = import_module("cmd_tune.data.views.crop_shear_kernels")
     length_N = torch.tensor([1, 7, 30, 12])
-    rows_FX = torch.full((int(length_N.sum()) + 8, joints * 3 * bodies), torch.nan, dtype=kind)
+    rows_FX = torch.full((int(length_N.sum()) + 8, prod(shape)), torch.nan, dtype=kind)
     start_N = length_N.cumsum(0) - length_N + 2 * torch.arange(4)
     for start, length in zip(start_N, length_N, strict=True):
         rows_FX[start : start + length].normal_(generator=torch.Generator().manual_seed(int(start)))
+    joints, C, bodies = shape
     draws = draw(length_N, joints=joints, view=CropShear(5, 0.2, 1.0, 0.6))
-    drawn = (draws.length_B, draws.matrix_BCC, draws.kept_BV, draws.mixed_BV)
+    drawn = (draws.length_B, draws.matrix_BCC[:, :C, :C], draws.kept_BV, draws.mixed_BV)
     ours = kernels.draw_view(rows_FX, start_N + draws.start_B, *(x.contiguous() for x in drawn), 17, bodies)
-    theirs = PAPER.make(rows_FX, start_N, draws, 17, (joints, 3, bodies)).flatten(2)
+    theirs = PAPER.make(rows_FX, start_N, draws, 17, shape).flatten(2)
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 

@@ -5,11 +5,21 @@ import pytest
 import torch
 
 from cmd_tune.data.layouts import LAYOUTS
-from cmd_tune.data.views.modalities import MODALITIES, stack_modalities
+from cmd_tune.data.views.modalities import MODALITIES, NEED_3D, check_modalities, stack_modalities
+from cmd_tune.errors import UsageError
+
+IN_3D = [name for name, layout in LAYOUTS.items() if layout.coordinates == 3]
+IN_2D = [name for name, layout in LAYOUTS.items() if layout.coordinates == 2]
+OF_2D = [name for name in MODALITIES if name not in NEED_3D]
 
 
-@pytest.fixture(params=sorted(LAYOUTS))
+@pytest.fixture(params=IN_3D)
 def layout(request):
+    return LAYOUTS[request.param]
+
+
+@pytest.fixture(params=IN_2D)
+def flat(request):
     return LAYOUTS[request.param]
 
 
@@ -266,3 +276,35 @@ def test_every_modality_is_registered_under_its_own_name():
         *("joint", "motion", "bone", "bone_motion", "acceleration", "rotation_axis", "angular_velocity")
     ]
     assert [function.__name__ for function in MODALITIES.values()] == list(MODALITIES)
+
+
+# Joints in 2-D
+
+
+@pytest.mark.parametrize("name", OF_2D)
+def test_a_flat_skeletons_modality_is_that_in_3_d_without_depth(flat, name):
+    in_space = clips(flat)
+    in_space[:, :, :, 2] = 0
+    expected = MODALITIES[name](in_space, flat)
+    ours = MODALITIES[name](in_space[:, :, :, :2].contiguous(), flat)
+    assert torch.equal(ours, expected[:, :, :, :2])
+    assert not expected[:, :, :, 2].any()
+    assert ours.any()
+
+
+@pytest.mark.parametrize("name", NEED_3D)
+def test_axes_stand_upright_on_a_plane(flat, name):
+    """So that joints in 2-D have none, and the modality is refused; the others are not."""
+    in_space = clips(flat)
+    in_space[:, :, :, 2] = 0
+    axes = MODALITIES[name](in_space, flat)
+    assert not axes[:, :, :, :2].any()
+    assert axes[:, :, :, 2].any()
+    said = f"modalities: {name} needs joints in 3-D, those of {flat.name} are in 2-D; take joint, motion, bone"
+    with pytest.raises(UsageError, match=said):
+        check_modalities(["joint", name], flat)
+    check_modalities(OF_2D, flat)
+
+
+def test_joints_in_3_d_have_every_modality(layout):
+    check_modalities(MODALITIES, layout)
