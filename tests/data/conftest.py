@@ -133,6 +133,14 @@ def write_pyskl_2d(folder: Path) -> Written:
     return folder / "ntu60_hrnet.pkl", ReadOptions()
 
 
+def write_pyskl_lists(folder: Path) -> Written:
+    """xsub trains on the first two clips, xview on all but the first; both test the rest."""
+    annotations = pyskl_2d_content()["annotations"]
+    for half, rows in (("xsub_train", [0, 1]), ("xsub_val", [2, 3]), ("xview_train", [1, 2, 3]), ("xview_val", [0])):
+        (folder / f"ntu60_{half}.pkl").write_bytes(pickle.dumps([annotations[row] for row in rows]))
+    return folder, ReadOptions()
+
+
 def kinetics_clip(frames: int, seed: int) -> dict:
     """Frames from 1 on with two bodies, the second with the larger confidences; every joint is seen."""
     rng = np.random.default_rng(seed)
@@ -236,6 +244,7 @@ WRITERS: dict[str, Callable[[Path], Written]] = {
     "ctr-gcn": write_ctr_gcn,
     "pyskl": write_pyskl,
     "pyskl 2-D": write_pyskl_2d,
+    "pyskl lists": write_pyskl_lists,
     "kinetics-skeleton": write_kinetics,
     "mediapipe": write_mediapipe,
     "mediapipe-world": write_mediapipe,

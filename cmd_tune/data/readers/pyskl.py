@@ -1,5 +1,8 @@
 """pyskl's pickle (Duan et al., 2022): {"split": {name: [frame_dir, …]}, "annotations": [{…}, …]}.
 
+MMAction2's older pickles are a bare list of annotations each, and their names end in the split: ntu60_xsub_train.pkl,
+gym_val.pkl. A folder of pickles is read as one source; a clip that is in several of them is read once.
+
 An annotation has frame_dir, label and keypoint, (P, T, V, C): in metres as recorded, or in pixels in 2-D; there
 keypoint_score, (P, T, V), has confidences, of which 0 says that the joint was not found. In 2-D, which has bystanders,
 the first two bodies are kept, as pyskl does. total_frames, if given, is T. Splits NAME_train and NAME_val (or
@@ -8,9 +11,10 @@ set in 2-D is called by its name and -2d, since its scores are not those of its 
 N clip, T frame, V joint, C coordinate, P body.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,39 +29,79 @@ from cmd_tune.errors import DataError
 
 _HALVES = {"train": TRAIN, "val": TEST, "test": TEST}
 _PROTOCOLS = {"xset": "xsetup"}  # other names of ours
+# The split in the name of a file that is a bare list.
+_FILE = re.compile(r"(?:^|_)(?:(?P<protocol>xsub|xview|xset|xsetup|split\d+)_)?(?P<half>train|val|test)$")
 _BATCH = 64
 _KEYS = ("frame_dir", "label", "keypoint")
 
 
+class _Annotation(NamedTuple):
+    file: Path
+    name: str
+    content: Mapping[str, Any]
+
+
 def open_pyskl(path: Path, options: ReadOptions) -> Source:
-    """Open a file of this form. Raises DataError if it is no pickle, or has another form."""
-    content = read_pickle(path)
-    if not (isinstance(content, dict) and {"split", "annotations"} <= content.keys()):
-        raise DataError(f"{path}: expected a mapping with 'split' and 'annotations'")
-    annotations = content["annotations"]
-    if not (isinstance(annotations, list) and annotations and all(isinstance(one, dict) for one in annotations)):
-        raise DataError(f"{path}: annotations: expected a list of mappings")
-    parts = _parts(path, content["split"])
-    shapes = [np.shape(one.get("keypoint", ())) for one in annotations]
+    """Open a file of this form, or a folder of them. Raises DataError if one is no pickle, or has another form."""
+    files = sorted(file for file in path.glob("*.pkl") if file.name[0] != ".") if path.is_dir() else [path]
+    if not files:
+        raise DataError(f"{path}: holds no .pkl files")
+    annotations, parts = _merged(files)
+    shapes = [np.shape(one.content.get("keypoint", ())) for one in annotations]
     layout, bodies = _layout(path, shapes, options), max(shape[0] for shape in shapes if len(shape) == 4)
     flat = layout.coordinates == 2
     bodies = min(bodies, BODIES_KEPT) if flat else bodies
-    names = [_name(one) for one in annotations]
-    labels = [one["label"] for one in annotations if _whole(one.get("label"))]
+    names = [one.name for one in annotations]
+    labels = [one.content["label"] for one in annotations if _whole(one.content.get("label"))]
     known = data_set(names, 1 + max(labels, default=0), "")
     return Source(
-        dataset=f"{known}-2d" if known and flat else known or path.stem,
+        dataset=f"{known}-2d" if known and flat else known or path.absolute().stem,
         layout=layout,
         bodies=bodies,
         normalization=None,
-        files=[path],
+        files=files,
         what="clips",
         units=sum(name not in options.exclude for name in names),
         parallel_from=NEVER_PARALLEL,
-        batches=clip_batches(_clips(path, names, annotations, parts, bodies, options), _BATCH),
+        batches=clip_batches(_clips(annotations, parts, bodies, options), _BATCH),
         read=list,
         default=default_family(layout),
     )
+
+
+def _merged(files: Sequence[Path]) -> tuple[list[_Annotation], dict[str, dict[str, int]]]:
+    """The annotations of all files, and the part of each clip in each protocol, by name."""
+    annotations: list[_Annotation] = []
+    parts: dict[str, dict[str, int]] = {}
+    for file in files:
+        earlier = {one.name for one in annotations if one.name}
+        of_file, parts_of_file = _read(file)
+        annotations += [one for one in of_file if one.name not in earlier]
+        for name, of_clip in parts_of_file.items():
+            known = parts.setdefault(name, {})
+            if contrary := [protocol for protocol, part in of_clip.items() if known.get(protocol, part) != part]:
+                raise DataError(f"{file}: {name!r} is for training in one file and not in another ('{contrary[0]}')")
+            known.update(of_clip)
+    return annotations, parts
+
+
+def _read(file: Path) -> tuple[list[_Annotation], dict[str, dict[str, int]]]:
+    """The annotations of one file, and the parts of its clips."""
+    content = read_pickle(file)
+    if not isinstance(content, list) and not (isinstance(content, dict) and {"split", "annotations"} <= content.keys()):
+        raise DataError(f"{file}: expected a mapping with 'split' and 'annotations', or a list of annotations")
+    found = content if isinstance(content, list) else content["annotations"]
+    if not (isinstance(found, list) and found and all(isinstance(one, dict) for one in found)):
+        raise DataError(f"{file}: annotations: expected a list of mappings")
+    annotations = [_Annotation(file, clip_name(str(one.get("frame_dir", ""))), one) for one in found]
+    if isinstance(content, dict):
+        return annotations, _parts(file, content["split"])
+    split = _FILE.search(file.stem)
+    if split is None:
+        return annotations, {}
+    protocol = split["protocol"] or "given"
+    part = {_PROTOCOLS.get(protocol, protocol): _HALVES[split["half"]]}
+    return annotations, {one.name: part for one in annotations if one.name}
 
 
 def _parts(path: Path, split: Any) -> dict[str, dict[str, int]]:
@@ -89,24 +133,15 @@ def _layout(path: Path, shapes: Sequence[tuple[int, ...]], options: ReadOptions)
     return layout
 
 
-def _name(annotation: Mapping[str, Any]) -> str:
-    return clip_name(str(annotation.get("frame_dir", "")))
-
-
 def _whole(label: Any) -> bool:
     return isinstance(label, int | np.integer) and not isinstance(label, bool)
 
 
 def _clips(
-    path: Path,
-    names: Sequence[str],
-    annotations: Sequence[Mapping[str, Any]],
-    parts: Mapping[str, Mapping[str, int]],
-    bodies: int,
-    options: ReadOptions,
+    annotations: Sequence[_Annotation], parts: Mapping[str, Mapping[str, int]], bodies: int, options: ReadOptions
 ) -> Iterator[Clip | str | None]:
-    for number, (name, annotation) in enumerate(zip(names, annotations, strict=True)):
-        where = f"{path}: {name or f'annotation {number}'}"
+    for number, (file, name, annotation) in enumerate(annotations):
+        where = f"{file}: {name or f'annotation {number}'}"
         if name in options.exclude:
             yield None
         elif missing := [key for key in _KEYS if key not in annotation]:

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,10 +124,96 @@ def test_a_pickle_of_another_form_is_named(source: Path, content: dict, change: 
         open_pyskl(source, ReadOptions())
 
 
-def test_a_list_is_no_pyskl_pickle(source: Path) -> None:
-    source.write_bytes(pickle.dumps([1]))
-    with pytest.raises(DataError, match="expected a mapping with 'split' and 'annotations'"):
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (3, "expected a mapping with 'split' and 'annotations', or a list of annotations"),
+        ({"annotations": []}, "expected a mapping with 'split' and 'annotations', or a list of annotations"),
+        ([1], "annotations: expected a list of mappings"),
+        ([], "annotations: expected a list of mappings"),
+    ],
+)
+def test_something_else_is_no_pyskl_pickle(source: Path, content: object, what: str) -> None:
+    source.write_bytes(pickle.dumps(content))
+    with pytest.raises(DataError, match=f"{source}: {what}"):
         open_pyskl(source, ReadOptions())
+
+
+# Bare lists, a file a split.
+
+
+@pytest.fixture
+def lists(write_source) -> Path:
+    return write_source("pyskl lists")[0]
+
+
+def test_a_folder_of_lists_has_each_clip_once_and_the_splits_of_the_files_names(lists: Path, tmp_path: Path) -> None:
+    (lists / "._ntu60_xsub_train.pkl").write_bytes(b"of an archive")
+    store = ingest("pyskl", lists, tmp_path / "a.arrow").store
+    assert (store.dataset, store.layout.name, store.frame_shape()) == ("ntu-60-2d", "coco-17", (17, 2, 2))
+    assert store.names == NAMES
+    assert store.length_N.tolist() == [5, 1, 8, 4]
+    assert {key: part_N.tolist() for key, part_N in store.part_N.items()} == {
+        "xsub": [1, 1, 2, 2],
+        "xview": [2, 1, 1, 1],
+    }
+
+
+def test_lists_hold_the_same_joints_as_the_mapping(lists: Path, write_source: Callable, tmp_path: Path) -> None:
+    whole = ingest("pyskl", write_source("pyskl 2-D", tmp_path / "whole")[0], tmp_path / "a.arrow").store
+    assert ingest("pyskl", lists, tmp_path / "b.arrow").store.rows_FX.equal(whole.rows_FX)
+
+
+@pytest.mark.parametrize(
+    ("file", "parts"),
+    [
+        ("ntu60_xsub_train.pkl", {"xsub": 1}),
+        ("ntu120_xset_val.pkl", {"xsetup": 2}),
+        ("hmdb51_split1_train.pkl", {"split1": 1}),
+        ("gym_val.pkl", {"given": 2}),
+        ("test.pkl", {"given": 2}),
+        ("my_own_train.pkl", {"given": 1}),
+        ("gym.pkl", {}),
+        ("restrain.pkl", {}),
+    ],
+)
+def test_a_list_has_the_split_of_its_files_name(lists: Path, tmp_path: Path, file: str, parts: dict[str, int]) -> None:
+    path = (lists / "ntu60_xsub_val.pkl").rename(tmp_path / file)
+    source = open_pyskl(path, ReadOptions())
+    assert (source.units, source.files) == (2, [path])
+    assert [clip.parts for batch in source.batches for clip in batch] == [parts, parts]
+
+
+def test_a_clip_on_both_sides_of_a_protocol_is_named(lists: Path) -> None:
+    shutil.copy(lists / "ntu60_xsub_train.pkl", lists / "ntu60_xsub_val.pkl")
+    with pytest.raises(DataError, match=rf"xsub_val\.pkl: '{NAMES[0]}' is for training in one file .*\('xsub'\)"):
+        open_pyskl(lists, ReadOptions())
+
+
+def test_a_clip_that_is_twice_in_one_list_is_named(lists: Path, tmp_path: Path) -> None:
+    path = lists / "ntu60_xsub_val.pkl"
+    path.write_bytes(pickle.dumps(pickle.loads(path.read_bytes()) * 2))  # noqa: S301
+    done = ingest("pyskl", lists, tmp_path / "a.arrow")
+    assert done.store.names == NAMES
+    assert [line.split(": ")[1:] for line in done.left_out] == [
+        [name, "another clip has the same name"] for name in NAMES[2:]
+    ]
+
+
+def test_clips_without_a_name_are_named_by_file(lists: Path, tmp_path: Path) -> None:
+    for half in ("train", "val"):
+        path = lists / f"ntu60_xsub_{half}.pkl"
+        annotations = pickle.loads(path.read_bytes())  # noqa: S301
+        path.write_bytes(pickle.dumps([*annotations, {**annotations[0], "frame_dir": ""}, {"keypoint": 0}]))
+    left_out = ingest("pyskl", lists, tmp_path / "a.arrow").left_out
+    assert [re.sub(r"\d+: ", ": ", line) for line in left_out if "has no frame_dir" in line] == [
+        f"{lists / file}: annotation : has no frame_dir" for file in ("ntu60_xsub_train.pkl", "ntu60_xsub_val.pkl")
+    ]
+
+
+def test_a_folder_without_pickles_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"{tmp_path}: holds no \.pkl files"):
+        open_pyskl(tmp_path, ReadOptions())
 
 
 # Joints of images.
