@@ -189,7 +189,7 @@ def test_frames_of_mediapipe_as_the_page_makes_them_are_read(tmp_path: Path) -> 
 def test_the_recordings_of_the_page_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     page = {"your-data.md": PAGES["your-data.md"]}
-    (rig,), (_, recordings) = blocks("yaml", page), blocks("python", page)
+    (rig, *_), (_, recordings) = blocks("yaml", page), blocks("python", page)
     Path("rig.yaml").write_text(rig.values[0], encoding="utf-8")
     exec(recordings.values[0], {})  # noqa: S102
     options = ReadOptions(layout=read_layout(Path("rig.yaml")))

@@ -14,6 +14,7 @@ ELSEWHERE = {
     "commands/settings.py": "test_cli.py",
     "data/clip.py": "data alone",
     "data/readers/arrays.py": "data/readers/test_npy_triple.py",
+    "data/readers/indexed_files.py": "data/readers/test_bvh.py, data/readers/test_mediapipe.py",
     "data/readers/json_texts.py": "data/readers/test_mediapipe.py",
     "data/synthetic_actions.py": "data/test_synthetic.py",
     "data/views/crop_shear_kernels.py": "data/views/test_crop_shear.py",

@@ -13,7 +13,7 @@ def ingest(
         typer.Argument(
             metavar="FORMAT",
             help="Format of the source: ntu-60, ntu-120, pku-mmd-2, nw-ucla, npy, ctr-gcn, pyskl, kinetics-skeleton, "
-            "mediapipe, mediapipe-world or generic.",
+            "mediapipe, mediapipe-world, bvh or generic.",
         ),
     ],
     source: Annotated[Path, typer.Argument(help="File or folder as the data set is handed out.")],
@@ -21,7 +21,8 @@ def ingest(
     layout: Annotated[
         Path | None,
         typer.Option(
-            help="Joints of a generic source: a YAML of names, parents and landmarks, or a layout by name, e.g. ntu-25."
+            help="Joints of a bvh or generic source: a YAML of names, parents and landmarks, or a layout by name, e.g. "
+            "ntu-25."
         ),
     ] = None,
     exclude: Annotated[

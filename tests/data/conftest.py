@@ -197,6 +197,61 @@ def write_mediapipe(folder: Path) -> Written:
     return folder, ReadOptions()
 
 
+BVH_HIERARCHY = """HIERARCHY
+ROOT pelvis
+{
+    OFFSET 0.0 0.0 0.0
+    CHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation
+    JOINT spine
+    {
+        OFFSET 0.0 20.0 0.0
+        CHANNELS 3 Zrotation Xrotation Yrotation
+        JOINT left
+        {
+            OFFSET 15.0 25.0 0.0
+            CHANNELS 3 Zrotation Xrotation Yrotation
+            End Site
+            {
+                OFFSET 30.0 0.0 0.0
+            }
+        }
+        JOINT right
+        {
+            OFFSET -15.0 25.0 0.0
+            CHANNELS 3 Yrotation Xrotation Zrotation
+            End Site
+            {
+                OFFSET -30.0 0.0 0.0
+            }
+        }
+        JOINT head
+        {
+            OFFSET 0.0 35.0 5.0
+            CHANNELS 3 Zrotation Xrotation Yrotation
+            End Site
+            {
+                OFFSET 0.0 15.0 0.0
+            }
+        }
+    }
+}
+"""
+
+
+def bvh_text(x_TX: np.ndarray, hierarchy: str = BVH_HIERARCHY) -> str:
+    lines = [" ".join(f"{x:.5f}" for x in x_X) for x_X in x_TX]
+    return "\n".join([f"{hierarchy}MOTION", f"Frames: {len(x_TX)}", "Frame Time: 0.0333333", *lines, ""])
+
+
+def write_bvh(folder: Path) -> Written:
+    for seed, (row, frames) in enumerate(zip(INDEX.splitlines()[1:], LENGTHS, strict=True)):
+        path = (folder / row.split(",")[0]).with_suffix(".bvh")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(bvh_text(np.random.default_rng(seed).uniform(-40, 40, (frames, 18))))
+    (folder / "index.csv").write_text(INDEX.replace(".json", ".bvh"))
+    return folder, rig(folder)
+
+
 def write_generic_2d(folder: Path) -> Written:
     arrays = generic_arrays()
     np.savez(folder / "mine.npz", **{**arrays, "joints": np.ascontiguousarray(arrays["joints"][:, :, :2])})
@@ -248,6 +303,7 @@ WRITERS: dict[str, Callable[[Path], Written]] = {
     "kinetics-skeleton": write_kinetics,
     "mediapipe": write_mediapipe,
     "mediapipe-world": write_mediapipe,
+    "bvh": write_bvh,
     "generic": write_generic,
     "generic 2-D": write_generic_2d,
     "generic parquet": write_parquet,

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from cmd_tune.data.layouts import LAYOUTS
+from cmd_tune.data.readers.bvh import open_bvh
 from cmd_tune.data.readers.clip_files import open_clip_files
 from cmd_tune.data.readers.ctr_gcn import open_ctr_gcn
 from cmd_tune.data.readers.generic import open_generic
@@ -32,5 +33,6 @@ READERS: Mapping[str, Callable[[Path, ReadOptions], Source]] = {
     "kinetics-skeleton": open_kinetics_skeleton,
     "mediapipe": partial(open_mediapipe, LAYOUTS["mediapipe-33"]),
     "mediapipe-world": partial(open_mediapipe, LAYOUTS["mediapipe-33-world"]),
+    "bvh": open_bvh,
     "generic": open_generic,
 }

@@ -14,27 +14,24 @@ T frame, V joint, C coordinate, P body.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cmd_tune.data.clip import FAR, Clip
+from cmd_tune.data.clip import FAR
 from cmd_tune.data.layouts import Layout
-from cmd_tune.data.readers.clip_files import BATCH, ClipFiles
-from cmd_tune.data.readers.clip_index import INDEX, IndexedClip, read_index
 from cmd_tune.data.readers.confidences import without_unseen
+from cmd_tune.data.readers.indexed_files import open_indexed_files
 from cmd_tune.data.readers.json_texts import read_json
-from cmd_tune.data.readers.source import ReadOptions, Source, default_family, in_batches
+from cmd_tune.data.readers.source import ReadOptions, Source, default_family
 from cmd_tune.errors import DataError
 
 _KEYS = {
     2: ("pose_landmarks", "poseLandmarks", "landmarks"),
     3: ("pose_world_landmarks", "poseWorldLandmarks", "worldLandmarks"),
 }
-_PARALLEL_FROM = 200
 
 
 def open_mediapipe(layout: Layout, path: Path, options: ReadOptions) -> Source:
@@ -42,40 +39,12 @@ def open_mediapipe(layout: Layout, path: Path, options: ReadOptions) -> Source:
 
     Raises DataError if it, or its index, cannot be used.
     """
-    files = ClipFiles(path, INDEX)
-    clips = [clip for clip in read_index(files) if clip.name not in options.exclude]
-    paths = files.paths([*files.names(), *(clip.file for clip in clips)])
-    return Source(
-        dataset=path.absolute().stem,
-        layout=layout,
-        bodies=1,
-        normalization=None,
-        files=[path for path in paths if path.is_file()],
-        what="files",
-        units=len(clips),
-        parallel_from=_PARALLEL_FROM,
-        batches=in_batches(clips, BATCH),
-        read=partial(_read, files, layout),
-        default=default_family(layout),
-    )
+    return open_indexed_files(_joints, layout, path, options, default=default_family(layout))
 
 
-def _read(files: ClipFiles, layout: Layout, clips: Sequence[IndexedClip]) -> list[Clip | str]:
-    read: list[Clip | str] = []
-    for clip in clips:
-        where = files.where(clip.file)
-        try:
-            joints_TVCP = _joints(where, read_json(where, files.read(clip.file)), layout)
-        except DataError as error:
-            read.append(str(error))
-        else:
-            numbers = clip.label, clip.subject, clip.camera, clip.setup
-            read.append(Clip(clip.name, joints_TVCP, *numbers, parts=clip.parts, where=where))
-    return read
-
-
-def _joints(where: str, content: Any, layout: Layout) -> NDArray[np.float32]:
+def _joints(where: str, text: bytes, layout: Layout) -> NDArray[np.float32]:
     """(T, V, C, 1); frames without a body are 0."""
+    content = read_json(where, text)
     frames = content.get("frames") if isinstance(content, dict) else content
     if not isinstance(frames, list):
         raise DataError(f"{where}: expected a list of frames, or a mapping with 'frames'")

@@ -20,6 +20,7 @@ DEFAULTS = {
     "npy": "2s-agcn",
     "ctr-gcn": "ctr-gcn",
     "pyskl": "2s-agcn",
+    "bvh": "upright",
     "generic": "upright",
     "generic parquet": "upright",
 }

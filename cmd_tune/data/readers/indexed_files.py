@@ -1,0 +1,57 @@
+"""Sources of a file per clip, in a folder or a zip file with an index.csv (clip_index.py)."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmd_tune.data.clip import Clip
+from cmd_tune.data.layouts import Layout
+from cmd_tune.data.readers.clip_files import BATCH, ClipFiles
+from cmd_tune.data.readers.clip_index import INDEX, IndexedClip, read_index
+from cmd_tune.data.readers.source import ReadOptions, Source, in_batches
+from cmd_tune.errors import DataError
+
+_PARALLEL_FROM = 200
+
+Joints = Callable[[str, bytes, Layout], NDArray[np.float32]]
+
+
+def open_indexed_files(joints: Joints, layout: Layout, path: Path, options: ReadOptions, *, default: str) -> Source:
+    """Open a source whose files hold one body each. Raises DataError if it, or its index, cannot be used.
+
+    joints: (name in messages, bytes of the file, layout) → (T, V, C, 1). It raises DataError for whatever is wrong
+    with a file. default: as of `Source`.
+    """
+    files = ClipFiles(path, INDEX)
+    clips = [clip for clip in read_index(files) if clip.name not in options.exclude]
+    paths = files.paths([*files.names(), *(clip.file for clip in clips)])
+    return Source(
+        dataset=path.absolute().stem,
+        layout=layout,
+        bodies=1,
+        normalization=None,
+        files=[path for path in paths if path.is_file()],
+        what="files",
+        units=len(clips),
+        parallel_from=_PARALLEL_FROM,
+        batches=in_batches(clips, BATCH),
+        read=partial(_read, files, joints, layout),
+        default=default,
+    )
+
+
+def _read(files: ClipFiles, joints: Joints, layout: Layout, clips: Sequence[IndexedClip]) -> list[Clip | str]:
+    read: list[Clip | str] = []
+    for clip in clips:
+        where = files.where(clip.file)
+        try:
+            joints_TVCP = joints(where, files.read(clip.file), layout)
+        except DataError as error:
+            read.append(str(error))
+        else:
+            numbers = clip.label, clip.subject, clip.camera, clip.setup
+            read.append(Clip(clip.name, joints_TVCP, *numbers, parts=clip.parts, where=where))
+    return read
