@@ -52,16 +52,24 @@ def write_nw_ucla(folder: Path) -> Written:
     return folder, ReadOptions()
 
 
-def write_pku(folder: Path) -> Written:
+def write_pku_1(folder: Path) -> Written:
+    """As those of phase II, with phase I's names."""
+    write_pku(folder, ("0002-L", "0291-R"), "0009-M")
+    for view in ("subject", "view"):
+        (folder / "Split" / f"cross_{view}_v2.txt").rename(folder / "Split" / f"cross-{view}.txt")
+    return folder, ReadOptions()
+
+
+def write_pku(folder: Path, stems: tuple[str, str] = ("A01N01-L", "A03N12-R"), other: str = "A09N09-M") -> Written:
     """Two recordings of 40 frames; actions in frames 0–5, 10–11 and 38–46 of each."""
     for kind in ("Skeleton_v2", "Label_v2", "Split"):
         (folder / kind).mkdir(parents=True, exist_ok=True)
-    for seed, stem in enumerate(("A01N01-L", "A03N12-R")):
+    for seed, stem in enumerate(stems):
         x_TPVC = joints(40, seed).transpose(0, 3, 1, 2)
         np.savetxt(folder / "Skeleton_v2" / f"{stem}.txt", x_TPVC.reshape(40, -1), fmt="%.7f")
         (folder / "Label_v2" / f"{stem}.txt").write_text("1,0,5,2\n51,10,11,1\n7,38,46,2\n")
     for view in ("subject", "view"):
-        text = "Training videos:\nA01N01-L, \n\nValidataion videos:\nA03N12-R, A09N09-M\n"
+        text = f"Training videos:\n{stems[0]}, \n\nValidataion videos:\n{stems[1]}, {other}\n"
         (folder / "Split" / f"cross_{view}_v2.txt").write_text(text)
     return folder, ReadOptions()
 
@@ -294,6 +302,7 @@ WRITERS: dict[str, Callable[[Path], Written]] = {
     "ntu-60": write_ntu,
     "ntu-120": write_ntu,
     "nw-ucla": write_nw_ucla,
+    "pku-mmd-1": write_pku_1,
     "pku-mmd-2": write_pku,
     "npy": write_npy,
     "ctr-gcn": write_ctr_gcn,

@@ -17,14 +17,15 @@ from cmd_tune.data.readers.mediapipe import open_mediapipe
 from cmd_tune.data.readers.npy_triple import open_npy
 from cmd_tune.data.readers.ntu import parse_ntu
 from cmd_tune.data.readers.nw_ucla import parse_nw_ucla
-from cmd_tune.data.readers.pku_mmd import open_pku_mmd
+from cmd_tune.data.readers.pku_mmd import PHASE_1, PHASE_2, open_pku_mmd
 from cmd_tune.data.readers.pyskl import open_pyskl
 from cmd_tune.data.readers.source import ReadOptions, Source
 
 READERS: Mapping[str, Callable[[Path, ReadOptions], Source]] = {
     "ntu-60": partial(open_clip_files, "ntu-60", LAYOUTS["ntu-25"], 2, ".skeleton", partial(parse_ntu, 60)),
     "ntu-120": partial(open_clip_files, "ntu-120", LAYOUTS["ntu-25"], 2, ".skeleton", partial(parse_ntu, 120)),
-    "pku-mmd-2": open_pku_mmd,
+    "pku-mmd-1": partial(open_pku_mmd, PHASE_1),
+    "pku-mmd-2": partial(open_pku_mmd, PHASE_2),
     # Its family by validation: docs/experiments/2026-11-28-normalisation.md.
     "nw-ucla": partial(open_clip_files, "nw-ucla", LAYOUTS["kinect-20"], 1, ".json", parse_nw_ucla, default="upright"),
     "npy": open_npy,

@@ -1,18 +1,21 @@
-"""PKU-MMD, phase II (Liu et al., 2017; Liu et al., TOMM 2020): long recordings, and the actions in them.
+"""PKU-MMD, phases I and II (Liu et al., 2017; Liu et al., TOMM 2020): long recordings, and the actions in them.
 
 Texts in a folder or a zip file, under any folders:
-- AxxNyy-L.txt, -M.txt, -R.txt: one line per frame, of 150 numbers: two bodies of 25 joints of three coordinates in
-  metres, an absent body 0. yy is the subject; L, M and R are cameras 1, 2 and 3.
+- AxxNyy-L.txt, -M.txt, -R.txt in phase II, 0002-L.txt in phase I: one line per frame, of 150 numbers: two bodies of 25
+  joints of three coordinates in metres, an absent body 0. yy is the subject, of which phase I's names say nothing; L, M
+  and R are cameras 1, 2 and 3.
 - the same names in a folder with "label" in its name: one line per action: action 1–51, start, end, confidence. Its
   frames are those from start, counted from 0, to before end, as CMD's authors cut them; an end beyond the recording is
   the recording's.
-- cross_subject_v2.txt and cross_view_v2.txt: a heading, the training names between commas; a heading, the others.
+- cross_subject_v2.txt and cross_view_v2.txt in phase II, cross-subject.txt and cross-view.txt in phase I: a heading,
+  the training names between commas; a heading, the others.
 Clip AxxNyy-L#003 is the third line of its label file. Of the two bodies the one that moves more comes first.
 T frame, V joint, C coordinate, P body.
 """
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -23,13 +26,11 @@ from cmd_tune.data.clip import TEST, TRAIN, Clip
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.readers.bodies import moving_bodies
 from cmd_tune.data.readers.clip_files import ClipFiles
-from cmd_tune.data.readers.names import parse_clip_name
 from cmd_tune.data.readers.numbers import read_numbers
 from cmd_tune.data.readers.source import ReadOptions, Source, in_batches
 from cmd_tune.errors import DataError
 
-_NAME = re.compile(r"A\d+N\d+-[LMR]")
-_SPLITS = {"cross_subject_v2.txt": "xsub", "cross_view_v2.txt": "xview"}
+_CAMERAS = "LMR"
 _BODIES, _JOINTS, _CLASSES = 2, 25, 51
 _WIDTH = _BODIES * _JOINTS * 3
 _BATCH, _PARALLEL_FROM = 2, 40  # recordings: each is minutes long
@@ -37,7 +38,31 @@ _BATCH, _PARALLEL_FROM = 2, 40  # recordings: each is minutes long
 Recording = tuple[str, str | None, str | None, Mapping[str, int]]  # stem, file of frames, file of labels, parts
 
 
-def open_pku_mmd(path: Path, options: ReadOptions) -> Source:
+@dataclass(frozen=True)
+class Phase:
+    """What differs between the phases. name: of a recording. form: the same in words. splits: protocols by file."""
+
+    dataset: str
+    name: re.Pattern[str]
+    form: str
+    splits: Mapping[str, str]
+
+
+PHASE_1 = Phase(
+    "pku-mmd-1",
+    re.compile(r"(?<!\w)\d+-(?P<camera>[LMR])"),
+    "0002-L.txt",
+    {"cross-subject.txt": "xsub", "cross-view.txt": "xview"},
+)
+PHASE_2 = Phase(
+    "pku-mmd-2",
+    re.compile(r"A\d+N(?P<subject>\d+)-(?P<camera>[LMR])"),
+    "AxxNyy-L.txt",
+    {"cross_subject_v2.txt": "xsub", "cross_view_v2.txt": "xview"},
+)
+
+
+def open_pku_mmd(phase: Phase, path: Path, options: ReadOptions) -> Source:
     """Open such a source. Raises DataError if it, or a split file, cannot be used."""
     files = ClipFiles(path, ".txt")
     names = files.names()
@@ -46,8 +71,8 @@ def open_pku_mmd(path: Path, options: ReadOptions) -> Source:
     labels: dict[str, str] = {}
     for name in names:
         stem = Path(name).stem
-        if protocol := _SPLITS.get(Path(name).name):
-            for of, part in _read_split(files.where(name), files.read(name)).items():
+        if protocol := phase.splits.get(Path(name).name):
+            for of, part in _read_split(phase, files.where(name), files.read(name)).items():
                 parts.setdefault(of, {})[protocol] = part
         elif "label" in str(Path(name).parent).lower():
             labels[stem] = name
@@ -59,7 +84,7 @@ def open_pku_mmd(path: Path, options: ReadOptions) -> Source:
     if not labels or not frames:
         raise DataError(f"{path}: holds no {'frames' if labels else 'labels'} of PKU-MMD in .txt files")
     return Source(
-        dataset="pku-mmd-2",
+        dataset=phase.dataset,
         layout=LAYOUTS["ntu-25"],
         bodies=_BODIES,
         normalization=None,
@@ -68,16 +93,16 @@ def open_pku_mmd(path: Path, options: ReadOptions) -> Source:
         units=len(recordings),
         parallel_from=_PARALLEL_FROM,
         batches=in_batches(recordings, _BATCH),
-        read=partial(_read, files, frozenset(options.exclude)),
+        read=partial(_read, phase, files, frozenset(options.exclude)),
     )
 
 
-def _read_split(where: str, text: bytes) -> dict[str, int]:
+def _read_split(phase: Phase, where: str, text: bytes) -> dict[str, int]:
     """The part, TRAIN or TEST, of each name in a split file."""
     parts: dict[str, int] = {}
     part = None
     for line in text.decode("utf-8", errors="replace").splitlines():
-        if found := _NAME.findall(line):
+        if found := [name[0] for name in phase.name.finditer(line)]:
             if part is None:
                 raise DataError(f"{where}: names before a heading that says whether they are for training")
             parts.update(dict.fromkeys(found, part))
@@ -88,16 +113,17 @@ def _read_split(where: str, text: bytes) -> dict[str, int]:
     return parts
 
 
-def _read(files: ClipFiles, exclude: frozenset[str], recordings: Sequence[Recording]) -> list[Clip | str]:
-    return [clip for recording in recordings for clip in _read_one(files, exclude, recording)]
+def _read(phase: Phase, files: ClipFiles, exclude: frozenset[str], recordings: Sequence[Recording]) -> list[Clip | str]:
+    return [clip for recording in recordings for clip in _read_one(phase, files, exclude, recording)]
 
 
-def _read_one(files: ClipFiles, exclude: frozenset[str], recording: Recording) -> list[Clip | str]:
+def _read_one(phase: Phase, files: ClipFiles, exclude: frozenset[str], recording: Recording) -> list[Clip | str]:
     stem, frames, labels, parts = recording
     where = files.where(frames or labels or stem)
-    parsed = parse_clip_name(stem)
-    if parsed is None or not _NAME.fullmatch(stem):
-        return [f"{where}: the name is not of the form AxxNyy-L.txt, -M.txt or -R.txt"]
+    named = phase.name.fullmatch(stem)
+    if named is None:
+        return [f"{where}: the name is not of the form {phase.form}, -M.txt or -R.txt"]
+    subject, camera = int(named.groupdict().get("subject", 0)), _CAMERAS.index(named["camera"]) + 1
     if frames is None or labels is None:
         return [f"{where}: {'frames without labels' if frames else 'labels without frames'}"]
     try:
@@ -118,7 +144,7 @@ def _read_one(files: ClipFiles, exclude: frozenset[str], recording: Recording) -
             read.append(str(error))
         else:
             of_clip = f"{where}: clip {number}"
-            read.append(Clip(name, joints_TVCP, label, parsed.subject, parsed.camera, parts=parts, where=of_clip))
+            read.append(Clip(name, joints_TVCP, label, subject, camera, parts=parts, where=of_clip))
     return read
 
 

@@ -15,6 +15,7 @@ from cmd_tune.errors import UsageError
 
 DEFAULTS = {
     "ntu-60": "2s-agcn",
+    "pku-mmd-1": "2s-agcn",
     "pku-mmd-2": "2s-agcn",
     "nw-ucla": "upright",
     "npy": "2s-agcn",

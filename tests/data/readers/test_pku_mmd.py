@@ -1,4 +1,4 @@
-"""PKU-MMD II: recordings cut into clips, the official split files, and each way they can be wrong."""
+"""PKU-MMD I and II: recordings cut into clips, the official split files, and each way they can be wrong."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cmd_tune.data.clip import Clip
-from cmd_tune.data.readers.pku_mmd import open_pku_mmd
+from cmd_tune.data.readers.pku_mmd import PHASE_1, PHASE_2, open_pku_mmd
 from cmd_tune.data.readers.source import ReadOptions
 from cmd_tune.errors import DataError
 
@@ -17,7 +17,7 @@ def source(write_source) -> Path:
 
 
 def read(source: Path, *exclude: str) -> list[Clip | str]:
-    opened = open_pku_mmd(source, ReadOptions(frozenset(exclude)))
+    opened = open_pku_mmd(PHASE_2, source, ReadOptions(frozenset(exclude)))
     return [clip for batch in opened.batches for clip in opened.read(batch)]
 
 
@@ -104,9 +104,47 @@ def test_a_bad_file_is_named(source: Path, name: str, content: bytes, what: str)
 def test_a_bad_split_file_is_named(source: Path, text: str, what: str) -> None:
     (source / "Split" / "cross_view_v2.txt").write_text(text)
     with pytest.raises(DataError, match=rf"cross_view_v2\.txt: .*{what}"):
-        open_pku_mmd(source, ReadOptions())
+        open_pku_mmd(PHASE_2, source, ReadOptions())
 
 
 def test_a_folder_of_something_else(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no labels"):
-        open_pku_mmd(tmp_path, ReadOptions())
+        open_pku_mmd(PHASE_2, tmp_path, ReadOptions())
+
+
+# Phase I.
+
+
+@pytest.fixture
+def first_phase(write_source) -> Path:
+    return write_source("pku-mmd-1")[0]
+
+
+def read_first(source: Path) -> list[Clip | str]:
+    opened = open_pku_mmd(PHASE_1, source, ReadOptions())
+    return [clip for batch in opened.batches for clip in opened.read(batch)]
+
+
+def test_phase_1_names_no_subject_and_has_its_own_split_files(first_phase: Path) -> None:
+    assert open_pku_mmd(PHASE_1, first_phase, ReadOptions()).dataset == "pku-mmd-1"
+    clips = read_first(first_phase)
+    assert [clip.name for clip in clips] == [f"{stem}#00{n}" for stem in ("0002-L", "0291-R") for n in (1, 2, 3)]
+    numbers = [(clip.label, clip.subject, clip.camera, clip.setup) for clip in clips]
+    assert numbers == [(label, 0, camera, 0) for camera in (1, 3) for label in (0, 50, 6)]
+    assert [dict(clip.parts) for clip in clips] == 3 * [{"xsub": 1, "xview": 1}] + 3 * [{"xsub": 2, "xview": 2}]
+
+
+def test_the_phases_hold_the_same_frames(first_phase: Path, write_source, tmp_path: Path) -> None:
+    clips = zip(read_first(first_phase), read(write_source("pku-mmd-2", tmp_path / "second")[0]), strict=True)
+    assert all(np.array_equal(ours.joints_TVCP, theirs.joints_TVCP) for ours, theirs in clips)
+
+
+@pytest.mark.parametrize(("phase", "form"), [(PHASE_1, "0002-L.txt"), (PHASE_2, "AxxNyy-L.txt")])
+def test_recordings_of_the_other_phase_are_named(phase, form: str, first_phase: Path, source: Path) -> None:
+    """The fixtures write into one folder: each phase takes its own and names the other's."""
+    opened = open_pku_mmd(phase, first_phase, ReadOptions())
+    read = [clip for batch in opened.batches for clip in opened.read(batch)]
+    assert len([one for one in read if isinstance(one, Clip) and one.parts == {"xsub": 1, "xview": 1}]) == 3
+    lines = [one for one in read if isinstance(one, str)]
+    assert len(lines) == 4  # two recordings and two split files
+    assert all(line.endswith(f"the name is not of the form {form}, -M.txt or -R.txt") for line in lines)
