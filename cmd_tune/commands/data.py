@@ -12,8 +12,8 @@ def ingest(
         str,
         typer.Argument(
             metavar="FORMAT",
-            help="Format of the source: ntu-60, ntu-120, pku-mmd-1, pku-mmd-2, nw-ucla, npy, ctr-gcn, pyskl, "
-            "kinetics-skeleton, mediapipe, mediapipe-world, bvh or generic.",
+            help="Format of the source: ntu-60, ntu-120, pku-mmd-1, pku-mmd-2, nw-ucla, nw-ucla-text, npy, ctr-gcn, "
+            "pyskl, kinetics-skeleton, mediapipe, mediapipe-world, bvh or generic.",
         ),
     ],
     source: Annotated[Path, typer.Argument(help="File or folder as the data set is handed out.")],

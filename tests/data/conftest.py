@@ -14,6 +14,7 @@ from cmd_tune.data.layouts import read_layout
 from cmd_tune.data.readers.source import ReadOptions
 
 NTU_NAMES = ("S001C001P001R001A001", "S001C002P002R001A002", "S002C003P003R002A001", "S002C001P004R001A003")
+NW_UCLA_FOLDERS = ("view_1/a01_s01_e00", "view_2/a01_s01_e00", "view_3/a08_s10_e03", "view_3/a12_s04_e05")
 LENGTHS = (5, 1, 8, 4)
 RIG = """
 name: rig
@@ -49,6 +50,26 @@ def write_nw_ucla(folder: Path) -> Written:
     for seed, frames in enumerate(LENGTHS):
         record = {"skeletons": joints(frames, seed, (20, 3)).tolist(), "label": seed + 1}
         (folder / f"a01_s{seed + 1:02}_e00_v{seed % 3 + 1:02}.json").write_text(json.dumps(record))
+    return folder, ReadOptions()
+
+
+def nw_ucla_frame(*x_PVC: np.ndarray) -> str:
+    """A text of skeletons, (20, 3) each."""
+    texts = [
+        f"{body}\n" + "".join(f"{x:.6f},{y:.6f},{z:.6f},2\n" for x, y, z in x_VC) for body, x_VC in enumerate(x_PVC)
+    ]
+    return "".join(texts)
+
+
+def write_nw_ucla_text(folder: Path) -> Written:
+    """Clips of 5, 1, 8 and 4 frames, numbered from 9; each has a frame before without a skeleton."""
+    for seed, (clip, frames) in enumerate(zip(NW_UCLA_FOLDERS, LENGTHS, strict=True)):
+        of_clip = folder / "multiview_action" / clip
+        of_clip.mkdir(parents=True, exist_ok=True)
+        (of_clip / "fileList.txt").write_text("8 9\n")
+        (of_clip / "frame_8_tc_1007_skeletons.txt").write_text("")
+        for number, x_VC in enumerate(joints(frames, seed, (20, 3)), start=9):
+            (of_clip / f"frame_{number}_tc_{1000 - number}_skeletons.txt").write_text(nw_ucla_frame(x_VC))
     return folder, ReadOptions()
 
 
@@ -302,6 +323,7 @@ WRITERS: dict[str, Callable[[Path], Written]] = {
     "ntu-60": write_ntu,
     "ntu-120": write_ntu,
     "nw-ucla": write_nw_ucla,
+    "nw-ucla-text": write_nw_ucla_text,
     "pku-mmd-1": write_pku_1,
     "pku-mmd-2": write_pku,
     "npy": write_npy,

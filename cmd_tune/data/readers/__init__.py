@@ -17,6 +17,7 @@ from cmd_tune.data.readers.mediapipe import open_mediapipe
 from cmd_tune.data.readers.npy_triple import open_npy
 from cmd_tune.data.readers.ntu import parse_ntu
 from cmd_tune.data.readers.nw_ucla import parse_nw_ucla
+from cmd_tune.data.readers.nw_ucla_text import open_nw_ucla_text
 from cmd_tune.data.readers.pku_mmd import PHASE_1, PHASE_2, open_pku_mmd
 from cmd_tune.data.readers.pyskl import open_pyskl
 from cmd_tune.data.readers.source import ReadOptions, Source
@@ -28,6 +29,7 @@ READERS: Mapping[str, Callable[[Path, ReadOptions], Source]] = {
     "pku-mmd-2": partial(open_pku_mmd, PHASE_2),
     # Its family by validation: docs/experiments/2026-11-28-normalisation.md.
     "nw-ucla": partial(open_clip_files, "nw-ucla", LAYOUTS["kinect-20"], 1, ".json", parse_nw_ucla, default="upright"),
+    "nw-ucla-text": open_nw_ucla_text,
     "npy": open_npy,
     "ctr-gcn": open_ctr_gcn,
     "pyskl": open_pyskl,

@@ -18,6 +18,7 @@ DEFAULTS = {
     "pku-mmd-1": "2s-agcn",
     "pku-mmd-2": "2s-agcn",
     "nw-ucla": "upright",
+    "nw-ucla-text": "upright",
     "npy": "2s-agcn",
     "ctr-gcn": "ctr-gcn",
     "pyskl": "2s-agcn",
