@@ -39,7 +39,7 @@ def ingest(
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first clip that cannot be used.")] = False,
 ) -> None:
-    """Read a data set into one file.
+    """Read a data set into one file. Recordings without a format of their own are read as generic.
 
     Normalised, to be memory-mapped. After an interruption, the same command continues where it stopped.
     """

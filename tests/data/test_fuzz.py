@@ -23,7 +23,7 @@ from cmd_tune.data.readers.source import ReadOptions
 from cmd_tune.data.store import open_store, write_store
 from cmd_tune.errors import CmdTuneError, DataError
 
-FORMATS = ["ntu-60", "nw-ucla", "pku-mmd-2", "npy", "ctr-gcn", "pyskl", "generic", "generic parquet"]
+FORMATS = ["ntu-60", "nw-ucla", "pku-mmd-2", "npy", "ctr-gcn", "pyskl", "generic", "generic parquet", "generic folder"]
 FORMATS += ["pyskl 2-D", "kinetics-skeleton", "mediapipe", "mediapipe-world", "generic 2-D"]
 ROUNDS = 40
 LAYOUT_KEYS = ["name", "joints", "parents", "landmarks", "coordinates", "a", "base"]

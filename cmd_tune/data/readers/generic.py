@@ -12,7 +12,8 @@ An .npz of
 
 or a Parquet file with one row per clip and the same columns, except that `joints` is a list of the clip's numbers in
 the order frame, joint, coordinate, body, and `lengths` its number of frames. What has a default, in brackets, may be
-left out. Coordinates are as recorded; `ingest` normalises them.
+left out. A folder or a zip file has one file per clip (generic_folder.py). Coordinates are as recorded; `ingest`
+normalises them.
 N clip, F frame of all clips, T frame of one, V joint, C coordinate, P body.
 """
 
@@ -28,6 +29,7 @@ from pyarrow import parquet
 
 from cmd_tune.data.clip import NEITHER, TEST, TRAIN, Clip
 from cmd_tune.data.readers.arrays import Npz
+from cmd_tune.data.readers.generic_folder import open_generic_folder
 from cmd_tune.data.readers.source import NEVER_PARALLEL, ReadOptions, Source, clip_batches, default_family
 from cmd_tune.errors import DataError, UsageError, did_you_mean
 
@@ -45,6 +47,8 @@ def open_generic(path: Path, options: ReadOptions) -> Source:
     """Open a file of this form. Raises UsageError without a layout, DataError if the file has another form."""
     if options.layout is None:
         raise UsageError("ingest: a generic source needs --layout, a YAML of its joints, or one of ours by name")
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        return open_generic_folder(path, options, options.layout)
     joint = len(options.layout.joints), options.layout.coordinates
     columns, bodies, take = (_parquet if path.suffix == ".parquet" else _npz)(path, joint)
     return Source(

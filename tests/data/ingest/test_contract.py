@@ -23,6 +23,7 @@ DEFAULTS = {
     "pyskl": "2s-agcn",
     "generic": "upright",
     "generic parquet": "upright",
+    "generic folder": "upright",
 }
 
 
