@@ -4,16 +4,16 @@ import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from cmd_tune.data.clip import Clip
 from cmd_tune.data.layouts import Layout
 from cmd_tune.data.readers.source import ReadOptions, Source, in_batches
+from cmd_tune.data.readers.stray_files import is_data
 from cmd_tune.errors import DataError
 
 BATCH = 32  # files that a process is given at a time
 _PARALLEL_FROM = 1000
-_OF_SYSTEMS = ("__MACOSX", "$RECYCLE.BIN", "System Volume Information")
 
 
 class ClipFiles:
@@ -37,12 +37,12 @@ class ClipFiles:
         return ClipFiles, (self.source, self.suffix)
 
     def names(self) -> Sequence[str]:
-        """Paths inside the source, in the order of the clips' names; without what systems put into archives."""
+        """Paths inside the source, in the order of the clips' names; without files that are no data."""
         if self._archive:
             found = [name for name in self._archive.namelist() if name.endswith(self.suffix)]
         else:
             found = [str(path.relative_to(self.source)) for path in self.source.rglob(f"*{self.suffix}")]
-        return sorted(filter(_may_be_data, found), key=lambda name: (Path(name).stem, name))
+        return sorted(filter(is_data, found), key=lambda name: (Path(name).stem, name))
 
     def paths(self, names: Sequence[str]) -> Sequence[Path]:
         """The paths on disk that hold these files: the files, or the zip file."""
@@ -59,11 +59,6 @@ class ClipFiles:
     def where(self, name: str) -> str:
         """The name of a file in messages."""
         return f"{self.source}: {name}"
-
-
-def _may_be_data(name: str) -> bool:
-    """Not a hidden file, or one in a folder that is hidden or a system's: macOS adds ._NAME beside each NAME."""
-    return not any(part.startswith(".") or part in _OF_SYSTEMS for part in PurePath(name).parts)
 
 
 Parse = Callable[[str, str, bytes], Clip]

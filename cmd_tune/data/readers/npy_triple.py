@@ -18,6 +18,7 @@ from cmd_tune.data.readers.arrays import map_npy
 from cmd_tune.data.readers.names import clip_name, data_set, parse_clip_name
 from cmd_tune.data.readers.pickles import read_pickle
 from cmd_tune.data.readers.source import NEVER_PARALLEL, ReadOptions, Source, clip_batches
+from cmd_tune.data.readers.stray_files import is_data
 from cmd_tune.errors import DataError
 
 _HALVES = {"train": TRAIN, "val": TEST, "test": TEST}
@@ -42,7 +43,8 @@ class _Row:
 
 def open_npy(path: Path, options: ReadOptions) -> Source:
     """Open such a folder. Raises DataError if there is no half, or if the files of a half do not belong together."""
-    folders = [path, *sorted(inside for inside in path.iterdir() if inside.is_dir())] if path.is_dir() else []
+    inside = sorted(path.iterdir()) if path.is_dir() else []
+    folders = [path, *(folder for folder in inside if folder.is_dir() and is_data(folder.name))]
     halves = [(folder, half, data) for folder in folders for half in _HALVES if (data := _data_file(folder, half))]
     if not halves:
         raise DataError(f"{path}: no folder with train_data_joint.npy or train_position.npy, nor one of such folders")

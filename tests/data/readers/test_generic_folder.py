@@ -10,7 +10,6 @@ import pytest
 
 from cmd_tune.data.ingest.ingest import ingest
 from cmd_tune.data.layouts import LAYOUTS
-from cmd_tune.data.readers.clip_files import ClipFiles
 from cmd_tune.data.readers.source import ReadOptions
 from cmd_tune.errors import DataError
 
@@ -100,10 +99,3 @@ def test_an_empty_cell_is_a_missing_joint(tmp_path: Path) -> None:
     options = ReadOptions(layout=LAYOUTS["coco-17"])
     store = ingest("generic", folder, tmp_path / "a.arrow", options=options, normalization="none").store
     assert store.rows_FX[:, :2].tolist() == [[1, 1], [2, 2], [3, 3]]
-
-
-def test_what_systems_leave_in_archives_is_passed_over(tmp_path: Path) -> None:
-    for name in ("S001.skeleton", "._S001.skeleton", "__MACOSX/S001.skeleton", ".git/S002.skeleton", "a/S003.skeleton"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("1")
-    assert list(ClipFiles(tmp_path, ".skeleton").names()) == ["S001.skeleton", "a/S003.skeleton"]
