@@ -71,6 +71,8 @@ def _clip(where: str, row: Mapping[str | None, str | list[str] | None], folder: 
                 raise DataError(f"{where}: {key}: '{word}' is not 'train', 'test' or empty")
             parts[key.removeprefix(_SPLIT).removeprefix("_") or "given"] = _PARTS[word]
     file = PurePosixPath(cells["file"])
+    if file.is_absolute() or ".." in file.parts:
+        raise DataError(f"{where}: '{file}' is not inside the folder of the {INDEX}")
     name = str(file.parent / file.stem).replace("/", "-")
     return IndexedClip(str(folder / file), name, **numbers, parts=parts)
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cmd_tune.data.clip import Clip
 from cmd_tune.data.ingest.ingest import ingest
 from cmd_tune.data.layouts import LAYOUTS
+from cmd_tune.data.readers.generic import open_generic
 from cmd_tune.data.readers.source import ReadOptions
 from cmd_tune.errors import DataError
 
@@ -76,7 +78,7 @@ def test_a_file_of_another_kind_and_one_that_is_not_there(source: Source, tmp_pa
     index.write_text(index.read_text().replace("two.npz", "two.mat").replace("four.npy", "five.npy"))
     done = ingest("generic", path, tmp_path / "a.arrow", options=options)
     assert [re.sub(r"^.*?: ", "", line, count=1)[:40] for line in done.left_out] == [
-        "two.mat: cannot be read ([Errno 2] No su",
+        "two.mat: expected a file that ends with ",
         "five.npy: cannot be read ([Errno 2] No s",
     ]
 
@@ -99,3 +101,94 @@ def test_an_empty_cell_is_a_missing_joint(tmp_path: Path) -> None:
     options = ReadOptions(layout=LAYOUTS["coco-17"])
     store = ingest("generic", folder, tmp_path / "a.arrow", options=options, normalization="none").store
     assert store.rows_FX[:, :2].tolist() == [[1, 1], [2, 2], [3, 3]]
+
+
+def clips_of(folder: Path, options: ReadOptions, files: dict[str, str | np.ndarray]) -> tuple[int, list[Clip | str]]:
+    """The number of bodies of a source with these files, a clip each, and its clips."""
+    folder.mkdir()
+    for name, content in files.items():
+        if isinstance(content, str):
+            (folder / name).write_text(content)
+        else:
+            np.save(folder / name, content)
+    (folder / "index.csv").write_text("\n".join(["file,label", *(f"{name},0" for name in files)]))
+    opened = open_generic(folder, options)
+    return opened.bodies, [clip for batch in opened.batches for clip in opened.read(batch)]
+
+
+@pytest.fixture
+def rig(source: Source) -> ReadOptions:
+    return source[1]
+
+
+@pytest.mark.parametrize(
+    "heading",
+    [
+        "",
+        ",".join(map(str, range(15))),
+        ",".join(f'"x {n}"' for n in range(15)),
+        "# exported",
+        "\ufeff" + "a," * 14 + "b",
+    ],
+    ids=["none", "numbers of columns", "words", "a remark", "a mark of UTF-8"],
+)
+@pytest.mark.parametrize("first", ["0.5", "", " ", "nan", "1e-3"])
+def test_a_heading_is_told_from_a_first_frame(tmp_path: Path, rig: ReadOptions, heading: str, first: str) -> None:
+    """pandas heads an array's columns with their numbers; a first frame may begin with a missing joint."""
+    rows = [[first, *map(str, range(1, 15))], [str(n / 2) for n in range(15)]]
+    text = "\r\n".join([*([heading] if heading else []), *map(",".join, rows)])
+    _, (clip,) = clips_of(tmp_path / "mine", rig, {"a.csv": text})
+    assert isinstance(clip, Clip)
+    assert clip.joints_TVCP.shape == (2, 5, 3, 1)
+    first_frame = [float(first) if first.strip() else np.nan, *range(1, 15)]
+    np.testing.assert_array_equal(clip.joints_TVCP[0].ravel(), np.float32(first_frame))
+    assert clip.joints_TVCP[1].ravel().tolist() == [n / 2 for n in range(15)]
+
+
+def test_clips_may_differ_in_their_number_of_bodies(tmp_path: Path, rig: ReadOptions) -> None:
+    """In a CSV the body is the last dimension, too."""
+    one, two = np.random.default_rng(0).normal(size=(2, 4, 5, 3, 2)).astype(np.float32)
+    table = "\n".join(",".join(map(str, row)) for row in two.reshape(4, -1))
+    files = {"a.npy": one[..., 0], "b.npy": two, "c.csv": table, "d.npy": two[..., 1:]}
+    bodies, (a, b, c, d) = clips_of(tmp_path / "mine", rig, files)
+    assert bodies == 2
+    np.testing.assert_array_equal(a.joints_TVCP, np.stack([one[..., 0], np.zeros((4, 5, 3))], axis=-1))
+    np.testing.assert_array_equal(b.joints_TVCP, two)
+    np.testing.assert_array_equal(c.joints_TVCP, two)
+    np.testing.assert_array_equal(d.joints_TVCP, np.stack([two[..., 1], np.zeros((4, 5, 3))], axis=-1))
+
+
+def test_an_array_of_another_kind_does_not_widen_the_others(tmp_path: Path, rig: ReadOptions) -> None:
+    files = {"a.npy": np.ones((4, 5, 3)), "b.npy": np.ones((1, 5, 3, 5000)), "c.npy": np.ones((4, 5, 3), complex)}
+    bodies, (_, crowd, other) = clips_of(tmp_path / "mine", rig, files)
+    assert bodies == 1
+    assert crowd == f"{tmp_path}/mine: b.npy: 5000 bodies, at most 100 can be read"
+    assert other == f"{tmp_path}/mine: c.npy: of type complex128, expected numbers"
+
+
+@pytest.mark.parametrize("shape", ["(9000000000000, 5, 3)", "(-1, 5, 3)", "(4, 5, 3, 0)", "(2, 5)", "()"])
+def test_a_header_that_lies_is_named(tmp_path: Path, rig: ReadOptions, shape: str) -> None:
+    folder = tmp_path / "mine"
+    clips_of(folder, rig, {"a.npy": np.ones((4, 5, 3)), "b.npy": np.ones((4, 5, 3))})
+    whole = (folder / "b.npy").read_bytes()
+    (folder / "b.npy").write_bytes(whole.replace(b"(4, 5, 3), }" + b" " * 20, f"{shape}, }}".ljust(32).encode()))
+    opened = open_generic(folder, rig)
+    (clip, line) = (clip for batch in opened.batches for clip in opened.read(batch))
+    assert isinstance(clip, Clip)
+    assert line.startswith(f"{folder}: b.npy: ")
+    assert "\n" not in line
+
+
+def test_an_npz_of_several_arrays_needs_one_called_joints(source: Source) -> None:
+    path, options = source
+    np.savez(path / "two.npz", x=np.ones((4, 5, 3)), y=np.ones((4, 5, 3)))
+    with zipfile.ZipFile(path / "four.npz", "w") as archive:
+        archive.write(path / "four.npy", "skeleton.npy")
+        archive.writestr("__MACOSX/._skeleton.npy", b"\0\5\x16\7")
+    index = path / "index.csv"
+    index.write_text(index.read_text().replace("four.npy", "four.npz"))
+    opened = open_generic(path, options)
+    read = [clip for batch in opened.batches for clip in opened.read(batch)]
+    assert read[1] == f"{path}: two.npz: not a whole .npz file of numbers (several arrays, and none is called joints)"
+    assert isinstance(read[3], Clip)
+    np.testing.assert_array_equal(read[3].joints_TVCP, np.load(path / "four.npy"))
