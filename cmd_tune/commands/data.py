@@ -39,9 +39,12 @@ def ingest(
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first clip that cannot be used.")] = False,
 ) -> None:
-    """Read a data set into one file. Recordings without a format of their own are read as generic.
+    """Read a data set into one file.
 
     Normalised, to be memory-mapped. After an interruption, the same command continues where it stopped.
+
+    Recordings without a format of their own are read as generic, with --layout: an .npz or Parquet file, or a folder
+    or zip file of one .npy, .npz or .csv file per clip with an index.csv. docs/your-data.md has the form of each.
     """
     from cmd_tune.data.inspect.tables import ingest_on_screen
 

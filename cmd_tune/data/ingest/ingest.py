@@ -87,7 +87,7 @@ def ingest(
 def open_source(format_name: str, path: Path, options: ReadOptions) -> Source:
     """Open a source of a format in READERS. Raises UsageError, or DataError if it cannot be used."""
     if format_name not in READERS:
-        cure = "recordings without a format of their own are read as generic"
+        cure = "recordings without a format of their own are read as 'generic', whose forms 'ingest --help' names"
         raise UsageError(f"ingest: unknown format '{format_name}', {did_you_mean(format_name, READERS)}; {cure}")
     source = open_guarded(READERS[format_name], path, options)
     if options.layout is not None and source.layout is not options.layout:
