@@ -31,7 +31,8 @@ def ingest(
         str | None,
         typer.Option(
             metavar="FAMILY",
-            help="2s-agcn, upright, centred, ctr-gcn, none. [default: the format's; 'inspect --format' compares them]",
+            help="2s-agcn, upright, torso, centred, ctr-gcn or none. "
+            "[default: the format's; 'inspect --format' compares them]",
         ),
     ] = None,
     half: Annotated[
