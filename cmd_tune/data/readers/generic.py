@@ -27,8 +27,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet
 
-from cmd_tune.data.clip import NEITHER, TEST, TRAIN, Clip
+from cmd_tune.data.clip import Clip
 from cmd_tune.data.readers.arrays import Npz
+from cmd_tune.data.readers.clip_index import PARTS
 from cmd_tune.data.readers.generic_folder import open_generic_folder
 from cmd_tune.data.readers.source import NEVER_PARALLEL, ReadOptions, Source, clip_batches, default_family
 from cmd_tune.errors import DataError, UsageError, did_you_mean
@@ -37,7 +38,6 @@ _NEEDED = ("joints", "lengths", "label")
 _NUMBERS = ("subject", "camera", "setup")
 _KNOWN = (*_NEEDED, "name", *_NUMBERS, "split")
 _SPLIT = "split"
-_PARTS = {"train": TRAIN, "test": TEST, "val": TEST, "": NEITHER}
 _BATCH = 64
 
 Next = Callable[[int], NDArray[Any]]  # the next clip's joints in one row, from its number of frames
@@ -149,9 +149,9 @@ def _texts(path: Path, key: str, values: NDArray[Any]) -> NDArray[np.str_]:
 
 def _parts(path: Path, key: str, values: NDArray[Any]) -> NDArray[np.int8]:
     words = _texts(path, key, values)
-    if unknown := set(words.tolist()) - _PARTS.keys():
+    if unknown := set(words.tolist()) - PARTS.keys():
         raise DataError(f"{path}: {key}: '{min(unknown)}' is not 'train', 'test' or ''")
-    return np.array([_PARTS[word] for word in words.tolist()], np.int8)
+    return np.array([PARTS[word] for word in words.tolist()], np.int8)
 
 
 def _names(columns: Mapping[str, NDArray[Any]]) -> list[str]:

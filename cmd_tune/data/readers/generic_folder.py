@@ -22,10 +22,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from cmd_tune.data.clip import Clip
 from cmd_tune.data.layouts import Layout
 from cmd_tune.data.readers.clip_files import BATCH, ClipFiles
-from cmd_tune.data.readers.clip_index import INDEX, IndexedClip, read_index
+from cmd_tune.data.readers.clip_index import INDEX, IndexedClip, read_clips, read_index
 from cmd_tune.data.readers.source import ReadOptions, Source, default_family, in_batches
 from cmd_tune.data.readers.stray_files import is_data
 from cmd_tune.errors import DataError, first_line
@@ -52,7 +51,7 @@ def open_generic_folder(path: Path, options: ReadOptions, layout: Layout) -> Sou
         units=len(clips),
         parallel_from=_PARALLEL_FROM,
         batches=in_batches(clips, BATCH),
-        read=partial(_read, files, layout, bodies),
+        read=partial(read_clips, partial(_read_with, layout, bodies), files),
         default=default_family(layout, "upright"),
     )
 
@@ -66,18 +65,10 @@ def _bodies(files: ClipFiles, layout: Layout, clips: Sequence[IndexedClip]) -> i
     return most
 
 
-def _read(files: ClipFiles, layout: Layout, bodies: int, clips: Sequence[IndexedClip]) -> list[Clip | str]:
-    read: list[Clip | str] = []
-    for clip in clips:
-        try:
-            x_TVCP = _joints(files, layout, clip)
-        except DataError as error:
-            read.append(str(error))
-        else:
-            numbers = clip.label, clip.subject, clip.camera, clip.setup
-            joints_TVCP = np.pad(x_TVCP, ((0, 0), (0, 0), (0, 0), (0, bodies - x_TVCP.shape[3])))
-            read.append(Clip(clip.name, joints_TVCP, *numbers, parts=clip.parts, where=files.where(clip.file)))
-    return read
+def _read_with(layout: Layout, bodies: int, files: ClipFiles, clip: IndexedClip) -> NDArray[np.float32]:
+    """(T, V, C, P) with so many bodies: those that the file lacks are absent."""
+    x_TVCP = _joints(files, layout, clip)
+    return np.pad(x_TVCP, ((0, 0), (0, 0), (0, 0), (0, bodies - x_TVCP.shape[3])))
 
 
 def _joints(files: ClipFiles, layout: Layout, clip: IndexedClip) -> NDArray[np.float32]:

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cmd_tune.data.clip import FAR, Clip
+from cmd_tune.data.clip import FAR
 from cmd_tune.data.layouts import Layout
 from cmd_tune.data.readers.clip_files import BATCH, ClipFiles
-from cmd_tune.data.readers.clip_index import INDEX, IndexedClip, read_index
+from cmd_tune.data.readers.clip_index import INDEX, IndexedClip, read_clips, read_index
 from cmd_tune.data.readers.confidences import without_unseen
 from cmd_tune.data.readers.json_texts import read_json
 from cmd_tune.data.readers.source import ReadOptions, Source, default_family, in_batches
@@ -55,27 +55,15 @@ def open_mediapipe(layout: Layout, path: Path, options: ReadOptions) -> Source:
         units=len(clips),
         parallel_from=_PARALLEL_FROM,
         batches=in_batches(clips, BATCH),
-        read=partial(_read, files, layout),
+        read=partial(read_clips, partial(_joints, layout), files),
         default=default_family(layout),
     )
 
 
-def _read(files: ClipFiles, layout: Layout, clips: Sequence[IndexedClip]) -> list[Clip | str]:
-    read: list[Clip | str] = []
-    for clip in clips:
-        where = files.where(clip.file)
-        try:
-            joints_TVCP = _joints(where, read_json(where, files.read(clip.file)), layout)
-        except DataError as error:
-            read.append(str(error))
-        else:
-            numbers = clip.label, clip.subject, clip.camera, clip.setup
-            read.append(Clip(clip.name, joints_TVCP, *numbers, parts=clip.parts, where=where))
-    return read
-
-
-def _joints(where: str, content: Any, layout: Layout) -> NDArray[np.float32]:
+def _joints(layout: Layout, files: ClipFiles, clip: IndexedClip) -> NDArray[np.float32]:
     """(T, V, C, 1); frames without a body are 0."""
+    where = files.where(clip.file)
+    content = read_json(where, files.read(clip.file))
     frames = content.get("frames") if isinstance(content, dict) else content
     if not isinstance(frames, list):
         raise DataError(f"{where}: expected a list of frames, or a mapping with 'frames'")

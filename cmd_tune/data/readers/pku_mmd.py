@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmd_tune.data.clip import TEST, TRAIN, Clip
+from cmd_tune.data.clip_names import parse_clip_name
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.readers.bodies import moving_bodies
 from cmd_tune.data.readers.clip_files import ClipFiles
-from cmd_tune.data.readers.names import parse_clip_name
 from cmd_tune.data.readers.numbers import read_numbers
 from cmd_tune.data.readers.source import ReadOptions, Source, in_batches
 from cmd_tune.errors import DataError

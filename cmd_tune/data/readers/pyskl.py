@@ -14,16 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from cmd_tune.data.clip import TEST, TRAIN, Clip
+from cmd_tune.data.clip import HALVES, Clip
+from cmd_tune.data.clip_names import clip_name, data_set, parse_clip_name
 from cmd_tune.data.layouts import Layout, layout_of_size
 from cmd_tune.data.readers.bodies import BODIES_KEPT
 from cmd_tune.data.readers.confidences import without_unseen
-from cmd_tune.data.readers.names import clip_name, data_set, parse_clip_name
 from cmd_tune.data.readers.pickles import read_pickle
 from cmd_tune.data.readers.source import NEVER_PARALLEL, ReadOptions, Source, clip_batches, default_family
 from cmd_tune.errors import DataError
 
-_HALVES = {"train": TRAIN, "val": TEST, "test": TEST}
 _PROTOCOLS = {"xset": "xsetup"}  # other names of ours
 _BATCH = 64
 _KEYS = ("frame_dir", "label", "keypoint")
@@ -68,12 +67,12 @@ def _parts(path: Path, split: Any) -> dict[str, dict[str, int]]:
     for key, names in split.items():
         protocol, _, half = str(key).rpartition("_")
         protocol = _PROTOCOLS.get(protocol, protocol) or "given"
-        if half not in _HALVES:
+        if half not in HALVES:
             raise DataError(f"{path}: split '{key}' ends neither in train nor in val or test")
         if not isinstance(names, list | tuple | set | np.ndarray):
             raise DataError(f"{path}: split '{key}': expected a list of names")
         for name in names:
-            parts.setdefault(clip_name(str(name)), {})[protocol] = _HALVES[half]
+            parts.setdefault(clip_name(str(name)), {})[protocol] = HALVES[half]
     return parts
 
 
