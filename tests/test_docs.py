@@ -21,7 +21,7 @@ from cmd_tune.data.layouts import LAYOUTS, read_layout
 from cmd_tune.data.normalizations import NORMALIZATIONS
 from cmd_tune.data.readers import READERS
 from cmd_tune.data.readers.source import ReadOptions
-from cmd_tune.data.splits import PROTOCOLS
+from cmd_tune.data.splits import PROTOCOLS, split_store
 from cmd_tune.data.store import Store
 from cmd_tune.data.views.modalities import MODALITIES
 from cmd_tune.errors import CmdTuneError, Interrupted, UsageError
@@ -172,7 +172,7 @@ def test_yaml_blocks_are_read(block: str, tmp_path: Path, tiny_store: Store) -> 
 def test_frames_of_mediapipe_as_the_page_makes_them_are_read(tmp_path: Path) -> None:
     """Of two frames the second has nobody."""
     landmarks = [SimpleNamespace(x=0.25, y=n / 33, z=-1.0, visibility=0.9, presence=0.8, name=None) for n in range(33)]
-    code, _ = blocks("python", {"your-data.md": PAGES["your-data.md"]})
+    code, *_ = blocks("python", {"your-data.md": PAGES["your-data.md"]})
     names: dict[str, Any] = {}
     exec(code.values[0], names)  # noqa: S102
     results = [SimpleNamespace(pose_landmarks=found, pose_world_landmarks=found) for found in ([landmarks], [])]
@@ -189,13 +189,19 @@ def test_frames_of_mediapipe_as_the_page_makes_them_are_read(tmp_path: Path) -> 
 def test_the_recordings_of_the_page_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     page = {"your-data.md": PAGES["your-data.md"]}
-    (rig, *_), (_, recordings) = blocks("yaml", page), blocks("python", page)
+    (rig, *_), (_, folder, recordings) = blocks("yaml", page), blocks("python", page)
     Path("rig.yaml").write_text(rig.values[0], encoding="utf-8")
     exec(recordings.values[0], {})  # noqa: S102
     options = ReadOptions(layout=read_layout(Path("rig.yaml")))
     store = ingest("generic", Path("recordings.npz"), Path("mine.arrow"), options=options).store
     assert store.length_N.tolist() == [30, 45]
     assert list(store.part_N) == ["given"]
+    exec(folder.values[0], {})  # noqa: S102
+    store = ingest("generic", Path("recordings"), Path("mine.arrow"), options=options, strict=True).store
+    assert store.names[:2] == ["000", "001"]
+    assert (len(store), set(store.length_N.tolist()), store.frame_shape()) == (20, {40}, (5, 3, 1))
+    _, split = split_store(store)
+    assert len(split.pretrain_N) == 12
 
 
 def test_the_example_in_python_ends_with_test_scores(

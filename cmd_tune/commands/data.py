@@ -32,7 +32,8 @@ def ingest(
         str | None,
         typer.Option(
             metavar="FAMILY",
-            help="2s-agcn, upright, centred, ctr-gcn, none. [default: the format's; 'inspect --format' compares them]",
+            help="2s-agcn, upright, torso, centred, ctr-gcn or none. "
+            "[default: the format's; 'inspect --format' compares them]",
         ),
     ] = None,
     half: Annotated[
@@ -43,6 +44,9 @@ def ingest(
     """Read a data set into one file.
 
     Normalised, to be memory-mapped. After an interruption, the same command continues where it stopped.
+
+    Recordings without a format of their own are read as generic, with --layout: an .npz or Parquet file, or a folder
+    or zip file of one .npy, .npz or .csv file per clip with an index.csv. docs/your-data.md has the form of each.
     """
     from cmd_tune.data.inspect.tables import ingest_on_screen
 

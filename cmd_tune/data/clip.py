@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NEITHER, TRAIN, TEST = 0, 1, 2  # a clip's part in a protocol
+HALVES = {"train": TRAIN, "val": TEST, "test": TEST}  # as sources call them
 MOST_CLASSES = 10_000
 FAR = 1e4  # metres; nobody stands there, and float16, which a store may hold, ends at 65,504
 

@@ -6,12 +6,21 @@ No estimator has a joint at the hips' or the trunk's middle: such landmarks are 
 from typing import Any
 
 _TRUNK = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
-LANDMARKS: dict[str, Any] = {
+_LANDMARKS: dict[str, Any] = {
     "base": ["left_hip", "right_hip"],
     "centre": [*_TRUNK],
     "left_shoulder": "left_shoulder",
     "right_shoulder": "right_shoulder",
 }
+
+# Parents of arms, hips and legs, which all estimators' trees share.
+_LIMBS = {
+    "left_elbow": "left_shoulder", "right_elbow": "right_shoulder",
+    "left_wrist": "left_elbow", "right_wrist": "right_elbow",
+    "left_hip": "left_shoulder", "right_hip": "right_shoulder",
+    "left_knee": "left_hip", "right_knee": "right_hip",
+    "left_ankle": "left_knee", "right_ankle": "right_knee",
+}  # fmt: skip
 
 # Parents as in pyskl's graph of these joints (Duan et al., 2022).
 COCO_17: dict[str, Any] = {
@@ -25,13 +34,9 @@ COCO_17: dict[str, Any] = {
     "parents": {
         "left_eye": "nose", "right_eye": "nose", "left_ear": "left_eye", "right_ear": "right_eye",
         "left_shoulder": "nose", "right_shoulder": "nose",
-        "left_elbow": "left_shoulder", "right_elbow": "right_shoulder",
-        "left_wrist": "left_elbow", "right_wrist": "right_elbow",
-        "left_hip": "left_shoulder", "right_hip": "right_shoulder",
-        "left_knee": "left_hip", "right_knee": "right_hip",
-        "left_ankle": "left_knee", "right_ankle": "right_knee",
+        **_LIMBS,
     },
-    "landmarks": LANDMARKS,
+    "landmarks": _LANDMARKS,
 }  # fmt: skip
 
 # OpenPose's 18 of COCO, parents as in ST-GCN's graph (Yan et al., AAAI 2018).
@@ -46,14 +51,10 @@ OPENPOSE_18: dict[str, Any] = {
     ],
     "parents": {
         "nose": "neck", "right_shoulder": "neck", "left_shoulder": "neck",
-        "right_elbow": "right_shoulder", "left_elbow": "left_shoulder",
-        "right_wrist": "right_elbow", "left_wrist": "left_elbow",
-        "right_hip": "right_shoulder", "left_hip": "left_shoulder",
-        "right_knee": "right_hip", "left_knee": "left_hip",
-        "right_ankle": "right_knee", "left_ankle": "left_knee",
+        **_LIMBS,
         "right_eye": "nose", "left_eye": "nose", "right_ear": "right_eye", "left_ear": "left_eye",
     },
-    "landmarks": LANDMARKS,
+    "landmarks": _LANDMARKS,
 }  # fmt: skip
 
 # MediaPipe's pose landmarks. It draws neither neck nor a joint between face and trunk: the shoulders hang on the nose,
@@ -74,17 +75,13 @@ MEDIAPIPE_33: dict[str, Any] = {
         "right_eye_inner": "nose", "right_eye": "right_eye_inner", "right_eye_outer": "right_eye",
         "left_ear": "left_eye_outer", "right_ear": "right_eye_outer", "mouth_left": "nose", "mouth_right": "nose",
         "left_shoulder": "nose", "right_shoulder": "nose",
-        "left_elbow": "left_shoulder", "right_elbow": "right_shoulder",
-        "left_wrist": "left_elbow", "right_wrist": "right_elbow",
         "left_pinky": "left_wrist", "left_index": "left_wrist", "left_thumb": "left_wrist",
         "right_pinky": "right_wrist", "right_index": "right_wrist", "right_thumb": "right_wrist",
-        "left_hip": "left_shoulder", "right_hip": "right_shoulder",
-        "left_knee": "left_hip", "right_knee": "right_hip",
-        "left_ankle": "left_knee", "right_ankle": "right_knee",
+        **_LIMBS,
         "left_heel": "left_ankle", "left_foot_index": "left_ankle",
         "right_heel": "right_ankle", "right_foot_index": "right_ankle",
     },
-    "landmarks": LANDMARKS,
+    "landmarks": _LANDMARKS,
 }  # fmt: skip
 
 KEYPOINTS = (COCO_17, OPENPOSE_18, MEDIAPIPE_33, {**MEDIAPIPE_33, "name": "mediapipe-33-world", "coordinates": 3})

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import cmd_tune
-from cmd_tune.data.readers.names import parse_clip_name
+from cmd_tune.data.clip_names import parse_clip_name
 from cmd_tune.data.splits import Indices
 from cmd_tune.data.store import Store
 
@@ -22,13 +22,13 @@ def clip_keys(store: Store, clips_N: Indices) -> Tensor:
     A name in the form of a public data set is that clip in every store of the set, however it was normalised. Any other
     name, such as a number, means a clip of this store alone, of which the key is then made as well.
     """
-    keys_N = torch.empty(len(clips_N), dtype=torch.int64)
-    for place, clip in enumerate(clips_N.tolist()):
+    digests = []
+    for clip in clips_N.tolist():
         name = store.names[clip]
         parsed = parse_clip_name(name)
         text = f"{parsed.sets}/{name}" if parsed else f"{store.fingerprint}/{name}"
-        keys_N[place] = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
-    return keys_N
+        digests.append(hashlib.blake2b(text.encode(), digest_size=8).digest())
+    return torch.from_numpy(np.frombuffer(b"".join(digests), "<i8").copy())
 
 
 def keys_fingerprint(keys_N: Tensor) -> str:

@@ -161,6 +161,11 @@ class Store(Description):
         digest.update(self.rows_FX[taken_F.to(self.rows_FX.device)].cpu().numpy().tobytes())
         return digest.hexdigest()
 
+    def clip_joints(self, clip: int) -> NDArray[np.float32]:
+        """The joints of a clip, (T, V, C, P); not to be written to."""
+        start, length = int(self.start_N[clip]), int(self.length_N[clip])
+        return self.rows_FX[start : start + length].float().numpy().reshape(length, *self.frame_shape())
+
     def record(self, protocol: str | None) -> dict[str, Any]:
         """The record of this store in a checkpoint, as plain values: path and description."""
         return {

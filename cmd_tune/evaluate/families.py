@@ -61,8 +61,8 @@ def renormalised(source: Store, family: str) -> tuple[Store, int]:
     """The store under a family, in memory, and the number of clips that it cannot normalise, which stay as they are."""
     rows_FX = source.rows_FX.clone()
     refused = 0
-    for start, length in zip(source.start_N.tolist(), source.length_N.tolist(), strict=True):
-        x_TVCP = source.rows_FX[start : start + length].numpy().reshape(length, *source.frame_shape())
+    for clip, (start, length) in enumerate(zip(source.start_N.tolist(), source.length_N.tolist(), strict=True)):
+        x_TVCP = source.clip_joints(clip)
         try:
             x_TVCP = NORMALIZATIONS[family].function(x_TVCP, source.layout)
         except ValueError:

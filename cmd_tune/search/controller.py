@@ -1,7 +1,6 @@
 """Between an engine and the study: hands out trials, records what they report, decides when the search must end."""
 
 from collections.abc import Sequence
-from math import isfinite
 from typing import Literal
 
 from cmd_tune.errors import CmdTuneError, one_line
@@ -64,8 +63,7 @@ class SearchController(TrialEvents):
         if report.slower:
             for listener in self.listeners:
                 listener.noted(report.slower)
-        finite = [{name: float(x) for name, x in record.items() if isfinite(x)} for record in report.records]
-        new = [record for record in finite if self.study.record(trial, record)]
+        new = [record for record in report.finite if self.study.record(trial, record)]
         for listener in self.listeners:
             listener.reported(trial, new)
         return self.study.should_stop(trial)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from math import isfinite
 from typing import Literal
 
 from cmd_tune.data.splits import Split
@@ -130,8 +129,8 @@ class RefitController(TrialEvents):
 
     def reported(self, index: int, report: TrialReport) -> bool:
         record = self.due[index]
-        for epoch in report.records:
-            record.take({name: x for name, x in epoch.items() if isfinite(x)})
+        for epoch in report.finite:
+            record.take(epoch)
         for listener in self.listeners:
             if report.slower:
                 listener.noted(report.slower)

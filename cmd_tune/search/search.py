@@ -63,6 +63,16 @@ def _removed_unless_started(plan: Plan) -> Iterator[None]:
         raise
 
 
+def _describe_work(plan: Plan) -> Iterator[str]:
+    """The clips that trials pretrain on, for each holdout that some trial has; then what refits cost, if any."""
+    base = plan.settings.model_dump()
+    for holdout in dict.fromkeys({**base, **some}["holdout"] for some in plan.space.variants(base, ("holdout",))):
+        store, split = plan.source.open(holdout)
+        yield f"pretraining on {describe_pretraining(store, plan.source.protocol, split)}"
+    if refits := describe_refits(plan, plan.source.open(plan.settings.holdout)[1]):
+        yield refits
+
+
 class _SearchSession:
     """One session of a search, from the opening of its study to the end."""
 
@@ -125,11 +135,8 @@ class _SearchSession:
             resources = engine.plan(trials=plan.trials, given=plan.given)
             console.print(f"layout: {resources}", highlight=False, soft_wrap=True)
             record_layout(plan, str(resources))
-            store, split = plan.source.open(plan.settings.holdout)
-            given = describe_pretraining(store, plan.source.protocol, split)
-            for line in (f"pretraining on {given}", describe_refits(plan, split)):
-                if line:
-                    console.print(line, highlight=False, soft_wrap=True, markup=False)
+            for line in _describe_work(plan):
+                console.print(line, highlight=False, soft_wrap=True, markup=False)
             study = study or self._open_study()
             self._listen(TrackerListener(plan, study, resources, self.tracker))
             screen = ScreenListener(study, console, concurrent=resources.concurrent, refits=refit_count(plan))

@@ -314,6 +314,27 @@ def write_parquet(folder: Path) -> Written:
     return folder / "mine.parquet", rig(folder)
 
 
+def write_generic_folder(folder: Path) -> Written:
+    """The same clips, a file each: .npy, .npz, .csv with a heading, .npy; and what a system left beside them."""
+    arrays = generic_arrays()
+    clips = np.split(arrays["joints"], np.cumsum(LENGTHS)[:-1])
+    np.save(folder / "one.npy", clips[0])
+    np.savez(folder / "two.npz", joints=clips[1], fps=np.array(30))
+    head = ",".join(f"x{n}" for n in range(30))
+    np.savetxt(
+        folder / "three.csv", clips[2].reshape(len(clips[2]), -1), delimiter=",", header=head, comments="", fmt="%.9g"
+    )
+    np.save(folder / "four.npy", clips[3])
+    (folder / "__MACOSX").mkdir(exist_ok=True)
+    for left in ("._index.csv", ".DS_Store", "__MACOSX/index.csv"):
+        (folder / left).write_bytes(b"\0\5\26\7")
+    files = ("one.npy", "two.npz", "three.csv", "four.npy")
+    rows = zip(files, arrays["label"], arrays["subject"], arrays["split"], arrays["split_other"], strict=True)
+    lines = ["file,label,subject,split,split_other", *(",".join(map(str, row)) for row in rows)]
+    (folder / "index.csv").write_text("\n".join(lines) + "\n")
+    return folder, rig(folder)
+
+
 def rig(folder: Path) -> ReadOptions:
     (folder.parent / "rig.yaml").write_text(RIG)
     return ReadOptions(layout=read_layout(folder.parent / "rig.yaml"))
@@ -338,6 +359,7 @@ WRITERS: dict[str, Callable[[Path], Written]] = {
     "generic": write_generic,
     "generic 2-D": write_generic_2d,
     "generic parquet": write_parquet,
+    "generic folder": write_generic_folder,
 }
 
 

@@ -23,9 +23,9 @@ from cmd_tune.data.readers.source import ReadOptions
 from cmd_tune.data.store import open_store, write_store
 from cmd_tune.errors import CmdTuneError, DataError
 
-FORMATS = ["ntu-60", "nw-ucla", "pku-mmd-1", "pku-mmd-2", "npy", "ctr-gcn", "pyskl", "generic", "generic parquet"]
-FORMATS += ["pyskl 2-D", "pyskl lists", "kinetics-skeleton", "mediapipe", "mediapipe-world", "generic 2-D"]
-FORMATS += ["nw-ucla-text", "bvh"]
+FORMATS = ["ntu-60", "nw-ucla", "nw-ucla-text", "pku-mmd-1", "pku-mmd-2", "npy", "ctr-gcn", "pyskl", "pyskl lists"]
+FORMATS += ["pyskl 2-D", "kinetics-skeleton", "mediapipe", "mediapipe-world", "bvh"]
+FORMATS += ["generic", "generic parquet", "generic folder", "generic 2-D"]
 ROUNDS = 40
 LAYOUT_KEYS = ["name", "joints", "parents", "landmarks", "coordinates", "a", "base"]
 REPEATABLE = settings(

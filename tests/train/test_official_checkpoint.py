@@ -11,7 +11,7 @@ from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.seen_clips import count_seen
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.views.modalities import stack_modalities
-from cmd_tune.errors import CmdTuneError, DataError, UsageError
+from cmd_tune.errors import DataError, UsageError
 from cmd_tune.model.encoders import GRUEncoder
 from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.objectives import CMD
@@ -26,6 +26,7 @@ from cmd_tune.train.official_checkpoint import (
     to_official,
 )
 from cmd_tune.train.saved_checkpoint import open_saved
+from tests.train.one_line import one_line
 
 MODALITIES = ("joint", "motion", "bone")
 
@@ -184,13 +185,6 @@ def test_sizes_are_the_checkpoints_own(official, tmp_path):
     with pytest.raises(UsageError, match="--set hidden_size=1024: the checkpoint's is 16"):
         import_official(official, tmp_path / "ours.pt", {"hidden_size": 1024})
     assert not (tmp_path / "ours.pt").exists()
-
-
-def one_line(action) -> str:
-    with pytest.raises(CmdTuneError) as caught:
-        action()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_files_of_another_kind_are_named(official, tmp_path):

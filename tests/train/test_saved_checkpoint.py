@@ -6,18 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from cmd_tune.errors import CmdTuneError, DataError, UsageError
+from cmd_tune.errors import DataError, UsageError
 from cmd_tune.train.checkpoint import save_checkpoint
 from cmd_tune.train.loop import CHECKPOINT, build_pretrainer, pretrain
 from cmd_tune.train.official_checkpoint import import_official
 from cmd_tune.train.saved_checkpoint import open_saved
-
-
-def one_line(action) -> str:
-    with pytest.raises(CmdTuneError) as caught:
-        action()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+from tests.train.one_line import one_line
 
 
 def test_settings_that_are_not_its_tensors_are_named(tiny, tmp_path):

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import cmd_tune
 from cmd_tune.data.clip import Clip
+from cmd_tune.data.clip_names import clip_name
 from cmd_tune.data.ingest.parallel_reading import normalized, processes_that_pay, read_all
 from cmd_tune.data.ingest.partial_store import PartialStore
 from cmd_tune.data.ingest.reader_failures import open_guarded
 from cmd_tune.data.layouts import Layout, layout_content
 from cmd_tune.data.normalizations import NORMALIZATIONS, families_from
 from cmd_tune.data.readers import READERS
-from cmd_tune.data.readers.names import clip_name
 from cmd_tune.data.readers.source import ReadOptions, Source
 from cmd_tune.data.store import SCHEMA_VERSION, Description, Precision, Store, open_store, write_store
 from cmd_tune.errors import DataError, Interrupted, UsageError, did_you_mean
@@ -87,7 +87,8 @@ def ingest(
 def open_source(format_name: str, path: Path, options: ReadOptions) -> Source:
     """Open a source of a format in READERS. Raises UsageError, or DataError if it cannot be used."""
     if format_name not in READERS:
-        raise UsageError(f"ingest: unknown format '{format_name}', {did_you_mean(format_name, READERS)}")
+        cure = "recordings without a format of their own are read as 'generic', whose forms 'ingest --help' names"
+        raise UsageError(f"ingest: unknown format '{format_name}', {did_you_mean(format_name, READERS)}; {cure}")
     source = open_guarded(READERS[format_name], path, options)
     if options.layout is not None and source.layout is not options.layout:
         raise UsageError(f"--layout: {format_name} has joints of its own, {source.layout.name}; leave it out")

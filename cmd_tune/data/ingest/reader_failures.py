@@ -55,7 +55,9 @@ def _read(read: Read, path: Path, batch: Batch) -> list[Clip | str]:
 
 
 def _name(unit: Any) -> object:
-    """A unit is the name of a file, has such a name first, or has a field of that name."""
+    """A unit is a clip, the name of a file, has such a name first, or has a field of that name."""
+    if isinstance(unit, Clip):
+        return unit.name
     return unit[0] if isinstance(unit, tuple) else getattr(unit, "file", unit)
 
 

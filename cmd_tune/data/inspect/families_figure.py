@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cmd_tune.data.inspect.figure import chosen_clips
 from cmd_tune.data.inspect.posture import Posture
-from cmd_tune.data.inspect.sticks import box_of, clip_joints, draw_sticks, project
+from cmd_tune.data.inspect.sticks import box_of, draw_sticks, project
 from cmd_tune.data.normalizations import NORMALIZATIONS
 from cmd_tune.data.store import Store
 from cmd_tune.figures import new_figure, save_figure
@@ -64,7 +64,7 @@ def _of_one_size(drawn: Mapping[tuple[int, str], Projected]) -> dict[tuple[int, 
 
 def _normalised(source: Store, clip: int, family: str) -> NDArray[np.float32]:
     """The joints of a clip under a family; as they are in the source if it has them so, or the family refuses them."""
-    x_TVCP = clip_joints(source, clip)
+    x_TVCP = source.clip_joints(clip)
     try:
         return x_TVCP if family == source.normalization else NORMALIZATIONS[family].function(x_TVCP, source.layout)
     except ValueError:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cmd_tune.data.inspect.posture import Posture, posture
 from cmd_tune.data.inspect.statistics import counted
-from cmd_tune.data.inspect.sticks import COLOURS, box_of, clip_joints, draw_sticks, project
+from cmd_tune.data.inspect.sticks import COLOURS, box_of, draw_sticks, project
 from cmd_tune.data.store import Store
 from cmd_tune.figures import new_figure, save_figure
 
@@ -27,7 +27,7 @@ def draw_store(store: Store, path: Path, stands: Posture | None = None) -> Path:
     """
     stands = stands or posture(store)
     clips = chosen_clips(store)
-    drawn = [project(clip_joints(store, clip), stands.axis, stands.sign) for clip in clips]
+    drawn = [project(store.clip_joints(clip), stands.axis, stands.sign) for clip in clips]
     tallest = max(box_of(x_TVSP).height for x_TVSP in drawn)
     metres = tallest * _WIDTH / _TALLEST
     heights = [0.45 + _TALLEST * box_of(x_TVSP).height / tallest for x_TVSP in drawn]
@@ -62,7 +62,7 @@ def _typical(store: Store, clips_N: NDArray[np.int64]) -> int:
 
 
 def _has_all(store: Store, clip: int) -> bool:
-    return bool(clip_joints(store, clip).any(axis=(0, 1, 2)).all())
+    return bool(store.clip_joints(clip).any(axis=(0, 1, 2)).all())
 
 
 def _histogram(axes: Axes, store: Store) -> None:

@@ -49,17 +49,18 @@ def posture(store: Store) -> Posture:
     length_N = np.linalg.norm(trunk_NC, axis=1)
     unit_NC = trunk_NC / np.where(length_N > 0, length_N, np.nan)[:, None]
     family = NORMALIZATIONS.get(store.normalization)
-    axis, sign = (family.up, 1) if family and family.up is not None else _most_point(unit_NC)
     if store.layout.coordinates == 2:
         axis, sign = 1, -1
+    elif family and family.up is not None:
+        axis, sign = family.up, 1
+    else:
+        axis, sign = _most_point(unit_NC)
     return Posture(axis, sign, np.degrees(np.arccos(np.clip(sign * unit_NC[:, axis], -1, 1))))
 
 
 def _trunk(store: Store, clip: int) -> NDArray[np.float64]:
-    start, length = int(store.start_N[clip]), int(store.length_N[clip])
-    rows_TX = store.rows_FX[start : start + length].numpy()
-    first_TVC = rows_TX.reshape(length, *store.frame_shape())[..., 0]
-    first_TVC = first_TVC[first_TVC.any(axis=(1, 2))].astype(np.float64)
+    x_TVC = store.clip_joints(clip)[..., 0]
+    first_TVC = x_TVC[x_TVC.any(axis=(1, 2))].astype(np.float64)
     if len(first_TVC) == 0:
         return np.zeros(first_TVC.shape[2])
     return np.asarray(np.median(trunks(first_TVC, store.layout), axis=0))

@@ -11,17 +11,10 @@ from matplotlib.collections import LineCollection
 from numpy.typing import NDArray
 
 from cmd_tune.data.layouts import Layout
-from cmd_tune.data.store import Store
 
 COLOURS = ("#1f4e79", "#d1602a", "#3c8d40", "#8a4f9e")  # one a body, in turn
 _MOST = 14  # frames of a clip
 _AZIMUTH = np.radians(20)  # seen a little from the side, so that what points forward has a length
-
-
-def clip_joints(store: Store, clip: int) -> NDArray[np.float32]:
-    """The joints of a clip, (T, V, C, P)."""
-    start, length = int(store.start_N[clip]), int(store.length_N[clip])
-    return store.rows_FX[start : start + length].float().numpy().reshape(length, *store.frame_shape())
 
 
 def project(x_TVCP: NDArray[np.float32], axis: int, sign: int) -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from cmd_tune.data.readers.stray_files import is_data
 from cmd_tune.errors import DataError
 
 Take = Callable[[int], NDArray[Any]]  # the next so many rows
@@ -45,7 +46,7 @@ class Npz:
             raise DataError(f"{path}: no such file")
         with _named(str(path)):
             self._zip = zipfile.ZipFile(path)
-        self.keys = [name.removesuffix(".npy") for name in self._zip.namelist()]
+        self.keys = [name.removesuffix(".npy") for name in self._zip.namelist() if is_data(name)]
 
     def load(self, key: str) -> NDArray[Any]:
         """Load a small array, whole."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from cmd_tune.data.clip import Clip
 from cmd_tune.data.layouts import Layout
 from cmd_tune.data.readers.source import ReadOptions, Source, in_batches
+from cmd_tune.data.readers.stray_files import is_data
 from cmd_tune.errors import DataError
 
 BATCH = 32  # files that a process is given at a time
@@ -36,12 +37,12 @@ class ClipFiles:
         return ClipFiles, (self.source, self.suffix)
 
     def names(self) -> Sequence[str]:
-        """Paths inside the source, in the order of the clips' names."""
+        """Paths inside the source, in the order of the clips' names; without files that are no data."""
         if self._archive:
             found = [name for name in self._archive.namelist() if name.endswith(self.suffix)]
         else:
             found = [str(path.relative_to(self.source)) for path in self.source.rglob(f"*{self.suffix}")]
-        return sorted(found, key=lambda name: (Path(name).stem, name))
+        return sorted(filter(is_data, found), key=lambda name: (Path(name).stem, name))
 
     def paths(self, names: Sequence[str]) -> Sequence[Path]:
         """The paths on disk that hold these files: the files, or the zip file."""

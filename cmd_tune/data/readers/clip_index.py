@@ -2,15 +2,19 @@
 
 A heading, then a line per clip: file (its path, from the index's folder), label (from 0), and, as far as they are
 known, subject, camera, setup (from 1), split and split_NAME ("train", "test" or nothing).
+T frame, V joint, C coordinate, P body.
 """
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from cmd_tune.data.clip import NEITHER, TEST, TRAIN
+import numpy as np
+from numpy.typing import NDArray
+
+from cmd_tune.data.clip import HALVES, NEITHER, Clip
 from cmd_tune.data.readers.clip_files import ClipFiles
 from cmd_tune.errors import DataError, did_you_mean
 
@@ -18,7 +22,7 @@ INDEX = "index.csv"
 _NEEDED = ("file", "label")
 _NUMBERS = ("subject", "camera", "setup")
 _SPLIT = "split"
-_PARTS = {"train": TRAIN, "val": TEST, "test": TEST, "": NEITHER}
+PARTS = {**HALVES, "": NEITHER}  # of a clip in a protocol, by the word of a split
 
 
 @dataclass(frozen=True)
@@ -67,12 +71,30 @@ def _clip(where: str, row: Mapping[str | None, str | list[str] | None], folder: 
     parts = {}
     for key, word in cells.items():
         if key.startswith(_SPLIT):
-            if word not in _PARTS:
+            if word not in PARTS:
                 raise DataError(f"{where}: {key}: '{word}' is not 'train', 'test' or empty")
-            parts[key.removeprefix(_SPLIT).removeprefix("_") or "given"] = _PARTS[word]
+            parts[key.removeprefix(_SPLIT).removeprefix("_") or "given"] = PARTS[word]
     file = PurePosixPath(cells["file"])
+    if file.is_absolute() or ".." in file.parts:
+        raise DataError(f"{where}: '{file}' is not inside the folder of the {INDEX}")
     name = str(file.parent / file.stem).replace("/", "-")
     return IndexedClip(str(folder / file), name, **numbers, parts=parts)
+
+
+def read_clips(
+    read_joints: Callable[[ClipFiles, IndexedClip], NDArray[np.float32]], files: ClipFiles, clips: Sequence[IndexedClip]
+) -> list[Clip | str]:
+    """Clips of the index, with the joints (T, V, C, P) of their files; one line for each that raises DataError."""
+    read: list[Clip | str] = []
+    for clip in clips:
+        try:
+            joints_TVCP = read_joints(files, clip)
+        except DataError as error:
+            read.append(str(error))
+        else:
+            numbers = clip.label, clip.subject, clip.camera, clip.setup
+            read.append(Clip(clip.name, joints_TVCP, *numbers, parts=clip.parts, where=files.where(clip.file)))
+    return read
 
 
 def _number(where: str, key: str, text: str) -> int:

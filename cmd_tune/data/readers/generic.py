@@ -12,7 +12,8 @@ An .npz of
 
 or a Parquet file with one row per clip and the same columns, except that `joints` is a list of the clip's numbers in
 the order frame, joint, coordinate, body, and `lengths` its number of frames. What has a default, in brackets, may be
-left out. Coordinates are as recorded; `ingest` normalises them.
+left out. A folder or a zip file has one file per clip (generic_folder.py). Coordinates are as recorded; `ingest`
+normalises them.
 N clip, F frame of all clips, T frame of one, V joint, C coordinate, P body.
 """
 
@@ -26,8 +27,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet
 
-from cmd_tune.data.clip import NEITHER, TEST, TRAIN, Clip
+from cmd_tune.data.clip import Clip
 from cmd_tune.data.readers.arrays import Npz
+from cmd_tune.data.readers.clip_index import PARTS
+from cmd_tune.data.readers.generic_folder import open_generic_folder
 from cmd_tune.data.readers.source import NEVER_PARALLEL, ReadOptions, Source, clip_batches, default_family
 from cmd_tune.errors import DataError, UsageError, did_you_mean
 
@@ -35,7 +38,6 @@ _NEEDED = ("joints", "lengths", "label")
 _NUMBERS = ("subject", "camera", "setup")
 _KNOWN = (*_NEEDED, "name", *_NUMBERS, "split")
 _SPLIT = "split"
-_PARTS = {"train": TRAIN, "test": TEST, "val": TEST, "": NEITHER}
 _BATCH = 64
 
 Next = Callable[[int], NDArray[Any]]  # the next clip's joints in one row, from its number of frames
@@ -45,6 +47,8 @@ def open_generic(path: Path, options: ReadOptions) -> Source:
     """Open a file of this form. Raises UsageError without a layout, DataError if the file has another form."""
     if options.layout is None:
         raise UsageError("ingest: a generic source needs --layout, a YAML of its joints, or one of ours by name")
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        return open_generic_folder(path, options, options.layout)
     joint = len(options.layout.joints), options.layout.coordinates
     columns, bodies, take = (_parquet if path.suffix == ".parquet" else _npz)(path, joint)
     return Source(
@@ -145,9 +149,9 @@ def _texts(path: Path, key: str, values: NDArray[Any]) -> NDArray[np.str_]:
 
 def _parts(path: Path, key: str, values: NDArray[Any]) -> NDArray[np.int8]:
     words = _texts(path, key, values)
-    if unknown := set(words.tolist()) - _PARTS.keys():
+    if unknown := set(words.tolist()) - PARTS.keys():
         raise DataError(f"{path}: {key}: '{min(unknown)}' is not 'train', 'test' or ''")
-    return np.array([_PARTS[word] for word in words.tolist()], np.int8)
+    return np.array([PARTS[word] for word in words.tolist()], np.int8)
 
 
 def _names(columns: Mapping[str, NDArray[Any]]) -> list[str]:

@@ -1,18 +1,16 @@
 """Sources of a file per clip, in a folder or a zip file with an index.csv (clip_index.py)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cmd_tune.data.clip import Clip
 from cmd_tune.data.layouts import Layout
 from cmd_tune.data.readers.clip_files import BATCH, ClipFiles
-from cmd_tune.data.readers.clip_index import INDEX, IndexedClip, read_index
+from cmd_tune.data.readers.clip_index import INDEX, IndexedClip, read_clips, read_index
 from cmd_tune.data.readers.source import ReadOptions, Source, in_batches
-from cmd_tune.errors import DataError
 
 _PARALLEL_FROM = 200
 
@@ -38,20 +36,10 @@ def open_indexed_files(joints: Joints, layout: Layout, path: Path, options: Read
         units=len(clips),
         parallel_from=_PARALLEL_FROM,
         batches=in_batches(clips, BATCH),
-        read=partial(_read, files, joints, layout),
+        read=partial(read_clips, partial(_joints_of, joints, layout), files),
         default=default,
     )
 
 
-def _read(files: ClipFiles, joints: Joints, layout: Layout, clips: Sequence[IndexedClip]) -> list[Clip | str]:
-    read: list[Clip | str] = []
-    for clip in clips:
-        where = files.where(clip.file)
-        try:
-            joints_TVCP = joints(where, files.read(clip.file), layout)
-        except DataError as error:
-            read.append(str(error))
-        else:
-            numbers = clip.label, clip.subject, clip.camera, clip.setup
-            read.append(Clip(clip.name, joints_TVCP, *numbers, parts=clip.parts, where=where))
-    return read
+def _joints_of(joints: Joints, layout: Layout, files: ClipFiles, clip: IndexedClip) -> NDArray[np.float32]:
+    return joints(files.where(clip.file), files.read(clip.file), layout)

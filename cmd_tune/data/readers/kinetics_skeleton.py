@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cmd_tune.data.clip import TEST, TRAIN, Clip
+from cmd_tune.data.clip import HALVES, Clip
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.readers.bodies import BODIES_KEPT
 from cmd_tune.data.readers.clip_files import BATCH, ClipFiles
@@ -73,8 +73,7 @@ def _read_labels(where: str, stem: str, text: bytes) -> dict[str, Label | None]:
     content = read_json(where, text)
     if not isinstance(content, dict) or not all(isinstance(one, dict) for one in content.values()):
         raise DataError(f"{where}: expected labels by the names of clips")
-    halves = {"train": TRAIN, "val": TEST, "test": TEST}
-    part = next((part for word, part in halves.items() if word in stem.lower()), None)
+    part = next((part for word, part in HALVES.items() if word in stem.lower()), None)
     parts = {} if part is None else {"given": part}
     return {
         name: (one.get("label_index"), parts) if one.get("has_skeleton", True) else None

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cmd_tune.data.clip import TEST, TRAIN, Clip
+from cmd_tune.data.clip import HALVES, Clip
+from cmd_tune.data.clip_names import clip_name, data_set, parse_clip_name
 from cmd_tune.data.layouts import Layout, layout_of_size
 from cmd_tune.data.readers.arrays import map_npy
-from cmd_tune.data.readers.names import clip_name, data_set, parse_clip_name
 from cmd_tune.data.readers.pickles import read_pickle
 from cmd_tune.data.readers.source import NEVER_PARALLEL, ReadOptions, Source, clip_batches
+from cmd_tune.data.readers.stray_files import is_data
 from cmd_tune.errors import DataError
 
-_HALVES = {"train": TRAIN, "val": TEST, "test": TEST}
 _DATA = ("data_joint", "position", "data", "joint")
 _PROTOCOLS = {"xsub": "xsub", "xview": "xview", "xsetup": "xsetup", "xset": "xsetup"}
 _BATCH = 64
@@ -42,8 +42,9 @@ class _Row:
 
 def open_npy(path: Path, options: ReadOptions) -> Source:
     """Open such a folder. Raises DataError if there is no half, or if the files of a half do not belong together."""
-    folders = [path, *sorted(inside for inside in path.iterdir() if inside.is_dir())] if path.is_dir() else []
-    halves = [(folder, half, data) for folder in folders for half in _HALVES if (data := _data_file(folder, half))]
+    inside = sorted(path.iterdir()) if path.is_dir() else []
+    folders = [path, *(folder for folder in inside if folder.is_dir() and is_data(folder.name))]
+    halves = [(folder, half, data) for folder in folders for half in HALVES if (data := _data_file(folder, half))]
     if not halves:
         raise DataError(f"{path}: no folder with train_data_joint.npy or train_position.npy, nor one of such folders")
     rows: list[_Row] = []
@@ -130,12 +131,12 @@ def _merge(rows: list[_Row], known: dict[str, _Row], more: Iterator[_Row], proto
     for row in more:
         first = known.setdefault(row.name, row)
         if first is row or protocol in first.parts:
-            row.parts[protocol] = _HALVES[half]
+            row.parts[protocol] = HALVES[half]
             rows.append(row)
         elif first.label != row.label:
             first.wrong = f"{row.where}: label {row.label}, but {first.label} in another folder"
         else:
-            first.parts[protocol] = _HALVES[half]
+            first.parts[protocol] = HALVES[half]
 
 
 def _clips(rows: Sequence[_Row], options: ReadOptions) -> Iterator[Clip | str | None]:

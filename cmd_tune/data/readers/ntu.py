@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmd_tune.data.clip import Clip
+from cmd_tune.data.clip_names import parse_clip_name
 from cmd_tune.data.readers.bodies import moving_bodies
-from cmd_tune.data.readers.names import parse_clip_name
 from cmd_tune.data.readers.numbers import read_numbers
 from cmd_tune.errors import DataError
 

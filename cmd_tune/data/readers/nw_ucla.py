@@ -9,7 +9,7 @@ import json
 import numpy as np
 
 from cmd_tune.data.clip import Clip
-from cmd_tune.data.readers.names import parse_clip_name
+from cmd_tune.data.clip_names import parse_clip_name
 from cmd_tune.errors import DataError
 
 _CLASSES = 10

@@ -18,16 +18,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cmd_tune.data.clip import TEST, TRAIN, Clip
+from cmd_tune.data.clip import HALVES, Clip
+from cmd_tune.data.clip_names import clip_name, data_set, parse_clip_name
 from cmd_tune.data.layouts import Layout, layout_of_size
 from cmd_tune.data.readers.bodies import BODIES_KEPT
 from cmd_tune.data.readers.confidences import without_unseen
-from cmd_tune.data.readers.names import clip_name, data_set, parse_clip_name
 from cmd_tune.data.readers.pickles import read_pickle
 from cmd_tune.data.readers.source import NEVER_PARALLEL, ReadOptions, Source, clip_batches, default_family
+from cmd_tune.data.readers.stray_files import is_data
 from cmd_tune.errors import DataError
 
-_HALVES = {"train": TRAIN, "val": TEST, "test": TEST}
 _PROTOCOLS = {"xset": "xsetup"}  # other names of ours
 # The split in the name of a file that is a bare list.
 _FILE = re.compile(r"(?:^|_)(?:(?P<protocol>xsub|xview|xset|xsetup|split\d+)_)?(?P<half>train|val|test)$")
@@ -43,7 +43,7 @@ class _Annotation(NamedTuple):
 
 def open_pyskl(path: Path, options: ReadOptions) -> Source:
     """Open a file of this form, or a folder of them. Raises DataError if one is no pickle, or has another form."""
-    files = sorted(file for file in path.glob("*.pkl") if file.name[0] != ".") if path.is_dir() else [path]
+    files = sorted(file for file in path.glob("*.pkl") if is_data(file.name)) if path.is_dir() else [path]
     if not files:
         raise DataError(f"{path}: holds no .pkl files")
     annotations, parts = _merged(files)
@@ -100,7 +100,7 @@ def _read(file: Path) -> tuple[list[_Annotation], dict[str, dict[str, int]]]:
     if split is None:
         return annotations, {}
     protocol = split["protocol"] or "given"
-    part = {_PROTOCOLS.get(protocol, protocol): _HALVES[split["half"]]}
+    part = {_PROTOCOLS.get(protocol, protocol): HALVES[split["half"]]}
     return annotations, {one.name: part for one in annotations if one.name}
 
 
@@ -112,12 +112,12 @@ def _parts(path: Path, split: Any) -> dict[str, dict[str, int]]:
     for key, names in split.items():
         protocol, _, half = str(key).rpartition("_")
         protocol = _PROTOCOLS.get(protocol, protocol) or "given"
-        if half not in _HALVES:
+        if half not in HALVES:
             raise DataError(f"{path}: split '{key}' ends neither in train nor in val or test")
         if not isinstance(names, list | tuple | set | np.ndarray):
             raise DataError(f"{path}: split '{key}': expected a list of names")
         for name in names:
-            parts.setdefault(clip_name(str(name)), {})[protocol] = _HALVES[half]
+            parts.setdefault(clip_name(str(name)), {})[protocol] = HALVES[half]
     return parts
 
 

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Protocol, Self, TypeVar
 
@@ -63,6 +64,11 @@ class TrialReport:
     slower: str = ""
     failure: str = ""
     kind: str = ""
+
+    @property
+    def finite(self) -> list[dict[str, float]]:
+        """The records without what is no finite number."""
+        return [{name: float(x) for name, x in record.items() if isfinite(x)} for record in self.records]
 
 
 class TrialEvents(Protocol):

@@ -11,7 +11,8 @@ from cmd_tune.data.ingest.ingest import Ingested, ingest
 from cmd_tune.data.ingest.missing_joints import fill_missing
 from cmd_tune.data.normalizations import NORMALIZATIONS
 from cmd_tune.data.store import Store, open_store
-from cmd_tune.errors import UsageError
+from cmd_tune.errors import DataError, UsageError
+from tests.data.conftest import WRITERS
 
 DEFAULTS = {
     "ntu-60": "2s-agcn",
@@ -25,6 +26,7 @@ DEFAULTS = {
     "bvh": "upright",
     "generic": "upright",
     "generic parquet": "upright",
+    "generic folder": "upright",
 }
 
 
@@ -115,3 +117,22 @@ def test_the_counts_survive_processes(write_source: Callable, tmp_path: Path) ->
         ingest("generic", source, tmp_path / f"{n}.arrow", options=options, processes=n).store.missing_V for n in (1, 2)
     ]
     assert stores == [(0,) * 5] * 2
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_two_processes_write_the_same_file_and_nothing_else(write_source: Callable, tmp_path: Path, kind: str) -> None:
+    source, options = write_source(kind)
+    for n in (1, 2):
+        ingest(kind.split()[0], source, tmp_path / str(n) / "a.arrow", options=options, processes=n)
+        assert [file.name for file in (tmp_path / str(n)).iterdir()] == ["a.arrow"]
+    assert (tmp_path / "1" / "a.arrow").read_bytes() == (tmp_path / "2" / "a.arrow").read_bytes()
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_source_that_is_none_leaves_nothing_behind(write_source: Callable, tmp_path: Path, kind: str) -> None:
+    source, options = write_source(kind)
+    wrong = (tmp_path / "wrong").with_suffix(source.suffix)
+    wrong.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
+    with pytest.raises((DataError, UsageError)):
+        ingest(kind.split()[0], wrong, tmp_path / "out" / "a.arrow", options=options)
+    assert not list(tmp_path.glob("out/*"))

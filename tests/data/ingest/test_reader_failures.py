@@ -72,6 +72,11 @@ def test_a_unit_is_named_by_its_file(unit: Any, folder: Path) -> None:
     assert source.read([unit]) == [f"{folder}: a.rig: {FAILURE}"]
 
 
+def test_a_unit_that_is_a_clip_is_named_without_its_coordinates(folder: Path) -> None:
+    source = open_guarded(failing(TypeError("not a number"), "reads"), folder, ReadOptions())
+    assert source.read([parse(f"{folder}: a", "a", b"")]) == [f"{folder}: a: {FAILURE}"]
+
+
 def failing(error: BaseException, when: str) -> Callable[[Path, ReadOptions], Source]:
     def fail(*_: object) -> Any:
         raise error

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from cmd_tune.data.ingest.ingest import ingest
 from cmd_tune.data.inspect.posture import posture
-from cmd_tune.data.inspect.sticks import clip_joints, project
+from cmd_tune.data.inspect.sticks import project
 from cmd_tune.data.inspect.tables import describe, ingest_on_screen, inspect_on_screen
 from cmd_tune.data.store import Store
 from cmd_tune.errors import DataError, UsageError
@@ -110,7 +110,7 @@ def test_an_images_y_is_down(flat_store) -> None:
     """The figure has x across and −y up; absent bodies are not drawn."""
     stands = posture(flat_store)
     assert (stands.axis, stands.sign) == (1, -1)
-    x_TVCP = clip_joints(flat_store, 0)
+    x_TVCP = flat_store.clip_joints(0)
     assert np.array_equal(project(x_TVCP, stands.axis, stands.sign), x_TVCP * np.array([1, -1], np.float32)[:, None])
 
 

@@ -54,6 +54,8 @@ def test_what_spreadsheets_write(tmp_path: Path) -> None:
         ("file,label\na.npy", "line 2: not as many cells as the heading has, or no file"),
         ("file,label\na.npy,1,2", "line 2: not as many cells as the heading has, or no file"),
         ("file,label\n,1", "line 2: not as many cells as the heading has, or no file"),
+        ("file,label\n/etc/a.npy,1", "line 2: '/etc/a.npy' is not inside the folder of the index.csv"),
+        ("file,label\nb/../../a.npy,1", "line 2: 'b/../../a.npy' is not inside the folder of the index.csv"),
         ("file,label,split\na.npy,1,dev", "line 2: split: 'dev' is not 'train', 'test' or empty"),
         ('file,label\n"a.npy,1', "not a CSV text"),
         (b"file,label\n\xff,1", "not a CSV text"),

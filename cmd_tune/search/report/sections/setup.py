@@ -40,6 +40,8 @@ def _pretrained(comparison: Comparison, ours: Conditions) -> str:
     """How many clips the cells were pretrained on, and how many those of the reported accuracies were, if known."""
     if not ours.training:
         return ""
+    if any("holdout" in cell.values for cell in comparison.cells):
+        return f"Pretrained on what each cell's holdout leaves of the {ours.training:,} training clips."
     clips = "all" if ours.pretrained == ours.training else f"{ours.pretrained:,} of the"
     text = f"Pretrained on {clips} {ours.training:,} training clips"
     origin = comparison.origin

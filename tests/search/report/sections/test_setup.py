@@ -36,6 +36,13 @@ def test_how_many_clips_were_pretrained_on_here_and_by_those_who_reported(table_
             assert f"\nPretrained on {ours} training clips{theirs}." in text
 
 
+def test_cells_that_hold_different_clips_out_are_not_counted_as_one(table_space, played):
+    cells = [{"topk": 4, "holdout": "validation"}, {"topk": 8, "holdout": "none"}]
+    study = played(table_space([0], cells=cells, claims=[]), {})
+    text = setup(findings_of_table(study, replace(HERE, pretrained=733, training=1020))).markdown
+    assert "\nPretrained on what each cell's holdout leaves of the 1,020 training clips." in text
+
+
 def test_what_intervals_are_over_is_said_once_baselines_were_counted(table_space, played):
     study = played(table_space([5]), {(4, 5): 61.0, (8, 5): 70.0})
     assert "Intervals" not in setup(findings_of_table(study)).markdown

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cmd_tune.data.readers.names import ClipName, clip_name, data_set, parse_clip_name
+from cmd_tune.data.clip_names import ClipName, clip_name, data_set, parse_clip_name
 
 
 @pytest.mark.parametrize(
