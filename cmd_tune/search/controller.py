@@ -84,6 +84,13 @@ class SearchController(TrialEvents):
         keep_traceback(folder, error)
         self._give_up(why if str(folder) in why else f"{folder}: {why}")
 
+    def relaid(self, plan: ResourcePlan) -> None:
+        self.resources = plan
+
+    def noted(self, text: str) -> None:
+        for listener in self.listeners:
+            listener.noted(text)
+
     def stop_all(self) -> bool:
         return bool(self.trouble)
 

@@ -7,7 +7,7 @@ from cmd_tune.evaluate.scores import Scores
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.ending import Attempt
 from cmd_tune.runs.pretrain_and_score import test_scores
-from cmd_tune.search.execution import Engine, TrialResources
+from cmd_tune.search.execution import Engine
 from cmd_tune.search.listeners import SearchListener
 from cmd_tune.search.study.study import FINALISTS, SearchStudy
 from cmd_tune.search.study.trial_record import TrialRecord
@@ -17,13 +17,12 @@ def score_finalists(
     study: SearchStudy,
     source: DataSource,
     engine: Engine,
-    resources: TrialResources,
     listeners: Sequence[SearchListener],
     attempt: Attempt,
 ) -> None:
     """Score the finalists that have no test scores yet; `attempt` takes each, so that one that fails stops no other.
 
-    Each takes a worker's place, now that no trial does: as many are scored at once as there is room for.
+    Each takes a trial's place, now that none runs: as many are scored at once as there is room for.
     """
     untested = [trial for trial in study.finalists(FINALISTS) if not trial.test_scores]
     if untested:
@@ -32,7 +31,7 @@ def score_finalists(
 
     def start(trial: TrialRecord) -> Callable[[], Scores]:
         task = (study.settings_of(trial), source, trial.folder)
-        return engine.call(test_scores, *task, cpus=resources.cpus, gpus=resources.gpus)
+        return engine.call(test_scores, *task)
 
     def record(trial: TrialRecord, scores: Callable[[], Scores]) -> None:
         study.record_test(trial, scores())

@@ -147,5 +147,12 @@ class RefitController(TrialEvents):
     def failed(self, error: Exception) -> None:
         self.trouble = self.trouble or one_line(error)
 
+    def relaid(self, plan: ResourcePlan) -> None:
+        self.resources = plan
+
+    def noted(self, text: str) -> None:
+        for listener in self.listeners:
+            listener.noted(text)
+
     def stop_all(self) -> bool:
         return bool(self.trouble)

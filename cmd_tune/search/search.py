@@ -141,8 +141,7 @@ class _SearchSession:
             self._listen(TrackerListener(plan, study, resources, self.tracker))
             screen = ScreenListener(study, console, concurrent=resources.concurrent, refits=refit_count(plan))
             self._listen(screen)
-            each = resources.per_trial
-            baselines = engine.call(baseline_scores, plan.settings, plan.source, plan.folder, cpus=0, gpus=each.gpus)
+            baselines = engine.call(baseline_scores, plan.settings, plan.source, plan.folder)
             controller = SearchController(study, plan.source, resources, self.listeners)
             try:
                 screen.open()
@@ -156,7 +155,7 @@ class _SearchSession:
             self.trouble = controller.trouble
             if not self.trouble:
                 attempt = self.ending.attempt
-                score_finalists(study, plan.source, engine, each, self.listeners, attempt)
+                score_finalists(study, plan.source, engine, self.listeners, attempt)
                 run_refits(study, plan.refit, plan.source, engine, resources, self.listeners, attempt)
         return study, scores
 

@@ -17,8 +17,9 @@ from cmd_tune.search.execution import (
     TrialReport,
     TrialTask,
 )
+from cmd_tune.search.execution.engine import MAX_RESTARTS
 from cmd_tune.search.execution.resources import Node, plan_resources
-from cmd_tune.search.execution.trial_process import MAX_RESTARTS, run_task
+from cmd_tune.search.execution.trial_process import run_task
 
 T = TypeVar("T")
 Work = Callable[[TrialTask, Callable[[TrialReport], None]], None]
@@ -49,7 +50,7 @@ class LocalEngine(Engine):
     def plan(self, *, trials: int | None, given: int) -> ResourcePlan:
         return plan_resources([Node(cpus=1, gpus=0)], self.request, trials=trials, given=given)
 
-    def call(self, function: Callable[..., T], *arguments: object, cpus: float, gpus: float) -> Callable[[], T]:
+    def call(self, function: Callable[..., T], *arguments: object) -> Callable[[], T]:
         return partial(function, *arguments)
 
     def run(self, plan: ResourcePlan, events: TrialEvents) -> None:

@@ -1,19 +1,24 @@
 """The contract between a search and what runs its trials: tasks go in, reports come out, answers go back."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, Self, TypeVar
 
-from cmd_tune.runs.data_source import DataSource
 from cmd_tune.search.execution.resources import ResourcePlan, ResourceRequest, TrialResources
-from cmd_tune.settings import Settings
+
+if TYPE_CHECKING:  # they load PyTorch, for which the processes that only pass trials on have no use
+    from cmd_tune.runs.data_source import DataSource
+    from cmd_tune.settings import Settings
 
 T = TypeVar("T")
 
 WAIT: Final = "wait"
+MAX_RESTARTS = 2  # of a trial, or a call, whose process died, without any progress in between
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,9 @@ class TrialTask:
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> Self:
         """The task that `to_plain` gave these values."""
+        from cmd_tune.runs.data_source import DataSource
+        from cmd_tune.settings import Settings
+
         return cls(
             index=values["trial"],
             folder=Path(values["folder"]),
@@ -105,6 +113,14 @@ class TrialEvents(Protocol):
         """The search itself cannot go on, because of this."""
         ...
 
+    def relaid(self, plan: ResourcePlan) -> None:
+        """From now on trials are laid out like this, since computers have come or gone."""
+        ...
+
+    def noted(self, text: str) -> None:
+        """A line for people, as of what the trials wait for."""
+        ...
+
     def stop_all(self) -> bool:
         """Whether all running trials are to end at once, since the search cannot go on; `ended` is not needed then."""
         ...
@@ -142,8 +158,8 @@ class Engine(ABC):
         """How trials are laid out over the computers. Arguments as of `plan_resources`."""
 
     @abstractmethod
-    def call(self, function: Callable[..., T], *arguments: object, cpus: float, gpus: float) -> Callable[[], T]:
-        """Start a function, beside trials or other calls, once there are these CPUs and GPUs for it.
+    def call(self, function: Callable[..., T], *arguments: object) -> Callable[[], T]:
+        """Run a function where trials run, on the first place that no trial waits for.
 
         Returns a function that waits for the result; it raises what the function raised.
         """
@@ -152,8 +168,8 @@ class Engine(ABC):
     def run(self, plan: ResourcePlan, events: TrialEvents) -> None:
         """Run trials until `next_task` is None and all have ended, or `stop_all` is true.
 
-        Each trial runs `run_task` in a process of its own, or several (of `plan.per_trial`). A process that dies is
-        started again, MAX_RESTARTS times.
+        A trial runs in a process, or several (of `plan.per_trial`), that run no other at the time. If one dies, the
+        trial begins anew from its checkpoint, but at most MAX_RESTARTS times without an epoch in between.
         """
 
     @abstractmethod

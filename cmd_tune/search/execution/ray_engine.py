@@ -1,17 +1,21 @@
 """The engine of Ray: a local Ray or somebody's cluster; trials by Tune, workers of larger trials by Train."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.run_folder import SEARCH_FILE
 from cmd_tune.search.execution.engine import Engine, TrialEvents
-from cmd_tune.search.execution.nodes import check_nodes
+from cmd_tune.search.execution.ray_hosts import Hosts
 from cmd_tune.search.execution.ray_output import log_ray_messages, native_errors_to
-from cmd_tune.search.execution.ray_session import check_reachable, ray_session
-from cmd_tune.search.execution.resources import ResourcePlan, ResourceRequest, plan_resources
+from cmd_tune.search.execution.ray_session import check_reachable, nodes_now, ray_session
+from cmd_tune.search.execution.resources import Node, ResourcePlan, ResourceRequest, plan_resources
+
+if TYPE_CHECKING:
+    from cmd_tune.runs.data_source import DataSource
 
 LOG = "ray.log"  # in the search's folder
 T = TypeVar("T")
@@ -32,24 +36,32 @@ class RayEngine(Engine):
         log = self.folder / LOG
         self._session.enter_context(native_errors_to(log))
         nested = (self.request.workers or 1) > 1
-        self._nodes = self._session.enter_context(ray_session(self.address, log, nested=nested))
+        self._session.enter_context(ray_session(self.address, log, nested=nested))
         log_ray_messages()
 
     def plan(self, *, trials: int | None, given: int) -> ResourcePlan:
+        """The first hosts start, too."""
         if self.address:
+            from cmd_tune.search.execution.nodes import check_nodes
+
             check_nodes(self.source.path, self.folder, SEARCH_FILE)
-        return plan_resources(self._nodes, self.request, trials=trials, given=given)
 
-    def call(self, function: Callable[..., T], *arguments: object, cpus: float, gpus: float) -> Callable[[], T]:
-        import ray
+        def on(nodes: list[Node]) -> ResourcePlan:
+            return plan_resources(nodes, self.request, trials=trials, given=given)
 
-        result = ray.remote(function).options(num_cpus=cpus, num_gpus=gpus).remote(*arguments)
-        return lambda: ray.get(result)
+        plan = on(nodes_now())
+        self._hosts = Hosts(self.folder / "ray", nodes_now, on)
+        self._session.callback(self._hosts.close)
+        self._hosts.open(plan)
+        return plan
+
+    def call(self, function: Callable[..., T], *arguments: object) -> Callable[[], T]:
+        return self._hosts.call(function, *arguments)
 
     def run(self, plan: ResourcePlan, events: TrialEvents) -> None:
         from cmd_tune.search.execution.ray_tune import run_tune
 
-        run_tune(self.folder, plan.per_trial, events)
+        run_tune(self.folder, self._hosts, events)
 
     def close(self) -> None:
         self._session.close()

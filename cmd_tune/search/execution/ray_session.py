@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cmd_tune.errors import CmdTuneError, first_line
-from cmd_tune.search.execution.ray_trial import PATIENCE_S
+from cmd_tune.search.execution.ray_group import PATIENCE_S
 from cmd_tune.search.execution.resources import Node
 
 _ENVIRONMENT = {
@@ -36,8 +36,8 @@ _OBJECT_STORE = 256 * 1024**2  # bytes; data are memory-mapped and do not pass t
 
 
 @contextmanager
-def ray_session(address: str | None, log: Path, *, nested: bool) -> Iterator[list[Node]]:
-    """Start Ray, or join the cluster at `address`, and yield its nodes. Raises CmdTuneError, with Ray's reason.
+def ray_session(address: str | None, log: Path, *, nested: bool) -> Iterator[None]:
+    """Start Ray, or join the cluster at `address`, for as long as this lasts. Raises CmdTuneError, with Ray's reason.
 
     address: one that passes `check_reachable`. nested: trials start workers of their own. The dashboard then runs:
     without it, Ray never frees the workers of a trial that is stopped early.
@@ -68,10 +68,17 @@ def ray_session(address: str | None, log: Path, *, nested: bool) -> Iterator[lis
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray replaces the handler when it starts
         _await_process(where)
         _close_token()
-        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        yield [Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0)) for resources in alive]
+        yield
     finally:
         ray.shutdown()
+
+
+def nodes_now() -> list[Node]:
+    """The nodes of the cluster that are alive."""
+    import ray
+
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0)) for resources in alive]
 
 
 def _check_place(*paths: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import ray
 from ray import tune
 from ray.tune import Callback, Stopper
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -17,35 +18,36 @@ from ray.tune.search import Searcher
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import write_text
-from cmd_tune.search.execution.engine import WAIT, TrialEvents, TrialReport
-from cmd_tune.search.execution.ray_trial import run_trial
-from cmd_tune.search.execution.resources import DRIVER_CPU, TrialResources
-from cmd_tune.search.execution.trial_process import MAX_RESTARTS
+from cmd_tune.search.execution.engine import MAX_RESTARTS, WAIT, TrialEvents, TrialReport
+from cmd_tune.search.execution.ray_client import HostLost, TrialClient, key_of
+from cmd_tune.search.execution.ray_hosts import Hosts
 
 T = TypeVar("T")
 
 ERROR = "error.txt"  # in a trial's folder
 _DEAD = "its worker process has died"  # Ray's words, before a hundred others
+_SOME = 0.0001  # of a resource that every node has once: Tune wants one, and a client takes no CPU
 
 
-def run_tune(folder: Path, resources: TrialResources, events: TrialEvents) -> None:
+def run_tune(folder: Path, hosts: Hosts, events: TrialEvents) -> None:
     """Run trials until the events say that none is left; Tune's own files go to `folder`/ray."""
-    alone = {"CPU": resources.cpus, "GPU": resources.gpus}
+    here = f"node:{ray.util.get_node_ip_address()}"
     tune.Tuner(
-        tune.with_resources(run_trial, alone if resources.workers == 1 else {"CPU": DRIVER_CPU}),
+        tune.with_resources(TrialClient, {here: _SOME}),
         tune_config=tune.TuneConfig(
             search_alg=TuneSearcher(events),
             scheduler=TuneScheduler(events),
             num_samples=-1,  # the events say when it is enough
-            reuse_actors=resources.workers == 1,
+            reuse_actors=True,
             trial_dirname_creator=_dirname,
         ),
         run_config=tune.RunConfig(
             name="ray",
             storage_path=str(folder),
             verbose=0,
-            callbacks=[TuneCallback(events)],
+            callbacks=[TuneCallback(events, hosts)],
             stop=TuneStopper(events),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),  # a trial has its own
             failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
         ),
     ).fit()
@@ -92,8 +94,16 @@ class TuneSearcher(_Passing, Searcher):
 class TuneScheduler(_Passing, FIFOScheduler):
     """Passes on each report, and stops the trial if the answer is yes."""
 
+    def __init__(self, events: TrialEvents) -> None:
+        super().__init__(events)
+        self._reached: dict[str, float] = {}  # epoch, by Tune's name of a trial
+
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         report = _report(result)
+        reached = max((record["epoch"] for record in report.records), default=0)
+        if reached > self._reached.get(trial.trial_id, 0):
+            self._reached[trial.trial_id] = reached
+            trial.run_metadata.num_failures = 0  # those without an epoch in between count
 
         def stops() -> bool:
             return self.events.reported(_index(trial), report) if report.records else self.events.stop_all()
@@ -102,16 +112,26 @@ class TuneScheduler(_Passing, FIFOScheduler):
 
 
 class TuneCallback(_Passing, Callback):
-    """Reports the start and the end of each trial."""
+    """Reports the start and the end of each trial, and has the hosts seen to."""
+
+    def __init__(self, events: TrialEvents, hosts: Hosts) -> None:
+        super().__init__(events)
+        self.hosts = hosts
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._ask(lambda: self.hosts.look(self.events.noted, self.events.relaid), None)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._ask(lambda: self.events.started(_index(trial)), None)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.hosts.leave(key_of(trial.config))
         last = _report(trial.last_result or {})
         self._ask(lambda: self.events.ended(_index(trial), last.failure, last.kind), None)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.hosts.leave(key_of(trial.config))
+
         def ended() -> None:
             failure = _last_line(trial)
             self.events.ended(_index(trial), failure, failure.partition(":")[0])
@@ -146,7 +166,8 @@ def _report(result: dict[str, Any]) -> TrialReport:
 def _last_line(trial: Any) -> str:
     """Why a trial's process ended, in one line; if possible, all that Ray says of it goes into the trial's folder."""
     text = re.sub(r"\x1b\[[\d;]*m", "", str(trial.get_error() or "its process died")).strip()
-    line = "its process died: killed, out of memory or crashed" if _DEAD in text else _said(text)
+    lost = text.rpartition(f"{HostLost.__name__}: ")[2]
+    line = "its process died: killed, out of memory or crashed" if _DEAD in text else _said(lost)
     path = Path(trial.config["folder"]) / ERROR
     try:
         write_text(path, f"{text}\n")

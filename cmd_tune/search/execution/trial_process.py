@@ -12,7 +12,6 @@ from cmd_tune.runs.pretrain_and_score import run
 from cmd_tune.search.execution.engine import TrialReport, TrialTask
 from cmd_tune.train.distributed import world
 
-MAX_RESTARTS = 2  # of a trial whose process died
 _OF_ITS_VALUES = (Diverged, OutOfMemory, UsageError)
 
 

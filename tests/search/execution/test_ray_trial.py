@@ -1,7 +1,8 @@
 """Trials of several workers."""
 
-from cmd_tune.errors import DataError
 from cmd_tune.search.execution.ray_trial import group_failure
+
+from cmd_tune.errors import DataError
 
 
 def test_the_worker_that_failed_is_named_not_those_that_lost_it():

@@ -1,0 +1,115 @@
+"""What the processes of a host do: one piece of work after another from the desk, all of them together.
+
+The first process speaks with the desk and tells the others what it said. Work is a trial, which all processes run, or a
+call, which the first one runs while the others wait.
+"""
+
+import gc
+import os
+import pickle
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from datetime import timedelta
+from functools import partial
+from typing import Any, Protocol
+
+import torch.distributed as dist
+
+from cmd_tune.errors import CmdTuneError, Diverged, UsageError
+from cmd_tune.search.execution.desk import CLOSED, NOTHING
+from cmd_tune.search.execution.engine import TrialReport, TrialTask
+from cmd_tune.search.execution.resources import TrialResources
+from cmd_tune.search.execution.trial_process import failure_report, run_worker
+from cmd_tune.train.distributed import world
+
+Agree = Callable[[Callable[[], Any]], Any]
+
+_PATIENCE_S = 20.0  # of a question to the desk, which is then asked again
+_FOR_GOOD = timedelta(days=365)  # processes without work wait for the first one
+
+
+class RemoteDesk(Protocol):
+    """The methods of `Desk` that a host calls, each of which waits for the answer."""
+
+    def hello(self, host: int, about: Any) -> None: ...
+
+    def take(self, host: int, patience_s: float) -> tuple[str, Any] | str: ...
+
+    def put(self, host: int, key: str, report: Mapping[str, Any], patience_s: float) -> bool | str: ...
+
+    def decide(self, host: int, key: str, patience_s: float) -> bool | str: ...
+
+    def end(self, host: int, key: str, report: Mapping[str, Any]) -> None: ...
+
+
+class _Stopped(Exception):
+    """Ends a trial from within its report."""
+
+
+def serve(desk: RemoteDesk, host: int, resources: TrialResources) -> None:
+    """Do what the desk has to do, until it closes. Every process of the host calls it.
+
+    resources: of this host, which may be others than those that a trial was planned with.
+    Raises what goes wrong in a trial if the other processes, or this one, may then no longer be fit to go on.
+    """
+    agree = _agreement()
+    agree(lambda: desk.hello(host, {"pid": os.getpid(), "node": platform.node()}))
+    while (job := agree(lambda: desk.take(host, _PATIENCE_S))) != CLOSED:
+        if job == NOTHING:
+            continue
+        key, work = job
+        if isinstance(work, bytes):
+            agree(partial(_call, desk, host, key, work))
+        else:
+            task = replace(TrialTask.from_plain(work), resources=resources)
+            last = _run_trial(desk, host, key, task, agree)
+            agree(partial(desk.end, host, key, asdict(last)))
+        gc.collect()
+
+
+def _agreement() -> Agree:
+    """A function that asks a question in the first process and returns its answer in all of them."""
+    rank, workers = world()
+    if workers == 1:
+        return lambda ask: ask()
+    group = dist.new_group(backend="gloo", timeout=_FOR_GOOD)
+
+    def agree(ask: Callable[[], Any]) -> Any:
+        said: list[Any] = [ask() if rank == 0 else None]
+        dist.broadcast_object_list(said, src=0, group=group)
+        return said[0]
+
+    return agree
+
+
+def _call(desk: RemoteDesk, host: int, key: str, call: bytes) -> None:
+    """Leave what a pickled call returned, or what it raised: pickled (value, None) or (None, exception)."""
+    try:
+        result = pickle.dumps((pickle.loads(call)(), None))  # noqa: S301  (of the process that searches)
+    except Exception as error:  # whoever asked for it gets it
+        result = pickle.dumps((None, error))
+    desk.end(host, key, {"pickle": result})
+
+
+def _run_trial(desk: RemoteDesk, host: int, key: str, task: TrialTask, agree: Agree) -> TrialReport:
+    """Run a trial to its end, or until it is stopped. Returns its last report."""
+
+    def report(said: TrialReport) -> None:
+        stop = agree(lambda: desk.put(host, key, asdict(said), _PATIENCE_S))
+        while stop == NOTHING:
+            stop = agree(lambda: desk.decide(host, key, _PATIENCE_S))
+        if stop:
+            raise _Stopped
+
+    try:
+        run_worker(task, report)
+    except _Stopped:
+        return TrialReport()
+    except (Diverged, UsageError) as error:  # every process's alike
+        return failure_report(error)
+    except CmdTuneError as error:
+        if task.resources.workers > 1:  # the others wait for this one, in a collective
+            raise type(error)(f"worker {world()[0]} on {platform.node()}: {error}") from error
+        return failure_report(error)
+    return TrialReport()

@@ -1,0 +1,44 @@
+"""The desk as an actor of Ray on the node of the searching process, and how others speak with it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from cmd_tune.search.execution.desk import Desk
+
+_NAME = "desk"  # in the namespace of the search's Ray job, which is its own
+
+
+def open_desk() -> Any:
+    """Start the desk of this Ray job, on this node; it starts again, empty, if its process dies."""
+    import ray
+
+    options = {"num_cpus": 0, "max_concurrency": 10_000, "max_restarts": -1, "scheduling_strategy": on_this_node()}
+    return ray.remote(Desk).options(name=_NAME, **options).remote()
+
+
+def find_desk() -> "DeskOf":
+    """The desk of this Ray job, in any of its processes."""
+    import ray
+
+    return DeskOf(ray.get_actor(_NAME))
+
+
+def on_this_node() -> Any:
+    """A scheduling strategy: nowhere but on the node of this process."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+
+
+class DeskOf:
+    """The methods of a desk that is an actor, each of which waits for the answer."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        import ray
+
+        method = getattr(self._actor, name)
+        return lambda *arguments, **options: ray.get(method.remote(*arguments, **options))

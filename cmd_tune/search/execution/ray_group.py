@@ -1,0 +1,65 @@
+"""A host of several processes: a Ray Train run whose workers do what the desk has to do."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cmd_tune.errors import CmdTuneError, first_line
+from cmd_tune.search.execution.resources import TrialResources
+
+PATIENCE_S = 300  # how long a worker waits for the others; what each does alone takes seconds
+
+
+def serve_in_group(desk: Any, host: int, each: TrialResources, folder: Path) -> None:
+    """Run a host of several workers until the desk closes. desk: the actor. folder: for Train's own files.
+
+    Raises what ended it: a worker's CmdTuneError if one raised that, else an exception that names the worker.
+    """
+    import ray.train
+    from ray.train import ControllerError, WorkerGroupError
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    trainer = TorchTrainer(
+        _serve_as_worker,
+        train_loop_config={"desk": desk, "host": host, "resources": asdict(each)},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=each.workers,
+            use_gpu=each.gpus > 0,
+            resources_per_worker={"CPU": each.cpus} | ({"GPU": each.gpus} if each.gpus else {}),
+        ),
+        torch_config=TorchConfig(backend="nccl" if each.gpus >= 1 else "gloo", timeout_s=PATIENCE_S),
+        run_config=ray.train.RunConfig(
+            name=f"host-{host}",
+            storage_path=str(folder),
+            failure_config=ray.train.FailureConfig(max_failures=0, controller_failure_limit=0),
+        ),
+    )
+    try:
+        trainer.fit()
+    except WorkerGroupError as error:
+        raise group_failure(error.worker_failures) from error
+    except ControllerError as error:
+        raise RuntimeError(f"its workers could not be started: {first_line(error.controller_failure)}") from error
+
+
+def _serve_as_worker(config: Mapping[str, Any]) -> None:
+    from cmd_tune.search.execution.host import serve
+    from cmd_tune.search.execution.ray_desk import DeskOf
+
+    serve(DeskOf(config["desk"]), config["host"], TrialResources(**config["resources"]))
+
+
+def group_failure(failures: Mapping[int, Exception]) -> Exception:
+    """Find the cause among the exceptions of a group's workers, by rank: a named failure, else no lost connection."""
+    for _, error in sorted(failures.items()):
+        if isinstance(error, CmdTuneError):
+            return error
+    died = {rank: error for rank, error in failures.items() if not _of_another(error)} or dict(failures)
+    rank, error = min(died.items())
+    return RuntimeError(f"worker {rank}: {first_line(error)}")
+
+
+def _of_another(error: Exception) -> bool:
+    """Whether a worker failed only because it lost the connection to another."""
+    return isinstance(error, RuntimeError) and "connection" in str(error).lower()
