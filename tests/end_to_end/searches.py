@@ -61,7 +61,7 @@ def mlflow_runs(cwd):
     return client, {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
 
 
-def wait_for(condition, process, seconds=120):
+def wait_for(condition, process, seconds=400):
     until = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.communicate()[0]

@@ -1,7 +1,6 @@
 """An engine in this process: one trial after another, of what a test says that trials do."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -22,7 +21,7 @@ from cmd_tune.search.execution.resources import Node, plan_resources
 from cmd_tune.search.execution.trial_process import run_task
 
 T = TypeVar("T")
-Work = Callable[[TrialTask, Callable[[TrialReport], None]], None]
+Work = Callable[[TrialTask, Callable[[TrialReport], None]], TrialReport | None]
 
 
 class _Stopped(Exception):
@@ -70,23 +69,25 @@ class LocalEngine(Engine):
             ask(lambda task=task, failure=failure, kind=kind: events.ended(task.index, failure, kind), None)
 
     def _run_trial(self, task: TrialTask, events: TrialEvents, ask: Callable[..., bool]) -> tuple[str, str]:
-        """Returns failure and kind."""
-        last = TrialReport()
+        """Returns failure and kind: of what the work returns, else of what it reported last."""
+        said_last = TrialReport()
 
         def report(said: TrialReport) -> None:
-            nonlocal last
-            last = said
+            nonlocal said_last
+            said_last = said
             if said.records and ask(lambda: events.reported(task.index, said), True):
                 raise _Stopped
 
         for _ in range(1 + MAX_RESTARTS):
             ask(lambda: events.started(task.index), None)
             try:
-                with suppress(_Stopped):
-                    self._work(task, report)
-                return last.failure, last.kind
+                last = self._work(task, report) or said_last
+            except _Stopped:
+                return "", ""
             except Exception as error:  # as when a process dies
                 died = one_line(error), type(error).__name__
+            else:
+                return last.failure, last.kind
         return died
 
     def close(self) -> None: ...

@@ -32,7 +32,7 @@ def test_each_finalist_is_scored_once_and_one_that_cannot_be_stops_no_other(make
 
     def score():
         ending = Ending(study.folder)
-        score_finalists(study, source, engine, layout.per_trial, [listener], ending.attempt)
+        score_finalists(study, source, engine, [listener], ending.attempt)
         return ending.troubles
 
     assert not all_tested(study, None)

@@ -16,11 +16,10 @@ from typing import Any, Protocol
 
 import torch.distributed as dist
 
-from cmd_tune.errors import CmdTuneError, Diverged, UsageError
 from cmd_tune.search.execution.desk import CLOSED, NOTHING
 from cmd_tune.search.execution.engine import TrialReport, TrialTask
 from cmd_tune.search.execution.resources import TrialResources
-from cmd_tune.search.execution.trial_process import failure_report, run_worker
+from cmd_tune.search.execution.trial_process import run_task
 from cmd_tune.train.distributed import world
 
 Agree = Callable[[Callable[[], Any]], Any]
@@ -103,13 +102,6 @@ def _run_trial(desk: RemoteDesk, host: int, key: str, task: TrialTask, agree: Ag
             raise _Stopped
 
     try:
-        run_worker(task, report)
+        return run_task(task, report)
     except _Stopped:
         return TrialReport()
-    except (Diverged, UsageError) as error:  # every process's alike
-        return failure_report(error)
-    except CmdTuneError as error:
-        if task.resources.workers > 1:  # the others wait for this one, in a collective
-            raise type(error)(f"worker {world()[0]} on {platform.node()}: {error}") from error
-        return failure_report(error)
-    return TrialReport()

@@ -47,7 +47,7 @@ def run_tune(folder: Path, hosts: Hosts, events: TrialEvents) -> None:
             verbose=0,
             callbacks=[TuneCallback(events, hosts)],
             stop=TuneStopper(events),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),  # a trial has its own
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # a trial writes its own
             failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
         ),
     ).fit()

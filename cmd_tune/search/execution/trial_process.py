@@ -1,5 +1,6 @@
 """The work of a trial's process, whatever engine started it: pretrain and validate, report, name what went wrong."""
 
+import platform
 from collections.abc import Callable
 
 import torch
@@ -15,23 +16,26 @@ from cmd_tune.train.distributed import world
 _OF_ITS_VALUES = (Diverged, OutOfMemory, UsageError)
 
 
-def run_task(task: TrialTask, report: Callable[[TrialReport], None]) -> None:
-    """Run a trial of one process, resumed from the checkpoint in its folder if there is one.
+def run_task(task: TrialTask, report: Callable[[TrialReport], None]) -> TrialReport:
+    """Run one process's part of a trial, resumed from the checkpoint in its folder if there is one.
 
-    If the trial cannot go on (it diverged, memory is full, a file cannot be read), its last report says so. Any other
-    exception is a defect, or the end of the process.
+    Returns the last report, which says why if the trial cannot go on: it diverged, memory is full, a file cannot be
+    read. If only this one of several processes cannot, it raises CmdTuneError with its rank, since the others wait for
+    it in a collective. Any other exception is a defect, or what `report` raised.
     """
     try:
-        run_worker(task, report)
+        _run(task, report)
+    except (Diverged, UsageError) as error:  # every process's alike
+        return failure_report(error)
     except CmdTuneError as error:
-        report(failure_report(error))
+        if world()[1] > 1:
+            raise type(error)(f"worker {world()[0]} on {platform.node()}: {error}") from error
+        return failure_report(error)
+    return TrialReport()
 
 
-def run_worker(task: TrialTask, report: Callable[[TrialReport], None]) -> None:
-    """One process's part of a trial. Raises CmdTuneError if the trial cannot go on.
-
-    The history of a resumed trial is one report: Ray Train takes a fifth of a second for each.
-    """
+def _run(task: TrialTask, report: Callable[[TrialReport], None]) -> None:
+    """The history of a resumed trial is one report."""
     torch.set_num_threads(task.resources.threads)
 
     def tell(*records: dict[str, float]) -> None:

@@ -82,8 +82,8 @@ def test_tasks_run_once_each_as_they_are_answered(make_engine, tiny):
         script = Script(tasks, stop_after={1: 1})
         engine.run(layout, script)
 
-        assert engine.call(shlex.split, "a 'b c'", cpus=0, gpus=0)() == ["a", "b c"]
-        wait = engine.call(statistics.mean, [], cpus=0, gpus=0)
+        assert engine.call(shlex.split, "a 'b c'")() == ["a", "b c"]
+        wait = engine.call(statistics.mean, [])
         with pytest.raises(statistics.StatisticsError, match="at least one data point"):
             wait()
     assert (script.tasks, script.errors, script.running) == ([], [], set())

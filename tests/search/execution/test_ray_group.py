@@ -1,6 +1,6 @@
 """Trials of several workers."""
 
-from cmd_tune.search.execution.ray_trial import group_failure
+from cmd_tune.search.execution.ray_group import group_failure
 
 from cmd_tune.errors import DataError
 
