@@ -1,8 +1,7 @@
 """Trials of several workers."""
 
-from cmd_tune.search.execution.ray_group import group_failure
-
 from cmd_tune.errors import DataError
+from cmd_tune.search.execution.ray_group import group_failure
 
 
 def test_the_worker_that_failed_is_named_not_those_that_lost_it():
