@@ -25,7 +25,7 @@ def run_task(task: TrialTask, report: Callable[[TrialReport], None]) -> TrialRep
     """
     try:
         _run(task, report)
-    except (Diverged, UsageError) as error:  # every process's alike
+    except Diverged as error:  # in every process alike, since the loss is of all
         return failure_report(error)
     except CmdTuneError as error:
         if world()[1] > 1:
