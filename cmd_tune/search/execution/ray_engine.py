@@ -5,13 +5,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
+from cmd_tune.compute.cpus import usable_cpus
+from cmd_tune.compute.device import gpu_count
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.run_folder import SEARCH_FILE
 from cmd_tune.search.execution.engine import Engine, TrialEvents
 from cmd_tune.search.execution.nodes import check_nodes
 from cmd_tune.search.execution.ray_output import log_ray_messages, native_errors_to
 from cmd_tune.search.execution.ray_session import check_reachable, ray_session
-from cmd_tune.search.execution.resources import ResourcePlan, ResourceRequest, plan_resources
+from cmd_tune.search.execution.resources import Node, ResourcePlan, ResourceRequest, plan_resources
 
 LOG = "ray.log"  # in the search's folder
 T = TypeVar("T")
@@ -26,19 +28,24 @@ class RayEngine(Engine):
         super().__init__(folder, source, request, address)
         if address and ":" in address:
             check_reachable(address)
+        self._here = None if address else Node(request.cpus or usable_cpus(), gpu_count())
+        if self._here:
+            plan_resources([self._here], request, trials=None, given=0)  # refuses what would wait for ever
         self._session = ExitStack()
 
     def open(self) -> None:
         log = self.folder / LOG
         self._session.enter_context(native_errors_to(log))
         nested = (self.request.workers or 1) > 1
-        self._nodes = self._session.enter_context(ray_session(self.address, log, nested=nested))
+        self._nodes = self._session.enter_context(ray_session(self.address, log, self._here, nested=nested))
         log_ray_messages()
 
     def plan(self, *, trials: int | None, given: int) -> ResourcePlan:
         if self.address:
             check_nodes(self.source.path, self.folder, SEARCH_FILE)
-        return plan_resources(self._nodes, self.request, trials=trials, given=given)
+        from cmd_tune.search.execution.ray_tune import with_room_for_drivers
+
+        return with_room_for_drivers(plan_resources(self._nodes, self.request, trials=trials, given=given))
 
     def call(self, function: Callable[..., T], *arguments: object, cpus: float, gpus: float) -> Callable[[], T]:
         import ray

@@ -7,6 +7,7 @@ stands: the events are told of it instead.
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,11 +20,12 @@ from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import write_text
 from cmd_tune.search.execution.engine import WAIT, TrialEvents, TrialReport
 from cmd_tune.search.execution.ray_trial import run_trial
-from cmd_tune.search.execution.resources import DRIVER_CPU, TrialResources
+from cmd_tune.search.execution.resources import ResourcePlan, TrialResources
 from cmd_tune.search.execution.trial_process import MAX_RESTARTS
 
 T = TypeVar("T")
 
+DRIVER_CPU = 0.01  # of a trial that only starts workers; Ray Tune refuses 0
 ERROR = "error.txt"  # in a trial's folder
 _DEAD = "its worker process has died"  # Ray's words, before a hundred others
 
@@ -49,6 +51,15 @@ def run_tune(folder: Path, resources: TrialResources, events: TrialEvents) -> No
             failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
         ),
     ).fit()
+
+
+def with_room_for_drivers(plan: ResourcePlan) -> ResourcePlan:
+    """A plan whose workers leave a trial's DRIVER_CPU free on every node, for all trials, if these need one."""
+    each = plan.per_trial
+    if each.workers == 1:
+        return plan
+    cpus = round(max(each.cpus - DRIVER_CPU * plan.concurrent, each.cpus / 2), 4)
+    return replace(plan, per_trial=replace(each, cpus=cpus))
 
 
 class _Passing:
