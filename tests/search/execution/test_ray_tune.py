@@ -7,8 +7,15 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from cmd_tune.search.execution import WAIT, TrialReport
-from cmd_tune.search.execution.ray_tune import ERROR, TuneCallback, TuneScheduler, TuneSearcher, TuneStopper
+from cmd_tune.search.execution import WAIT, ResourcePlan, TrialReport, TrialResources
+from cmd_tune.search.execution.ray_tune import (
+    ERROR,
+    TuneCallback,
+    TuneScheduler,
+    TuneSearcher,
+    TuneStopper,
+    with_room_for_drivers,
+)
 
 STACK = 'ray::Trial() (pid=7)\n  File "loop.py", line 3, in run\n    step()\n    ^^^^^^\n'
 CUDA = """RuntimeError: CUDA error: device-side assert triggered
@@ -101,3 +108,13 @@ def test_nothing_raises_into_tunes_loop():
 
 def test_what_tune_pickles_is_empty():
     assert vars(pickle.loads(pickle.dumps(TuneStopper(Broken())))) == {}  # noqa: S301
+
+
+@pytest.mark.parametrize(
+    ("workers", "cpus", "concurrent", "left"),
+    [(1, 1.0, 2, 1.0), (2, 1.0, 1, 0.99), (2, 8.0, 4, 7.96), (2, 0.25, 90, 0.125)],
+)
+def test_workers_leave_room_for_what_starts_them(workers, cpus, concurrent, left):
+    """Wherever Ray puts all of these: each worker leaves room for all, or for half of itself."""
+    made = ResourcePlan(TrialResources(workers, cpus, 0.0, 1), concurrent, concurrent)
+    assert with_room_for_drivers(made) == ResourcePlan(TrialResources(workers, left, 0.0, 1), concurrent, concurrent)
