@@ -35,6 +35,23 @@ def search(
         float | None,
         typer.Option(min=0, help="GPUs per worker, e.g. 0.5. [default: 1, or a share of those there are]"),
     ] = None,
+    cpus: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1_000_000,
+            help="CPUs of this machine that all trials share, even more than it has; not with --address. "
+            "[default: those that affinity, cgroups and Slurm leave]",
+        ),
+    ] = None,
+    hung_after: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            help="Minutes without a report after which a trial counts as hung, and is ended. "
+            "[default: 60, or ten of its longest epochs]",
+        ),
+    ] = None,
     address: Annotated[
         str | None, typer.Option(help="An existing Ray cluster, e.g. auto. [default: this machine]")
     ] = None,
@@ -44,11 +61,14 @@ def search(
     resume: Resume = None,
 ) -> None:
     """Search a space of settings (the same as run_search.py)."""
+    from cmd_tune.errors import UsageError
     from cmd_tune.search.execution import ResourceRequest
     from cmd_tune.search.plan import new_plan, resumed_plan
     from cmd_tune.search.search import run_search
 
-    resources = ResourceRequest(concurrent, workers, gpus_per_worker)
+    if cpus and address:
+        raise UsageError("--cpus: is for this machine, and the cluster at --address counts its own; leave it out")
+    resources = ResourceRequest(concurrent, workers, gpus_per_worker, cpus, hung_after)
     plan = (
         resumed_plan(
             resume,

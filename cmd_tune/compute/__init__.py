@@ -1,4 +1,4 @@
-"""The machine: compiled C++, threads, memory, devices, random streams, the home folder, the screen.
+"""The machine: compiled C++, CPUs, threads, memory, devices, random streams, the home folder, the screen.
 
 Not here: anything about skeletons, models or searches. Every other folder may import from here; this one imports only
 files and errors.

@@ -9,6 +9,11 @@ def device_here() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
+def gpu_count() -> int:
+    """The GPUs that processes of this machine may use; CUDA_VISIBLE_DEVICES limits them."""
+    return torch.cuda.device_count()
+
+
 def to_device(x: Tensor, device: torch.device) -> Tensor:
     """x on the device. A copy from ordinary memory would make the host wait; one from pinned memory is queued."""
     if x.device.type == "cpu" and device.type == "cuda":

@@ -14,6 +14,8 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
+from cmd_tune.compute.cpus import usable_cpus
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -27,6 +29,11 @@ class _Here(local):
 
 
 _here = _Here()
+
+
+def keep_to_usable_cpus() -> None:
+    """Have PyTorch use no more threads than this process may use CPUs: it knows neither quotas nor Slurm."""
+    torch.set_num_threads(min(torch.get_num_threads(), usable_cpus()))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from cmd_tune.compute.threads import keep_to_usable_cpus
 from cmd_tune.errors import CmdTuneError, Interrupted
 from cmd_tune.runs.ending import Ending
 from cmd_tune.runs.environment import describe_environment, record_session
@@ -51,13 +52,14 @@ class RunSession:
 def run_session(
     plan: RunPlan, console: Console, snapshot: Callable[[RunStatus], RunSnapshot], *, finished: bool
 ) -> Iterator[RunSession]:
-    """At the end, shows the run with its final status and closes the tracker.
+    """Keep to the CPUs there are. At the end, show the run with its final status and close the tracker.
 
     snapshot: the run as it is when called. finished: an earlier session came to the end, so that this one changes
     nothing.
     Raises Interrupted, with the resume command, on Ctrl-C or SIGTERM; CmdTuneError if the tracker can never be
     reached, in which case a new run's folder is removed.
     """
+    keep_to_usable_cpus()
     status = RunStatus.FAILED
     say = tell_outage(console, plan.command, plan.folder)
     tracker = open_tracker(plan.tracking_uri, plan.experiment, plan.name, plan.folder.parent, say)

@@ -86,6 +86,8 @@ class KeptPlan(KeptData):
     concurrent: int | None
     workers: int | None
     gpus_per_worker: float | None
+    cpus: int | None = None  # an earlier release had none of this, nor of the next
+    hung_after: float | None = None
     tracking_uri: str
     refit: Annotated[Refit | None, PlainValidator(read_refit)] = None  # an earlier release had none
     environment: dict[str, Any] = {}  # noqa: RUF012  (pydantic copies it)

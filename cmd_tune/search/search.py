@@ -36,9 +36,9 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
     a step of its end failed: the others are done.
     """
     with _removed_unless_started(plan), lock_folder(plan.folder), termination_as_interrupt():
+        engine = ENGINES["ray"](plan.folder, plan.source, plan.resources, address)
         for remark in check_start(plan):
             console.print(remark, style="yellow", soft_wrap=True, highlight=False, markup=False)
-        engine = ENGINES["ray"](plan.folder, plan.source, plan.resources, address)
         say = tell_outage(console, "search", plan.folder)
         tracker = open_tracker(plan.tracking_uri, plan.experiment, plan.name, plan.folder.parent, say)
         for line in tracker.remarks():

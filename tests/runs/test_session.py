@@ -5,6 +5,7 @@ import os
 import signal
 
 import pytest
+import torch
 from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError, Interrupted
@@ -59,6 +60,19 @@ def test_a_run_that_comes_to_its_end(begin):
         pass
     assert len(read_yaml(begin.folder / "environment.yaml")) == 2
     assert begin.printed() == ""
+
+
+def test_it_uses_no_more_threads_than_there_are_cpus_to_use(begin, monkeypatch):
+    before = torch.get_num_threads()
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
+    torch.set_num_threads(2)
+    try:
+        with begin():
+            assert torch.get_num_threads() == 1
+        (session,) = read_yaml(begin.folder / "environment.yaml")
+        assert session["cpu_threads"] == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -37,7 +37,7 @@ def planned(make_space: Callable[..., Space], tiny_store: Store, tmp_path: Path)
             preset=None,
             overrides=overrides,
             trials=None,
-            resources=ResourceRequest(workers=workers),
+            resources=ResourceRequest(workers=workers, cpus=64),
             tracking_uri=None,
         )
 

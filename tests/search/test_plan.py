@@ -79,13 +79,14 @@ def test_a_resume_replaces_what_it_asks_of_resources_and_nothing_else(plan) -> N
     folder = plan("loss/total").folder
     first = read_yaml(folder / SEARCH_FILE)
     assert (first["concurrent"], first["workers"], first["gpus_per_worker"]) == (None, 1, None)
-    for asked in (ResourceRequest(concurrent=2, gpus_per_worker=0.5), ResourceRequest(workers=4)):
+    for asked in (ResourceRequest(concurrent=2, gpus_per_worker=0.5), ResourceRequest(workers=4, cpus=3)):
         resumed = resumed_plan(
             folder.name, space_name=None, kept_options={}, storage=folder.parent,
             trials=None, resources=asked, tracking_uri=None,
         )  # fmt: skip
-    assert resumed.resources == ResourceRequest(concurrent=2, workers=4, gpus_per_worker=0.5)
-    assert read_yaml(folder / SEARCH_FILE) == {**first, "concurrent": 2, "workers": 4, "gpus_per_worker": 0.5}
+    assert resumed.resources == ResourceRequest(concurrent=2, workers=4, gpus_per_worker=0.5, cpus=3)
+    now = {"concurrent": 2, "workers": 4, "gpus_per_worker": 0.5, "cpus": 3}
+    assert read_yaml(folder / SEARCH_FILE) == {**first, **now}
 
 
 def test_more_points_than_trials_and_a_tables_seed_are_refused(make_space) -> None:

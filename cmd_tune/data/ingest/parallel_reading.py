@@ -1,4 +1,4 @@
-"""A source → normalised clips, on all cores. Free of PyTorch, whose import would cost every process a second."""
+"""A source → normalised clips, on all CPUs it may use. Free of PyTorch, whose import costs a process a second."""
 
 import multiprocessing
 import os
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from cmd_tune.compute.cpus import usable_cpus
 from cmd_tune.data.clip import FAR, MOST_CLASSES, Clip
 from cmd_tune.data.ingest.missing_joints import fill_missing
 from cmd_tune.data.layouts import Layout
@@ -68,8 +69,8 @@ def read_all(
 
 
 def processes_that_pay(source: Source) -> int:
-    """One process per core, but no more than the work is worth starting them for."""
-    return min(os.cpu_count() or 1, source.units // source.parallel_from + 1)
+    """One process per CPU that may be used, but no more than the work is worth starting them for."""
+    return min(usable_cpus(), source.units // source.parallel_from + 1)
 
 
 def _read(read: Read, layout: Layout, bodies: int, held: str | None, family: str, batch: Batch) -> list[Clip | str]:

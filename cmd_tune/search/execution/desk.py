@@ -41,7 +41,8 @@ class Desk:
 
     def __init__(self) -> None:
         self._jobs: dict[str, _Job] = {}
-        self._hosts: dict[int, Any] = {}  # what each host has said of itself
+        self._placed: set[int] = set()  # hosts that have a process
+        self._hosts: dict[int, Any] = {}  # what each host that is up has said of itself
         self._at: dict[int, str] = {}  # the key of what each host is at: also what was withdrawn, until it stops
         self._closed = False
         self._news = asyncio.Condition()
@@ -72,6 +73,10 @@ class Desk:
         """Withdraw work: its host stops at its next report."""
         if self._jobs.pop(key, None):
             await self._tell()
+
+    async def arrive(self, host: int) -> None:
+        """A host has its place, and gets ready."""
+        self._placed.add(host)
 
     async def hello(self, host: int, about: Any) -> None:
         """A host is up."""
@@ -133,6 +138,7 @@ class Desk:
 
     async def lost(self, host: int, why: str, last: Report | None = None) -> None:
         """A host is gone. last: the last report of what it was doing, if that is to blame; else it is lost."""
+        self._placed.discard(host)
         self._hosts.pop(host, None)
         self._at.pop(host, None)
         for job in self._jobs.values():
@@ -150,15 +156,18 @@ class Desk:
         await self._tell()
 
     async def state(self) -> dict[str, Any]:
-        """hosts: what those that are up have said of themselves, by number. waiting: pieces of work without a host.
+        """What goes on, for who looks after the hosts.
 
-        quiet: by host that runs a trial, its seconds since its last report and the longest there were between two.
+        hosts: what those that are up have said of themselves, by number. placed: those that have a process.
+        waiting: pieces of work without a host. quiet: by host that runs a trial, its seconds since its last report and
+        the longest there were between two.
         """
         now = monotonic()
         running = [job for job in self._jobs.values() if job.host is not None and not job.ended and not job.lost]
         at_work = [job for job in running if job.first]
         return {
             "hosts": dict(self._hosts),
+            "placed": set(self._placed),
             "waiting": sum(job.host is None for job in self._jobs.values()),
             "quiet": {job.host: (now - job.heard, job.gap) for job in at_work},
         }

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from cmd_tune.compute.cpus import usable_cpus
 from cmd_tune.runs.run_folder import SEARCH_FILE
 from cmd_tune.search.execution.engine import Engine, TrialEvents
 from cmd_tune.search.execution.ray_hosts import Hosts
@@ -30,13 +31,18 @@ class RayEngine(Engine):
         super().__init__(folder, source, request, address)
         if address and ":" in address:
             check_reachable(address)
+        from cmd_tune.compute.device import gpu_count
+
+        self._here = None if address else Node(request.cpus or usable_cpus(), gpu_count())
+        if self._here:
+            plan_resources([self._here], request, trials=None, given=0)  # refuses what would wait for ever
         self._session = ExitStack()
 
     def open(self) -> None:
         log = self.folder / LOG
         self._session.enter_context(native_errors_to(log))
         nested = (self.request.workers or 1) > 1
-        self._session.enter_context(ray_session(self.address, log, nested=nested))
+        self._session.enter_context(ray_session(self.address, log, self._here, nested=nested))
         log_ray_messages()
 
     def plan(self, *, trials: int | None, given: int) -> ResourcePlan:
@@ -50,7 +56,7 @@ class RayEngine(Engine):
             return plan_resources(nodes, self.request, trials=trials, given=given)
 
         plan = on(nodes_now())
-        self._hosts = Hosts(self.folder / "ray", nodes_now, on)
+        self._hosts = Hosts(self.folder / "ray", nodes_now, on, self.request.hung_after)
         self._session.callback(self._hosts.close)
         self._hosts.open(plan)
         return plan

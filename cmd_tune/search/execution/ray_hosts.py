@@ -1,25 +1,29 @@
 """Trial hosts on a Ray cluster: started as planned, watched, and started anew on what is left when one is lost."""
 
+import itertools
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from itertools import count
 from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
 
 from cmd_tune.errors import CmdTuneError, first_line
+from cmd_tune.formatting import count
 from cmd_tune.search.execution.desk import NOTHING
-from cmd_tune.search.execution.engine import MAX_RESTARTS
+from cmd_tune.search.execution.engine import MAX_RESTARTS, TrialReport
 from cmd_tune.search.execution.ray_desk import DeskOf, on_this_node, open_desk
-from cmd_tune.search.execution.resources import Node, ResourcePlan, TrialResources
+from cmd_tune.search.execution.ray_session import free_now
+from cmd_tune.search.execution.resources import Node, ResourcePlan, TrialResources, describe_lack, laid_anew
 
 T = TypeVar("T")
 
 _EVERY_S = 1.0  # between two looks at the hosts
 _SOON_S = 30.0  # until it is said what the trials wait for
 _MOST_STILLBORN = 3  # hosts in a row that end before they are up
+HUNG = "Hung"  # kind of failure of a trial that does not report any more
+_HUNG_S, _HUNG_EPOCHS = 3600.0, 10  # an hour, or ten of its longest epochs if that is longer
 _DEAD = "its process died: killed, out of memory or crashed"
 _CLOSING_S = 5.0
 
@@ -31,19 +35,30 @@ class _Host:
     begun: float = field(default_factory=monotonic)
     up: bool = False
 
+    @property
+    def age(self) -> float:
+        """Seconds since it was asked for."""
+        return monotonic() - self.begun
+
 
 class Hosts:
     """The hosts of one search. `look` sees to them, and is called again and again while anything waits for them."""
 
-    def __init__(self, folder: Path, nodes: Callable[[], list[Node]], replan: Callable[[list[Node]], ResourcePlan]):
-        """folder: for Ray's own files. nodes: the computers as they are now.
+    def __init__(
+        self,
+        folder: Path,
+        nodes: Callable[[], list[Node]],
+        replan: Callable[[list[Node]], ResourcePlan],
+        hung_after: float | None = None,
+    ) -> None:
+        """folder: for Ray's own files. nodes: the nodes as they are now. hung_after: as of a request.
 
-        replan: the layout on these; raises UsageError if nothing fits.
+        replan: the layout on some nodes; raises UsageError if nothing fits.
         """
-        self._folder, self._nodes, self._replan = folder, nodes, replan
+        self._folder, self._nodes, self._replan, self._hung_after = folder, nodes, replan, hung_after
         self._hosts: dict[int, _Host] = {}
-        self._numbers = count()
-        self._calls = count()
+        self._numbers = itertools.count()
+        self._calls = itertools.count()
         self._looked, self._stillborn = 0.0, 0
         self._said, self._said_at = "", 0.0
 
@@ -69,6 +84,7 @@ class Hosts:
             if number in self._hosts:
                 self._hosts[number].up, self._stillborn = True, 0
         self._lay_anew(say, relaid)
+        self._end_hung(state, say)
         self._start()
         self._explain(state, say)
 
@@ -124,38 +140,60 @@ class Hosts:
                 raise CmdTuneError(f"the processes of trials end as they start: {why.strip().splitlines()[-1]}")
 
     def _lay_anew(self, say: Callable[[str], None], relaid: Callable[[ResourcePlan], None]) -> None:
-        """Plan again if computers have come or gone."""
-        import ray
-
+        """Plan again if nodes have come or gone. Hosts that wait for a place that is no longer planned are given up."""
         nodes = self._nodes()
         if nodes == self._laid_on:
             return
         self._laid_on = nodes
         try:
-            plan = self._replan(nodes)
-        except CmdTuneError as error:
-            say(f"computers have gone: {error}")
+            plan = laid_anew(self.plan, self._replan(nodes), nodes)
+        except CmdTuneError:  # nothing fits: `_explain` says what they wait for
             return
         if plan == self.plan:
             return
+        given_up = [number for number, host in self._hosts.items() if not host.up]
+        for number in given_up:
+            self._end(number)
         self.plan = plan
-        pending = [number for number, host in self._hosts.items() if not host.up]
-        for number in pending:
-            ray.cancel(self._hosts.pop(number).result, force=True)
         say(f"layout: {plan}")
         relaid(plan)
 
+    def _end_hung(self, state: dict[str, Any], say: Callable[[str], None]) -> None:
+        """End hosts whose trials have not reported for too long."""
+        for number, (quiet_s, longest_s) in state["quiet"].items():
+            limit_s = 60 * self._hung_after if self._hung_after else max(_HUNG_S, _HUNG_EPOCHS * longest_s)
+            if number in self._hosts and quiet_s > limit_s:
+                why = f"it has not reported for {quiet_s / 60:.0f} min, as if it hung; see --hung-after"
+                self._end(number)
+                self.desk.lost(number, why, asdict(TrialReport(failure=why, kind=HUNG)))
+
+    def _end(self, number: int) -> None:
+        """End a host without waiting for it."""
+        import ray
+
+        ray.cancel(self._hosts.pop(number).result, force=True)
+
     def _explain(self, state: dict[str, Any], say: Callable[[str], None]) -> None:
         """Say what the trials wait for, if they have waited for a while, and again when that changes."""
-        waiting = [host for host in self._hosts.values() if not host.up]
-        late = waiting and monotonic() - min(host.begun for host in waiting) > _SOON_S
+        late = [number for number, host in self._hosts.items() if not host.up and host.age > _SOON_S]
         if not (late and state["waiting"]):
             self._said = ""
             return
-        text = _lack(self.plan.per_trial)
+        if self._without_place(late, state):
+            text = describe_lack(free_now(), self.plan)
+        else:
+            text = f"waiting for Ray to start the processes of {count(len(late), 'trial')}; see its logs"
         if text != self._said and monotonic() - self._said_at > _SOON_S:
             self._said, self._said_at = text, monotonic()
             say(text)
+
+    def _without_place(self, late: list[int], state: dict[str, Any]) -> bool:
+        """Whether some of these hosts have no place yet. What starts several workers has one; they may not."""
+        if self.plan.per_trial.workers == 1:
+            return any(number not in state["placed"] for number in late)
+        import ray
+
+        return any(group["state"] == "PENDING" for group in ray.util.placement_group_table().values())
 
     def _result(self, key: str, work: bytes) -> Any:
         from ray import cloudpickle
@@ -176,6 +214,7 @@ class Hosts:
 def _be_host(desk: Any, number: int, each: dict[str, Any], folder: str) -> None:
     """What Ray runs for each host: its one process, or what starts its workers and waits for them."""
     resources = TrialResources(**each)
+    DeskOf(desk).arrive(number)
     if resources.workers > 1:
         from cmd_tune.search.execution.ray_group import serve_in_group
 
@@ -205,12 +244,3 @@ def _why(result: Any) -> tuple[str, dict[str, Any] | None]:
     except ray.exceptions.RayError as error:
         return f"{_DEAD} ({first_line(error)})", None
     return "its host went home", None
-
-
-def _lack(each: TrialResources) -> str:
-    """What a host waits for, and what is free."""
-    from ray._private.state import available_resources_per_node
-
-    free = available_resources_per_node().values()
-    there = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in free)
-    return f"waiting for {each.workers} × ({each.cpus:g} CPUs, {each.gpus:g} GPUs); free are {there}, a node each"

@@ -36,11 +36,12 @@ _OBJECT_STORE = 256 * 1024**2  # bytes; data are memory-mapped and do not pass t
 
 
 @contextmanager
-def ray_session(address: str | None, log: Path, *, nested: bool) -> Iterator[None]:
+def ray_session(address: str | None, log: Path, here: Node | None = None, *, nested: bool) -> Iterator[None]:
     """Start Ray, or join the cluster at `address`, for as long as this lasts. Raises CmdTuneError, with Ray's reason.
 
-    address: one that passes `check_reachable`. nested: trials start workers of their own. The dashboard then runs:
-    without it, Ray never frees the workers of a trial that is stopped early.
+    address: one that passes `check_reachable`. here: what a Ray that is started has; None: all that Ray finds. nested:
+    trials start workers of their own. The dashboard then runs: without it, Ray never frees the workers of a trial that
+    is stopped early.
     """
     os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
     import ray
@@ -51,6 +52,8 @@ def ray_session(address: str | None, log: Path, *, nested: bool) -> Iterator[Non
     on_sigterm = signal.getsignal(signal.SIGTERM)
 
     local = {} if address else {"include_dashboard": nested, "object_store_memory": _OBJECT_STORE}
+    if here:
+        local |= {"num_cpus": int(here.cpus), "num_gpus": int(here.gpus)}
     where = f"--address {address}" if address else "Ray"
     try:
         ray.init(
@@ -77,8 +80,18 @@ def nodes_now() -> list[Node]:
     """The nodes of the cluster that are alive."""
     import ray
 
-    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0)) for resources in alive]
+    alive = [(node["NodeManagerAddress"], node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    return [Node(has.get("CPU", 0.0), has.get("GPU", 0.0), name) for name, has in alive]
+
+
+def free_now() -> list[Node]:
+    """What is free on these."""
+    import ray
+    from ray._private.state import available_resources_per_node
+
+    free = available_resources_per_node()
+    names = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+    return [Node(has.get("CPU", 0.0), has.get("GPU", 0.0), names[key]) for key, has in free.items() if key in names]
 
 
 def _check_place(*paths: str) -> None:

@@ -1,20 +1,43 @@
-"""How many trials run at once, and the CPUs, GPUs and threads of each of their workers."""
+"""How trials are laid over nodes: how many run at once, and the CPUs, GPUs and threads of each of their workers.
 
+The CPUs and GPUs of a worker are those of one node; the workers of a trial may lie on several. Since all workers are
+alike, a layout is possible if the nodes have places for as many of them as run at once.
+"""
+
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from math import ceil, floor
+from math import floor, isfinite
 
 from cmd_tune.errors import UsageError
+from cmd_tune.formatting import count
 
-DRIVER_CPU = 0.01  # of a trial that only starts workers; Ray Tune refuses 0
-MOST_PER_CPU = 20  # processes; more would take minutes to start
+# Workers of a CPU. Each takes 5 s of CPU time to start, so that four take 20 s, and 64 on two CPUs take minutes.
+MOST_PER_CPU = 4
+LEAST_CPUS = 1 / MOST_PER_CPU  # of a worker
 TRIALS_PER_SLOT = 4  # a sampler learns little if most of its trials run at once
+_UNIT = 10_000  # Ray counts in ten thousandths of a CPU or GPU
+_STEPS = 100  # a worker's CPUs are whole hundredths
+_LISTED = 4  # nodes in a line
 
 
 @dataclass(frozen=True)
 class Node:
+    """What a node has, or has left, for workers. Of GPUs that are no whole number, the fraction is left of one GPU."""
+
     cpus: float
     gpus: float
+    name: str = "this machine"
+
+    def places(self, cpus: float, gpus: float) -> int:
+        """How many workers with so many CPUs and GPUs each fit on it. A share of a GPU comes from one GPU."""
+        by_cpus = _units(self.cpus) // _units(cpus)
+        if not gpus:
+            return by_cpus
+        whole, fraction = divmod(_units(self.gpus), _UNIT)
+        share = _units(gpus)
+        by_gpus = whole * _UNIT // share if share >= _UNIT else whole * (_UNIT // share) + fraction // share
+        return min(by_cpus, by_gpus)
 
 
 @dataclass(frozen=True)
@@ -24,6 +47,8 @@ class ResourceRequest:
     concurrent: int | None = None  # trials at once
     workers: int | None = None  # of each trial
     gpus_per_worker: float | None = None  # shares of one GPU allowed
+    cpus: int | None = None  # of this machine, where the search joins no cluster; None: all that it may use
+    hung_after: float | None = None  # minutes without a report; None: an hour, or ten of the trial's longest epochs
 
     def or_else(self, other: "ResourceRequest") -> "ResourceRequest":
         """This request; what it leaves open is as in another one."""
@@ -57,64 +82,124 @@ class ResourcePlan:
         at_once = "1 trial at a time" if self.concurrent == 1 else f"{self.concurrent} trials at once"
         if self.learning < self.concurrent:
             at_once += f" ({self.learning} once the sampler learns)"
-        workers = "1 worker" if trial.workers == 1 else f"{trial.workers} workers"
-        gpus = f"{trial.gpus:g} {'GPU' if trial.gpus <= 1 else 'GPUs'}" if trial.gpus else "no GPU"
-        cpus = f"{trial.cpus:g} {'CPU' if trial.cpus <= 1 else 'CPUs'}"
-        return f"{at_once}, {workers} a trial, {cpus} and {gpus} a worker"
+        gpus = _amount(trial.gpus, "GPU") if trial.gpus else "no GPU"
+        return f"{at_once}, {count(trial.workers, 'worker')} a trial, {_amount(trial.cpus, 'CPU')} and {gpus} a worker"
 
 
 def plan_resources(nodes: Sequence[Node], request: ResourceRequest, *, trials: int | None, given: int) -> ResourcePlan:
-    """Lay out the trials of a search over the nodes.
+    """Lay out the trials of a search over the nodes. A pure function, for any nodes: all of them, or what is left.
 
     trials: of the whole search; None if time ends it. given: how many of them no sampler chooses by earlier results:
     all of a grid's, the queued points of TPE.
-    Without `gpus_per_worker`, each worker gets one GPU if there are enough for a trial, else an equal share of those
-    there are. Without `concurrent`, as many trials run as fit with a CPU per worker, but a sampler that learns gets a
-    few rounds to learn from. Every CPU is then used. Raises UsageError if not even one trial fits, or fewer than asked
-    for: such a trial would wait for ever.
+    Without `gpus_per_worker`, each worker gets one GPU if there are enough, else an equal share of those there are.
+    Without `concurrent`, as many trials run as there are GPUs for, or else CPUs, one per worker; but a sampler that
+    learns gets a few rounds to learn from. The CPUs of each worker are the largest equal share that can be placed, in
+    steps of 0.01. Raises UsageError if not even one trial can be placed, or fewer than asked for, with LEAST_CPUS per
+    worker: such a trial would wait for ever. Neither `trials` nor `given` changes that.
     """
-    workers, gpus, concurrent = request.workers or 1, request.gpus_per_worker, request.concurrent
-    if gpus is None:
-        whole = sum(int(node.gpus) for node in nodes)
-        gpus = floor(10_000 / ceil(workers / whole)) / 10_000 if whole else 0.0  # Ray counts in ten thousandths
-    if gpus > 1 and gpus != int(gpus):
-        raise UsageError(
-            f"--gpus-per-worker {gpus:g}: Ray takes parts of one GPU only; write a whole number, or less than 1"
-        )
-    slots = sum(_gpu_slots(node.gpus, gpus) if gpus else _whole(node.cpus, 1.0) for node in nodes)
-    if gpus and slots < workers * (concurrent or 1):
-        have = sum(node.gpus for node in nodes)
-        what = f"{workers * (concurrent or 1)} workers with {gpus:g} GPU each"
-        raise UsageError(
-            f"--gpus-per-worker {gpus:g}: {what} do not fit on {have:g} GPUs; lower it, or --workers or --concurrent"
-        )
-    cpus = sum(node.cpus for node in nodes)
-    most = floor(MOST_PER_CPU * cpus) // workers
-    if most < (concurrent or 1):
-        asked = f"--workers {workers}" + (f" --concurrent {concurrent}" if concurrent else "")
-        raise UsageError(
-            f"{asked}: {workers * (concurrent or 1)} processes for {cpus:g} CPUs; at most {MOST_PER_CPU} a CPU"
-        )
-    fit = max(1, min(slots // workers, most))
+    workers, concurrent = request.workers or 1, request.concurrent
+    asked = workers * (concurrent or 1)
+    gpus = _gpus_per_worker(nodes, request.gpus_per_worker, asked)
+    room = _places(nodes, LEAST_CPUS, gpus)
+    if room < asked:
+        raise UsageError(_refusal(nodes, request, gpus, asked, room))
+    fit = max(1, (room if gpus else _places(nodes, 1.0, 0.0)) // workers)
     rounds = fit if trials is None else trials if given >= trials else max(1, trials // TRIALS_PER_SLOT)
     learning, concurrent = concurrent or min(fit, rounds), concurrent or min(fit, max(given, rounds))
-    share = _largest_share([node.cpus for node in nodes], workers * concurrent)
-    if workers > 1:
-        share = share - DRIVER_CPU
-    per_trial = TrialResources(workers, floor(share * 100) / 100, gpus, max(1, floor(share + DRIVER_CPU)))
-    return ResourcePlan(per_trial, concurrent, learning)
+    cpus = _largest_share(nodes, workers * concurrent, gpus)
+    return ResourcePlan(TrialResources(workers, cpus, gpus, max(1, floor(cpus))), concurrent, learning)
 
 
-def _largest_share(cpus: Sequence[float], count: int) -> float:
-    """The most CPUs that each of `count` workers can have, if none may span two nodes."""
-    candidates = sorted((cpu / parts for cpu in cpus if cpu for parts in range(1, count + 1)), reverse=True)
-    return next(share for share in candidates if sum(_whole(cpu, share) for cpu in cpus) >= count)
+def laid_anew(plan: ResourcePlan, fresh: ResourcePlan, nodes: Sequence[Node]) -> ResourcePlan:
+    """The plan of a running search when nodes have come or gone. fresh: how these nodes would be planned from nothing.
+
+    Trials keep what each of them gets, so that those that run need not end; if there is no longer a place for even
+    one such trial, they get what the fresh plan says.
+    """
+    each = plan.per_trial
+    room = _places(nodes, each.cpus, each.gpus) // each.workers
+    if not room:
+        return fresh
+    return ResourcePlan(each, min(room, fresh.concurrent), min(room, fresh.learning))
 
 
-def _gpu_slots(there: float, share: float) -> int:
-    """How many workers fit on a node's GPUs: a share must come from one GPU."""
-    return int(there) * _whole(1.0, share) if share < 1 else _whole(there, share)
+def describe_lack(free: Sequence[Node], plan: ResourcePlan) -> str:
+    """What a trial that cannot be placed waits for, and what is free, in one line."""
+    each = plan.per_trial
+    with_gpus = each.gpus > 0 or any(node.gpus for node in free)
+    shown = sorted(free, key=lambda node: (node.places(LEAST_CPUS, each.gpus), node.cpus, node.gpus), reverse=True)
+    have = [f"{_amounts(node.cpus, node.gpus, with_gpus)} on {node.name}" for node in shown[:_LISTED]]
+    if hidden := shown[_LISTED:]:
+        have.append(f"no more on {count(len(hidden), 'other node')}")
+    per_worker = _amounts(each.cpus, each.gpus, each.gpus > 0) + (" each" if each.workers > 1 else "")
+    left = f"free are {', '.join(have)}" if have else "there is no node"
+    return f"waiting for {count(each.workers, 'worker')} of {per_worker}; {left}"
 
 
-def _whole(amount: float, share: float) -> int:
-    return floor(amount / share + 1e-9)
+def _gpus_per_worker(nodes: Sequence[Node], asked: float | None, workers: int) -> float:
+    """The GPUs of each worker, in Ray's units; 0 if no node has both a GPU and CPUs for a worker."""
+    if asked is None:
+        shares = range(1, min(workers, _UNIT) + 1)  # workers on one GPU
+        fewest = bisect_left(shares, True, key=lambda n: _places(nodes, LEAST_CPUS, _UNIT // n / _UNIT) >= workers)
+        gpus = _UNIT // shares[min(fewest, len(shares) - 1)] / _UNIT
+        return gpus if _places(nodes, LEAST_CPUS, gpus) else 0.0
+    cure = "write a whole number, or a part of one in steps of 0.0001"
+    if not isfinite(asked) or (asked > 1 and asked != int(asked)):
+        raise UsageError(f"--gpus-per-worker {asked:g}: Ray takes parts of one GPU only; {cure}")
+    if asked and not _units(asked):
+        raise UsageError(f"--gpus-per-worker {asked:g}: is less than Ray counts; {cure}")
+    return _units(asked) / _UNIT
+
+
+def _largest_share(nodes: Sequence[Node], workers: int, gpus: float) -> float:
+    """The most CPUs, in whole hundredths, with which there are places for so many workers; LEAST_CPUS is possible."""
+    shares = range(floor(LEAST_CPUS * _STEPS), floor(max(node.cpus for node in nodes) * _STEPS) + 2)
+    too_large = bisect_left(shares, True, key=lambda share: _places(nodes, share / _STEPS, gpus) < workers)
+    return shares[too_large - 1] / _STEPS
+
+
+def _places(nodes: Sequence[Node], cpus: float, gpus: float) -> int:
+    return sum(node.places(cpus, gpus) for node in nodes)
+
+
+def _refusal(nodes: Sequence[Node], request: ResourceRequest, gpus: float, asked: int, room: int) -> str:
+    """What was asked for, what there is, and what would fit, in one line."""
+    workers, concurrent = request.workers or 1, request.concurrent
+    options = (
+        ("--workers", workers if workers > 1 else 0),
+        ("--concurrent", concurrent),
+        ("--gpus-per-worker", request.gpus_per_worker),
+    )
+    typed = " ".join(f"{option} {value:g}" for option, value in options if value)
+    there = sum(node.gpus for node in nodes)
+    have = _amounts(sum(node.cpus for node in nodes), there, there > 0 or gpus > 0)
+    where = f" of {len(nodes)} nodes" if len(nodes) > 1 else ""
+    share = _amounts(LEAST_CPUS, request.gpus_per_worker or 0.0, bool(request.gpus_per_worker))
+    share += " and a share of a GPU" if gpus and request.gpus_per_worker is None else ""
+    per_worker = f"at least {share}" + (", on one node" if where else "")
+    do = "does" if asked == 1 else "do"
+    if concurrent and room >= workers:
+        cure = f"--concurrent {room // workers} fits"
+    elif room >= (concurrent or 1):
+        cure = f"--workers {room // (concurrent or 1)} fits"
+    elif room:
+        cure = f"--workers 1 --concurrent {room} fits"
+    elif gpus and _places(nodes, LEAST_CPUS, 0.0) >= asked:
+        cure = "--gpus-per-worker 0 fits"
+    else:
+        cure = "start Ray on nodes that have more"
+    said = f"{count(asked, 'worker')} {do} not fit on {have}{where}: each takes {per_worker}; {cure}"
+    return f"{typed}: {said}" if typed else said
+
+
+def _units(amount: float) -> int:
+    return round(amount * _UNIT)
+
+
+def _amount(number: float, unit: str) -> str:
+    """0 CPUs, 0.5 CPU, 1 CPU, 2 CPUs."""
+    return f"{number:g} {unit}" + ("" if 0 < number <= 1 else "s")
+
+
+def _amounts(cpus: float, gpus: float, with_gpus: bool) -> str:
+    return _amount(cpus, "CPU") + (f" and {_amount(gpus, 'GPU')}" if with_gpus else "")

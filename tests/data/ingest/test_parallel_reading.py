@@ -1,6 +1,5 @@
 """Reading clips on several processes: the order, where it goes on, and what is wrong with a clip."""
 
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -78,8 +77,11 @@ def test_what_is_wrong_with_a_clip_is_one_line(tmp_path, bad, line):
 
 
 def test_processes_that_would_not_read_long_enough_are_not_started(monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr("cmd_tune.data.ingest.parallel_reading.usable_cpus", lambda: 4)
     for units, processes in ((1, 1), (2, 2), (5, 3), (100, 4)):
         assert processes_that_pay(replace(SOURCE, units=units)) == processes
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
+
+
+def test_no_more_processes_read_than_there_are_cpus_to_use(monkeypatch):
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
     assert processes_that_pay(replace(SOURCE, units=100)) == 1

@@ -10,6 +10,7 @@ from ray.tune.search import Searcher
 from cmd_tune.search.execution import WAIT, TrialReport
 from cmd_tune.search.execution.ray_tune import ERROR, TuneCallback, TuneScheduler, TuneSearcher, TuneStopper
 
+HOSTS = SimpleNamespace(leave=lambda key: None, look=lambda say, relaid: None)
 STACK = 'ray::Trial() (pid=7)\n  File "loop.py", line 3, in run\n    step()\n    ^^^^^^\n'
 CUDA = """RuntimeError: CUDA error: device-side assert triggered
 CUDA kernel errors might be asynchronously reported at some other API call.
@@ -31,13 +32,19 @@ def test_a_trial_failed_for_what_its_exception_says_first(tmp_path, text, reason
     told = []
     events = SimpleNamespace(ended=lambda *what: told.append(what), failed=pytest.fail)
     trial = SimpleNamespace(get_error=lambda: text, config={"trial": 3, "folder": str(tmp_path)})
-    TuneCallback(events).on_trial_error(1, [], trial)
+    TuneCallback(events, HOSTS).on_trial_error(1, [], trial)
     assert told == [(3, f"{reason} (in full: {tmp_path / ERROR})", told[0][2])]
     assert (tmp_path / ERROR).read_text() == f"{text}\n"
 
 
 def trial(index, **last):
-    return SimpleNamespace(last_result=last, config={"trial": index, "folder": "/nowhere"}, get_error=lambda: None)
+    return SimpleNamespace(
+        trial_id=str(index),
+        run_metadata=SimpleNamespace(num_failures=1),
+        last_result=last,
+        config={"trial": index, "folder": "/nowhere"},
+        get_error=lambda: None,
+    )
 
 
 def test_a_report_comes_without_the_keys_that_tune_adds():
@@ -56,7 +63,7 @@ def test_last_words_are_no_report_and_go_with_the_end():
     )
     last = {"records": [], "slower": "", "failure": "data.arrow: no such file", "kind": "DataError", "pid": 1}
     assert TuneScheduler(events).on_trial_result(None, trial(3), last) == TrialScheduler.CONTINUE
-    TuneCallback(events).on_trial_complete(0, [], trial(3, **last))
+    TuneCallback(events, HOSTS).on_trial_complete(0, [], trial(3, **last))
     assert told == [(3, "data.arrow: no such file", "DataError")]
 
 
@@ -92,7 +99,7 @@ def test_nothing_raises_into_tunes_loop():
     assert TuneSearcher(events).suggest("a") == Searcher.FINISHED
     assert stopper.stop_all()
     assert TuneScheduler(events).on_trial_result(None, trial(0), {"records": [{"epoch": 1}]}) == TrialScheduler.STOP
-    callback = TuneCallback(events)
+    callback = TuneCallback(events, HOSTS)
     callback.on_trial_start(0, [], trial(0))
     callback.on_trial_complete(0, [], trial(0))
     callback.on_trial_error(0, [], trial(0))
