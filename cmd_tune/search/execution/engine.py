@@ -159,9 +159,9 @@ class Engine(ABC):
 
     @abstractmethod
     def call(self, function: Callable[..., T], *arguments: object) -> Callable[[], T]:
-        """Run a function where trials run, on the first place that no trial waits for.
+        """Run a function where trials run, on the first place that no trial waits for, in each of its processes.
 
-        Returns a function that waits for the result; it raises what the function raised.
+        Returns a function that waits for the result, that of the first process; it raises what the function raised.
         """
 
     @abstractmethod

@@ -1,7 +1,7 @@
 """What the processes of a host do: one piece of work after another from the desk, all of them together.
 
-The first process speaks with the desk and tells the others what it said. Work is a trial, which all processes run, or a
-call, which the first one runs while the others wait.
+The first process speaks with the desk and tells the others what it said. Work is a trial or a call, and all processes
+run it: features of clips, for one, are shared out to them.
 """
 
 import gc
@@ -59,7 +59,8 @@ def serve(desk: RemoteDesk, host: int, resources: TrialResources) -> None:
             continue
         key, work = job
         if isinstance(work, bytes):
-            agree(partial(_call, desk, host, key, work))
+            result = _call(work)
+            agree(partial(desk.end, host, key, {"pickle": result}))
         else:
             task = replace(TrialTask.from_plain(work), resources=resources)
             last = _run_trial(desk, host, key, task, agree)
@@ -82,13 +83,12 @@ def _agreement() -> Agree:
     return agree
 
 
-def _call(desk: RemoteDesk, host: int, key: str, call: bytes) -> None:
-    """Leave what a pickled call returned, or what it raised: pickled (value, None) or (None, exception)."""
+def _call(call: bytes) -> bytes:
+    """What a pickled call returned, or what it raised: pickled (value, None) or (None, exception)."""
     try:
-        result = pickle.dumps((pickle.loads(call)(), None))  # noqa: S301  (of the process that searches)
+        return pickle.dumps((pickle.loads(call)(), None))  # noqa: S301  (of the process that searches)
     except Exception as error:  # whoever asked for it gets it
-        result = pickle.dumps((None, error))
-    desk.end(host, key, {"pickle": result})
+        return pickle.dumps((None, error))
 
 
 def _run_trial(desk: RemoteDesk, host: int, key: str, task: TrialTask, agree: Agree) -> TrialReport:
