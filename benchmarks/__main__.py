@@ -1,4 +1,4 @@
-"""`python -m benchmarks` measures beside the authors' way; `python -m benchmarks gpu` measures what a card can show."""
+"""`python -m benchmarks` measures beside the authors' way; with `gpu`, what a card can show; `soak` kills processes."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the commands do, befor
 
 if __name__ == "__main__":
     # What runs the parts starts without what they measure, of which a bare machine may lack a package.
-    on_a_card = sys.argv[1:2] == ["gpu"]
-    if on_a_card:
-        del sys.argv[1]
-    typer.run(import_module("benchmarks.gpu").measure if on_a_card else import_module("benchmarks.table").main)
+    others = {"gpu": ("benchmarks.gpu", "measure"), "soak": ("benchmarks.soak", "main")}
+    word = sys.argv.pop(1) if sys.argv[1:2] and sys.argv[1] in others else ""
+    module, function = others.get(word, ("benchmarks.table", "main"))
+    typer.run(getattr(import_module(module), function))
