@@ -9,8 +9,9 @@ from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.run_folder import SEARCH_FILE
 from cmd_tune.search.execution.engine import Engine, TrialEvents
 from cmd_tune.search.execution.nodes import check_nodes
+from cmd_tune.search.execution.ray_joining import find_head
 from cmd_tune.search.execution.ray_output import log_ray_messages, native_errors_to
-from cmd_tune.search.execution.ray_session import check_reachable, ray_session
+from cmd_tune.search.execution.ray_session import ray_session
 from cmd_tune.search.execution.resources import ResourcePlan, ResourceRequest, plan_resources
 
 LOG = "ray.log"  # in the search's folder
@@ -24,8 +25,8 @@ class RayEngine(Engine):
 
     def __init__(self, folder: Path, source: DataSource, request: ResourceRequest, address: str | None = None) -> None:
         super().__init__(folder, source, request, address)
-        if address and ":" in address:
-            check_reachable(address)
+        if address:
+            find_head(address)
         self._session = ExitStack()
 
     def open(self) -> None:
