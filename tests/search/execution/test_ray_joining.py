@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,7 +16,7 @@ import pytest
 from cmd_tune.errors import CmdTuneError, UsageError
 from cmd_tune.search.execution.ray_joining import Head, find_head
 from cmd_tune.search.execution.ray_session import ray_session
-from tests.ray_clusters import NAMESPACE, TOKEN, RayCluster, free_port, ray_cluster
+from tests.ray_clusters import NAMESPACE, TOKEN, RayCluster, free_port, ray_cluster, ray_folder
 
 pytestmark = pytest.mark.long
 
@@ -170,40 +169,36 @@ def test_a_cluster_without_a_node_on_this_machine_is_told_by(cluster):
     assert re.fullmatch(rf"--address \S+: no node .* runs on this machine; start one \({start}\), or .*", line)
 
 
-@pytest.fixture
-def short() -> Iterator[Path]:
-    """A folder for Ray's sockets, whose paths may have 107 bytes."""
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
-
-
-def test_a_ray_of_ones_own_listens_on_this_machine_alone_and_asks_for_a_token(tmp_path, short, monkeypatch):
+def test_a_ray_of_ones_own_listens_on_this_machine_alone_and_asks_for_a_token(tmp_path, monkeypatch):
     """The token is in no file: neither the home folder nor Ray's logs have it."""
-    monkeypatch.setenv("RAY_TMPDIR", str(short))
-    before = dict(os.environ)
-    with ray_session(None, tmp_path / "ray.log", nested=True):
-        import psutil
-        import ray  # which brings psutil
+    with ray_folder() as folder:
+        monkeypatch.setenv("RAY_TMPDIR", str(folder))
+        before = dict(os.environ)
+        with ray_session(None, tmp_path / "ray.log", nested=True):
+            import psutil
+            import ray  # which brings psutil
 
-        address = ray.get_runtime_context().gcs_address
-        token = os.environ["RAY_AUTH_TOKEN"]
-        ports = set()
-        for process in psutil.Process().children(recursive=True):
-            with suppress(psutil.Error):
-                found = process.net_connections("inet")
-                ports |= {connection.laddr for connection in found if connection.status == psutil.CONN_LISTEN}
-        assert len(ports) > 5
-        assert {port.ip.removeprefix("::ffff:") for port in ports} == {NEARBY}
-        for shown, outcome in ((None, "asks for a token"), ("x" * 64, "refuses the token")):
-            assert outcome in asked_with(shown, address)
-        files = [path for path in short.rglob("*") if path.is_file()]
-        assert len(files) > 10
-        assert [path for path in files if token.encode() in path.read_bytes()] == []
+            ports = set()
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error):
+                    found = process.net_connections("inet")
+                    ports |= {connection.laddr for connection in found if connection.status == psutil.CONN_LISTEN}
+            assert len(ports) > 5
+            assert {port.ip.removeprefix("::ffff:") for port in ports} == {NEARBY}
+
+            address, token = ray.get_runtime_context().gcs_address, os.environ["RAY_AUTH_TOKEN"]
+            for shown, outcome in ((None, "asks for a token"), ("x" * 64, "refuses the token"), (token, "")):
+                assert outcome in asked_with(shown, address)
+            files = [path for path in folder.rglob("*") if path.is_file()]
+            assert len(files) > 10
+            assert [path for path in files if token.encode() in path.read_bytes()] == []
     assert not (tmp_path / ".ray").exists()
-    ours = ("RAY_AUTH", "RAY_ENABLE", "RAY_JOB")
-    assert {name: value for name, value in os.environ.items() if name.startswith(ours)} == {
-        name: value for name, value in before.items() if name.startswith(ours)
-    }
+
+    def of_ray(variables: dict[str, str]) -> dict[str, str]:
+        ours = ("RAY_AUTH", "RAY_ENABLE", "RAY_JOB")
+        return {name: value for name, value in variables.items() if name.startswith(ours)}
+
+    assert of_ray(dict(os.environ)) == of_ray(before)
 
 
 SHOWN = """
