@@ -95,6 +95,9 @@ class _SearchSession:
                 study, baselines = self._run_trials(study)
             self._close(study, *baselines)
         except KeyboardInterrupt:
+            if self.engine.lost:
+                self._interrupted(RunStatus.FAILED)
+                raise CmdTuneError(f"{self.engine.lost}; go on with: {resume}") from None
             self._interrupted(RunStatus.STOPPED)
             raise Interrupted(f"interrupted; go on with: {resume}") from None
         except Exception as error:  # of no step of the ending: a study that cannot be opened, say

@@ -94,7 +94,7 @@ def test_nothing_of_rays_own_is_printed_when_a_node_dies_and_the_resume_line_joi
         raylet = cluster.join(cpus=1)
         for name, value in cluster.env.items():
             monkeypatch.setenv(name, value)
-        process = search(tmp_path, tiny_store, space, "--address", cluster.address, epochs=200)
+        process = search(tmp_path, tiny_store, space, "--address", cluster.address, epochs=120)
         wait_for(lambda: epochs_done(tmp_path, 0) >= 1 and epochs_done(tmp_path, 1) >= 1, process)
         os.kill(raylet, signal.SIGKILL)
         log = tmp_path / "runs" / "it" / "ray.log"

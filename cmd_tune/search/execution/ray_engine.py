@@ -12,6 +12,7 @@ from cmd_tune.search.execution.nodes import check_nodes
 from cmd_tune.search.execution.ray_joining import find_head
 from cmd_tune.search.execution.ray_output import log_ray_messages, native_errors_to
 from cmd_tune.search.execution.ray_session import ray_session
+from cmd_tune.search.execution.ray_watch import Watch
 from cmd_tune.search.execution.resources import ResourcePlan, ResourceRequest, plan_resources
 
 LOG = "ray.log"  # in the search's folder
@@ -28,13 +29,21 @@ class RayEngine(Engine):
         if address:
             find_head(address)
         self._session = ExitStack()
+        self._watch = Watch(f"go on with --resume {folder.name}")
+
+    @property
+    def lost(self) -> str:  # type: ignore[override]
+        return self._watch.lost
 
     def open(self) -> None:
         log = self.folder / LOG
         self._session.enter_context(native_errors_to(log))
+        self._session.callback(self._watch.end)
         nested = (self.request.workers or 1) > 1
         self._nodes = self._session.enter_context(ray_session(self.address, log, nested=nested))
         log_ray_messages()
+        self._watch.start()
+        self._session.callback(self._watch.rest)
 
     def plan(self, *, trials: int | None, given: int) -> ResourcePlan:
         if self.address:

@@ -44,8 +44,8 @@ def find_head(address: str) -> Head:
         address, place = _find_here()
     _check_form(address, place)
     located = canonicalize_bootstrap_address(address)  # localhost as the head knows it
-    if silence := _silence(located):
-        raise CmdTuneError(f"{place}: nobody answers there ({silence}); start the cluster, or name another")
+    if reason := silence(located):
+        raise CmdTuneError(f"{place}: nobody answers there ({reason}); start the cluster, or name another")
     asks = _check_versions(located, place)
     _check_node(located, place, asks)
     return Head(located, asks)
@@ -78,12 +78,12 @@ def _find_here() -> tuple[str, str]:
             "--address auto: no Ray cluster runs on this machine; start one with: ray start --head, "
             "or leave --address out to run on this machine alone"
         )
-    found = next((candidate for candidate in candidates if not _silence(candidate)), candidates[0])
+    found = next((candidate for candidate in candidates if not silence(candidate)), candidates[0])
     file = f" (from {utils.get_ray_address_file(None)})" if found == last else ""
     return found, f"--address auto: {found}{file}"
 
 
-def _silence(address: str) -> str:
+def silence(address: str) -> str:
     """Why nobody answers at host:port; empty if somebody listens."""
     host, _, port = address.rpartition(":")
     try:
