@@ -36,7 +36,8 @@ def search(
         typer.Option(min=0, help="GPUs per worker, e.g. 0.5. [default: 1, or a share of those there are]"),
     ] = None,
     address: Annotated[
-        str | None, typer.Option(help="An existing Ray cluster, e.g. auto. [default: this machine]")
+        str | None,
+        typer.Option(help="An existing Ray cluster: auto, or HOST:PORT of its head. [default: this machine]"),
     ] = None,
     name: Name = None,
     storage: Storage = DEFAULT_STORAGE,
