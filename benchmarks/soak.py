@@ -22,7 +22,6 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Annotated, Any
 
-import psutil  # type: ignore[import-untyped]
 import typer
 import yaml
 
@@ -163,18 +162,29 @@ def _disturb(
 def _kill_one(process: subprocess.Popen[str], chance: random.Random) -> str:
     """Kill a process of the search, of a kind drawn by weight among those there are. Returns the kind, if any."""
     found: dict[str, list[int]] = {SEARCH: [process.pid]}
-    with suppress(psutil.Error):
-        for child in psutil.Process(process.pid).children(recursive=True):
-            with suppress(psutil.Error):
-                words = child.cmdline()
-                for kind in (kind for kind, tells in KINDS.items() if words and tells(words)):
-                    found.setdefault(kind, []).append(child.pid)
+    for pid, words in _descendants(process.pid).items():
+        for kind in (kind for kind, tells in KINDS.items() if words and tells(words)):
+            found.setdefault(kind, []).append(pid)
     kind = chance.choices(list(found), [WEIGHTS[kind] for kind in found])[0]
     try:
         os.kill(chance.choice(found[kind]), signal.SIGKILL)
     except ProcessLookupError:
         return ""
     return kind
+
+
+def _descendants(pid: int) -> dict[int, list[str]]:
+    """The command lines of the processes below one, by their numbers."""
+    parents: dict[int, int] = {}
+    commands: dict[int, list[str]] = {}
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parents[int(place.name)] = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+            commands[int(place.name)] = (place / "cmdline").read_text(errors="replace").split("\0")
+    below = {pid}
+    while more := {child for child, parent in parents.items() if parent in below} - below:
+        below |= more
+    return {child: commands[child] for child in below - {pid} if child in commands}
 
 
 def _outcome(folder: Path) -> dict[str, dict[str, str]]:

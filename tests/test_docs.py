@@ -97,7 +97,11 @@ def parser(words: list[str]) -> tuple[click.Command | None, list[str]]:
             from mlflow.cli import cli
 
             return cli.commands[command], rest
+        case ["cluster/search.sh", _, _, *rest]:  # STORAGE NAME OPTIONS
+            return COMMANDS.commands["search"], rest
         case ["python", "-m", "venv" | "pytest" | "mkdocs", *_] | ["pip" | "." | "bash" | "pre-commit", *_]:
+            return None, []
+        case ["docker" | "kubectl" | "sbatch" | "scp" | "ssh", *_]:
             return None, []
     raise AssertionError(f"{shlex.join(words)}: this test does not know the command")
 

@@ -53,7 +53,8 @@ def search(
         ),
     ] = None,
     address: Annotated[
-        str | None, typer.Option(help="An existing Ray cluster, e.g. auto. [default: this machine]")
+        str | None,
+        typer.Option(help="An existing Ray cluster: auto, or HOST:PORT of its head. [default: this machine]"),
     ] = None,
     name: Name = None,
     storage: Storage = DEFAULT_STORAGE,

@@ -204,7 +204,7 @@ def _snapshot(
         name=evaluation.folder.name,
         params={**settings, **params},
         documents={"settings.yaml": settings, "environment.yaml": describe_environment()},
-        note=run_note(note, evaluation.folder, "results.json, figures/", "evaluate"),
+        note=run_note(note, evaluation.folder, "results.json, figures/", evaluation.resume),
         commit=None if finished else git_commit() or "",
         scores=dict(scores),
         files=list(files),

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cmd_tune.runs.run_folder import resume_line
 from cmd_tune.tracking import BackgroundTracker
 
 
@@ -22,25 +21,28 @@ def print_places(console: Console, folder: Path, contents: str, tracker: Backgro
         console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
-def tell_outage(console: Console, command: str, folder: Path) -> Callable[[str, str], None]:
-    """The `say` of a tracker: prints one line if the server does not answer, and one when it does again."""
+def tell_outage(console: Console, folder: Path, resume: str) -> Callable[[str, str], None]:
+    """The `say` of a tracker: prints one line if the server does not answer, and one when it does again.
+
+    resume: the command that goes on with the run.
+    """
 
     def tell(server: str, trouble: str) -> None:
         text = f"{server} answers again; what it missed is written now"
         if trouble:
             kept = f"the run goes on, its records are kept in {folder} and go to {server} when it answers"
-            text = f"{trouble}; {kept}, or afterwards by: {resume_line(command, folder)}"
+            text = f"{trouble}; {kept}, or afterwards by: {resume}"
         print_line(console, text)
 
     return tell
 
 
-def close_tracker(tracker: BackgroundTracker, console: Console, command: str, folder: Path) -> None:
-    """Close the tracker; if not everything could be written, say so, and which command writes the rest."""
+def close_tracker(tracker: BackgroundTracker, console: Console, resume: str) -> None:
+    """Close the tracker; if not everything could be written, say so, and which command, `resume`, writes the rest."""
     try:
         trouble = tracker.close()
     except KeyboardInterrupt:
         trouble = "interrupted"
     if trouble:
         print_line(console, f"Not everything is recorded. {trouble}")
-        print_line(console, f"Write the rest with: {resume_line(command, folder)}")
+        print_line(console, f"Write the rest with: {resume}")

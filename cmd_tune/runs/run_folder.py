@@ -75,10 +75,14 @@ def earlier_run(storage: Path, name: str, plan: str, *, kept: Mapping[str, Any])
         return path
 
 
-def resume_line(command: str, folder: Path) -> str:
-    """The command that resumes a run: works as printed, in the folder where the run was started."""
+def resume_line(command: str, folder: Path, address: str | None = None) -> str:
+    """The command that resumes a run: works as printed, in the folder where the run was started.
+
+    address: of the cluster that a search joined; all else that a resumed run needs is in its folder.
+    """
     storage = [] if folder.parent == DEFAULT_STORAGE.absolute() else ["--storage", str(folder.parent)]
-    return shlex.join([sys.executable, "-m", "cmd_tune", command, "--resume", folder.name, *storage])
+    joined = ["--address", address] if address else []
+    return shlex.join([sys.executable, "-m", "cmd_tune", command, "--resume", folder.name, *storage, *joined])
 
 
 @contextmanager

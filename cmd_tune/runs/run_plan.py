@@ -12,7 +12,7 @@ from cmd_tune.files import home_path, write_text
 from cmd_tune.mistakes import found, refusal
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.environment import describe_environment
-from cmd_tune.runs.run_folder import earlier_run, removed_on_failure
+from cmd_tune.runs.run_folder import earlier_run, removed_on_failure, resume_line
 from cmd_tune.settings import read_settings
 from cmd_tune.yaml_files import dump_yaml
 
@@ -63,6 +63,11 @@ class RunPlan(BaseModel):
     normalization: str = ""  # of the data; empty in files of earlier releases
     tracking_uri: str
     environment: dict[str, Any] = Field(default_factory=describe_environment)  # of the first session
+
+    @property
+    def resume(self) -> str:
+        """The command that goes on with the run."""
+        return resume_line(self.command, self.folder)
 
     @classmethod
     def resumed(cls, name: str, *, kept_options: Mapping[str, Any], storage: Path) -> Self:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from cmd_tune.runs.run_folder import resume_line
 from cmd_tune.tracking import Page
 
 SCORES = ("val/knn/fused", "test/knn/fused")  # metrics that have a column in the UI
@@ -29,6 +28,6 @@ def scores_page() -> Page:
     return Page((*SCORES, SECONDS))
 
 
-def run_note(kind: str, folder: Path, contents: str, command: str) -> str:
-    """The note of a run that is no trial, in Markdown."""
-    return f"{kind}\n\nFolder: `{folder}` ({contents})\n\nGo on with it: `{resume_line(command, folder)}`"
+def run_note(kind: str, folder: Path, contents: str, resume: str) -> str:
+    """The note of a run that is no trial, in Markdown. resume: the command that goes on with it."""
+    return f"{kind}\n\nFolder: `{folder}` ({contents})\n\nGo on with it: `{resume}`"

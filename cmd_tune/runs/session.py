@@ -13,7 +13,7 @@ from cmd_tune.errors import CmdTuneError, Interrupted
 from cmd_tune.runs.ending import Ending
 from cmd_tune.runs.environment import describe_environment, record_session
 from cmd_tune.runs.messages import close_tracker, print_line, print_places, tell_outage
-from cmd_tune.runs.run_folder import lock_folder, resume_line
+from cmd_tune.runs.run_folder import lock_folder
 from cmd_tune.runs.run_plan import RunPlan
 from cmd_tune.tracking import BackgroundTracker, RunSnapshot, RunStatus, open_tracker
 
@@ -45,7 +45,7 @@ class RunSession:
         """
         print_places(self.console, self.plan.folder, contents, self.tracker)
         self.ending.show(self.console)
-        self.ending.check(resume_line(self.plan.command, self.plan.folder) + options)
+        self.ending.check(self.plan.resume + options)
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def run_session(
     """
     keep_to_usable_cpus()
     status = RunStatus.FAILED
-    say = tell_outage(console, plan.command, plan.folder)
+    say = tell_outage(console, plan.folder, plan.resume)
     tracker = open_tracker(plan.tracking_uri, plan.experiment, plan.name, plan.folder.parent, say)
     session = RunSession(plan, tracker, console, snapshot, finished=finished)
     for line in tracker.remarks():
@@ -80,10 +80,10 @@ def run_session(
             status = RunStatus.FINISHED
         except KeyboardInterrupt:
             status = RunStatus.STOPPED
-            raise Interrupted(f"interrupted; go on with: {resume_line(plan.command, plan.folder)}") from None
+            raise Interrupted(f"interrupted; go on with: {plan.resume}") from None
         finally:
             session.show(status)
-            close_tracker(tracker, console, plan.command, plan.folder)
+            close_tracker(tracker, console, plan.resume)
 
 
 @contextmanager

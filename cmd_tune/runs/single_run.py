@@ -26,7 +26,7 @@ from cmd_tune.runs.environment import describe_environment, git_commit
 from cmd_tune.runs.failures import named_failures
 from cmd_tune.runs.pretrain_and_score import TEST_SCORES, baseline_scores, run, test_scores
 from cmd_tune.runs.run_checks import check_batch, check_disk, checkpoint_bytes
-from cmd_tune.runs.run_folder import PRETRAIN_FILE, SEARCH_FILE, new_folder, resume_line
+from cmd_tune.runs.run_folder import PRETRAIN_FILE, SEARCH_FILE, new_folder
 from cmd_tune.runs.run_plan import KeptData, RunPlan, check_same_data, data_fields, read_plan
 from cmd_tune.runs.run_records import cost, run_note, scores_page
 from cmd_tune.runs.session import run_session
@@ -178,7 +178,7 @@ def run_single(single: SingleRun, *, test: bool, console: Console) -> None:
             write_text(tested, json.dumps(scores))
         console.print(_closing(single.settings, history[-1] | scores, *(baselines or ({}, {}))))
         if not scores and single.settings.holdout == "none":
-            cure = f"{resume_line(single.command, single.folder)} --test"
+            cure = f"{single.resume} --test"
             note = f"no scores: all training clips were pretrained on; score the test set with: {cure}"
             console.print(note, highlight=False, markup=False, soft_wrap=True)
         if scores:
@@ -197,7 +197,7 @@ def _snapshot(
         name=single.folder.name,
         params=settings | ({"normalization": single.normalization} if single.normalization else {}),
         documents={"settings.yaml": settings, "environment.yaml": describe_environment()},
-        note=run_note("One configuration.", single.folder, "checkpoint.pt", "pretrain"),
+        note=run_note("One configuration.", single.folder, "checkpoint.pt", single.resume),
         commit=None if finished else git_commit() or "",
         epochs=list(history),
         scores=scores

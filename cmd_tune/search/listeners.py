@@ -215,7 +215,7 @@ def search_note(plan: Plan, resources: ResourcePlan) -> str:
     chosen = f"Method {space.method}, {plan.trials} trials over {', '.join(space.parameters)}"
     judged = "" if space.comparison else f"; the best has the {goal} {space.metric}"
     what = f"{chosen}{judged}. Preset {plan.preset}, {plan.settings.epochs} epochs; {resources}."
-    return run_note(what, plan.folder, "search.yaml, trials.csv, trials/", "search")
+    return run_note(what, plan.folder, "search.yaml, trials.csv, trials/", plan.resume)
 
 
 def _lasting_checkpoint(trial: TrialRecord) -> Path:

@@ -13,7 +13,7 @@ from cmd_tune.errors import UsageError
 from cmd_tune.files import write_text
 from cmd_tune.runs.data_source import DataSource, open_data
 from cmd_tune.runs.environment import describe_software
-from cmd_tune.runs.run_folder import SEARCH_FILE, earlier_run, new_folder, removed_on_failure
+from cmd_tune.runs.run_folder import SEARCH_FILE, earlier_run, new_folder, removed_on_failure, resume_line
 from cmd_tune.runs.run_plan import KeptData, check_same_data, experiment_name, read_plan
 from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.space_checks import check_joints, check_metrics, check_uses
@@ -57,6 +57,12 @@ class Plan:
     environment: Mapping[str, Any] = field(default_factory=describe_software)  # of the first session
     new: bool = False
     normalization: str = ""  # of the store; empty in files of earlier releases
+    address: str | None = None  # of the cluster that this session joins; not in the plan file
+
+    @property
+    def resume(self) -> str:
+        """The command that goes on with the search."""
+        return resume_line("search", self.folder, self.address)
 
     @property
     def name(self) -> str:

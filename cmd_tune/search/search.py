@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 from rich.console import Console
@@ -14,7 +15,7 @@ from cmd_tune.runs.ending import ERRORS, Ending, keep_traceback
 from cmd_tune.runs.environment import describe_software, record_session
 from cmd_tune.runs.messages import close_tracker, print_line, print_places, tell_outage
 from cmd_tune.runs.pretrain_and_score import Conditions, baseline_scores, conditions
-from cmd_tune.runs.run_folder import SEARCH_FILE, lock_folder, resume_line
+from cmd_tune.runs.run_folder import SEARCH_FILE, lock_folder
 from cmd_tune.runs.session import termination_as_interrupt
 from cmd_tune.search.checks import check_start
 from cmd_tune.search.controller import SearchController
@@ -35,18 +36,19 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
     Raises Interrupted on Ctrl-C or SIGTERM; CmdTuneError if no trial has a result, if the search could not go on, or if
     a step of its end failed: the others are done.
     """
+    plan = replace(plan, address=address)
     with _removed_unless_started(plan), lock_folder(plan.folder), termination_as_interrupt():
         engine = ENGINES["ray"](plan.folder, plan.source, plan.resources, address)
         for remark in check_start(plan):
             console.print(remark, style="yellow", soft_wrap=True, highlight=False, markup=False)
-        say = tell_outage(console, "search", plan.folder)
+        say = tell_outage(console, plan.folder, plan.resume)
         tracker = open_tracker(plan.tracking_uri, plan.experiment, plan.name, plan.folder.parent, say)
         for line in tracker.remarks():
             print_line(console, line)
         try:
             _SearchSession(plan, engine, tracker, console).run()
         finally:
-            close_tracker(tracker, console, "search", plan.folder)
+            close_tracker(tracker, console, plan.resume)
 
 
 @contextmanager
@@ -83,8 +85,7 @@ class _SearchSession:
         self.trouble = ""  # why the search could not go on
 
     def run(self) -> None:
-        folder = self.plan.folder
-        resume = resume_line("search", folder)
+        folder, resume = self.plan.folder, self.plan.resume
         try:
             study = None if self.plan.new else self._open_study()
             baselines = kept_baselines(folder) if study else None
@@ -94,6 +95,9 @@ class _SearchSession:
                 study, baselines = self._run_trials(study)
             self._close(study, *baselines)
         except KeyboardInterrupt:
+            if self.engine.lost:
+                self._interrupted(RunStatus.FAILED)
+                raise CmdTuneError(f"{self.engine.lost}; go on with: {resume}") from None
             self._interrupted(RunStatus.STOPPED)
             raise Interrupted(f"interrupted; go on with: {resume}") from None
         except Exception as error:  # of no step of the ending: a study that cannot be opened, say

@@ -56,7 +56,7 @@ def test_of_a_database_a_command_comes_first_and_then_the_address(console: Conso
 
 
 def test_an_outage_and_its_end_are_a_line_each(console: Console, tmp_path: Path) -> None:
-    tell = tell_outage(console, "pretrain", tmp_path / "it")
+    tell = tell_outage(console, tmp_path / "it", "cmd_tune --resume it")
     tell("MLflow", "MLflow at http://here: Connection refused")
     tell("MLflow", "")
     begun, over = printed(console).splitlines()
@@ -64,7 +64,7 @@ def test_an_outage_and_its_end_are_a_line_each(console: Console, tmp_path: Path)
         f"MLflow at http://here: Connection refused; the run goes on, its records are kept in {tmp_path / 'it'} and go "
         "to MLflow when it answers, or afterwards by: "
     )
-    assert begun.endswith(f" -m cmd_tune pretrain --resume it --storage {tmp_path}")
+    assert begun.endswith(": cmd_tune --resume it")
     assert over == "MLflow answers again; what it missed is written now"
 
 
@@ -73,11 +73,10 @@ def test_what_could_not_be_written_is_said_with_what_writes_it(
 ) -> None:
     monkeypatch.setattr("cmd_tune.tracking.background._PAUSE_S", 0.02)
     monkeypatch.setattr("cmd_tune.tracking.background._PATIENCE_S", 0.1)
-    close_tracker(begin(tmp_path / "shown", tmp_path), console, "evaluate", tmp_path / "it")
+    close_tracker(begin(tmp_path / "shown", tmp_path), console, "cmd_tune --resume it")
     assert printed(console) == ""
     (tmp_path / "file").touch()
-    close_tracker(begin(tmp_path / "file" / "shown", tmp_path), console, "evaluate", tmp_path / "it")
+    close_tracker(begin(tmp_path / "file" / "shown", tmp_path), console, "cmd_tune --resume it")
     missing, rest = printed(console).splitlines()
     assert missing == f"Not everything is recorded. the folder at {tmp_path}/file/shown: Not a directory"
-    assert rest.startswith("Write the rest with: ")
-    assert rest.endswith(f" -m cmd_tune evaluate --resume it --storage {tmp_path}")
+    assert rest == "Write the rest with: cmd_tune --resume it"

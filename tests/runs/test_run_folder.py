@@ -1,5 +1,7 @@
 """Folders of runs: made by one process each, found again by name or path."""
 
+import shlex
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -7,7 +9,7 @@ from threading import Barrier
 import pytest
 
 from cmd_tune.errors import CmdTuneError, UsageError
-from cmd_tune.runs.run_folder import earlier_run, lock_folder, new_folder
+from cmd_tune.runs.run_folder import earlier_run, lock_folder, new_folder, resume_line
 
 
 def test_runs_that_start_in_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
@@ -68,3 +70,13 @@ def test_a_run_of_another_command_is_named_as_such(tmp_path: Path) -> None:
             earlier_run(tmp_path / "runs", typed, "search.yaml", kept={})
         said = f"--resume {typed}: is a run of pretrain; resume it with: pretrain --resume {typed}"
         assert str(caught.value) == said
+
+
+def test_the_resume_line_has_all_that_the_folder_does_not_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = f"{shlex.quote(sys.executable)} -m cmd_tune search --resume it"
+    assert resume_line("search", tmp_path / "runs" / "it") == command
+    assert resume_line("search", tmp_path / "runs" / "it", "10.0.0.1:6379") == f"{command} --address 10.0.0.1:6379"
+    assert resume_line("search", tmp_path / "a b" / "it", "auto") == (
+        f"{command} --storage '{tmp_path}/a b' --address auto"
+    )

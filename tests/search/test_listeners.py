@@ -72,7 +72,7 @@ def test_the_note_of_a_search_says_what_is_asked_and_how_to_go_on(make_space, ma
     )
     assert folder == f"Folder: `{plan.folder}` (search.yaml, trials.csv, trials/)"
     assert f" -m cmd_tune search --resume it --storage {plan.folder.parent}`" in resume
-    assert run_note(what, plan.folder, "search.yaml, trials.csv, trials/", "search") == note
+    assert run_note(what, plan.folder, "search.yaml, trials.csv, trials/", plan.resume) == note
 
 
 def test_the_tags_of_a_trial(make_space, open_study):

@@ -137,10 +137,13 @@ class Engine(ABC):
     4. `call` and `run`, as often as needed.
     5. `close`, also after an exception or Ctrl-C in any of these. Nothing of the search runs any more when it returns.
 
+    Computers that are gone for good set `lost`; the main thread is then interrupted as Ctrl-C does.
+
     As a context manager, an engine is opened and closed. `open` and `plan` raise CmdTuneError, in one line.
     """
 
     title: ClassVar[str]  # what messages call it
+    lost: str = ""  # why the search cannot go on, in one line
 
     def __init__(self, folder: Path, source: DataSource, request: ResourceRequest, address: str | None = None) -> None:
         """folder: of the search; an engine's own files go there. address: of computers to join; None: this one.

@@ -11,8 +11,10 @@ from cmd_tune.compute.cpus import usable_cpus
 from cmd_tune.runs.run_folder import SEARCH_FILE
 from cmd_tune.search.execution.engine import Engine, TrialEvents
 from cmd_tune.search.execution.ray_hosts import Hosts
+from cmd_tune.search.execution.ray_joining import find_head
 from cmd_tune.search.execution.ray_output import log_ray_messages, native_errors_to
-from cmd_tune.search.execution.ray_session import check_reachable, nodes_now, ray_session
+from cmd_tune.search.execution.ray_session import nodes_now, ray_session
+from cmd_tune.search.execution.ray_watch import Watch
 from cmd_tune.search.execution.resources import Node, ResourcePlan, ResourceRequest, plan_resources
 
 if TYPE_CHECKING:
@@ -29,21 +31,29 @@ class RayEngine(Engine):
 
     def __init__(self, folder: Path, source: DataSource, request: ResourceRequest, address: str | None = None) -> None:
         super().__init__(folder, source, request, address)
-        if address and ":" in address:
-            check_reachable(address)
+        if address:
+            find_head(address)
         from cmd_tune.compute.device import gpu_count
 
         self._here = None if address else Node(request.cpus or usable_cpus(), gpu_count())
         if self._here:
             plan_resources([self._here], request, trials=None, given=0)  # refuses what would wait for ever
         self._session = ExitStack()
+        self._watch = Watch(f"go on with --resume {folder.name}")
+
+    @property
+    def lost(self) -> str:  # type: ignore[override]
+        return self._watch.lost
 
     def open(self) -> None:
         log = self.folder / LOG
         self._session.enter_context(native_errors_to(log))
+        self._session.callback(self._watch.end)
         nested = (self.request.workers or 1) > 1
         self._session.enter_context(ray_session(self.address, log, self._here, nested=nested))
         log_ray_messages()
+        self._watch.start()
+        self._session.callback(self._watch.rest)
 
     def plan(self, *, trials: int | None, given: int) -> ResourcePlan:
         """The first hosts start, too."""
@@ -57,7 +67,7 @@ class RayEngine(Engine):
 
         plan = on(nodes_now())
         self._hosts = Hosts(self.folder / "ray", nodes_now, on, self.request.hung_after)
-        self._session.callback(self._hosts.close)
+        self._session.callback(lambda: None if self.lost else self._hosts.close())
         self._hosts.open(plan)
         return plan
 

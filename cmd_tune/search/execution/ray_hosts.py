@@ -25,7 +25,7 @@ _MOST_STILLBORN = 3  # hosts in a row that end before they are up
 HUNG = "Hung"  # kind of failure of a trial that does not report any more
 _HUNG_S, _HUNG_EPOCHS = 3600.0, 10  # an hour, or ten of its longest epochs if that is longer
 _DEAD = "its process died: killed, out of memory or crashed"
-_CLOSING_S = 5.0
+_CLOSING_S = 1.0  # for hosts to end by themselves
 
 
 @dataclass

@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +13,7 @@ from typing import Any
 
 from cmd_tune.errors import CmdTuneError, first_line
 from cmd_tune.search.execution.ray_group import PATIENCE_S
+from cmd_tune.search.execution.ray_joining import closed_to_others, find_head, joining
 from cmd_tune.search.execution.resources import Node
 
 _ENVIRONMENT = {
@@ -39,11 +39,17 @@ _OBJECT_STORE = 256 * 1024**2  # bytes; data are memory-mapped and do not pass t
 def ray_session(address: str | None, log: Path, here: Node | None = None, *, nested: bool) -> Iterator[None]:
     """Start Ray, or join the cluster at `address`, for as long as this lasts. Raises CmdTuneError, with Ray's reason.
 
-    address: one that passes `check_reachable`. here: what a Ray that is started has; None: all that Ray finds. nested:
-    trials start workers of their own. The dashboard then runs: without it, Ray never frees the workers of a trial that
-    is stopped early.
+    address: as of `find_head`. here: what a Ray that is started has; None: all that Ray finds. nested: trials start
+    workers of their own. The dashboard then runs: without it, Ray never frees the workers of a group that is ended.
     """
     os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
+    head = find_head(address) if address else None
+    with joining(head) if head else closed_to_others(), _session(head.address if head else None, log, here, nested):
+        yield
+
+
+@contextmanager
+def _session(address: str | None, log: Path, here: Node | None, nested: bool) -> Iterator[None]:
     import ray
 
     if not address:
@@ -181,15 +187,6 @@ def _close_token() -> None:
     """Restrict Ray's auth token, which Ray writes world-readable, to its owner."""
     with suppress(RuntimeError, OSError):  # there may be no home folder, or no token
         (Path.home() / ".ray" / "auth_token").chmod(0o600)
-
-
-def check_reachable(address: str) -> None:
-    """Raise CmdTuneError if nothing listens at host:port; Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except (OSError, ValueError) as error:
-        raise CmdTuneError(f"--address {address}: nobody answers there ({error}); is the cluster up?") from error
 
 
 class _LogFile(logging.FileHandler):
