@@ -203,7 +203,7 @@ def _account(folder: Path, name: str, expected: dict[str, Any], trials: int, soa
         query = "select value_json from trial_user_attributes a join trials t using (trial_id) where key = 'index'"
         complete = Counter(int(json.loads(value)) for (value,) in study.execute(f"{query} and state = 'COMPLETE'"))
     shown, steps = _in_mlflow(folder / "runs" / "mlflow.db", name)
-    everywhere = [set(complete), set(shown), {int(row) for row in found}]
+    everywhere = [set(complete), set(shown), {int(row.rpartition("-")[2]) for row in found}]
     soak.trials += trials
     soak.lost += sum(trials - len(there & set(range(trials))) for there in everywhere)
     soak.doubled += sum(count - 1 for count in (*complete.values(), *shown.values(), *steps.values()))
