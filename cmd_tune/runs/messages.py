@@ -5,13 +5,14 @@ from pathlib import Path
 
 from rich.console import Console
 
+from cmd_tune.redact import redact
 from cmd_tune.runs.run_folder import resume_line
 from cmd_tune.tracking import BackgroundTracker
 
 
 def print_line(console: Console, text: str) -> None:
-    """Print a line about the run, not of its results: unwrapped and without markup."""
-    console.print(text, style="yellow", soft_wrap=True, highlight=False, markup=False, emoji=False)
+    """Print a line about the run, not of its results: unwrapped, without markup, without passwords."""
+    console.print(redact(text), style="yellow", soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 def print_places(console: Console, folder: Path, contents: str, tracker: BackgroundTracker) -> None:
@@ -28,7 +29,7 @@ def tell_outage(console: Console, command: str, folder: Path) -> Callable[[str, 
     def tell(server: str, trouble: str) -> None:
         text = f"{server} answers again; what it missed is written now"
         if trouble:
-            kept = f"the run goes on, its records are kept in {folder} and go to {server} when it answers"
+            kept = f"the run goes on, its records are kept in {folder} and go to {server} when it takes them"
             text = f"{trouble}; {kept}, or afterwards by: {resume_line(command, folder)}"
         print_line(console, text)
 
@@ -36,11 +37,18 @@ def tell_outage(console: Console, command: str, folder: Path) -> Callable[[str, 
 
 
 def close_tracker(tracker: BackgroundTracker, console: Console, command: str, folder: Path) -> None:
-    """Close the tracker; if not everything could be written, say so, and which command writes the rest."""
+    """Close the tracker, and say what it waits for if that takes long; if not everything could be written, say so, and
+    which command writes the rest.
+    """
+
+    def notice(what: str) -> None:
+        print_line(console, f"waiting for {tracker.title} to take {what}; Ctrl-C leaves it to: {resume}")
+
+    resume = resume_line(command, folder)
     try:
-        trouble = tracker.close()
+        trouble = tracker.close(notice)
     except KeyboardInterrupt:
         trouble = "interrupted"
     if trouble:
         print_line(console, f"Not everything is recorded. {trouble}")
-        print_line(console, f"Write the rest with: {resume_line(command, folder)}")
+        print_line(console, f"Write the rest with: {resume}")

@@ -4,6 +4,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -59,8 +60,15 @@ def run_session(
     reached, in which case a new run's folder is removed.
     """
     status = RunStatus.FAILED
-    say = tell_outage(console, plan.command, plan.folder)
-    tracker = open_tracker(plan.tracking_uri, plan.experiment, plan.name, plan.folder.parent, say)
+    tracker = open_tracker(
+        plan.tracking_uri,
+        plan.experiment,
+        plan.name,
+        plan.folder.parent,
+        tell_outage(console, plan.command, plan.folder),
+        partial(print_line, console),
+        identity=plan.id,
+    )
     session = RunSession(plan, tracker, console, snapshot, finished=finished)
     for line in tracker.remarks():
         print_line(console, line)
@@ -74,6 +82,8 @@ def run_session(
                 if plan.new:
                     shutil.rmtree(plan.folder, ignore_errors=True)
                 raise
+            if not plan.new:
+                plan.keep_record()
             yield session
             status = RunStatus.FINISHED
         except KeyboardInterrupt:

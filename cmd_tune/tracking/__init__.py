@@ -10,18 +10,23 @@ from typing import Any
 
 from cmd_tune.tracking.background import BackgroundTracker, say_nothing
 from cmd_tune.tracking.base import Page, RunSnapshot, RunStatus, Tracker
+from cmd_tune.tracking.identity import Identity, earlier_identity, new_identity
 from cmd_tune.tracking.mlflow.tracker import MlflowTracker
-from cmd_tune.tracking.mlflow.uris import resolve_tracking_uri
+from cmd_tune.tracking.mlflow.uris import resolve_tracking_uri, resumed_tracking_uri
 
 __all__ = [
     "TRACKERS",
     "BackgroundTracker",
+    "Identity",
     "Page",
     "RunSnapshot",
     "RunStatus",
     "Tracker",
+    "earlier_identity",
+    "new_identity",
     "open_tracker",
     "resolve_tracking_uri",
+    "resumed_tracking_uri",
 ]
 
 # Word → class. A class imports its library when it is opened, not before.
@@ -29,7 +34,14 @@ TRACKERS: dict[str, type[Tracker[Any]]] = {"mlflow": MlflowTracker}
 
 
 def open_tracker(
-    uri: str, experiment: str, search: str, storage: Path, say: Callable[[str, str], None] = say_nothing
+    uri: str,
+    experiment: str,
+    search: str,
+    storage: Path,
+    say: Callable[[str, str], None] = say_nothing,
+    tell: Callable[[str], None] = say_nothing,
+    *,
+    identity: str = "",
 ) -> BackgroundTracker:
     """The tracker of a run, started. Arguments as those of `Tracker` and `BackgroundTracker`."""
-    return BackgroundTracker(TRACKERS["mlflow"](uri, experiment, search, storage), say)
+    return BackgroundTracker(TRACKERS["mlflow"](uri, experiment, search, storage, identity), say, tell)

@@ -62,7 +62,7 @@ def test_an_outage_and_its_end_are_a_line_each(console: Console, tmp_path: Path)
     begun, over = printed(console).splitlines()
     assert begun.startswith(
         f"MLflow at http://here: Connection refused; the run goes on, its records are kept in {tmp_path / 'it'} and go "
-        "to MLflow when it answers, or afterwards by: "
+        "to MLflow when it takes them, or afterwards by: "
     )
     assert begun.endswith(f" -m cmd_tune pretrain --resume it --storage {tmp_path}")
     assert over == "MLflow answers again; what it missed is written now"
@@ -71,8 +71,8 @@ def test_an_outage_and_its_end_are_a_line_each(console: Console, tmp_path: Path)
 def test_what_could_not_be_written_is_said_with_what_writes_it(
     console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cmd_tune.tracking.background._PAUSE_S", 0.02)
-    monkeypatch.setattr("cmd_tune.tracking.background._PATIENCE_S", 0.1)
+    monkeypatch.setattr("cmd_tune.tracking.backlog.PAUSE_S", 0.02)
+    monkeypatch.setattr("cmd_tune.tracking.backlog.PATIENCE_S", 0.1)
     close_tracker(begin(tmp_path / "shown", tmp_path), console, "evaluate", tmp_path / "it")
     assert printed(console) == ""
     (tmp_path / "file").touch()

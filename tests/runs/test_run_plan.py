@@ -13,7 +13,7 @@ from cmd_tune.runs.run_plan import RunPlan, data_fields, experiment_name
 from cmd_tune.runs.single_run import SingleRun
 from cmd_tune.settings import Settings, make_settings
 
-COMMON = ["data", "fingerprint", "protocol", "dataset", "normalization", "tracking_uri", "environment"]
+COMMON = ["data", "fingerprint", "protocol", "dataset", "normalization", "tracking_uri", "id", "environment"]
 
 
 @pytest.fixture

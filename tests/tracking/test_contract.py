@@ -115,7 +115,7 @@ def begin(
     server: Server, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], BackgroundTracker]:
     """Starts a tracker of this test's search, as each session of it does."""
-    monkeypatch.setattr("cmd_tune.tracking.background._PAUSE_S", 0.02)
+    monkeypatch.setattr("cmd_tune.tracking.backlog.PAUSE_S", 0.02)
     return lambda: BackgroundTracker(server.tracker(server.uri, EXPERIMENT, search_of(request), tmp_path))
 
 
@@ -156,7 +156,7 @@ def show(tracker: BackgroundTracker, *snapshots: RunSnapshot) -> None:
     """One after the other is taken up, so that none is replaced by the next, unless something fails."""
     for snapshot in snapshots:
         tracker.show(snapshot)
-        wait(lambda: not tracker._waiting or bool(tracker.trouble))
+        wait(lambda: not tracker._backlog or bool(tracker.trouble))
 
 
 def test_every_registered_tracker_is_tested_here() -> None:
@@ -221,7 +221,7 @@ def test_the_end_waits_and_then_says_what_is_wrong(
     read: Callable[[], list[Recorded]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("cmd_tune.tracking.background._PATIENCE_S", 0.2)
+    monkeypatch.setattr("cmd_tune.tracking.backlog.PATIENCE_S", 0.2)
     tracker = begin()
     tracker.show(parent())
     tracker.show(trial(2))
