@@ -8,7 +8,7 @@ _NAMES = (
     r"|sig|pwd|pass|access[_-]?key|api[_-]?key|key)"
 )
 # scheme://user:password@, where what follows a host is a port, and not a password.
-_PASSWORD = re.compile(r"(://[^\s/?#@:'\"]*):(?!\d+(?:[/\s'\",;]|$))[^\s'\"]*@")
+_PASSWORD = re.compile(r"(://[^\s/?#@:'\"]*):(?!\d+(?:[/\s'\",;]|$))[^\s'\"]+@")
 _NAME_ALONE = re.compile(r"(https?://)[^\s/?#@:'\"]+@")  # a token in the place of a user
 _PARAMETER = re.compile(rf"([?&;]{_NAMES}=)[^\s&;#'\"]+", re.IGNORECASE)
 

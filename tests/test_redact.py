@@ -27,6 +27,7 @@ PLAIN = [
     "sqlite:////runs/a:b@c/mlflow.db",
     "sqlite+pysqlite:///file:///runs/a%3Fb@c.db?uri=true",
     "postgresql://me@db/mlflow",
+    "postgresql+psycopg2://me:@/mlflow?host=/run/pg",
     "s3://bucket/me@home",
     "mail me@home: now",
 ]

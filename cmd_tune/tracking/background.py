@@ -175,6 +175,10 @@ class BackgroundTracker:
             snapshot, written = self._backlog.take(job)
         if job.path is None:
             written = self._tracker.write(snapshot, written)
+        elif not job.path.is_file():
+            failure = self._backlog.give_up(job, f"{job.path} is not there", written)
+            self._report(failure)
+            return
         else:
             written = self._tracker.upload(job.path, written)
         with self._changed:

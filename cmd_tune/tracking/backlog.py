@@ -123,16 +123,24 @@ class Backlog:
     def failed(self, job: Job, cause: str, began: float, *, last: bool) -> Failure:
         """A job that was taken has failed, so that nothing is known of its run. last: whether patience has an end."""
         self.put_again([job.key])
-        name = self._latest[job.key].name
-        what = name if job.path is None else f"{name}: {job.path.name}"
-        failure = self._failing.setdefault(job, Failure(what, began))
+        failure = self._failing.setdefault(job, Failure(self._what(job), began))
         failure.repeat(cause, slower=True, last=last)
         return failure
+
+    def give_up(self, job: Job, cause: str, written: Any) -> Failure:
+        """A job that was taken can never be done. written: what is known of the run."""
+        self._written[job.key] = written
+        self._failing[job] = Failure(self._what(job), 0.0, cause, given_up=True)
+        return self._failing[job]
 
     def hurry(self) -> None:
         """Try at once what fails."""
         for failure in self._failing.values():
             failure.again = 0.0
+
+    def _what(self, job: Job) -> str:
+        name = self._latest[job.key].name
+        return name if job.path is None else f"{name}: {job.path.name}"
 
     def _put_files(self, snapshot: RunSnapshot) -> None:
         for path in snapshot.files:

@@ -106,6 +106,8 @@ def _connect(uri: str) -> None:
 
 def cure(uri: str, message: str) -> str:
     """What to do about an exception's message; empty if that is not known."""
+    if "mlflow-artifacts URI" in message:
+        return "the files of this experiment go through its server; give the server's address by --tracking-uri"
     file = sqlite_file(uri)
     away = f"move {file} away, and --resume NAME writes the records of a search again" if file else ""
     if "out-of-date database schema" in message:

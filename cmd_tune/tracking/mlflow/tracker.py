@@ -78,10 +78,11 @@ class MlflowTracker(Tracker[RecordedRun]):
         with locked(self.storage / "mlflow.lock"):
             self._client = self._client or MlflowClient(tracking_uri=self.uri)
             found, done = find_or_make(self._client, self.experiment, files if self._file else None)
-        before, self.experiment_id, self._found = self.experiment_id, str(found.experiment_id), found
+        anew = bool(self.experiment_id) and not self._news  # unless its database is
+        self.experiment_id, self._found = str(found.experiment_id), found
         if done == "restored":
             self._news.append(f"MLflow: the experiment {self.experiment} was deleted; it is restored, with its runs")
-        elif done == "made" and before:
+        elif done == "made" and anew:
             self._news.append(f"MLflow: the experiment {self.experiment} was gone; it is made anew, with this run")
 
     def _open_database(self, files: Path) -> None:
