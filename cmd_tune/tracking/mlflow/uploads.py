@@ -36,7 +36,7 @@ def uploaded(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def files_tag(files: Mapping[str, str]) -> dict[str, str]:
-    return {FILES: json.dumps(files)}
+    return {FILES: json.dumps(files, sort_keys=True)}
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -50,27 +51,27 @@ def default_uri(storage: Path) -> str:
     return sqlite_url(storage / "mlflow.db")
 
 
-def resolve_tracking_uri(given: str | None, storage: Path) -> str:
+def resolve_tracking_uri(given: str | None, storage: Path, others: Collection[str] = ()) -> str:
     """The URI of a new run: the given one, else that of MLFLOW_TRACKING_URI, else a database in the storage.
 
-    Raises UsageError for what no run can be recorded in.
+    others: schemes of other trackers. Raises UsageError for what no run can be recorded in.
     """
     if given is not None:
-        return _checked(given, _OPTION)
+        return given if _is_of(others, given) else _checked(given, _OPTION)
     by_variable = os.environ.get(_VARIABLE, "").strip()
     return _checked(by_variable, _VARIABLE) if by_variable else default_uri(storage)
 
 
-def resumed_tracking_uri(given: str | None, kept: str, storage: Path) -> str:
+def resumed_tracking_uri(given: str | None, kept: str, storage: Path, others: Collection[str] = ()) -> str:
     """The URI of a resumed run: the given one, else that of its plan file.
 
     A plan file keeps no password: it is taken from MLFLOW_TRACKING_URI if this differs in nothing else, or, of a
     server, from MLFLOW_TRACKING_PASSWORD. Raises UsageError if it is not there.
     """
     if given is not None:
-        return resolve_tracking_uri(given, storage)
+        return resolve_tracking_uri(given, storage, others)
     if not is_redacted(kept):
-        return _checked(kept, "tracking_uri")
+        return kept if _is_of(others, kept) else _checked(kept, "tracking_uri")
     by_variable = os.environ.get(_VARIABLE, "").strip()
     if by_variable and redact(by_variable) == kept:
         return _checked(by_variable, _VARIABLE)
@@ -102,6 +103,10 @@ def password_remark(uri: str) -> list[str]:
         return []
     kept = f"its password is not kept in the run's folder: give the URI again by {_OPTION} or {_VARIABLE} to resume"
     return [f"MLflow at {redact(uri)}: {kept}"]
+
+
+def _is_of(schemes: Collection[str], uri: str) -> bool:
+    return uri.partition(":")[0] in schemes
 
 
 def _is_same(by_variable: str, uri: str) -> bool:
