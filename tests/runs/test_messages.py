@@ -81,3 +81,15 @@ def test_what_could_not_be_written_is_said_with_what_writes_it(
     assert missing == f"Not everything is recorded. the folder at {tmp_path}/file/shown: Not a directory"
     assert rest.startswith("Write the rest with: ")
     assert rest.endswith(f" -m cmd_tune evaluate --resume it --storage {tmp_path}")
+
+
+def test_the_end_says_what_it_waits_for(console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cmd_tune.tracking.backlog.PAUSE_S", 0.02)
+    monkeypatch.setattr("cmd_tune.tracking.backlog.PATIENCE_S", 1.0)
+    monkeypatch.setattr("cmd_tune.tracking.background._NOTICE_S", 0.3)
+    (tmp_path / "file").touch()
+    close_tracker(begin(tmp_path / "file" / "shown", tmp_path), console, "search", tmp_path / "it")
+    first, *_ = printed(console).splitlines()
+    why = f"the folder at {tmp_path}/file/shown: Not a directory"
+    assert first.startswith(f"waiting for the folder to take 1 run ({why}); Ctrl-C leaves it to: ")
+    assert first.endswith(f" -m cmd_tune search --resume it --storage {tmp_path}")
