@@ -8,6 +8,7 @@ which files. A metric has the same time whenever it is written, so a database re
 import json
 import os
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ _ENVIRONMENT = {
 class MlflowTracker(Tracker[RecordedRun]):
     """Runs of an experiment in MLflow: a search, and its trials inside it.
 
-    Files go to `mlartifacts` in the storage if the URI is that of a SQLite database, else where the server keeps them.
+    Files go to `mlartifacts` in the storage if the URI is that of a database, else where the server keeps them.
     """
 
     title = "MLflow"
@@ -75,9 +76,10 @@ class MlflowTracker(Tracker[RecordedRun]):
             self._open_database(files)
         from mlflow import MlflowClient
 
-        with locked(self.storage / "mlflow.lock"):
+        # A server that is waited for must not hold up the other runs of the storage.
+        with locked(self.storage / "mlflow.lock") if is_database(self.uri) else nullcontext():
             self._client = self._client or MlflowClient(tracking_uri=self.uri)
-            found, done = find_or_make(self._client, self.experiment, files if self._file else None)
+            found, done = find_or_make(self._client, self.experiment, files if is_database(self.uri) else None)
         anew = bool(self.experiment_id) and not self._news  # unless its database is
         self.experiment_id, self._found = str(found.experiment_id), found
         if done == "restored":
@@ -142,6 +144,7 @@ class MlflowTracker(Tracker[RecordedRun]):
 
     def missing(self, written: Mapping[int | None, RecordedRun]) -> Collection[int | None]:
         """Also of those that lie in a parent that is no longer there."""
+        self.ping()
         there = {run.info.run_id: run for run in self._search(_of(IDENTITY, self.identity), "ACTIVE_ONLY")}
         return [
             key
@@ -189,6 +192,9 @@ class MlflowTracker(Tracker[RecordedRun]):
             found = self._choose([run for run in named if IDENTITY not in run.data.tags], key)
         if found is None:
             return None
+        if found.info.lifecycle_stage == "deleted":
+            self.ping()  # with its experiment it comes back, too
+            found = self._client.get_run(found.info.run_id)
         if found.info.lifecycle_stage == "deleted":
             self._client.restore_run(found.info.run_id)
             self._news.append(f"MLflow: the run {snapshot.name} of {self.search} was deleted; it is restored")
