@@ -42,6 +42,8 @@ class Recording:
 
     def runs(self):
         """Active runs by name; each name once."""
+        if self.client.get_experiment_by_name(self.experiment) is None:
+            return {}
         found = self.client.search_runs([self.experiment_id], "tags.`cmd_tune.id` = 'f00d'")
         assert len({run.info.run_name for run in found}) == len(found)
         return {run.info.run_name: run for run in found}
@@ -103,7 +105,7 @@ def test_one_that_is_gone_for_good_is_made_anew_with_all_its_runs(gone):
     tracker = gone.begin()
     for snapshot in (PARENT, trial(0, 2, status=RunStatus.FINISHED), trial(1, 1)):
         tracker.show(snapshot)
-    wait(lambda: not tracker._backlog and tracker._tried.is_set())
+    wait(lambda: len(gone.runs()) == 3 and gone.steps("trial-1"))
     before = gone.experiment_id
     gone.client.delete_experiment(before)
     gone.store._hard_delete_experiment(before)
@@ -134,7 +136,7 @@ def test_a_run_that_is_deleted_in_the_middle_is_restored_also_if_nothing_more_co
     tracker = recording.begin()
     for snapshot in (PARENT, trial(0, 1), trial(1, 1)):
         tracker.show(snapshot)
-    wait(lambda: not tracker._backlog and tracker._tried.is_set())
+    wait(lambda: len(recording.runs()) == 3)
     runs = recording.runs()
     for name in ("trial-0", "trial-1"):
         recording.client.delete_run(runs[name].info.run_id)
