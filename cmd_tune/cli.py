@@ -20,6 +20,7 @@ from cmd_tune.compute.home import ensure_home
 from cmd_tune.compute.screen import outlive_screen
 from cmd_tune.compute.slower import format_warning
 from cmd_tune.errors import CmdTuneError, Interrupted, UsageError
+from cmd_tune.redact import redact
 
 _EXAMPLES = """Examples:
 
@@ -126,7 +127,7 @@ def _run(commands: typer.Typer) -> None:
     except CmdTuneError as error:
         word = "" if isinstance(error, Interrupted) else "error: "
         for line in error.lines:
-            print(f"{word}{line}", file=sys.stderr)
+            print(f"{word}{redact(line)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
         if error.errno not in _FILE_SYSTEM_ERRORS or not error.filename:

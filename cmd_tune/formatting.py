@@ -18,6 +18,14 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
+def file_size(size: int) -> str:
+    """Bytes for people: 999 bytes, 1.2 MB."""
+    if size < 1000:
+        return count(size, "byte")
+    power = next((power for power in (1, 2) if size < 999.5 * 1000**power), 3)
+    return f"{size / 1000**power:.3g} {' kMG'[power]}B"
+
+
 def format_value(value: Any) -> str:
     """A setting as a person would write it: four digits of a number are enough."""
     return (

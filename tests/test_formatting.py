@@ -2,7 +2,7 @@
 
 import pytest
 
-from cmd_tune.formatting import duration, format_value, markdown_table, named_values, percent, signed
+from cmd_tune.formatting import duration, file_size, format_value, markdown_table, named_values, percent, signed
 
 
 @pytest.mark.parametrize(
@@ -11,6 +11,24 @@ from cmd_tune.formatting import duration, format_value, markdown_table, named_va
 )
 def test_a_duration(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1000, "1 kB"),
+        (1550, "1.55 kB"),
+        (999_499, "999 kB"),
+        (999_600, "1 MB"),
+        (512_000_000, "512 MB"),
+        (12_345_000_000, "12.3 GB"),
+    ],
+)
+def test_a_size(size, text):
+    assert file_size(size) == text
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ FEWER: dict[str, set[str]] = {
     "mistakes": set(),
     "yaml_files": set(),
     "sqlite_url": set(),
+    "redact": set(),
     "progress": set(),
     "figures": set(),
     "files": set(),

@@ -136,9 +136,9 @@ def pretrain(
                 "--set": overrides,
                 "--config": config,
                 "--name": name,
-                "--tracking-uri": tracking_uri,
             },
             storage=storage,
+            tracking_uri=tracking_uri,
         )
         if resume
         else new_single(
@@ -211,9 +211,9 @@ def evaluate(
                 "--official-best-of-test": best_of_test,
                 "--seed": seed,
                 "--name": name,
-                "--tracking-uri": tracking_uri,
             },
             storage=storage,
+            tracking_uri=tracking_uri,
         )
         if resume
         else new_evaluation(

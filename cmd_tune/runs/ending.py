@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError, one_line
+from cmd_tune.redact import redact
 
 ERRORS = "errors.log"  # in a run's folder: tracebacks of what was reported in one line
 T = TypeVar("T")
@@ -65,6 +66,6 @@ class Ending:
 
 
 def keep_traceback(folder: Path, error: BaseException) -> None:
-    """Append an exception's traceback to the folder's errors.log, if that can be written."""
+    """Append an exception's traceback to the folder's errors.log, without passwords, if that can be written."""
     with suppress(OSError), (folder / ERRORS).open("a", encoding="utf-8") as file:
-        file.write("".join(traceback.format_exception(error)) + "\n")
+        file.write(redact("".join(traceback.format_exception(error))) + "\n")

@@ -1,6 +1,7 @@
 """The software and the machine of a run: versions, commit, device. They are recorded beside its scores."""
 
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from datetime import datetime
@@ -54,6 +55,17 @@ def record_session(folder: Path, environment: Mapping[str, Any]) -> None:
     earlier = read_yaml(path) if path.exists() else []
     started = datetime.now().astimezone().isoformat(timespec="seconds")
     write_text(path, dump_yaml([*earlier, {"started": started, **environment}]))
+
+
+def last_commit(folder: Path) -> str | None:
+    """The commit of the last session in a run's folder, empty if it had none; None if there is no session."""
+    path = folder / ENVIRONMENT
+    if not path.exists():
+        return None
+    # Not read as YAML, which takes seconds for the folders of a thousand trials.
+    commits = re.findall(r"^[- ] git_commit: (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    last = commits[-1].strip("'\"") if commits else None
+    return "" if last == "null" else last
 
 
 @cache

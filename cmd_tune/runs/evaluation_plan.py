@@ -16,7 +16,7 @@ from cmd_tune.evaluate.tasks import DEFAULT_TASKS, TASKS, Task, current_name
 from cmd_tune.runs.data_source import SYNTHETIC, DataSource, open_data
 from cmd_tune.runs.run_folder import EVALUATE_FILE, new_folder
 from cmd_tune.runs.run_plan import HomePath, RunPlan, check_same_data, data_fields
-from cmd_tune.tracking import resolve_tracking_uri
+from cmd_tune.tracking import new_identity, resolve_tracking_uri
 from cmd_tune.train.saved_checkpoint import Saved, open_saved
 
 
@@ -84,6 +84,7 @@ def new_evaluation(
         official_best_of_test=best_of_test,
         seed=seed,
         **data_fields(source, store),
+        id=new_identity(),
         tracking_uri=resolve_tracking_uri(tracking_uri, storage),
         folder=new_folder(storage, name, "evaluate"),
         new=True,
@@ -112,12 +113,14 @@ def _check_applies(option: str, words: Collection[str], chosen: Collection[str])
         raise UsageError(f"{option}: applies to {', '.join(words)}, and --with names none of these; leave it out")
 
 
-def resumed_evaluation(name: str, *, kept_options: Mapping[str, Any], storage: Path) -> Evaluation:
-    """An earlier evaluation, as it was. kept_options: as those of `earlier_run`.
+def resumed_evaluation(
+    name: str, *, kept_options: Mapping[str, Any], storage: Path, tracking_uri: str | None = None
+) -> Evaluation:
+    """An earlier evaluation, as it was. Arguments as those of `RunPlan.resumed`.
 
     Raises UsageError if its checkpoint or its data have changed.
     """
-    evaluation = Evaluation.resumed(name, kept_options=kept_options, storage=storage)
+    evaluation = Evaluation.resumed(name, kept_options=kept_options, storage=storage, tracking_uri=tracking_uri)
     path, saved = evaluation.folder / EVALUATE_FILE, open_saved(evaluation.checkpoint)
     if (evaluation.weights or saved.fingerprint) != saved.fingerprint:
         raise UsageError(f"{path}: checkpoint: {saved.path} has changed since; start a new evaluation")

@@ -24,7 +24,7 @@ from cmd_tune.model.encoders import Encoder
 from cmd_tune.progress import progress_bar
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.ending import Attempt, written
-from cmd_tune.runs.environment import describe_environment, git_commit
+from cmd_tune.runs.environment import ENVIRONMENT, describe_environment, git_commit, last_commit
 from cmd_tune.runs.evaluation_plan import Evaluation, check_fit, count_seen_queries, remarks
 from cmd_tune.runs.evaluation_report import MeasuresByEncoder, describe_test, draw_figures, metrics, on_screen, results
 from cmd_tune.runs.messages import print_line
@@ -198,14 +198,15 @@ def _snapshot(
     if evaluation.normalization:
         params["normalization"] = evaluation.normalization
     settings = saved.settings.model_dump(mode="json")
+    environment = evaluation.environment if finished else describe_environment()
     note = f"The test set's scores of `{evaluation.checkpoint}`."
     return RunSnapshot(
         key=0,
         name=evaluation.folder.name,
         params={**settings, **params},
-        documents={"settings.yaml": settings, "environment.yaml": describe_environment()},
+        documents={"settings.yaml": settings, ENVIRONMENT: environment},
         note=run_note(note, evaluation.folder, "results.json, figures/", evaluation.resume),
-        commit=None if finished else git_commit() or "",
+        commit=last_commit(evaluation.folder) if finished else git_commit() or "",
         scores=dict(scores),
         files=list(files),
         status=status,

@@ -5,12 +5,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from cmd_tune.redact import redact
 from cmd_tune.tracking import BackgroundTracker
 
 
 def print_line(console: Console, text: str) -> None:
-    """Print a line about the run, not of its results: unwrapped and without markup."""
-    console.print(text, style="yellow", soft_wrap=True, highlight=False, markup=False, emoji=False)
+    """Print a line about the run, not of its results: unwrapped, without markup, without passwords."""
+    console.print(redact(text), style="yellow", soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 def print_places(console: Console, folder: Path, contents: str, tracker: BackgroundTracker) -> None:
@@ -30,7 +31,7 @@ def tell_outage(console: Console, folder: Path, resume: str) -> Callable[[str, s
     def tell(server: str, trouble: str) -> None:
         text = f"{server} answers again; what it missed is written now"
         if trouble:
-            kept = f"the run goes on, its records are kept in {folder} and go to {server} when it answers"
+            kept = f"the run goes on, its records are kept in {folder} and go to {server} when it takes them"
             text = f"{trouble}; {kept}, or afterwards by: {resume}"
         print_line(console, text)
 
@@ -38,9 +39,15 @@ def tell_outage(console: Console, folder: Path, resume: str) -> Callable[[str, s
 
 
 def close_tracker(tracker: BackgroundTracker, console: Console, resume: str) -> None:
-    """Close the tracker; if not everything could be written, say so, and which command, `resume`, writes the rest."""
+    """Close the tracker, and say what it waits for if that takes long; if not everything could be written, say so, and
+    which command, `resume`, writes the rest.
+    """
+
+    def notice(what: str) -> None:
+        print_line(console, f"waiting for {tracker.title} to take {what}; Ctrl-C leaves it to: {resume}")
+
     try:
-        trouble = tracker.close()
+        trouble = tracker.close(notice)
     except KeyboardInterrupt:
         trouble = "interrupted"
     if trouble:

@@ -4,16 +4,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, field_serializer
 
 from cmd_tune.data.store import Store, open_store
 from cmd_tune.errors import UsageError
 from cmd_tune.files import home_path, write_text
 from cmd_tune.mistakes import found, refusal
+from cmd_tune.redact import redact
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.environment import describe_environment
 from cmd_tune.runs.run_folder import earlier_run, removed_on_failure, resume_line
 from cmd_tune.settings import read_settings
+from cmd_tune.tracking import Identity, earlier_identity, resumed_tracking_uri
 from cmd_tune.yaml_files import dump_yaml
 
 
@@ -61,7 +63,8 @@ class RunPlan(BaseModel):
     protocol: str
     dataset: str
     normalization: str = ""  # of the data; empty in files of earlier releases
-    tracking_uri: str
+    tracking_uri: str  # with its password, which is not kept
+    id: Identity = Field(default_factory=earlier_identity)  # on the tracking server, where names may be equal
     environment: dict[str, Any] = Field(default_factory=describe_environment)  # of the first session
 
     @property
@@ -70,8 +73,11 @@ class RunPlan(BaseModel):
         return resume_line(self.command, self.folder)
 
     @classmethod
-    def resumed(cls, name: str, *, kept_options: Mapping[str, Any], storage: Path) -> Self:
-        """The plan of an earlier run, as it was. Arguments and errors as those of `earlier_run`.
+    def resumed(
+        cls, name: str, *, kept_options: Mapping[str, Any], storage: Path, tracking_uri: str | None = None
+    ) -> Self:
+        """The plan of an earlier run, as it was but for the tracking URI. Arguments and errors as those of
+        `earlier_run` and `resumed_tracking_uri`.
 
         Raises UsageError if the file lacks something, or if its data have changed.
         """
@@ -82,7 +88,7 @@ class RunPlan(BaseModel):
         except ValidationError as error:
             raise refusal(str(path), error) from None
         check_same_data(path, content)
-        return plan
+        return plan.model_copy(update={"tracking_uri": resumed_tracking_uri(tracking_uri, plan.tracking_uri, storage)})
 
     def write(self) -> None:
         """Write the plan file; if that fails, remove the folder."""
@@ -90,6 +96,18 @@ class RunPlan(BaseModel):
         common = {key: content.pop(key) for key in RunPlan.model_fields if key in content}
         with removed_on_failure(self.folder):
             write_text(self.folder / self.file, dump_yaml({**content, **common}))
+
+    def keep_record(self) -> None:
+        """Write into the plan file of a resumed run where it is recorded now, and its identity if there was none."""
+        path = self.folder / self.file
+        content = read_settings(path)
+        record = self.model_dump(mode="json", include={"id", "tracking_uri"})
+        if content != (changed := {**content, **record}):
+            write_text(path, dump_yaml(changed))
+
+    @field_serializer("tracking_uri")
+    def _without_password(self, uri: str) -> str:
+        return redact(uri)
 
     @property
     def name(self) -> str:

@@ -6,14 +6,14 @@ from pathlib import Path
 from cmd_tune.tracking import Page
 
 SCORES = ("val/knn/fused", "test/knn/fused")  # metrics that have a column in the UI
-SECONDS = "cost/seconds"
+EPOCHS, SECONDS = "cost/epochs", "cost/seconds"
 
 
 def cost(history: Iterable[Mapping[str, float]], *, workers: int = 1, cpus: float, gpus: float) -> dict[str, float]:
     """Epochs, seconds of training, and hours of the CPUs and GPUs that the workers held meanwhile."""
     seconds = [record.get("seconds", 0.0) for record in history]
     hours = sum(seconds) * workers / 3600
-    costs = {"cost/epochs": float(len(seconds)), SECONDS: round(sum(seconds), 1)}
+    costs = {EPOCHS: float(len(seconds)), SECONDS: round(sum(seconds), 1)}
     costs["cost/cpu_hours"] = round(hours * cpus, 4)
     return costs | ({"cost/gpu_hours": round(hours * gpus, 4)} if gpus else {})
 

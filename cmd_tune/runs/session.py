@@ -4,6 +4,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -61,8 +62,15 @@ def run_session(
     """
     keep_to_usable_cpus()
     status = RunStatus.FAILED
-    say = tell_outage(console, plan.folder, plan.resume)
-    tracker = open_tracker(plan.tracking_uri, plan.experiment, plan.name, plan.folder.parent, say)
+    tracker = open_tracker(
+        plan.tracking_uri,
+        plan.experiment,
+        plan.name,
+        plan.folder.parent,
+        tell_outage(console, plan.folder, plan.resume),
+        partial(print_line, console),
+        identity=plan.id,
+    )
     session = RunSession(plan, tracker, console, snapshot, finished=finished)
     for line in tracker.remarks():
         print_line(console, line)
@@ -76,6 +84,8 @@ def run_session(
                 if plan.new:
                     shutil.rmtree(plan.folder, ignore_errors=True)
                 raise
+            if not plan.new:
+                plan.keep_record()
             yield session
             status = RunStatus.FINISHED
         except KeyboardInterrupt:

@@ -22,7 +22,7 @@ from cmd_tune.mistakes import found
 from cmd_tune.progress import PERIOD_S
 from cmd_tune.runs.baseline_comparison import against_baselines
 from cmd_tune.runs.data_source import DataSource, open_data
-from cmd_tune.runs.environment import describe_environment, git_commit
+from cmd_tune.runs.environment import ENVIRONMENT, describe_environment, git_commit, last_commit
 from cmd_tune.runs.failures import named_failures
 from cmd_tune.runs.pretrain_and_score import TEST_SCORES, baseline_scores, run, test_scores
 from cmd_tune.runs.run_checks import check_batch, check_disk, checkpoint_bytes
@@ -39,7 +39,7 @@ from cmd_tune.settings import (
     parse_overrides,
     read_settings,
 )
-from cmd_tune.tracking import RunSnapshot, RunStatus, resolve_tracking_uri
+from cmd_tune.tracking import RunSnapshot, RunStatus, new_identity, resolve_tracking_uri
 from cmd_tune.train.loop import Record, epochs_done
 
 
@@ -84,6 +84,7 @@ def new_single(
     single = SingleRun(
         settings=settings,
         **data_fields(source, store),
+        id=new_identity(),
         tracking_uri=resolve_tracking_uri(tracking_uri, storage),
         folder=new_folder(storage, name, "pretrain"),
         new=True,
@@ -121,9 +122,11 @@ def _data_of(config: Path | None, data: Path | None, protocol: str | None) -> tu
     return kept.data, protocol or kept.protocol
 
 
-def resumed_single(name: str, *, kept_options: Mapping[str, Any], storage: Path) -> SingleRun:
-    """An earlier run, as it was. kept_options: as those of `earlier_run`."""
-    single = SingleRun.resumed(name, kept_options=kept_options, storage=storage)
+def resumed_single(
+    name: str, *, kept_options: Mapping[str, Any], storage: Path, tracking_uri: str | None = None
+) -> SingleRun:
+    """An earlier run, as it was. Arguments as those of `RunPlan.resumed`."""
+    single = SingleRun.resumed(name, kept_options=kept_options, storage=storage, tracking_uri=tracking_uri)
     _check_start(single.settings, single.source, single.folder)
     return single
 
@@ -196,9 +199,9 @@ def _snapshot(
         key=0,
         name=single.folder.name,
         params=settings | ({"normalization": single.normalization} if single.normalization else {}),
-        documents={"settings.yaml": settings, "environment.yaml": describe_environment()},
+        documents={"settings.yaml": settings, ENVIRONMENT: single.environment if finished else describe_environment()},
         note=run_note("One configuration.", single.folder, "checkpoint.pt", single.resume),
-        commit=None if finished else git_commit() or "",
+        commit=last_commit(single.folder) if finished else git_commit() or "",
         epochs=list(history),
         scores=scores
         | ({} if status is RunStatus.RUNNING or not history else costs),  # not before a resume has its history

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.formatting import format_value
-from cmd_tune.runs.environment import ENVIRONMENT, describe_software, git_commit
-from cmd_tune.runs.run_records import SCORES, SECONDS, cost, run_note
+from cmd_tune.runs.environment import ENVIRONMENT, git_commit, last_commit
+from cmd_tune.runs.run_records import EPOCHS, SCORES, SECONDS, cost, run_note
 from cmd_tune.search.execution import ResourcePlan
-from cmd_tune.search.plan import Plan
+from cmd_tune.search.plan import KeptLayout, Plan
 from cmd_tune.search.report import SearchReport
 from cmd_tune.search.report.live_refits import SearchDisplay
 from cmd_tune.search.report.trials_table import trials_columns
@@ -86,9 +86,9 @@ class TrackerListener(SearchListener):
     """Shows a search and its trials on the tracking server."""
 
     def __init__(
-        self, plan: Plan, study: SearchStudy, resources: ResourcePlan | None, tracker: BackgroundTracker
+        self, plan: Plan, study: SearchStudy, resources: ResourcePlan | KeptLayout | None, tracker: BackgroundTracker
     ) -> None:
-        """resources: None if all trials have been run, and none is asked for."""
+        """resources: if all trials have been run, those that the plan file has, if it has some."""
         self.plan, self.study, self.resources, self.tracker = plan, study, resources, tracker
         self._started: set[int] = set()  # trials that this run session has run, by this code
         self._heard: set[int] = set()  # trials that have reported in it, so that their folder says where they run
@@ -156,11 +156,11 @@ class TrackerListener(SearchListener):
                     "protocol": plan.source.protocol,
                     "workers": plan.resources.workers,
                 },
-                documents={"settings.yaml": plan.settings.model_dump(mode="json"), ENVIRONMENT: describe_software()},
+                documents={"settings.yaml": plan.settings.model_dump(mode="json")},
                 note=search_note(plan, self.resources) if self.resources else "",
-                commit=git_commit() or "" if self._status is RunStatus.RUNNING else None,
+                commit=git_commit() or "" if self._status is RunStatus.RUNNING else last_commit(plan.folder),
                 scores=report.metrics | self._cost(*self.study.trials.values()) if report else {},
-                files=report.files if report else [],
+                files=[*_environment(plan.folder), *(report.files if report else [])],
                 table=trials_columns(self.study) if report else {},
                 status=status,
                 reason=self.study.shortfall,
@@ -181,23 +181,28 @@ class TrackerListener(SearchListener):
                 params=trial.values,
                 documents={"settings.yaml": settings.model_dump(mode="json")},
                 note=trial_note(trial),
-                commit=git_commit() or "" if trial.index in self._started else None,
+                commit=git_commit() or "" if trial.index in self._started else last_commit(trial.folder),
                 tags=trial_tags(trial),
                 epochs=list(trial.history),
                 scores=trial.tests | ({} if trial.state is TrialState.RUNNING else self._cost(trial)),
-                files=[*([trial.folder / ENVIRONMENT] if trial.index in self._heard else []), *files],
+                files=[*(_environment(trial.folder) if self._says_where(trial) else []), *files],
                 status=running if trial.state is TrialState.RUNNING else _STATUS[trial.state],
                 reason=trial.reason,
             )
         )
 
+    def _says_where(self, trial: TrialRecord) -> bool:
+        """Whether the trial's folder says where it ran last."""
+        return trial.index in self._heard or trial.index not in self._started
+
     def _cost(self, *trials: TrialRecord) -> dict[str, float]:
-        if self.resources is None:  # it has been written
-            return {}
-        each = self.resources.per_trial
+        each = self.resources.per_trial if self.resources else None
         runs = [run for trial in trials for run in (trial, *trial.refits.values())]
         history = [record for run in runs for record in run.history]
-        return cost(history, workers=each.workers, cpus=each.cpus, gpus=each.gpus)
+        if each:
+            return cost(history, workers=each.workers, cpus=each.cpus, gpus=each.gpus)
+        costs = cost(history, cpus=0, gpus=0)
+        return {name: costs[name] for name in (EPOCHS, SECONDS)}
 
 
 def search_page(plan: Plan) -> Page:
@@ -208,7 +213,13 @@ def search_page(plan: Plan) -> Page:
     return Page(metrics, tuple(space.parameters)[:_PARAMETERS], order, not space.maximize)
 
 
-def search_note(plan: Plan, resources: ResourcePlan) -> str:
+def _environment(folder: Path) -> list[Path]:
+    """A list of the file that says where a run ran, if it is there."""
+    path = folder / ENVIRONMENT
+    return [path] if path.exists() else []
+
+
+def search_note(plan: Plan, resources: ResourcePlan | KeptLayout) -> str:
     """The note of a search, in Markdown."""
     space = plan.space
     goal = "highest" if space.maximize else "lowest"

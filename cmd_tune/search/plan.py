@@ -5,17 +5,18 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import PlainValidator
+from pydantic import Field, PlainValidator
 
 from cmd_tune.data.layouts import Layout
 from cmd_tune.data.splits import split_store
 from cmd_tune.errors import UsageError
 from cmd_tune.files import write_text
+from cmd_tune.redact import redact
 from cmd_tune.runs.data_source import DataSource, open_data
 from cmd_tune.runs.environment import describe_software
 from cmd_tune.runs.run_folder import SEARCH_FILE, earlier_run, new_folder, removed_on_failure, resume_line
 from cmd_tune.runs.run_plan import KeptData, check_same_data, experiment_name, read_plan
-from cmd_tune.search.execution import ResourceRequest
+from cmd_tune.search.execution import ResourcePlan, ResourceRequest, TrialResources
 from cmd_tune.search.space_checks import check_joints, check_metrics, check_uses
 from cmd_tune.search.spaces.refit import Refit, read_refit, refit_content
 from cmd_tune.search.spaces.region import RULED
@@ -32,11 +33,22 @@ from cmd_tune.settings import (
     parse_overrides,
     read_settings,
 )
-from cmd_tune.tracking import resolve_tracking_uri
+from cmd_tune.tracking import Identity, earlier_identity, new_identity, resolve_tracking_uri, resumed_tracking_uri
 from cmd_tune.yaml_files import dump_yaml
 
 SPACE = "space.yaml"  # in a search's folder
 _RESOURCES = {option.name for option in fields(ResourceRequest)}  # keys of the plan file
+
+
+@dataclass(frozen=True)
+class KeptLayout:
+    """How the trials of a session were laid out."""
+
+    text: str  # for people
+    per_trial: TrialResources | None  # None: an earlier release kept the text alone
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True)
@@ -52,11 +64,13 @@ class Plan:
     fingerprint: str  # of the store's content
     trials: int | None  # None: as many as the time allows
     resources: ResourceRequest
-    tracking_uri: str
+    tracking_uri: str  # with its password, which is not kept
     refit: Refit | None = None
+    id: str = field(default_factory=new_identity)  # on the tracking server, where names may be equal
     environment: Mapping[str, Any] = field(default_factory=describe_software)  # of the first session
     new: bool = False
     normalization: str = ""  # of the store; empty in files of earlier releases
+    last_layout: KeptLayout | None = None  # of the session before this one
     address: str | None = None  # of the cluster that this session joins; not in the plan file
 
     @property
@@ -84,6 +98,7 @@ class Plan:
 class KeptPlan(KeptData):
     """The keys of a plan file that a resumed search reads."""
 
+    id: Identity = Field(default_factory=earlier_identity)
     dataset: str
     normalization: str = ""
     preset: str
@@ -98,6 +113,7 @@ class KeptPlan(KeptData):
     refit: Annotated[Refit | None, PlainValidator(read_refit)] = None  # an earlier release had none
     environment: dict[str, Any] = {}  # noqa: RUF012  (pydantic copies it)
     layout: str | None = None
+    per_trial: TrialResources | None = None  # an earlier release kept the layout as a text alone
     space: str | None = None
 
 
@@ -134,6 +150,7 @@ def new_plan(
     source, store = open_data(storage, data, protocol)
     split_store(store, source.protocol, settings.holdout)
     check_joints(space, settings, store.layout)
+    uri = resolve_tracking_uri(tracking_uri, storage)
     plan = Plan(
         folder=new_folder(storage, name, space.path.stem),
         space=space,
@@ -144,7 +161,7 @@ def new_plan(
         fingerprint=store.fingerprint,
         trials=_trials(space, trials, settings),
         resources=resources.or_else(ResourceRequest(workers=1)),
-        tracking_uri=resolve_tracking_uri(tracking_uri, storage),
+        tracking_uri=uri,
         refit=_refit(space, space.refit, refit),
         new=True,
         normalization=store.normalization,
@@ -193,12 +210,14 @@ def resumed_plan(
         fingerprint=store.fingerprint,
         trials=_trials(space, asked, settings),
         resources=resources.or_else(ResourceRequest(**kept.model_dump(include=_RESOURCES))),
-        tracking_uri=resolve_tracking_uri(tracking_uri or kept.tracking_uri, storage),
+        tracking_uri=resumed_tracking_uri(tracking_uri, kept.tracking_uri, storage),
         refit=_refit(space, kept.refit, refit),
+        id=kept.id,
         environment=kept.environment,
         normalization=kept.normalization,
+        last_layout=KeptLayout(kept.layout, kept.per_trial) if kept.layout else None,
     )
-    lasting = {"layout"} if space_name is not None else {"layout", "space"}
+    lasting = {"layout", "per_trial", *(() if space_name is not None else ("space",))}
     _write_plan(plan, kept.model_dump(include=lasting, exclude_unset=True))
     return plan
 
@@ -276,16 +295,18 @@ def _refit(space: Space, asked: Refit | None, wanted: bool | None) -> Refit | No
     return asked if wanted is None else (asked or space.refit or Refit()) if wanted else None
 
 
-def record_layout(plan: Plan, layout: str) -> None:
+def record_layout(plan: Plan, layout: ResourcePlan) -> None:
     """Add to the plan file how the trials of this session are laid out."""
     path = plan.folder / SEARCH_FILE
-    write_text(path, dump_yaml({**read_settings(path), "layout": layout}))
+    kept = {"layout": str(layout), "per_trial": asdict(layout.per_trial)}
+    write_text(path, dump_yaml({**read_settings(path), **kept}))
 
 
 def _write_plan(plan: Plan, kept: Mapping[str, Any] | None = None) -> None:
     """Write the plan file. kept: keys that stay as an earlier session wrote them."""
     content = {
         "name": plan.name,
+        "id": plan.id,
         "space": str(plan.space.path),
         "method": plan.space.method,
         "dataset": plan.dataset,
@@ -298,7 +319,7 @@ def _write_plan(plan: Plan, kept: Mapping[str, Any] | None = None) -> None:
         "trials": plan.trials,
         "refit": refit_content(plan.refit),
         **asdict(plan.resources),
-        "tracking_uri": plan.tracking_uri,
+        "tracking_uri": redact(plan.tracking_uri),
         "environment": plan.environment,
         **(kept or {}),
     }

@@ -41,8 +41,15 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
         engine = ENGINES["ray"](plan.folder, plan.source, plan.resources, address)
         for remark in check_start(plan):
             console.print(remark, style="yellow", soft_wrap=True, highlight=False, markup=False)
-        say = tell_outage(console, plan.folder, plan.resume)
-        tracker = open_tracker(plan.tracking_uri, plan.experiment, plan.name, plan.folder.parent, say)
+        tracker = open_tracker(
+            plan.tracking_uri,
+            plan.experiment,
+            plan.name,
+            plan.folder.parent,
+            tell_outage(console, plan.folder, plan.resume),
+            partial(print_line, console),
+            identity=plan.id,
+        )
         for line in tracker.remarks():
             print_line(console, line)
         try:
@@ -125,7 +132,7 @@ class _SearchSession:
         """Report a search that has nothing left to run."""
         self.console.print(f"search {self.plan.name}: is finished; nothing is left to run", highlight=False)
         self.tracker.check()
-        self._listen(TrackerListener(self.plan, study, None, self.tracker))
+        self._listen(TrackerListener(self.plan, study, self.plan.last_layout, self.tracker))
 
     def _run_trials(self, study: SearchStudy | None) -> tuple[SearchStudy, tuple[Scores, Scores]]:
         """Run what is left of a search, with the baselines beside it. Returns its study, and the baselines' scores."""
@@ -138,7 +145,7 @@ class _SearchSession:
             self.tracker.check()
             resources = engine.plan(trials=plan.trials, given=plan.given)
             console.print(f"layout: {resources}", highlight=False, soft_wrap=True)
-            record_layout(plan, str(resources))
+            record_layout(plan, resources)
             for line in _describe_work(plan):
                 console.print(line, highlight=False, soft_wrap=True, markup=False)
             study = study or self._open_study()

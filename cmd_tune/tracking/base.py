@@ -2,6 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -61,27 +62,33 @@ class Tracker(ABC, Generic[Written]):
 
     `BackgroundTracker` is the only caller. In one thread it calls, in this order:
 
-    1. `open`, until it returns, and again before each `write` and `ping`, which must then cost nothing.
-    2. `write` for each new snapshot, the parent before its trials. What it returns is passed to the next `write` of
-       that run. A later process starts with None again, so a run is found again by `search` and the snapshot's key.
-    3. `ping` now and then while there is nothing to write.
-    4. `close`, once, after the last write.
+    1. `open`, until it returns, and again before each other call, which must then cost nothing.
+    2. `write` for each new snapshot, the parent's first unless that fails. What it returns is passed to the next call
+       for that run. A later process starts with None again, so a run is found again by `identity` and the snapshot's
+       key.
+    3. `upload` for each of a snapshot's files, when no snapshot waits, the smallest first.
+    4. `ping` after a call that failed, and now and then while there is nothing to write.
+    5. `missing` at the end, and after a failure: what it returns is written again.
+    6. `close`, once, after the last write.
 
     Any of these may raise anything; all but `close` are then called again. A failed call may have been carried out all
     the same, its answer being lost, so after an exception `write` gets None and must read what is there before it
-    writes. A snapshot that is written twice leaves one run, and one value for each metric and epoch.
+    writes. A snapshot that is written twice leaves one run, and one value for each metric and epoch; a run that was
+    deleted meanwhile comes back, or is made anew with all that the snapshot has.
 
     `links`, `remarks` and `is_final` answer at once; the first two are called in other threads as well.
     """
 
     title: ClassVar[str]  # what messages call it
 
-    def __init__(self, uri: str, experiment: str, search: str, storage: Path) -> None:
+    def __init__(self, uri: str, experiment: str, search: str, storage: Path, identity: str = "") -> None:
         """Connect to nothing yet.
 
         experiment: data set and protocol. search: name of the search, or of the run. storage: the folder of all runs.
+        identity: of the search; two of one name differ in it. Empty: its name.
         """
         self.uri, self.experiment, self.search, self.storage = uri, experiment, search, storage
+        self.identity = identity or search
 
     @abstractmethod
     def open(self) -> None:
@@ -89,10 +96,14 @@ class Tracker(ABC, Generic[Written]):
 
     @abstractmethod
     def write(self, snapshot: RunSnapshot, written: Written | None) -> Written:
-        """Write what is missing of a run. Returns what is there now.
+        """Write what is missing of a run, but for its files. Returns what is there now.
 
         written: what the last call for this run returned; None: not known, read it.
         """
+
+    @abstractmethod
+    def upload(self, path: Path, written: Written) -> Written:
+        """Upload a file of a run, unless it is there already. Returns what is there now."""
 
     @abstractmethod
     def links(self) -> list[str]:
@@ -101,12 +112,24 @@ class Tracker(ABC, Generic[Written]):
     def ping(self) -> None:
         """Raise if nobody answers."""
 
+    def missing(self, written: Mapping[int | None, Written]) -> Collection[int | None]:
+        """The keys of those runs that are no longer there as they were written: deleted by a person, say."""
+        return ()
+
     def close(self) -> None:
         """Tidy up after the last write."""
 
     def is_final(self, error: Exception) -> bool:
         """Whether the first call's exception will come again however often it is tried: a wrong address, say."""
         return False
+
+    def cure(self, error: Exception) -> str:
+        """What the user can do about an exception, as the end of a sentence; empty: nothing is known."""
+        return ""
+
+    def news(self) -> list[str]:
+        """One line for each thing that the last calls did unasked: a deleted run was restored, say."""
+        return []
 
     def remarks(self) -> list[str]:
         """One line for each setting of the user's environment that is not followed."""

@@ -62,7 +62,7 @@ def test_an_outage_and_its_end_are_a_line_each(console: Console, tmp_path: Path)
     begun, over = printed(console).splitlines()
     assert begun.startswith(
         f"MLflow at http://here: Connection refused; the run goes on, its records are kept in {tmp_path / 'it'} and go "
-        "to MLflow when it answers, or afterwards by: "
+        "to MLflow when it takes them, or afterwards by: "
     )
     assert begun.endswith(": cmd_tune --resume it")
     assert over == "MLflow answers again; what it missed is written now"
@@ -71,8 +71,8 @@ def test_an_outage_and_its_end_are_a_line_each(console: Console, tmp_path: Path)
 def test_what_could_not_be_written_is_said_with_what_writes_it(
     console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cmd_tune.tracking.background._PAUSE_S", 0.02)
-    monkeypatch.setattr("cmd_tune.tracking.background._PATIENCE_S", 0.1)
+    monkeypatch.setattr("cmd_tune.tracking.backlog.PAUSE_S", 0.02)
+    monkeypatch.setattr("cmd_tune.tracking.backlog.PATIENCE_S", 0.1)
     close_tracker(begin(tmp_path / "shown", tmp_path), console, "cmd_tune --resume it")
     assert printed(console) == ""
     (tmp_path / "file").touch()
@@ -80,3 +80,14 @@ def test_what_could_not_be_written_is_said_with_what_writes_it(
     missing, rest = printed(console).splitlines()
     assert missing == f"Not everything is recorded. the folder at {tmp_path}/file/shown: Not a directory"
     assert rest == "Write the rest with: cmd_tune --resume it"
+
+
+def test_the_end_says_what_it_waits_for(console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cmd_tune.tracking.backlog.PAUSE_S", 0.02)
+    monkeypatch.setattr("cmd_tune.tracking.backlog.PATIENCE_S", 1.0)
+    monkeypatch.setattr("cmd_tune.tracking.background._NOTICE_S", 0.3)
+    (tmp_path / "file").touch()
+    close_tracker(begin(tmp_path / "file" / "shown", tmp_path), console, "cmd_tune --resume it")
+    first, *_ = printed(console).splitlines()
+    why = f"the folder at {tmp_path}/file/shown: Not a directory"
+    assert first == f"waiting for the folder to take 1 run ({why}); Ctrl-C leaves it to: cmd_tune --resume it"

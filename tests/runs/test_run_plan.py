@@ -13,7 +13,7 @@ from cmd_tune.runs.run_plan import RunPlan, data_fields, experiment_name
 from cmd_tune.runs.single_run import SingleRun
 from cmd_tune.settings import Settings, make_settings
 
-COMMON = ["data", "fingerprint", "protocol", "dataset", "normalization", "tracking_uri", "environment"]
+COMMON = ["data", "fingerprint", "protocol", "dataset", "normalization", "tracking_uri", "id", "environment"]
 
 
 @pytest.fixture
@@ -116,3 +116,47 @@ def test_runs_of_different_normalisations_are_not_compared() -> None:
     """They are in experiments of their own; what earlier releases wrote was of 2s-agcn."""
     names = [experiment_name("nw-ucla", "xview", family) for family in ("", "2s-agcn", "upright", "none")]
     assert names == ["nw-ucla-xview", "nw-ucla-xview", "nw-ucla-xview-upright", "nw-ucla-xview-none"]
+
+
+def test_an_earlier_release_left_no_identity_and_the_one_that_is_made_is_kept(
+    common: dict[str, object], tmp_path: Path
+) -> None:
+    SingleRun(**common, settings=Settings()).write()
+    path = tmp_path / "runs" / "it" / "pretrain.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    del content["id"]
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    plan = resumed(SingleRun, tmp_path / "runs")
+    assert plan.id.startswith("earlier-")
+    assert "id" not in yaml.safe_load(path.read_text(encoding="utf-8"))  # it may yet be refused
+    plan.keep_record()
+    assert yaml.safe_load(path.read_text(encoding="utf-8")) == {**content, "id": plan.id}
+    assert resumed(SingleRun, tmp_path / "runs").id == plan.id
+
+
+def test_a_run_may_be_recorded_elsewhere_and_its_password_is_not_kept(
+    common: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    SingleRun(**common, settings=Settings()).write()
+    path = tmp_path / "runs" / "it" / "pretrain.yaml"
+    uri = "http://me:s3cret@host:5000"
+    plan = SingleRun.resumed("it", kept_options={}, storage=tmp_path / "runs", tracking_uri=uri)
+    assert plan.tracking_uri == uri
+    plan.keep_record()
+    assert "s3cret" not in path.read_text(encoding="utf-8")
+    assert yaml.safe_load(path.read_text(encoding="utf-8"))["tracking_uri"] == "http://me:***@host:5000"
+    with pytest.raises(UsageError, match=r"^--tracking-uri: the password of http://me:\*\*\*@host:5000 is not kept"):
+        resumed(SingleRun, tmp_path / "runs")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert resumed(SingleRun, tmp_path / "runs").tracking_uri == uri
+
+
+def test_an_identity_that_would_end_a_filter_is_refused(common: dict[str, object], tmp_path: Path) -> None:
+    SingleRun(**common, settings=Settings()).write()
+    path = tmp_path / "runs" / "it" / "pretrain.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path.write_text(yaml.safe_dump({**content, "id": "a' or 'b"}, sort_keys=False), encoding="utf-8")
+    with pytest.raises(UsageError, match=rf"^{path}: id: "):
+        resumed(SingleRun, tmp_path / "runs")

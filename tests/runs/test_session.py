@@ -38,6 +38,9 @@ def begin(tmp_path, database):
             folder=tmp_path / "it", new=new, data="x.arrow", protocol="xview", dataset="synthetic", tracking_uri=uri
         )
 
+        if not new and not (tmp_path / "it" / "pretrain.yaml").exists():
+            plan.write()
+
         def snapshot(status):
             statuses.append(status)
             return RunSnapshot(key=0, name="it", params={}, documents={}, status=status)

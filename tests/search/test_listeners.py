@@ -126,6 +126,7 @@ def test_a_trial_is_shown_with_its_epochs_once_for_all_that_come_at_once(listen)
     records = [{"epoch": epoch, "loss/total": 1.0, "seconds": 1800.0} for epoch in (1, 2)]
     for record in records:
         study.record(trial, record)
+    (trial.folder / "environment.yaml").write_text("")  # as its process does before it reports
     listener.reported(trial, records)
     listener.reported(trial, [])
     started, reported = shown

@@ -9,7 +9,7 @@ import yaml
 from cmd_tune.data.store import Store
 from cmd_tune.errors import UsageError
 from cmd_tune.runs.run_folder import SEARCH_FILE
-from cmd_tune.search.execution import ResourceRequest
+from cmd_tune.search.execution import ResourcePlan, ResourceRequest, TrialResources
 from cmd_tune.search.plan import Plan, new_plan, record_layout, resumed_plan
 from cmd_tune.yaml_files import dump_yaml, read_yaml
 
@@ -31,9 +31,10 @@ def test_how_many_trials_wait_for_no_results(plan: Callable[..., Plan], changes:
 
 def test_the_plan_says_how_trials_were_laid_out(plan: Callable[..., Plan]) -> None:
     made = plan("loss/total")
-    record_layout(made, "2 trials at once")
+    record_layout(made, ResourcePlan(TrialResources(1, 2.0, 0.5, 2), concurrent=2, learning=2))
     kept = yaml.safe_load((made.folder / "search.yaml").read_text())
-    assert kept["layout"] == "2 trials at once"
+    assert kept["layout"].startswith("2 trials at once, ")
+    assert kept["per_trial"] == {"workers": 1, "cpus": 2.0, "gpus": 0.5, "threads": 2}
     assert kept["trials"] == 4
 
 

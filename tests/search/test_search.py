@@ -2,9 +2,11 @@
 
 import io
 import shlex
+import shutil
 from functools import partial
 
 import pytest
+from mlflow import MlflowClient
 from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError, Interrupted
@@ -31,9 +33,9 @@ def database(tmp_path_factory):
 def start(make_space, tiny_store, database, tmp_path, monkeypatch):
     """Starts or resumes a search of two trials in tmp_path / "it" with this engine; returns what it printed."""
 
-    def run(engine, *, resume=False):
+    def run(engine, *, resume=False, uri=database):
         monkeypatch.setitem(ENGINES, "ray", engine)
-        common = {"storage": tmp_path, "trials": None, "resources": ResourceRequest(), "tracking_uri": database}
+        common = {"storage": tmp_path, "trials": None, "resources": ResourceRequest(), "tracking_uri": uri}
         if resume:
             plan = resumed_plan("it", space_name=None, kept_options={}, **common)
         else:
@@ -79,6 +81,53 @@ def test_a_search_comes_to_its_report_and_is_finished_for_good(start, tmp_path):
         line for line in lines if line.startswith("untrained ")
     ]
     assert len(read_yaml(folder / "environment.yaml")) == 1
+
+
+def all_recorded(uri, identity):
+    """All that MLflow has of a search, by the names of its runs, but for times and ids."""
+    client, found = MlflowClient(uri), {}
+    experiment = client.get_experiment_by_name("synthetic-xview").experiment_id
+    for run in client.search_runs([experiment], f"tags.`cmd_tune.id` = '{identity}'"):
+        history = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
+        files = {file.path: file.file_size for file in client.list_artifacts(run.info.run_id)}
+        tags = {name: value for name, value in run.data.tags.items() if name != "mlflow.parentRunId"}
+        steps = {name: sorted((point.step, point.value) for point in each) for name, each in history.items()}
+        # A score that has changed in the search has several points at step 0, of which the last counts.
+        points = {name: each if each[-1][0] else run.data.metrics[name] for name, each in steps.items()}
+        assert run.info.run_name not in found
+        found[run.info.run_name] = (run.info.status, run.data.params, points, tags, files)
+    return found
+
+
+def test_all_records_of_a_finished_search_are_written_again_from_its_folder(start, database, tmp_path):
+    """To a new database: parameters, metrics, costs, tags, notes, files, the checkpoint."""
+    start(LocalEngine)
+    identity = read_yaml(tmp_path / "it" / "search.yaml")["id"]
+    before = all_recorded(database, identity)
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    start(Unopened, resume=True, uri=other)
+    again = all_recorded(other, identity)
+    for name, parts in again.items():
+        assert list(zip(parts, before[name], strict=True)) == [(part, part) for part in before[name]], name
+    assert set(again) == {"it", "trial-000", "trial-001"}
+    status, _, metrics, tags, files = again["it"]
+    assert status == "FINISHED"
+    assert {"best/val/knn/fused", "cost/cpu_hours", "cost/epochs"} <= set(metrics)
+    assert tags["mlflow.note.content"].startswith("Method tpe, 2 trials")
+    assert {"environment.yaml", "settings.yaml", "trials.json", "trials.csv", "best.yaml"} <= set(files)
+    assert sum("checkpoint.pt" in each[4] for each in again.values()) == 1
+    assert all("environment.yaml" in each[4] for each in again.values())
+    assert read_yaml(tmp_path / "it" / "search.yaml")["tracking_uri"] == other
+
+
+def test_a_name_that_is_used_again_is_another_search(start, database, tmp_path):
+    identities = []
+    for _ in range(2):
+        start(LocalEngine)
+        identities.append(read_yaml(tmp_path / "it" / "search.yaml")["id"])
+        shutil.rmtree(tmp_path / "it")
+    found = [all_recorded(database, identity) for identity in identities]
+    assert [set(runs) for runs in found] == [{"it", "trial-000", "trial-001"}] * 2
 
 
 def test_a_search_without_a_result_says_why(start, tmp_path):

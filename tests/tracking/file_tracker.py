@@ -1,6 +1,7 @@
 """The smallest tracker that keeps the contract: each run is a JSON file in the folder that its URI names."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,14 @@ class FileTracker(Tracker[dict[str, Any]]):
         write_text(path, json.dumps(written))
         return written
 
+    def upload(self, path: Path, written: dict[str, Any]) -> dict[str, Any]:
+        return written
+
+    def missing(self, written: Mapping[int | None, dict[str, Any]]) -> list[int | None]:
+        return [key for key in written if not self._path(key).exists()]
+
     def links(self) -> list[str]:
         return [self.uri]
 
     def _path(self, key: int | None) -> Path:
-        return Path(self.uri) / f"{self.search}-{'search' if key is None else key}.json"
+        return Path(self.uri) / f"{self.identity}-{'search' if key is None else key}.json"

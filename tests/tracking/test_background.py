@@ -7,7 +7,6 @@ import pytest
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.tracking import BackgroundTracker, RunSnapshot, Tracker, open_tracker
-from cmd_tune.tracking.background import _cause
 
 
 class Ledger(Tracker[int]):
@@ -20,7 +19,7 @@ class Ledger(Tracker[int]):
 
     def __init__(self, *writes, opens=(), closing=None, final=False):
         self.uri, self.writes, self.opens, self.closing, self.final = "here", list(writes), list(opens), closing, final
-        self.written, self.given, self.pings, self.closed = [], [], 0, False
+        self.written, self.given, self.uploaded, self.pings, self.closed = [], [], [], 0, False
         self.gate, self.reached = threading.Event(), threading.Event()
         self.gate.set()
 
@@ -36,6 +35,10 @@ class Ledger(Tracker[int]):
             raise error
         self.written.append((snapshot.key, len(snapshot.epochs)))
         return len(self.written)
+
+    def upload(self, path, written):
+        self.uploaded.append(path)
+        return written
 
     def ping(self):
         self.pings += 1
@@ -59,7 +62,7 @@ def snapshot(key, last=0, **changes):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr("cmd_tune.tracking.background._PAUSE_S", 0.01)
+    monkeypatch.setattr("cmd_tune.tracking.backlog.PAUSE_S", 0.01)
 
 
 def held(ledger):
@@ -94,7 +97,7 @@ def test_what_a_write_returns_is_given_to_the_next_of_that_run_and_nothing_after
     tracker = BackgroundTracker(ledger)
     for key, last in ((0, 1), (1, 1), (0, 2), (0, 3), (1, 2)):
         tracker.show(snapshot(key, last))
-        wait(lambda: not tracker._waiting and not tracker.trouble)
+        wait(lambda: not tracker._backlog and not tracker.trouble)
     assert tracker.close() == ""
     # Writes 1 and 2 return 1 and 2; the next of trial 0 fails, and is made again without what was known.
     assert ledger.given == [(0, None), (1, None), (0, 1), (0, None), (0, 3), (1, 2)]
@@ -116,7 +119,7 @@ def test_an_address_that_is_refused_at_first_is_raised_in_one_line():
     tracker.show(snapshot(None))
     with pytest.raises(CmdTuneError) as caught:
         tracker.check()
-    assert str(caught.value) == "the ledger at here: no such"
+    assert str(caught.value) == "the ledger at here: no such scheme"
     assert tracker.close() == ""
     assert ledger.written == []
 
@@ -153,7 +156,7 @@ def test_an_outage_later_is_told_once_it_has_lasted(monkeypatch, grace, times):
     wait(lambda: ledger.written)
     tracker.show(snapshot(0, 2))
     assert tracker.close() == ""
-    assert told == ["the ledger at here: lost", ""][:times]
+    assert told == ["the ledger at here: it: lost", ""][:times]
 
 
 def test_the_end_waits_for_what_is_tried_again_and_loses_patience(monkeypatch):
@@ -162,11 +165,11 @@ def test_the_end_waits_for_what_is_tried_again_and_loses_patience(monkeypatch):
     tracker.show(snapshot(0, 1))
     assert tracker.close() == ""
     assert ledger.written == [(0, 1)]
-    monkeypatch.setattr("cmd_tune.tracking.background._PATIENCE_S", 0.0)
+    monkeypatch.setattr("cmd_tune.tracking.backlog.PATIENCE_S", 0.0)
     ledger = Ledger(*[OSError("lost")] * 10_000)
     tracker = BackgroundTracker(ledger)
     tracker.show(snapshot(0, 1))
-    assert tracker.close() == "the ledger at here: lost"
+    assert tracker.close() == "the ledger at here: it: lost"
     assert ledger.written == []
 
 
@@ -188,7 +191,7 @@ def test_a_server_is_asked_now_and_then_while_nothing_is_to_be_written(monkeypat
 
 
 def test_a_server_that_is_not_there_holds_nobody_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("cmd_tune.tracking.background._PATIENCE_S", 1.0)
+    monkeypatch.setattr("cmd_tune.tracking.backlog.PATIENCE_S", 1.0)
     tracker = open_tracker("http://127.0.0.1:9", "synthetic-xview", "a-search", tmp_path)
     started = time.monotonic()
     tracker.show(snapshot(None))
@@ -197,31 +200,3 @@ def test_a_server_that_is_not_there_holds_nobody_up(tmp_path, monkeypatch):
     shown = time.monotonic() - started
     assert "127.0.0.1" in tracker.close()  # what is wrong names the server
     assert shown < (time.monotonic() - started) / 2
-
-
-def raised(error, cause=None, context=None):
-    """An exception that was raised from a cause, or while another one was handled."""
-    error.__cause__, error.__context__ = cause, context
-    return error
-
-
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (ValueError("first line\nsecond line"), "first line"),
-        (ValueError("   "), "ValueError"),
-        (RuntimeError("a library's"), "a library's"),
-        (raised(RuntimeError("a library's"), OSError(111, "Connection refused")), "Connection refused"),
-        (raised(RuntimeError("a"), context=raised(RuntimeError("b"), OSError(28, "No space left"))), "No space left"),
-        (raised(RuntimeError("a"), RuntimeError("pool", OSError(101, "Unreachable"))), "Unreachable"),  # as urllib3's
-        (raised(RuntimeError("a"), OSError("timed out")), "timed out"),
-        (raised(RuntimeError("the outermost"), KeyError("inside")), "the outermost"),
-    ],
-)
-def test_what_is_wrong_is_the_systems_words_if_there_are_such(error, words):
-    assert _cause(error) == words
-
-
-def test_a_long_failure_is_cut_between_words():
-    said = _cause(ValueError("word " * 100))
-    assert said == " ".join(["word"] * 39) + " …"  # 196 characters of 200

@@ -6,7 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,10 @@ class Server(ABC):
         """All runs of a search, by name."""
 
     @abstractmethod
+    def remove(self, search: str, name: str) -> None:
+        """Delete a run, as a person does."""
+
+    @abstractmethod
     def outage(self) -> AbstractContextManager[None]:
         """While it lasts, metrics cannot be written."""
 
@@ -65,6 +69,13 @@ class MlflowDatabase(Server):
             points = [(point.step, point.value) for point in history]
             found.append(Recorded(run.info.run_name, WORDS[run.info.status], run.data.params, points))
         return sorted(found, key=lambda run: run.name)
+
+    def remove(self, search: str, name: str) -> None:
+        client = MlflowClient(self.uri)
+        experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
+        for run in client.search_runs([experiment], f"tags.`cmd_tune.search` = '{search}'"):
+            if run.info.run_name == name:
+                client.delete_run(run.info.run_id)
 
     @contextmanager
     def outage(self) -> Iterator[None]:
@@ -92,6 +103,11 @@ class Folder(Server):
             found.append(Recorded(run["name"], run["status"], params, points))
         return sorted(found, key=lambda run: run.name)
 
+    def remove(self, search: str, name: str) -> None:
+        for path in Path(self.uri).glob(f"{search}-*.json"):
+            if json.loads(path.read_text(encoding="utf-8"))["name"] == name:
+                path.unlink()
+
     @contextmanager
     def outage(self) -> Iterator[None]:
         Path(self.uri).rename(self._away)
@@ -115,7 +131,7 @@ def begin(
     server: Server, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], BackgroundTracker]:
     """Starts a tracker of this test's search, as each session of it does."""
-    monkeypatch.setattr("cmd_tune.tracking.background._PAUSE_S", 0.02)
+    monkeypatch.setattr("cmd_tune.tracking.backlog.PAUSE_S", 0.02)
     return lambda: BackgroundTracker(server.tracker(server.uri, EXPERIMENT, search_of(request), tmp_path))
 
 
@@ -156,7 +172,7 @@ def show(tracker: BackgroundTracker, *snapshots: RunSnapshot) -> None:
     """One after the other is taken up, so that none is replaced by the next, unless something fails."""
     for snapshot in snapshots:
         tracker.show(snapshot)
-        wait(lambda: not tracker._waiting or bool(tracker.trouble))
+        wait(lambda: not tracker._backlog or bool(tracker.trouble))
 
 
 def test_every_registered_tracker_is_tested_here() -> None:
@@ -221,7 +237,7 @@ def test_the_end_waits_and_then_says_what_is_wrong(
     read: Callable[[], list[Recorded]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("cmd_tune.tracking.background._PATIENCE_S", 0.2)
+    monkeypatch.setattr("cmd_tune.tracking.backlog.PATIENCE_S", 0.2)
     tracker = begin()
     tracker.show(parent())
     tracker.show(trial(2))
@@ -247,3 +263,45 @@ def test_what_opens_the_ui_is_known_in_the_end(server: Server, begin: Callable[[
     assert tracker.close() == ""
     assert server.uri in tracker.links()[0]
     assert all(tracker.links())
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_run_that_is_deleted_comes_back_whether_it_is_shown_again_or_not(
+    server: Server,
+    begin: Callable[[], BackgroundTracker],
+    read: Callable[[], list[Recorded]],
+    request: pytest.FixtureRequest,
+    again: bool,
+) -> None:
+    tracker = begin()
+    show(tracker, parent(), trial(2))
+    tracker.check()
+    wait(lambda: read() == expected("running", 2))
+    server.remove(search_of(request), "trial-000")
+    assert [run.name for run in read()] == ["it"]
+    if again:
+        show(tracker, trial(3))
+    assert tracker.close() == ""
+    assert read() == expected("running", 3 if again else 2)
+
+
+def test_two_searches_of_one_name_are_told_apart(server: Server, tmp_path: Path) -> None:
+    for identity, last in (("one", 1), ("two", 2), ("one", 3)):
+        tracker = BackgroundTracker(server.tracker(server.uri, EXPERIMENT, "same", tmp_path, identity))
+        show(tracker, parent(), trial(last))
+        assert tracker.close() == ""
+    found = server.read("same") or server.read("one") + server.read("two")
+    assert sorted(len(run.history) for run in found if run.name == "trial-000") == [2, 3]
+    assert len(found) == 4
+
+
+def test_files_are_uploaded_after_all_runs_and_a_missing_one_is_said(
+    begin: Callable[[], BackgroundTracker], read: Callable[[], list[Recorded]], tmp_path: Path
+) -> None:
+    there, gone = tmp_path / "there", tmp_path / "gone"
+    there.write_text("x")
+    tracker = begin()
+    tracker.show(replace(parent(), files=[there, gone]))
+    tracker.show(trial(1))
+    assert tracker.close().endswith(f": it: gone: {gone} is not there")
+    assert read() == expected("running", 1)

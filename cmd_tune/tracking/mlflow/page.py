@@ -6,19 +6,20 @@ import sys
 from hashlib import blake2b
 from typing import Any
 
+from cmd_tune.redact import redact
 from cmd_tune.tracking.base import Page
-from cmd_tune.tracking.mlflow.uris import is_server
+from cmd_tune.tracking.mlflow.uris import is_server, without_credentials
 
 _VIEW = "mlflow.sharedViewState."  # tag of an experiment: a view that an address can name
 _FIXED = {"attributes.`Run Name`": 130, "runDateAndNestInfo": 135}  # columns that are always there, in pixels
 _LOCAL = "http://127.0.0.1:5000"  # of the command that serves a database
 
 
-def page_tag(page: Page, search: str, run_id: str) -> tuple[str, str]:
+def page_tag(page: Page, identity: str, run_id: str) -> tuple[str, str]:
     """The experiment's tag that holds the view: (key, JSON). run_id: of the search, whose trials are unfolded."""
     columns = [*(f"metrics.`{name}`" for name in page.metrics), *(f"params.`{name}`" for name in page.params)]
     view: dict[str, Any] = {
-        "searchFilter": f"tags.`cmd_tune.search` = '{search}'",
+        "searchFilter": f"tags.`cmd_tune.id` = '{identity}'",
         "selectedColumns": columns,
         "columnOrder": [*_FIXED, *columns],  # without it they are sorted by name
         "columnWidths": {**_FIXED, **{column: max(100, 7 * len(column) - 30) for column in columns}},
@@ -26,31 +27,42 @@ def page_tag(page: Page, search: str, run_id: str) -> tuple[str, str]:
     }
     if page.order:
         view |= {"orderByKey": f"metrics.`{page.order}`", "orderByAsc": page.ascending}
-    return f"{_VIEW}{view_key(search)}", json.dumps(view)
+    return f"{_VIEW}{view_key(identity)}", json.dumps(view)
 
 
-def view_key(search: str) -> str:
+def view_key(identity: str) -> str:
     """The name of a search's view in an address."""
-    return blake2b(search.encode(), digest_size=6).hexdigest()
+    return blake2b(identity.encode(), digest_size=6).hexdigest()
 
 
-def page_address(server: str, experiment_id: str, search: str) -> str:
+def page_address(server: str, experiment_id: str, identity: str) -> str:
     """Address of the view of a search."""
     where = f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs"
-    return f"{where}?workflowType=machine_learning&viewStateShareKey={view_key(search)}"
+    return f"{where}?workflowType=machine_learning&viewStateShareKey={view_key(identity)}"
 
 
 def ui_command(uri: str) -> str:
-    """The command that serves a database's UI on this machine."""
+    """The command that serves a database's UI on this machine; *** stands for a password."""
     return shlex.join(
-        [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", "5000"]
+        [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "ui",
+            "--backend-store-uri",
+            redact(uri),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "5000",
+        ]
     )
 
 
-def links(uri: str, experiment_id: str, search: str) -> list[str]:
+def links(uri: str, experiment_id: str, identity: str) -> list[str]:
     """Lines that open the UI: a command if it is a database; then the search's address, or the server's until known."""
-    server = uri if is_server(uri) else _LOCAL
-    page = page_address(server, experiment_id, search) if experiment_id else ""
+    server = without_credentials(uri) if is_server(uri) else _LOCAL
+    page = page_address(server, experiment_id, identity) if experiment_id else ""
     if is_server(uri):
-        return [page or uri]
+        return [page or server]
     return [ui_command(uri), *([page] if page else [])]

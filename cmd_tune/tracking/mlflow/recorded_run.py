@@ -1,7 +1,7 @@
 """The state of a run in MLflow, and epochs' metrics in MLflow's form."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 _STEPPED = ("loss/", "val/")  # metrics of an epoch that MLflow gets; the run's folder has all of them
@@ -20,7 +20,6 @@ class RecordedRun:
     scores: dict[str, float]
     read: bool = True  # whether it may have epochs beyond its tag: written by others, or by a call that failed
     changed: bool = False  # whether it has got metrics in this session
-    table: dict[str, list[Any]] = field(default_factory=dict)
 
 
 def recorded(run: Any) -> RecordedRun:

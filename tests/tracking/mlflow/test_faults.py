@@ -1,15 +1,8 @@
-"""MLflow where calls fail: a real server behind a proxy that loses requests, or carries them out and loses answers."""
+"""MLflow where calls fail: a real server behind a proxy that loses, delays or refuses them, or loses their answers."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import threading
 import time
-import urllib.error
 import urllib.request
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 
 import pytest
 from mlflow import MlflowClient
@@ -21,94 +14,6 @@ from cmd_tune.tracking import RunSnapshot, RunStatus, open_tracker
 pytestmark = pytest.mark.long
 
 EXPERIMENT = "synthetic-xview"
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """The address of a real MLflow server."""
-    folder, port = tmp_path_factory.mktemp("server"), free_port()
-    words = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files")]
-    words += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", *words],
-        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    until = time.monotonic() + 120
-    while True:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/health").close()
-            break
-        except OSError:
-            assert process.poll() is None
-            assert time.monotonic() < until
-            time.sleep(0.2)
-    yield f"http://127.0.0.1:{port}"
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-class Proxy(ThreadingHTTPServer):
-    """Passes requests on. `fate` is asked about each: "" passes, "request" and "answer" lose it."""
-
-    daemon_threads = True
-
-    def __init__(self, server):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.server, self.fate, self.calls = server, lambda call: "", []
-        self.uri = f"http://127.0.0.1:{self.server_address[1]}"
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    def handle_error(self, request, client_address):
-        """A client that has gone away is what is wanted."""
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args):
-        """Nothing."""
-
-    def do(self):
-        proxy = self.server
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        call = (self.command, self.path, body)
-        proxy.calls.append(call)
-        fate = proxy.fate(call)
-        if fate != "request":
-            headers = {name: value for name, value in self.headers.items() if name != "Host"}
-            request = urllib.request.Request(proxy.server + self.path, body or None, headers, method=self.command)
-            try:
-                with urllib.request.urlopen(request) as answer:
-                    status, kind, content = answer.status, answer.headers["Content-Type"], answer.read()
-            except urllib.error.HTTPError as error:
-                status, kind, content = error.code, error.headers["Content-Type"], error.read()
-        if fate:
-            self.close_connection = True
-            return
-        self.send_response(status)
-        self.send_header("Content-Type", kind or "text/plain")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do
-
-
-@pytest.fixture
-def proxy(server, monkeypatch):
-    monkeypatch.setattr("cmd_tune.tracking.background._PAUSE_S", 0.02)
-    with Proxy(server) as between:
-        yield between
-        between.shutdown()
 
 
 def once_each(what):
@@ -149,13 +54,13 @@ def child(last, **changes):
     return RunSnapshot(key=0, name="trial-000", **{**base, **changes})
 
 
-def session(uri, search, folder, *runs):
-    tracker = open_tracker(uri, EXPERIMENT, search, folder)
+def session(uri, search, folder, *runs, identity=""):
+    tracker = open_tracker(uri, EXPERIMENT, search, folder, identity=identity)
     for run in runs:
         tracker.show(run)
         until = time.monotonic() + 60
         while (
-            tracker._waiting and not tracker.trouble and time.monotonic() < until
+            tracker._backlog and not tracker.trouble and time.monotonic() < until
         ):  # each is written, not the last alone
             time.sleep(0.01)
     return tracker.close()
@@ -178,6 +83,13 @@ def recorded(server, search):
             }
         )
     return found
+
+
+def wait(reached):
+    until = time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 def all_of_it(folder):
@@ -226,7 +138,7 @@ def test_calls_that_are_lost_once_each_leave_all_recorded_once(server, proxy, tm
 
 @pytest.mark.parametrize("part", ["runs/create", "runs/log-batch", "runs/update"])
 def test_what_a_session_left_half_written_the_next_one_completes(server, proxy, tmp_path, monkeypatch, part):
-    monkeypatch.setattr("cmd_tune.tracking.background._PATIENCE_S", 0.1)
+    monkeypatch.setattr("cmd_tune.tracking.backlog.PATIENCE_S", 0.1)
     search = f"half-{part.replace('/', '-')}"
     proxy.fate = after(part)
     assert "MLflow at" in session(proxy.uri, search, tmp_path, *all_of_it(tmp_path))
@@ -282,15 +194,18 @@ def test_many_steps_in_several_calls_are_written_once_though_one_is_lost(server,
 
 def test_what_an_earlier_release_wrote_is_not_written_again(server, tmp_path):
     """It left no tags, and its metrics have other times."""
-    session(server, "early", tmp_path, parent())
     client = MlflowClient(server)
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
     tags = {"cmd_tune.search": "early", "cmd_tune.trial": "0"}
+    client.create_run(experiment, run_name="it", tags={"cmd_tune.search": "early"})
     run = client.create_run(experiment, run_name="trial-000", tags=tags).info.run_id
     metrics = [Metric("loss/total", 1.0 / n, 1000 * n, n) for n in (1, 2)] + [Metric("test/knn/fused", 70.0, 1000, 0)]
     client.log_batch(run, metrics=metrics)
-    session(server, "early", tmp_path, parent(), child(3, scores={"test/knn/fused": 70.0}))
-    (trial,) = recorded(server, "early")["trial-000"]
+    for _ in range(2):  # the second time it is found by its identity
+        session(server, "early", tmp_path, parent(), child(3, scores={"test/knn/fused": 70.0}), identity="earlier-1")
+        found = recorded(server, "early")
+        assert [run["tags"]["cmd_tune.id"] for runs in found.values() for run in runs] == ["earlier-1"] * 2
+    (trial,) = found["trial-000"]
     assert trial["params"] == {"topk": "8", "queue_size": "64"}
     assert trial["metrics"]["loss/total"] == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
     assert trial["metrics"]["test/knn/fused"] == [(0, 70.0)]
@@ -332,7 +247,7 @@ def test_an_outage_is_told_at_the_start_and_in_the_middle_and_so_is_its_end(serv
     proxy.fate = lambda call: ""
     wait(2)
     tracker.show(parent())
-    while tracker._waiting:
+    while tracker._backlog:
         time.sleep(0.01)
     proxy.fate = lambda call: "request"  # while nothing is to be written
     wait(3)
@@ -347,9 +262,8 @@ def test_an_outage_is_told_at_the_start_and_in_the_middle_and_so_is_its_end(serv
     [
         ("sqlite:////proc/no/such/folder/mlflow.db", "MLflow at sqlite:////proc/no/such/folder/mlflow.db: "),
         ("{proxy}/not-mlflow", "MLflow at {proxy}/not-mlflow: "),
-        ("htp://somewhere", "MLflow at htp://somewhere: "),
     ],
-    ids=["a database that cannot be", "no MLflow server", "no such scheme"],
+    ids=["a database that cannot be", "no MLflow server"],
 )
 def test_an_address_that_can_never_work_is_refused_in_one_line(proxy, tmp_path, uri, words):
     tracker = open_tracker(uri.format(proxy=proxy.uri), EXPERIMENT, "refused", tmp_path)
@@ -360,11 +274,135 @@ def test_an_address_that_can_never_work_is_refused_in_one_line(proxy, tmp_path, 
     assert tracker.close() == ""
 
 
-def test_a_deleted_experiment_is_refused_with_what_brings_it_back(server, tmp_path):
-    client = MlflowClient(server)
-    experiment = client.create_experiment("deleted")
-    client.delete_experiment(experiment)
-    tracker = open_tracker(server, "deleted", "it", tmp_path)
-    with pytest.raises(CmdTuneError, match=f"is deleted; .*restore --experiment-id {experiment}"):
-        tracker.check()
+def refuse(word, paths=()):
+    """All calls, or those of these paths, are refused until `lasts` is cleared."""
+
+    def fate(call):
+        return word if fate.lasts and (not paths or any(path in call[1] for path in paths)) else ""
+
+    fate.lasts = True
+    return fate
+
+
+def shown(uri, search, folder, *, tell=lambda line: None):
+    """A tracker that has been answered once, and what it says."""
+    said = []
+    tracker = open_tracker(uri, EXPERIMENT, search, folder, lambda title, trouble: said.append(trouble), tell)
+    tracker.check()
+    return tracker, said
+
+
+@pytest.mark.parametrize("what", ["500", "403", "429", "502", "request", "answer"])
+def test_a_server_that_refuses_for_a_while_slows_nothing_and_gets_all(server, proxy, tmp_path, monkeypatch, what):
+    monkeypatch.setattr("cmd_tune.tracking.background._GRACE_S", 0.0)
+    runs = all_of_it(tmp_path)
+    tracker, said = shown(proxy.uri, f"refusing-{what}", tmp_path)
+    tracker.show(runs[0])
+    wait(lambda: not tracker._backlog)
+    proxy.fate = refuse(what)
+    began = time.monotonic()
+    for run in runs * 50:
+        tracker.show(run)
+    assert time.monotonic() - began < 1.0  # 250 snapshots, none of which waits for the server
+    wait(lambda: said)
+    assert said[0].startswith(f"MLflow at {proxy.uri}: ")
+    proxy.fate.lasts = False
     assert tracker.close() == ""
+    check(recorded(server, f"refusing-{what}"))
+    assert said[1:] == [""]
+
+
+def test_a_server_that_is_slow_to_answer_gets_all(server, proxy, tmp_path):
+    proxy.fate = lambda call: 0.4 if call[1].endswith(("log-batch", "create", "search", "get-by-name")) else ""
+    assert session(proxy.uri, "slow", tmp_path, *all_of_it(tmp_path)) == ""
+    check(recorded(server, "slow"))
+
+
+def test_files_that_cannot_be_kept_do_not_hold_up_metrics(server, proxy, tmp_path, monkeypatch):
+    """The server takes metrics, but not what goes to its store of files."""
+    monkeypatch.setattr("cmd_tune.tracking.background._GRACE_S", 0.0)
+    monkeypatch.setattr("cmd_tune.tracking.backlog.PATIENCE_S", 60.0)
+    tracker, said = shown(proxy.uri, "no-files", tmp_path)
+    proxy.fate = refuse("500", ["mlflow-artifacts"])
+    for run in all_of_it(tmp_path):
+        tracker.show(run)
+        wait(lambda: said)
+    loss = {"loss/total": [(1, 1.0), (2, 0.5), (3, 1 / 3)]}
+    wait(lambda: loss.items() <= recorded(server, "no-files").get("trial-000", [{"metrics": {}}])[0]["metrics"].items())
+    assert len(said) == 1  # once, though two runs fail
+    assert ": it: " in said[0]
+    proxy.fate.lasts = False
+    assert tracker.close() == ""
+    check(recorded(server, "no-files"))
+
+
+def test_a_run_that_fails_holds_up_no_other(server, proxy, tmp_path):
+    tracker, _ = shown(proxy.uri, "one-fails", tmp_path)
+    proxy.fate = lambda call: "500" if b'"fails"' in call[2] else ""
+    tracker.show(parent())
+    tracker.show(replace(child(0), name="fails"))
+    tracker.show(replace(child(2), key=1, name="passes"))
+    wait(lambda: "passes" in recorded(server, "one-fails"))
+    assert "fails" not in recorded(server, "one-fails")
+    wait(lambda: tracker.trouble)
+    assert tracker.trouble.startswith(f"MLflow at {proxy.uri}: fails: ")
+    proxy.fate = lambda call: ""
+    assert tracker.close() == ""
+    assert set(recorded(server, "one-fails")) == {"it", "fails", "passes"}
+
+
+def test_a_large_file_comes_last_and_has_time(server, proxy, tmp_path, monkeypatch):
+    """The server answers after longer than other calls may take; while it does, the end says what it waits for."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setattr("cmd_tune.tracking.background._NOTICE_S", 0.5)
+    large, small = tmp_path / "checkpoint.pt", tmp_path / "best.yaml"
+    large.write_bytes(bytes(20_000_000))
+    small.write_text("topk: 8")
+    tracker, _ = shown(proxy.uri, "large", tmp_path)
+    proxy.fate = lambda call: 3.0 if call[1].endswith("checkpoint.pt") else ""
+    tracker.show(parent())
+    tracker.show(child(2, files=[large]))
+    tracker.show(parent(files=[small], status=RunStatus.FINISHED))
+    notices = []
+    assert tracker.close(notices.append) == ""
+    assert "1 file of 20 MB" in notices
+    paths = [path for method, path, _ in proxy.calls if method in ("PUT", "POST") and not path.endswith("runs/search")]
+    assert [path.rpartition("/")[2] for path in paths[-4:]] == ["best.yaml", "log-batch", "checkpoint.pt", "log-batch"]
+    assert recorded(server, "large")["trial-000"][0]["files"] == ["checkpoint.pt", "settings.yaml"]
+    calls = len(proxy.calls)
+    assert session(proxy.uri, "large", tmp_path, child(2, files=[large])) == ""
+    assert not any(method == "PUT" for method, _, _ in proxy.calls[calls:])  # it is there
+
+
+def test_a_file_that_is_gone_is_said_and_holds_up_nothing(server, tmp_path):
+    began = time.monotonic()
+    trouble = session(server, "gone", tmp_path, parent(files=[tmp_path / "gone.pt"], status=RunStatus.FINISHED))
+    assert trouble == f"MLflow at {server}: it: gone.pt: {tmp_path / 'gone.pt'} is not there"
+    assert time.monotonic() - began < 25
+    assert recorded(server, "gone")["it"][0]["status"] == "FINISHED"
+
+
+def test_equal_names_in_two_storages_do_not_mix(server, tmp_path):
+    for identity, last in (("aa", 1), ("bb", 3)):
+        assert session(server, "equal", tmp_path, parent(), child(last), identity=identity) == ""
+    found = recorded(server, "equal")
+    steps = {run["tags"]["cmd_tune.id"]: len(run["metrics"]["loss/total"]) for run in found["trial-000"]}
+    assert steps == {"aa": 1, "bb": 3}
+    assert session(server, "equal", tmp_path, parent(), child(2), identity="aa") == ""
+    assert [len(runs) for runs in recorded(server, "equal").values()] == [2, 2]
+    # A new run takes nothing from an earlier release's, and the runs of others are not an earlier release's.
+    assert session(server, "equal", tmp_path, parent(), child(2), identity="earlier-2") == ""
+    assert [len(runs) for runs in recorded(server, "equal").values()] == [3, 3]
+
+
+def test_a_password_is_in_no_line(server, tmp_path):
+    uri = server.replace("http://", "http://me:s3cret@").replace("127.0.0.1", "127.0.0.2")  # nobody is there
+    tracker = open_tracker(uri, EXPERIMENT, "secret", tmp_path, said := lambda *words: lines.extend(words))
+    lines = [*tracker.remarks(), *tracker.links()]
+    tracker.check()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cmd_tune.tracking.backlog.PATIENCE_S", 0.1)
+        lines.append(tracker.close())
+    assert said
+    assert "me:***@127.0.0.2" in lines[-1]
+    assert "s3cret" not in "".join(lines)

@@ -10,7 +10,7 @@ def test_a_search_is_sorted_by_its_metric_with_its_trials_unfolded():
     page = Page(("val/knn/fused", "cost/seconds"), ("topk",), "val/knn/fused", ascending=False)
     key, text = page_tag(page, "temps-1", "abc")
     view = json.loads(text)
-    assert view["searchFilter"] == "tags.`cmd_tune.search` = 'temps-1'"
+    assert view["searchFilter"] == "tags.`cmd_tune.id` = 'temps-1'"
     columns = ["metrics.`val/knn/fused`", "metrics.`cost/seconds`", "params.`topk`"]
     assert view["selectedColumns"] == columns
     assert view["columnOrder"] == ["attributes.`Run Name`", "runDateAndNestInfo", *columns]

@@ -45,6 +45,6 @@ def test_a_run_that_is_found_may_have_more_than_its_tags_say():
     run = recorded(Run(info, data))
     assert (run.run_id, run.start, run.end, run.status) == ("abc", 1000, 2000, "KILLED")
     assert (run.tags, run.params, run.scores) == ({"cmd_tune.trial": "0"}, {"topk"}, {"test/knn/fused": 70.0})
-    assert (run.read, run.changed, run.table) == (True, False, {})
+    assert (run.read, run.changed) == (True, False)
     run.scores["more"] = 1.0
     assert "more" not in data.metrics

@@ -10,8 +10,15 @@ from cmd_tune.errors import UsageError
 from cmd_tune.runs.run_folder import resume_line
 from cmd_tune.sqlite_url import sqlite_url
 from cmd_tune.tracking import RunSnapshot, open_tracker
-from cmd_tune.tracking.mlflow.page import ui_command
-from cmd_tune.tracking.mlflow.uris import default_uri, resolve_tracking_uri, variables_not_taken
+from cmd_tune.tracking.mlflow.page import links, ui_command
+from cmd_tune.tracking.mlflow.uris import (
+    default_uri,
+    password_remark,
+    resolve_tracking_uri,
+    resumed_tracking_uri,
+    sqlite_file,
+    variables_not_taken,
+)
 from tests.odd_names import ALL, ODD
 
 
@@ -69,3 +76,104 @@ def test_a_database_of_a_relative_path_is_of_this_folder(tmp_path: Path, monkeyp
     assert resolve_tracking_uri(odd, tmp_path / "runs") == odd
     with pytest.raises(UsageError, match="is no URI"):
         resolve_tracking_uri("sqlite", tmp_path)
+
+
+WRITE = "write http://HOST:PORT or sqlite:///FILE"
+WRONG = [
+    ("localhost:5000", "is no URI; write http://localhost:5000"),
+    ("10.0.0.1:5000/mlflow", "is no URI; write http://10.0.0.1:5000/mlflow"),
+    ("[::1]:5000", "is no URI; write http://[::1]:5000"),
+    ("server", f"is no URI; {WRITE}"),
+    ("./mlruns", f"is no URI; {WRITE}"),
+    ("", f"is no URI; {WRITE}"),
+    ("runs/mlflow.db", "is no URI; write sqlite:///runs/mlflow.db"),
+    ("/runs/mlflow.db", "is no URI; write sqlite:////runs/mlflow.db"),
+    ("http:/x", "names no host; write http://HOST:PORT"),
+    ("http:x", "names no host; write http://HOST:PORT"),
+    ("https://", "names no host; write https://HOST:PORT"),
+    ("http://host 5000", "names no host; write http://HOST:PORT"),
+    ("http://host:99999", "its host or port cannot be; write http://HOST:PORT"),
+    ("http://host:port", "its host or port cannot be; write http://HOST:PORT"),
+    ("http://host:5000/#/experiments/1", "is the address of a page; write http://host:5000"),
+    ("file:./mlruns", "MLflow no longer keeps runs in plain files; write sqlite:///FILE or http://HOST:PORT"),
+    ("file:///mlruns", "MLflow no longer keeps runs in plain files; write sqlite:///FILE or http://HOST:PORT"),
+    ("htp://host", f"unknown scheme htp, did you mean 'http'; {WRITE}"),
+    ("s3://bucket", f"unknown scheme s3, known: http, https, mssql, mysql, postgresql, sqlite; {WRITE}"),
+    ("databricks", f"Databricks names experiments in its own way, and is not supported; {WRITE}"),
+    ("databricks://profile", f"Databricks names experiments in its own way, and is not supported; {WRITE}"),
+    ("sqlite:mlflow.db", "is no URI of a database; write sqlite:///FILE"),
+    ("sqlite://mlflow.db", "names no file; write sqlite:///FILE"),
+    ("sqlite:///", "names no file; write sqlite:///FILE"),
+    ("sqlite:///:memory:", "names no file; write sqlite:///FILE"),
+    ("sqlite:////", "is a folder; write sqlite:////mlflow.db"),
+    ("mysql+nothing://host/d", "its driver is not known; write mysql://…"),
+    ("mssql://host/d", "its driver pyodbc is not installed; pip install pyodbc, and write mssql+pyodbc://…"),
+]
+
+
+@pytest.mark.parametrize(("uri", "why"), WRONG, ids=[uri or "empty" for uri, _ in WRONG])
+def test_where_no_run_can_be_recorded_is_refused_with_what_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str, why: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve_tracking_uri(uri, tmp_path)
+    assert caught.value.lines == [f"--tracking-uri {uri}: {why}"]
+    if uri:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        with pytest.raises(UsageError) as caught:
+            resolve_tracking_uri(None, tmp_path)
+        assert caught.value.lines == [f"MLFLOW_TRACKING_URI {uri}: {why}"]
+        assert resolve_tracking_uri("http://host", tmp_path) == "http://host"  # which is not this variable's
+        assert len(variables_not_taken("http://host", "x")) == 1
+
+
+def test_what_is_wrong_with_a_uri_is_said_without_its_password(tmp_path: Path) -> None:
+    for uri in ("http://me:s3/cret@host", "postgres://me:s3cret@host/d", "mssql://me:s3cret@host/d"):
+        with pytest.raises(UsageError) as caught:
+            resolve_tracking_uri(uri, tmp_path)
+        assert "me:***@host" in str(caught.value)
+        assert "cret" not in str(caught.value)
+
+
+def test_uris_that_can_be_are_kept(tmp_path: Path) -> None:
+    for uri in ("http://host:5000", "https://me:pw@host/mlflow", "http://[::1]:5000", "http://10.0.0.1"):
+        assert resolve_tracking_uri(f" {uri}/ ", tmp_path) == uri
+
+
+def test_a_password_that_is_not_kept_is_taken_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    server, kept = "http://me:s3cret@host:5000", "http://me:***@host:5000"
+    ways = "--tracking-uri or MLFLOW_TRACKING_URI, or the password by MLFLOW_TRACKING_PASSWORD"
+    with pytest.raises(UsageError) as caught:
+        resumed_tracking_uri(None, kept, tmp_path)
+    assert caught.value.lines == [
+        f"--tracking-uri: the password of {kept} is not kept in the run's folder; give the whole URI by {ways}"
+    ]
+    assert resumed_tracking_uri(server, kept, tmp_path) == server
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "s3cret")  # which MLflow reads by itself
+    assert resumed_tracking_uri(None, kept, tmp_path) == "http://host:5000"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    assert resumed_tracking_uri(None, kept, tmp_path) == server
+    assert resumed_tracking_uri(None, "http://other:5000", tmp_path) == "http://other:5000"
+    monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD")
+    with pytest.raises(UsageError):
+        resumed_tracking_uri(None, "http://me:***@other", tmp_path)
+
+
+def test_a_password_is_neither_in_links_nor_in_commands_and_that_it_is_not_kept_is_said() -> None:
+    server, database = "http://me:s3cret@host:5000", "postgresql://me:s3cret@host/d"
+    assert links(server, "", "it") == ["http://host:5000"]
+    assert links(server, "7", "it")[0].startswith("http://host:5000/#/experiments/7/runs?")
+    assert "postgresql://me:***@host/d" in links(database, "7", "it")[0]
+    (line,) = password_remark(server)
+    assert line.startswith("MLflow at http://me:***@host:5000: its password is not kept in the run's folder")
+    assert password_remark("http://host") == password_remark("sqlite:////a/b.db") == []
+
+
+@pytest.mark.parametrize("name", ["plain", ALL])
+def test_the_file_of_a_database(tmp_path: Path, name: str) -> None:
+    assert sqlite_file(default_uri(tmp_path / name)) == tmp_path / name / "mlflow.db"
+    assert sqlite_file("postgresql://h/d") is None
