@@ -54,13 +54,13 @@ def search(
             resume,
             space_name=space,
             kept_options={
-                "--data": data,
                 "--protocol": protocol,
                 "--preset": preset,
                 "--set": overrides,
                 "--name": name,
             },
             storage=storage,
+            data=data,
             trials=trials,
             refit=refit,
             resources=resources,
@@ -109,7 +109,6 @@ def pretrain(
         resumed_single(
             resume,
             kept_options={
-                "--data": data,
                 "--protocol": protocol,
                 "--preset": preset,
                 "--set": overrides,
@@ -118,6 +117,7 @@ def pretrain(
                 "--tracking-uri": tracking_uri,
             },
             storage=storage,
+            data=data,
         )
         if resume
         else new_single(
@@ -182,17 +182,17 @@ def evaluate(
         resumed_evaluation(
             resume,
             kept_options={
-                "CHECKPOINT": checkpoint,
-                "--data": data,
                 "--protocol": protocol,
                 "--with": tasks,
-                "--transfer-data": transfer_data,
                 "--official-best-of-test": best_of_test,
                 "--seed": seed,
                 "--name": name,
                 "--tracking-uri": tracking_uri,
             },
             storage=storage,
+            checkpoint=checkpoint,
+            data=data,
+            transfer_data=transfer_data,
         )
         if resume
         else new_evaluation(

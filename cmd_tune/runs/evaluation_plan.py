@@ -14,6 +14,7 @@ from cmd_tune.data.views.modalities import check_modalities
 from cmd_tune.errors import DataError, UsageError, did_you_mean
 from cmd_tune.evaluate.tasks import DEFAULT_TASKS, TASKS, Task, current_name
 from cmd_tune.runs.data_source import SYNTHETIC, DataSource, open_data
+from cmd_tune.runs.kept_paths import find_again
 from cmd_tune.runs.run_folder import EVALUATE_FILE, new_folder
 from cmd_tune.runs.run_plan import HomePath, RunPlan, check_same_data, data_fields
 from cmd_tune.tracking import resolve_tracking_uri
@@ -88,7 +89,7 @@ def new_evaluation(
         folder=new_folder(storage, name, "evaluate"),
         new=True,
     )
-    evaluation.write()
+    evaluation.write_new()
     return evaluation
 
 
@@ -112,17 +113,35 @@ def _check_applies(option: str, words: Collection[str], chosen: Collection[str])
         raise UsageError(f"{option}: applies to {', '.join(words)}, and --with names none of these; leave it out")
 
 
-def resumed_evaluation(name: str, *, kept_options: Mapping[str, Any], storage: Path) -> Evaluation:
+def resumed_evaluation(
+    name: str,
+    *,
+    kept_options: Mapping[str, Any],
+    storage: Path,
+    checkpoint: Path | None = None,
+    data: Path | None = None,
+    transfer_data: Path | None = None,
+) -> Evaluation:
     """An earlier evaluation, as it was. kept_options: as those of `earlier_run`.
 
+    checkpoint, data, transfer_data: where these lie now, if they have moved.
     Raises UsageError if its checkpoint or its data have changed.
     """
-    evaluation = Evaluation.resumed(name, kept_options=kept_options, storage=storage)
+    given = {"checkpoint": checkpoint, "data": data, "transfer_data": transfer_data}
+    evaluation = Evaluation.resumed(name, kept_options=kept_options, storage=storage, given=given)
     path, saved = evaluation.folder / EVALUATE_FILE, open_saved(evaluation.checkpoint)
     if (evaluation.weights or saved.fingerprint) != saved.fingerprint:
+        if checkpoint is not None:
+            raise UsageError(f"CHECKPOINT {checkpoint}: is not what {name} evaluates; start a new evaluation")
         raise UsageError(f"{path}: checkpoint: {saved.path} has changed since; start a new evaluation")
+    other = {"data": evaluation.transfer_data, "fingerprint": evaluation.transfer_fingerprint}
+    if transfer_data is not None and evaluation.transfer_protocol is None:
+        raise UsageError(f"--transfer-data {transfer_data}: no task of {name} is on other data; leave it out")
     if evaluation.transfer_data:
-        check_same_data(path, {"data": evaluation.transfer_data, "fingerprint": evaluation.transfer_fingerprint})
+        check_same_data(path, other, given=transfer_data, option="--transfer-data")
+    if any(place is not None for place in given.values()):
+        evaluation = evaluation.model_copy(update={"checkpoint": saved.path.absolute()})
+        evaluation.write()
     return evaluation
 
 
@@ -138,7 +157,7 @@ def _data_of(saved: Saved, storage: Path, data: Path | None, protocol: str | Non
     ask = "name the store to score it on"
     if not kept:
         raise UsageError(f"--data: {saved.path} does not say what it was trained on; {ask}")
-    path, protocol = Path(kept["path"]), protocol or kept["protocol"]
+    path, protocol = find_again(Path(kept["path"]), saved.path.absolute().parents), protocol or kept["protocol"]
     made_up = not path.is_file() and kept["dataset"] == SYNTHETIC
     if not (path.is_file() or made_up):
         raise UsageError(f"--data: {saved.path} was trained on {path}, which is not there; {ask}")

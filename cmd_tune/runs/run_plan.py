@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
@@ -12,8 +13,10 @@ from cmd_tune.files import home_path, write_text
 from cmd_tune.mistakes import found, refusal
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.environment import describe_environment
+from cmd_tune.runs.kept_paths import read_paths, write_paths
 from cmd_tune.runs.run_folder import earlier_run, removed_on_failure
 from cmd_tune.settings import read_settings
+from cmd_tune.tracking import relative_uri, resolve_kept_uri, resolve_tracking_uri
 from cmd_tune.yaml_files import dump_yaml
 
 
@@ -25,6 +28,7 @@ def _path(value: Any) -> Path:
 
 HomePath = Annotated[Path, PlainValidator(_path)]  # with ~ for the home folder
 T = TypeVar("T", bound=BaseModel)
+NOTHING: Mapping[str, Path | None] = MappingProxyType({})
 
 
 class KeptData(BaseModel):
@@ -35,12 +39,27 @@ class KeptData(BaseModel):
     protocol: str
 
 
+def read_content(path: Path) -> dict[str, Any]:
+    """A plan file, with the paths that it keeps as they are now: the storage may have moved since."""
+    return read_paths(read_settings(path), path.parents[1])
+
+
 def read_plan(path: Path, model: type[T]) -> T:
     """The keys of a plan file that `model` has. Raises UsageError if it lacks one, a line per mistake."""
     try:
-        return model.model_validate(read_settings(path))
+        return model.model_validate(read_content(path))
     except ValidationError as error:
         raise refusal(str(path), error) from None
+
+
+def kept_tracking_uri(plan: Path, kept: str, given: str | None = None) -> str:
+    """The tracking URI of a resumed run: the given one, else that of its plan file, wherever the storage is now."""
+    if given is not None:
+        return resolve_tracking_uri(given, plan.parents[1])
+    try:
+        return resolve_kept_uri(kept, plan.parents[1])
+    except UsageError as error:
+        raise UsageError(f"{plan}: {error}") from None
 
 
 class RunPlan(BaseModel):
@@ -65,30 +84,42 @@ class RunPlan(BaseModel):
     environment: dict[str, Any] = Field(default_factory=describe_environment)  # of the first session
 
     @classmethod
-    def resumed(cls, name: str, *, kept_options: Mapping[str, Any], storage: Path) -> Self:
+    def resumed(
+        cls, name: str, *, kept_options: Mapping[str, Any], storage: Path, given: Mapping[str, Path | None] = NOTHING
+    ) -> Self:
         """The plan of an earlier run, as it was. Arguments and errors as those of `earlier_run`.
 
+        given: fields → paths that replace those of the plan file, where they are not None.
         Raises UsageError if the file lacks something, or if its data have changed.
         """
         path = earlier_run(storage, name, cls.file, kept=kept_options)
-        content = read_settings(path)
+        content = read_content(path) | {key: place for key, place in given.items() if place is not None}
         try:
             plan = cls.model_validate({**content, "folder": path.parent, "new": False})
         except ValidationError as error:
             raise refusal(str(path), error) from None
-        check_same_data(path, content)
-        return plan
+        check_same_data(path, content, given=given.get("data"))
+        return plan.model_copy(update={"tracking_uri": kept_tracking_uri(path, plan.tracking_uri)})
 
     def write(self) -> None:
-        """Write the plan file; if that fails, remove the folder."""
-        content = self.model_dump(mode="json")
+        """Write the plan file."""
+        content = write_paths(self.model_dump(mode="json"), self.storage)
+        content["tracking_uri"] = relative_uri(self.tracking_uri, self.storage)
         common = {key: content.pop(key) for key in RunPlan.model_fields if key in content}
+        write_text(self.folder / self.file, dump_yaml({**content, **common}))
+
+    def write_new(self) -> None:
+        """Write the plan file; if that fails, remove the folder."""
         with removed_on_failure(self.folder):
-            write_text(self.folder / self.file, dump_yaml({**content, **common}))
+            self.write()
 
     @property
     def name(self) -> str:
         return self.folder.name
+
+    @property
+    def storage(self) -> Path:
+        return self.folder.parent
 
     @property
     def experiment(self) -> str:
@@ -119,13 +150,18 @@ def experiment_name(dataset: str, protocol: str, normalization: str) -> str:
     return f"{dataset}-{protocol}{family}"
 
 
-def check_same_data(plan: Path, kept: Mapping[str, Any]) -> Store:
-    """The store that a plan file names. kept: the file's `data` and `fingerprint`.
+def check_same_data(plan: Path, kept: Mapping[str, Any], *, given: Path | None = None, option: str = "--data") -> Store:
+    """The store that a run goes on with. kept: `data` and `fingerprint`, as in the plan file or as they are to be.
 
-    Raises UsageError if the store has changed.
+    given: the path that was typed for it now, if one was, behind `option`. Raises UsageError if the store has changed.
     """
     store = open_store(home_path(kept["data"]))
     if (kept.get("fingerprint") or store.fingerprint) != store.fingerprint:
+        if given is not None:
+            raise UsageError(
+                f"{option} {given}: holds other clips than {plan.parent.name} began with; name the same store, or "
+                "start a new run"
+            )
         raise UsageError(
             f"{plan}: data: {store.path} is no longer what this run began with; put it back, or start a new run"
         )

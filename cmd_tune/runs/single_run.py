@@ -88,7 +88,7 @@ def new_single(
         folder=new_folder(storage, name, "pretrain"),
         new=True,
     )
-    single.write()
+    single.write_new()
     return single
 
 
@@ -121,10 +121,12 @@ def _data_of(config: Path | None, data: Path | None, protocol: str | None) -> tu
     return kept.data, protocol or kept.protocol
 
 
-def resumed_single(name: str, *, kept_options: Mapping[str, Any], storage: Path) -> SingleRun:
-    """An earlier run, as it was. kept_options: as those of `earlier_run`."""
-    single = SingleRun.resumed(name, kept_options=kept_options, storage=storage)
+def resumed_single(name: str, *, kept_options: Mapping[str, Any], storage: Path, data: Path | None = None) -> SingleRun:
+    """An earlier run, as it was. kept_options: as those of `earlier_run`. data: where its store lies now."""
+    single = SingleRun.resumed(name, kept_options=kept_options, storage=storage, given={"data": data})
     _check_start(single.settings, single.source, single.folder)
+    if data is not None:
+        single.write()
     return single
 
 

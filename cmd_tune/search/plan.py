@@ -13,8 +13,9 @@ from cmd_tune.errors import UsageError
 from cmd_tune.files import write_text
 from cmd_tune.runs.data_source import DataSource, open_data
 from cmd_tune.runs.environment import describe_software
+from cmd_tune.runs.kept_paths import write_paths
 from cmd_tune.runs.run_folder import SEARCH_FILE, earlier_run, new_folder, removed_on_failure
-from cmd_tune.runs.run_plan import KeptData, check_same_data, experiment_name, read_plan
+from cmd_tune.runs.run_plan import KeptData, check_same_data, experiment_name, kept_tracking_uri, read_plan
 from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.space_checks import check_joints, check_metrics, check_uses
 from cmd_tune.search.spaces.refit import Refit, read_refit, refit_content
@@ -32,7 +33,7 @@ from cmd_tune.settings import (
     parse_overrides,
     read_settings,
 )
-from cmd_tune.tracking import resolve_tracking_uri
+from cmd_tune.tracking import relative_uri, resolve_tracking_uri
 from cmd_tune.yaml_files import dump_yaml
 
 SPACE = "space.yaml"  # in a search's folder
@@ -157,16 +158,19 @@ def resumed_plan(
     refit: bool | None = None,
     resources: ResourceRequest,
     tracking_uri: str | None,
+    data: Path | None = None,
 ) -> Plan:
     """The plan of an earlier search. kept_options: as those of `earlier_run`. resources: replace what was asked before.
 
     refit: whether to refit the finalists; None: as was asked before. An earlier release knew of none.
 
     space_name: the changed space file of a comparison, with added cells or seeds; it replaces the earlier one.
+    data: where its store lies now, if it has moved.
     """
     path = earlier_run(storage, name, SEARCH_FILE, kept=kept_options)
     folder, kept = path.parent, read_plan(path, KeptPlan)
-    store = check_same_data(path, kept.model_dump(include=set(KeptData.model_fields)))
+    source = {"data": data or kept.data, "fingerprint": kept.fingerprint}
+    store = check_same_data(path, source, given=data)
     started = len(list((folder / "trials").glob("*")))
     if trials is not None and trials < started:
         raise UsageError(f"--trials {trials}: {folder.name} has started {started}; ask for more, or leave it out")
@@ -185,7 +189,7 @@ def resumed_plan(
         fingerprint=store.fingerprint,
         trials=_trials(space, asked, settings),
         resources=resources.or_else(ResourceRequest(**kept.model_dump(include=_RESOURCES))),
-        tracking_uri=resolve_tracking_uri(tracking_uri or kept.tracking_uri, storage),
+        tracking_uri=kept_tracking_uri(path, kept.tracking_uri, tracking_uri),
         refit=_refit(space, kept.refit, refit),
         environment=kept.environment,
         normalization=kept.normalization,
@@ -290,8 +294,8 @@ def _write_plan(plan: Plan, kept: Mapping[str, Any] | None = None) -> None:
         "trials": plan.trials,
         "refit": refit_content(plan.refit),
         **asdict(plan.resources),
-        "tracking_uri": plan.tracking_uri,
+        "tracking_uri": relative_uri(plan.tracking_uri, plan.folder.parent),
         "environment": plan.environment,
         **(kept or {}),
     }
-    write_text(plan.folder / SEARCH_FILE, dump_yaml(content))
+    write_text(plan.folder / SEARCH_FILE, dump_yaml(write_paths(content, plan.folder.parent)))

@@ -11,7 +11,7 @@ from typing import Any
 from cmd_tune.tracking.background import BackgroundTracker, say_nothing
 from cmd_tune.tracking.base import Page, RunSnapshot, RunStatus, Tracker
 from cmd_tune.tracking.mlflow.tracker import MlflowTracker
-from cmd_tune.tracking.mlflow.uris import resolve_tracking_uri
+from cmd_tune.tracking.mlflow.uris import relative_uri, resolve_kept_uri, resolve_tracking_uri
 
 __all__ = [
     "TRACKERS",
@@ -21,6 +21,8 @@ __all__ = [
     "RunStatus",
     "Tracker",
     "open_tracker",
+    "relative_uri",
+    "resolve_kept_uri",
     "resolve_tracking_uri",
 ]
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.tracking.base import RunSnapshot, RunStatus, Tracker
+from cmd_tune.tracking.mlflow.moved_files import follow_storage
 from cmd_tune.tracking.mlflow.page import links, page_tag
 from cmd_tune.tracking.mlflow.recorded_run import RecordedRun, epoch_metrics, recorded
 from cmd_tune.tracking.mlflow.uris import is_database, is_server, variables_not_taken
@@ -68,7 +69,8 @@ class MlflowTracker(Tracker[RecordedRun]):
             fcntl.flock(handle, fcntl.LOCK_EX)
             beside, place = self.uri.startswith("sqlite"), (self.storage / "mlartifacts").absolute().as_uri()
             if beside:  # where a new database's own first experiment goes: else the working directory, quotes and all
-                os.environ.setdefault("_MLFLOW_SERVER_ARTIFACT_ROOT", place)
+                os.environ["_MLFLOW_SERVER_ARTIFACT_ROOT"] = place
+                follow_storage(self.uri, self.storage, place)
             self._client = MlflowClient(tracking_uri=self.uri)
             found = self._client.get_experiment_by_name(self.experiment)
             if found is None:

@@ -11,7 +11,13 @@ from cmd_tune.runs.run_folder import resume_line
 from cmd_tune.sqlite_url import sqlite_url
 from cmd_tune.tracking import RunSnapshot, open_tracker
 from cmd_tune.tracking.mlflow.page import ui_command
-from cmd_tune.tracking.mlflow.uris import default_uri, resolve_tracking_uri, variables_not_taken
+from cmd_tune.tracking.mlflow.uris import (
+    default_uri,
+    relative_uri,
+    resolve_kept_uri,
+    resolve_tracking_uri,
+    variables_not_taken,
+)
 from tests.odd_names import ALL, ODD
 
 
@@ -69,3 +75,21 @@ def test_a_database_of_a_relative_path_is_of_this_folder(tmp_path: Path, monkeyp
     assert resolve_tracking_uri(odd, tmp_path / "runs") == odd
     with pytest.raises(UsageError, match="is no URI"):
         resolve_tracking_uri("sqlite", tmp_path)
+
+
+def test_a_database_in_the_storage_is_kept_by_its_place_there(tmp_path: Path) -> None:
+    """And found wherever the storage has moved to; one elsewhere stays there, and its folder is not made again."""
+    old, new = tmp_path / "old", tmp_path / ALL
+    new.mkdir()
+    assert relative_uri(default_uri(old), old) == "sqlite:///mlflow.db"
+    assert resolve_kept_uri("sqlite:///mlflow.db", new) == default_uri(new)
+    assert resolve_kept_uri(default_uri(old), new) == default_uri(new)  # an earlier release wrote it in full
+    for elsewhere in (sqlite_url(tmp_path / "mine.db"), "http://here:5000", "postgresql://here/db", "sqlite://"):
+        assert relative_uri(elsewhere, old) == elsewhere
+        assert resolve_kept_uri(elsewhere, new) == elsewhere
+    assert relative_uri(sqlite_url(old / "a b.db"), old) == sqlite_url(old / "a b.db")
+    gone = sqlite_url(tmp_path / "gone" / "mine.db")
+    with pytest.raises(UsageError, match=r"^tracking_uri: .*/gone, the folder of its database, is not there"):
+        resolve_kept_uri(gone, new)
+    (new / "mine.db").touch()
+    assert resolve_kept_uri(gone, new) == sqlite_url(new / "mine.db")
