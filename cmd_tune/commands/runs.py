@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cmd_tune.commands.options import Data, Name, Overrides, Preset, Protocol, Resume, Storage, TrackingUri
+from cmd_tune.commands.options import Data, Name, Overrides, Preset, Protocol, Resume, Storage, TrackingUri, place
 from cmd_tune.runs.run_folder import DEFAULT_STORAGE
 
 
@@ -39,19 +39,21 @@ def search(
         str | None, typer.Option(help="An existing Ray cluster, e.g. auto. [default: this machine]")
     ] = None,
     name: Name = None,
-    storage: Storage = DEFAULT_STORAGE,
+    storage: Storage = str(DEFAULT_STORAGE),
     tracking_uri: TrackingUri = None,
     resume: Resume = None,
 ) -> None:
     """Search a space of settings (the same as run_search.py)."""
+    from cmd_tune.runs.remote_storage import open_storage
     from cmd_tune.search.execution import ResourceRequest
     from cmd_tune.search.plan import new_plan, resumed_plan
     from cmd_tune.search.search import run_search
 
     resources = ResourceRequest(concurrent, workers, gpus_per_worker)
+    at = open_storage(storage, resume)
     plan = (
         resumed_plan(
-            resume,
+            at.resume,
             space_name=space,
             kept_options={
                 "--protocol": protocol,
@@ -59,17 +61,17 @@ def search(
                 "--set": overrides,
                 "--name": name,
             },
-            storage=storage,
-            data=data,
+            storage=at.folder,
+            data=place(data, "--data"),
             trials=trials,
             refit=refit,
             resources=resources,
             tracking_uri=tracking_uri,
         )
-        if resume
+        if at.resume
         else new_plan(
             space,
-            data=data,
+            data=place(data, "--data"),
             protocol=protocol,
             preset=preset,
             overrides=overrides or [],
@@ -77,11 +79,12 @@ def search(
             refit=refit,
             resources=resources,
             name=name,
-            storage=storage,
+            storage=at.folder,
             tracking_uri=tracking_uri,
         )
     )
-    run_search(plan, address=address, console=Console())
+    with at.kept(plan.folder, "search", new=plan.new):
+        run_search(plan, address=address, console=Console())
 
 
 def pretrain(
@@ -95,7 +98,7 @@ def pretrain(
     ] = None,
     test: Annotated[bool, typer.Option("--test", help="Score the test set at the end.")] = False,
     name: Name = None,
-    storage: Storage = DEFAULT_STORAGE,
+    storage: Storage = str(DEFAULT_STORAGE),
     tracking_uri: TrackingUri = None,
     resume: Resume = None,
 ) -> None:
@@ -103,11 +106,13 @@ def pretrain(
 
     Trains and records as a trial of a search does.
     """
+    from cmd_tune.runs.remote_storage import open_storage
     from cmd_tune.runs.single_run import new_single, resumed_single, run_single
 
+    at = open_storage(storage, resume)
     single = (
         resumed_single(
-            resume,
+            at.resume,
             kept_options={
                 "--protocol": protocol,
                 "--preset": preset,
@@ -116,22 +121,23 @@ def pretrain(
                 "--name": name,
                 "--tracking-uri": tracking_uri,
             },
-            storage=storage,
-            data=data,
+            storage=at.folder,
+            data=place(data, "--data"),
         )
-        if resume
+        if at.resume
         else new_single(
-            data=data,
+            data=place(data, "--data"),
             protocol=protocol,
             preset=preset,
             overrides=overrides or [],
             config=config,
             name=name,
-            storage=storage,
+            storage=at.folder,
             tracking_uri=tracking_uri,
         )
     )
-    run_single(single, test=test, console=Console())
+    with at.kept(single.folder, "pretrain", new=single.new):
+        run_single(single, test=test, console=Console())
 
 
 def evaluate(
@@ -139,7 +145,7 @@ def evaluate(
         Path | None, typer.Argument(help="A checkpoint, or the folder of a run or of a trial that has one.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="A store made by 'ingest'. [default: what the checkpoint was trained on]")
+        str | None, typer.Option(help="A store made by 'ingest'. [default: what the checkpoint was trained on]")
     ] = None,
     protocol: Annotated[
         str | None, typer.Option(help="Protocol, e.g. xview. [default: the checkpoint's, or the data set's first]")
@@ -153,7 +159,7 @@ def evaluate(
             "the encoder), semi (1, 5, 10, 20 % of labels), finetune, transfer, retrieval. [default: knn,solved]",
         ),
     ] = None,
-    transfer_data: Annotated[Path | None, typer.Option(help="The store that 'transfer' fine-tunes on.")] = None,
+    transfer_data: Annotated[str | None, typer.Option(help="The store that 'transfer' fine-tunes on.")] = None,
     best_of_test: Annotated[
         bool,
         typer.Option(
@@ -166,7 +172,7 @@ def evaluate(
         typer.Option(min=0, help="For sgd, semi, finetune, transfer: crops, subsets, initial values. [default: 0]"),
     ] = None,
     name: Name = None,
-    storage: Storage = DEFAULT_STORAGE,
+    storage: Storage = str(DEFAULT_STORAGE),
     tracking_uri: TrackingUri = None,
     resume: Resume = None,
 ) -> None:
@@ -177,10 +183,12 @@ def evaluate(
     """
     from cmd_tune.runs.evaluation_plan import new_evaluation, resumed_evaluation
     from cmd_tune.runs.evaluation_run import run_evaluation
+    from cmd_tune.runs.remote_storage import open_storage
 
+    at = open_storage(storage, resume)
     evaluation = (
         resumed_evaluation(
-            resume,
+            at.resume,
             kept_options={
                 "--protocol": protocol,
                 "--with": tasks,
@@ -189,23 +197,24 @@ def evaluate(
                 "--name": name,
                 "--tracking-uri": tracking_uri,
             },
-            storage=storage,
+            storage=at.folder,
             checkpoint=checkpoint,
-            data=data,
-            transfer_data=transfer_data,
+            data=place(data, "--data"),
+            transfer_data=place(transfer_data, "--transfer-data"),
         )
-        if resume
+        if at.resume
         else new_evaluation(
             checkpoint,
-            data=data,
+            data=place(data, "--data"),
             protocol=protocol,
             tasks=tasks,
-            transfer_data=transfer_data,
+            transfer_data=place(transfer_data, "--transfer-data"),
             best_of_test=best_of_test,
             seed=seed or 0,
             name=name,
-            storage=storage,
+            storage=at.folder,
             tracking_uri=tracking_uri,
         )
     )
-    run_evaluation(evaluation, console=Console())
+    with at.kept(evaluation.folder, "evaluate", new=evaluation.new):
+        run_evaluation(evaluation, console=Console())

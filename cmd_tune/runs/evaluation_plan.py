@@ -9,14 +9,15 @@ import numpy as np
 from cmd_tune.data.layouts import layout_content
 from cmd_tune.data.seen_clips import count_seen
 from cmd_tune.data.splits import Indices, split_store
-from cmd_tune.data.store import Store, open_store
+from cmd_tune.data.store import Store
 from cmd_tune.data.views.modalities import check_modalities
 from cmd_tune.errors import DataError, UsageError, did_you_mean
 from cmd_tune.evaluate.tasks import DEFAULT_TASKS, TASKS, Task, current_name
-from cmd_tune.runs.data_source import SYNTHETIC, DataSource, open_data
+from cmd_tune.remote_files import Place
+from cmd_tune.runs.data_source import SYNTHETIC, DataSource, open_data, open_place, source_of
 from cmd_tune.runs.kept_paths import find_again
 from cmd_tune.runs.run_folder import EVALUATE_FILE, new_folder
-from cmd_tune.runs.run_plan import HomePath, RunPlan, check_same_data, data_fields
+from cmd_tune.runs.run_plan import DataPlace, HomePath, RunPlan, check_same_data, data_fields
 from cmd_tune.tracking import resolve_tracking_uri
 from cmd_tune.train.saved_checkpoint import Saved, open_saved
 
@@ -30,7 +31,7 @@ class Evaluation(RunPlan):
     checkpoint: HomePath
     weights: str | None = None  # fingerprint of the checkpoint
     tasks: tuple[str, ...]  # a file of 0.1.0 may have old names, by which its other files are called
-    transfer_data: HomePath | None  # for tasks on other data
+    transfer_data: DataPlace | None  # for tasks on other data
     transfer_fingerprint: str | None = None
     transfer_protocol: str | None
     official_best_of_test: bool
@@ -40,16 +41,16 @@ class Evaluation(RunPlan):
     def transfer(self) -> DataSource | None:
         if self.transfer_data is None or self.transfer_protocol is None:
             return None
-        return DataSource(self.transfer_data, self.transfer_protocol)
+        return source_of(self.transfer_data, self.transfer_protocol)
 
 
 def new_evaluation(
     checkpoint: Path | None,
     *,
-    data: Path | None,
+    data: Place | None,
     protocol: str | None,
     tasks: str | None,
-    transfer_data: Path | None,
+    transfer_data: Place | None,
     best_of_test: bool,
     seed: int,
     name: str | None,
@@ -79,7 +80,7 @@ def new_evaluation(
         checkpoint=saved.path.absolute(),
         weights=saved.fingerprint,
         tasks=chosen,
-        transfer_data=transfer.path if transfer else None,
+        transfer_data=transfer.place if transfer else None,
         transfer_fingerprint=other.fingerprint if other else None,
         transfer_protocol=transfer.protocol if transfer else None,
         official_best_of_test=best_of_test,
@@ -119,8 +120,8 @@ def resumed_evaluation(
     kept_options: Mapping[str, Any],
     storage: Path,
     checkpoint: Path | None = None,
-    data: Path | None = None,
-    transfer_data: Path | None = None,
+    data: Place | None = None,
+    transfer_data: Place | None = None,
 ) -> Evaluation:
     """An earlier evaluation, as it was. kept_options: as those of `earlier_run`.
 
@@ -145,14 +146,14 @@ def resumed_evaluation(
     return evaluation
 
 
-def _data_of(saved: Saved, storage: Path, data: Path | None, protocol: str | None) -> tuple[DataSource, Store]:
+def _data_of(saved: Saved, storage: Path, data: Place | None, protocol: str | None) -> tuple[DataSource, Store]:
     """The data to score a checkpoint on: as asked; else what it was trained on, under its protocol.
 
     Raises UsageError if that is not known, is gone, or has changed.
     """
     kept = saved.data
     if data is not None:
-        same = kept and open_store(data).dataset == kept["dataset"]
+        same = kept and open_place(data).dataset == kept["dataset"]
         return open_data(storage, data, protocol or (kept["protocol"] if same else None))
     ask = "name the store to score it on"
     if not kept:

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from cmd_tune.files import home_path
+from cmd_tune.remote_files import looks_like_uri
 
 _KEYS = ("data", "checkpoint", "transfer_data")  # of plan files, whose values are paths
 
 
 def write_paths(content: Mapping[str, Any], storage: Path) -> dict[str, Any]:
     """The content of a plan file with every path that lies in the storage relative to it."""
-    paths = {key: relative_to_storage(content[key], storage) for key in _KEYS if isinstance(content.get(key), str)}
-    return {**content, **paths}
+    return {**content, **{key: relative_to_storage(text, storage) for key, text in _texts(content).items()}}
 
 
 def read_paths(content: Mapping[str, Any], storage: Path) -> dict[str, Any]:
@@ -22,8 +22,19 @@ def read_paths(content: Mapping[str, Any], storage: Path) -> dict[str, Any]:
     A path that is gone, as the absolute ones of earlier releases are once a storage has moved, is looked for at the
     same place in the storage.
     """
+    found = {key: str(find_again(_absolute(text, storage), [storage])) for key, text in _texts(content).items()}
+    return {**content, **found}
+
+
+def inside_storage(content: Mapping[str, Any]) -> list[str]:
+    """The relative paths in a plan file: what the run reads of its storage."""
+    return [text for text in _texts(content).values() if not text.startswith(("/", "~"))]
+
+
+def _texts(content: Mapping[str, Any]) -> dict[str, str]:
+    """The paths in a plan file, without URIs."""
     texts = {key: content[key] for key in _KEYS if isinstance(content.get(key), str)}
-    return {**content, **{key: str(find_again(_absolute(text, storage), [storage])) for key, text in texts.items()}}
+    return {key: text for key, text in texts.items() if not looks_like_uri(text)}
 
 
 def relative_to_storage(text: str, storage: Path) -> str:

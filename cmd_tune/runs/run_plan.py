@@ -7,11 +7,12 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
-from cmd_tune.data.store import Store, open_store
+from cmd_tune.data.store import Store
 from cmd_tune.errors import UsageError
 from cmd_tune.files import home_path, write_text
 from cmd_tune.mistakes import found, refusal
-from cmd_tune.runs.data_source import DataSource
+from cmd_tune.remote_files import Place, looks_like_uri
+from cmd_tune.runs.data_source import DataSource, open_place, source_of
 from cmd_tune.runs.environment import describe_environment
 from cmd_tune.runs.kept_paths import read_paths, write_paths
 from cmd_tune.runs.run_folder import earlier_run, removed_on_failure
@@ -26,15 +27,20 @@ def _path(value: Any) -> Path:
     return home_path(value)
 
 
+def _place(value: Any) -> Place:
+    return value if isinstance(value, str) and looks_like_uri(value) else _path(value)
+
+
+DataPlace = Annotated[Path | str, PlainValidator(_place)]  # a path, or the URI of an object store
 HomePath = Annotated[Path, PlainValidator(_path)]  # with ~ for the home folder
 T = TypeVar("T", bound=BaseModel)
-NOTHING: Mapping[str, Path | None] = MappingProxyType({})
+NOTHING: Mapping[str, Place | None] = MappingProxyType({})
 
 
 class KeptData(BaseModel):
     """The keys of a plan file that say which data its run uses."""
 
-    data: HomePath
+    data: DataPlace
     fingerprint: str | None = None
     protocol: str
 
@@ -75,7 +81,7 @@ class RunPlan(BaseModel):
 
     folder: Path = Field(exclude=True)
     new: bool = Field(default=False, exclude=True)  # not resumed
-    data: HomePath
+    data: DataPlace
     fingerprint: str | None = None  # of the data
     protocol: str
     dataset: str
@@ -85,7 +91,7 @@ class RunPlan(BaseModel):
 
     @classmethod
     def resumed(
-        cls, name: str, *, kept_options: Mapping[str, Any], storage: Path, given: Mapping[str, Path | None] = NOTHING
+        cls, name: str, *, kept_options: Mapping[str, Any], storage: Path, given: Mapping[str, Place | None] = NOTHING
     ) -> Self:
         """The plan of an earlier run, as it was. Arguments and errors as those of `earlier_run`.
 
@@ -127,13 +133,13 @@ class RunPlan(BaseModel):
 
     @property
     def source(self) -> DataSource:
-        return DataSource(self.data, self.protocol)
+        return source_of(self.data, self.protocol)
 
 
 def data_fields(source: DataSource, store: Store) -> dict[str, Any]:
     """The fields of a plan that say which data its run uses."""
     return {
-        "data": source.path,
+        "data": source.place,
         "fingerprint": store.fingerprint,
         "protocol": source.protocol,
         "dataset": store.dataset,
@@ -150,12 +156,15 @@ def experiment_name(dataset: str, protocol: str, normalization: str) -> str:
     return f"{dataset}-{protocol}{family}"
 
 
-def check_same_data(plan: Path, kept: Mapping[str, Any], *, given: Path | None = None, option: str = "--data") -> Store:
+def check_same_data(
+    plan: Path, kept: Mapping[str, Any], *, given: Place | None = None, option: str = "--data"
+) -> Store:
     """The store that a run goes on with. kept: `data` and `fingerprint`, as in the plan file or as they are to be.
 
     given: the path that was typed for it now, if one was, behind `option`. Raises UsageError if the store has changed.
     """
-    store = open_store(home_path(kept["data"]))
+    place = _place(kept["data"])
+    store = open_place(place)
     if (kept.get("fingerprint") or store.fingerprint) != store.fingerprint:
         if given is not None:
             raise UsageError(
@@ -163,6 +172,6 @@ def check_same_data(plan: Path, kept: Mapping[str, Any], *, given: Path | None =
                 "start a new run"
             )
         raise UsageError(
-            f"{plan}: data: {store.path} is no longer what this run began with; put it back, or start a new run"
+            f"{plan}: data: {place} is no longer what this run began with; put it back, or start a new run"
         )
     return store

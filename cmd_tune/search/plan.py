@@ -11,7 +11,8 @@ from cmd_tune.data.layouts import Layout
 from cmd_tune.data.splits import split_store
 from cmd_tune.errors import UsageError
 from cmd_tune.files import write_text
-from cmd_tune.runs.data_source import DataSource, open_data
+from cmd_tune.remote_files import Place
+from cmd_tune.runs.data_source import DataSource, open_data, source_of
 from cmd_tune.runs.environment import describe_software
 from cmd_tune.runs.kept_paths import write_paths
 from cmd_tune.runs.run_folder import SEARCH_FILE, earlier_run, new_folder, removed_on_failure
@@ -99,7 +100,7 @@ def new_plan(
     *,
     storage: Path,
     name: str | None,
-    data: Path | None,
+    data: Place | None,
     protocol: str | None,
     preset: str | None,
     overrides: Sequence[str],
@@ -158,7 +159,7 @@ def resumed_plan(
     refit: bool | None = None,
     resources: ResourceRequest,
     tracking_uri: str | None,
-    data: Path | None = None,
+    data: Place | None = None,
 ) -> Plan:
     """The plan of an earlier search. kept_options: as those of `earlier_run`. resources: replace what was asked before.
 
@@ -184,7 +185,7 @@ def resumed_plan(
         space=space,
         preset=kept.preset,
         settings=settings,
-        source=DataSource(store.path, kept.protocol),
+        source=source_of(data or kept.data, kept.protocol),
         dataset=kept.dataset,
         fingerprint=store.fingerprint,
         trials=_trials(space, asked, settings),
@@ -286,7 +287,7 @@ def _write_plan(plan: Plan, kept: Mapping[str, Any] | None = None) -> None:
         "method": plan.space.method,
         "dataset": plan.dataset,
         "normalization": plan.normalization,
-        "data": str(plan.source.path),
+        "data": str(plan.source.place),
         "fingerprint": plan.fingerprint,
         "protocol": plan.source.protocol,
         "preset": plan.preset,

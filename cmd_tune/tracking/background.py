@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from cmd_tune.errors import CmdTuneError
+from cmd_tune.errors import CmdTuneError, with_cure
 from cmd_tune.tracking.base import RunSnapshot, Tracker
 
 _PAUSE_S, _PATIENCE_S = 2.0, 30.0  # between tries; at the end, for a server that does not answer
@@ -140,4 +140,4 @@ def _cause(error: BaseException) -> str:
         root = deeper
     of_system = next((part for part in (root, *root.args) if isinstance(part, OSError)), None)
     words = str(error).strip() if of_system is None else of_system.strerror or str(of_system)
-    return textwrap.shorten((words or type(error).__name__).splitlines()[0], 200, placeholder=" …")
+    return with_cure(textwrap.shorten((words or type(error).__name__).splitlines()[0], 200, placeholder=" …"))

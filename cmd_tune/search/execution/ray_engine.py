@@ -37,7 +37,7 @@ class RayEngine(Engine):
 
     def plan(self, *, trials: int | None, given: int) -> ResourcePlan:
         if self.address:
-            check_nodes(self.source.path, self.folder, SEARCH_FILE)
+            check_nodes(self.source, self.folder, SEARCH_FILE)
         return plan_resources(self._nodes, self.request, trials=trials, given=given)
 
     def call(self, function: Callable[..., T], *arguments: object, cpus: float, gpus: float) -> Callable[[], T]:

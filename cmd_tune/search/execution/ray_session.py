@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cmd_tune.errors import CmdTuneError, first_line
+from cmd_tune.search.execution.ray_folder import ensure_ray_folder
 from cmd_tune.search.execution.ray_trial import PATIENCE_S
 from cmd_tune.search.execution.resources import Node
 
@@ -47,6 +48,7 @@ def ray_session(address: str | None, log: Path, *, nested: bool) -> Iterator[lis
 
     if not address:
         _check_place(sys.executable, ray.__file__)
+        ensure_ray_folder()
     _log_to(log)
     on_sigterm = signal.getsignal(signal.SIGTERM)
 

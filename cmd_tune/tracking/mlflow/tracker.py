@@ -5,13 +5,13 @@ MLflow is read first: one tag says that its description is complete, another how
 has the same time whenever it is written, so a database recognises a repeated one.
 """
 
-import fcntl
 import json
 import os
 from pathlib import Path
 from typing import Any
 
 from cmd_tune.errors import CmdTuneError
+from cmd_tune.locks import lock_file
 from cmd_tune.tracking.base import RunSnapshot, RunStatus, Tracker
 from cmd_tune.tracking.mlflow.moved_files import follow_storage
 from cmd_tune.tracking.mlflow.page import links, page_tag
@@ -66,7 +66,7 @@ class MlflowTracker(Tracker[RecordedRun]):
         from mlflow import MlflowClient
 
         with (self.storage / "mlflow.lock").open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            lock_file(handle, wait=True)
             beside, place = self.uri.startswith("sqlite"), (self.storage / "mlartifacts").absolute().as_uri()
             if beside:  # where a new database's own first experiment goes: else the working directory, quotes and all
                 os.environ["_MLFLOW_SERVER_ARTIFACT_ROOT"] = place
