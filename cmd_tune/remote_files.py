@@ -63,18 +63,20 @@ def read_place(text: str, option: str) -> Place:
             raise UsageError(f"{shown}: is no URI of a file here; write file:///PATH, or the path itself")
         return Path(unquote(url.path))
     if scheme not in _STORES:
-        known = [f"{name}://" for name in (*_STORES, "file")]
-        cure = _INSTEAD.get(scheme.lower()) or did_you_mean(f"{scheme}://", known)
+        lower = f"write {scheme.lower()}://" if scheme.lower() in _STORES else ""
+        cure = _INSTEAD.get(scheme.lower()) or lower or did_you_mean(scheme, (*_STORES, "file"))
         raise UsageError(f"{shown}: {scheme}:// is no kind of storage that is known; {cure}")
     if not re.match(r"//[^/?#]", rest):
-        raise UsageError(f"{shown}: names no bucket; write {scheme}://BUCKET/FOLDER, or ./{text} for a folder here")
+        raise UsageError(
+            f"{shown}: names no bucket; write {scheme}://BUCKET/FOLDER, or ./ before the name of a folder here"
+        )
     url = urlsplit(text)
     if re.match(r"//[^@]*:[^@]*@", rest) or (scheme in ("s3", "gs") and "@" in url.netloc + url.query):
         raise UsageError(
             f"{shown}: a URI is kept and shown, so it may have no credentials; set AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY, or write them into ~/.aws/credentials"
         )
-    if url.fragment or any(part in ("", ".", "..") for part in url.path.strip("/").split("/")[1:]):
+    if url.fragment or any(part in ("", ".", "..") for part in url.path.rstrip("/").split("/")[1:]):
         raise UsageError(f"{shown}: has '#', '//' or '..' in it; write {scheme}://BUCKET/FOLDER")
     if scheme == "s3" and (odd := [key for key, _ in parse_qsl(url.query, True) if key not in _S3_OPTIONS]):
         raise UsageError(

@@ -34,7 +34,7 @@ def from_home(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def with_paths(**options: Any) -> None:
-        command(**{name: _path(name, value) if isinstance(value, Path) else value for name, value in options.items()})
+        command(**{name: _path(value) if isinstance(value, Path) else value for name, value in options.items()})
 
     return with_paths
 
@@ -44,9 +44,9 @@ def place(text: str | None, option: str) -> Place | None:
     return None if text is None else read_place(text, option)
 
 
-def _path(name: str, path: Path) -> Path:
+def _path(path: Path) -> Path:
     """A path of this machine. Raises UsageError for a URI."""
     if looks_like_uri(str(path)):
         shown = redacted(str(path)).replace(":/", "://", 1)
-        raise UsageError(f"{name.rstrip('_')} {shown}: is a URI, where a file of this machine is needed; copy it here")
+        raise UsageError(f"{shown}: is a URI, where a file of this machine is needed; copy it here")
     return home_path(path)

@@ -4,6 +4,7 @@ A copy can be resumed at any moment: objects are whole, and the study in a copy 
 """
 
 import json
+import shutil
 import sqlite3
 import threading
 import time
@@ -19,6 +20,7 @@ from cmd_tune.runs.run_folder import LOCK
 PERIOD_S = 3.0  # between two passes
 _GRACE_S, _PATIENCE_S = 30.0, 60.0  # until an outage, or a long last copy, is said; until the end gives up
 _DATABASE = "study.db"
+_KNOWN = "cmd_tune_copied"  # table of the copy's study
 _SENT = ".{name}.sent.json"  # beside the run's folder: what of it has been copied
 _FOLDERS = {"ray", "train"}  # that are left out, and so are files with these ends
 _ENDS = (".part", "-journal", "-wal", "-shm")
@@ -40,6 +42,7 @@ class Mirror:
         self.remote, self.folder, self._say = remote, folder, say
         self.trouble = ""  # what went wrong last, while it lasts
         self._sent = read_sent(folder)
+        self._known: set[str] = set()  # trials that the copy's study lists
         self._left = 0  # bytes that the pass has still to copy
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="mirror", daemon=True)
@@ -83,7 +86,7 @@ class Mirror:
         The study comes last, in a state from before the files were read, and without trials that it does not know.
         """
         known = {_trial_of(name) for name, _ in self._files()}
-        database = self._database()
+        database = self._database(known)
         now = {name: seen for name, seen in self._files() if _trial_of(name) in known}
         due = {name: seen for name, seen in now.items() if self._sent.get(name) != seen and name != _DATABASE}
         self._left = sum(seen[0] for seen in due.values())
@@ -96,7 +99,7 @@ class Mirror:
             copy, seen = database
             self.remote.upload(copy, _DATABASE)
             copy.unlink()
-            self._sent[_DATABASE] = seen
+            self._sent[_DATABASE], self._known = seen, known
         gone = self._sent.keys() - now.keys() - {_DATABASE}
         for name in gone:
             self.remote.delete(name)
@@ -104,10 +107,14 @@ class Mirror:
         if due or gone or database is not None:
             write_text(sent_file(self.folder), json.dumps(self._sent))
 
-    def _database(self) -> tuple[Path, Seen] | None:
-        """A consistent copy of the study, and what it is a copy of; None if the last one holds."""
+    def _database(self, known: set[str]) -> tuple[Path, Seen] | None:
+        """A consistent copy of the study, and what it is a copy of; None if the last one holds.
+
+        It lists the trials whose files are in the copy before it is: a driver that is lost between the two leaves files
+        of trials that the study does not know.
+        """
         path = self.folder / _DATABASE
-        if (seen := _seen(path)) is None or self._sent.get(_DATABASE) == seen:
+        if (seen := _seen(path)) is None or (self._sent.get(_DATABASE) == seen and known == self._known):
             return None
         copy = self.folder.with_name(f".{self.folder.name}.{_DATABASE}.part")
         copy.unlink(missing_ok=True)
@@ -116,6 +123,9 @@ class Mirror:
             closing(sqlite3.connect(copy)) as to,
         ):
             source.backup(to)
+            to.execute(f"create table {_KNOWN} (trial text)")
+            to.executemany(f"insert into {_KNOWN} values (?)", [(trial,) for trial in sorted(known - {""})])  # noqa: S608
+            to.commit()
         return copy, seen
 
     def _files(self) -> Iterator[tuple[str, Seen]]:
@@ -149,6 +159,22 @@ def download(remote: RemoteFolder, folder: Path) -> None:
             raise CmdTuneError(f"{remote.uri}: has a file {name}, which is no name in a folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         remote.download(name, path)
+    if (folder / _DATABASE).exists():
+        _drop_unknown(folder)
+
+
+def _drop_unknown(folder: Path) -> None:
+    """Remove files of trials that the study of a copy does not list."""
+    with closing(sqlite3.connect(folder / _DATABASE)) as study:
+        try:
+            known = {trial for (trial,) in study.execute(f"select trial from {_KNOWN}")}  # noqa: S608
+            study.execute(f"drop table {_KNOWN}")
+            study.commit()
+        except sqlite3.DatabaseError as error:
+            raise CmdTuneError(f"{folder / _DATABASE}: is damaged: {error}") from error
+    for trial in (folder / "trials").glob("*"):
+        if trial.name not in known:
+            shutil.rmtree(trial)
 
 
 def record_sent(folder: Path) -> None:
