@@ -12,9 +12,34 @@ import pytest
 from cmd_tune.locks import lock_file
 
 SHIM = """
+#define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
 #include <stdlib.h>
-int flock(int file, int operation) { (void)file; (void)operation; errno = atoi(getenv("FLOCK_ERRNO")); return -1; }
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static int refuse(const char *name) { errno = atoi(getenv(name)); return -1; }
+
+int flock(int file, int operation) { (void)file; (void)operation; return refuse("FLOCK_ERRNO"); }
+
+int fcntl64(int file, int command, ...) {
+    va_list arguments;
+    va_start(arguments, command);
+    void *argument = va_arg(arguments, void *);
+    va_end(arguments);
+    if ((command == F_SETLK || command == F_SETLKW) && getenv("FCNTL_ERRNO")) return refuse("FCNTL_ERRNO");
+    return syscall(SYS_fcntl, file, command, argument);
+}
+
+int fcntl(int file, int command, ...) {
+    va_list arguments;
+    va_start(arguments, command);
+    void *argument = va_arg(arguments, void *);
+    va_end(arguments);
+    return fcntl64(file, command, argument);
+}
 """
 HOLD = """
 import sys
@@ -41,8 +66,10 @@ def no_locks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "flock.so"
 
 
-def run(shim: Path, code: int, *words: object) -> subprocess.CompletedProcess[str]:
+def run(shim: Path, code: int, *words: object, sqlite: int | None = None) -> subprocess.CompletedProcess[str]:
+    """A process in which flock answers `code`, and the locks that SQLite takes answer `sqlite`."""
     environment = os.environ | {"LD_PRELOAD": str(shim), "FLOCK_ERRNO": str(code)}
+    environment |= {} if sqlite is None else {"FCNTL_ERRNO": str(sqlite)}
     return subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, check=False)
 
 
@@ -57,6 +84,18 @@ def test_a_run_goes_on_without_a_lock_and_says_so_once(no_locks: Path, tmp_path:
 def test_no_other_error_is_taken_for_that(no_locks: Path, tmp_path: Path) -> None:
     assert run(no_locks, errno.EWOULDBLOCK, "-c", HOLD, tmp_path).stdout.startswith(f"refused: {tmp_path}: is in use")
     assert run(no_locks, errno.EIO, "-c", HOLD, tmp_path).stdout == "refused: [Errno 5] Input/output error\n"
+
+
+def test_sqlites_own_words_come_with_the_cure(no_locks: Path, tmp_path: Path) -> None:
+    code = (
+        "import sqlite3, sys; from cmd_tune.errors import one_line\n"
+        "try: sqlite3.connect(sys.argv[1], timeout=0).execute('create table a (b)')\n"
+        "except sqlite3.Error as error: print(one_line(error))"
+    )
+    for answer, said in ((errno.ENOLCK, "database is locked"), (errno.ENOSYS, "disk I/O error")):
+        done = run(no_locks, answer, "-c", code, tmp_path / "a.db", sqlite=answer)
+        assert done.stdout.startswith(f"OperationalError: {said}: close what else has the database open; ")
+        assert done.stdout.endswith("if its file system has no locks, take a --storage that has\n")
 
 
 @pytest.mark.long

@@ -142,7 +142,7 @@ def pretrain(
 
 def evaluate(
     checkpoint: Annotated[
-        Path | None, typer.Argument(help="A checkpoint, or the folder of a run or of a trial that has one.")
+        str | None, typer.Argument(help="A checkpoint, or the folder of a run or of a trial that has one.")
     ] = None,
     data: Annotated[
         str | None, typer.Option(help="A store made by 'ingest'. [default: what the checkpoint was trained on]")
@@ -181,7 +181,7 @@ def evaluate(
     Also scores two baselines: the untrained encoder and the raw skeletons. For every stream, their fusion, and
     concatenated features.
     """
-    from cmd_tune.runs.evaluation_plan import new_evaluation, resumed_evaluation
+    from cmd_tune.runs.evaluation_plan import checkpoint_here, new_evaluation, resumed_evaluation
     from cmd_tune.runs.evaluation_run import run_evaluation
     from cmd_tune.runs.remote_storage import open_storage
 
@@ -198,13 +198,13 @@ def evaluate(
                 "--tracking-uri": tracking_uri,
             },
             storage=at.folder,
-            checkpoint=checkpoint,
+            checkpoint=checkpoint_here(checkpoint),
             data=place(data, "--data"),
             transfer_data=place(transfer_data, "--transfer-data"),
         )
         if at.resume
         else new_evaluation(
-            checkpoint,
+            checkpoint_here(checkpoint),
             data=place(data, "--data"),
             protocol=protocol,
             tasks=tasks,

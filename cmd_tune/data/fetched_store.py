@@ -1,4 +1,4 @@
-"""A store that lies at a URI: its copy on this machine, fetched once, however many processes ask for it."""
+"""A file that lies at a URI, such as a store: its copy on this machine, fetched once, whoever asks for it."""
 
 import sys
 from hashlib import blake2b
@@ -20,7 +20,7 @@ def fetch(uri: str) -> Path:
     remote = RemoteFolder(folder)
     mark = remote.mark(name)
     if mark is None:
-        raise DataError(f"{uri}: no such file; copy a store there that 'python -m cmd_tune ingest' made")
+        raise DataError(f"{uri}: there is no such file")
     key = blake2b(f"{uri}\0{mark.size}\0{mark.time}".encode(), digest_size=8).hexdigest()
     path = cache_folder() / "data" / key / name
     if path.exists():

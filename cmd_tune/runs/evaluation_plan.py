@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cmd_tune.data.fetched_store import fetch
 from cmd_tune.data.layouts import layout_content
 from cmd_tune.data.seen_clips import count_seen
 from cmd_tune.data.splits import Indices, split_store
@@ -13,12 +14,13 @@ from cmd_tune.data.store import Store
 from cmd_tune.data.views.modalities import check_modalities
 from cmd_tune.errors import DataError, UsageError, did_you_mean
 from cmd_tune.evaluate.tasks import DEFAULT_TASKS, TASKS, Task, current_name
-from cmd_tune.remote_files import Place
+from cmd_tune.remote_files import Place, beside, read_place
 from cmd_tune.runs.data_source import SYNTHETIC, DataSource, open_data, open_place, source_of
 from cmd_tune.runs.kept_paths import find_again
 from cmd_tune.runs.run_folder import EVALUATE_FILE, new_folder
 from cmd_tune.runs.run_plan import DataPlace, HomePath, RunPlan, check_same_data, data_fields
 from cmd_tune.tracking import resolve_tracking_uri
+from cmd_tune.train.loop import CHECKPOINT
 from cmd_tune.train.saved_checkpoint import Saved, open_saved
 
 
@@ -92,6 +94,14 @@ def new_evaluation(
     )
     evaluation.write_new()
     return evaluation
+
+
+def checkpoint_here(typed: str | None) -> Path | None:
+    """The path that was typed as CHECKPOINT; of one at a URI, or of that of a run's folder there, its copy here."""
+    place = None if typed is None else read_place(typed, "CHECKPOINT")
+    if isinstance(place, str):
+        return fetch(place if place.partition("?")[0].endswith(".pt") else beside(place, CHECKPOINT))
+    return place
 
 
 def _parse_tasks(text: str) -> tuple[str, ...]:

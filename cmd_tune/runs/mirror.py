@@ -18,6 +18,7 @@ from cmd_tune.remote_files import RemoteFolder
 from cmd_tune.runs.run_folder import LOCK
 
 PERIOD_S = 3.0  # between two passes
+_HASTE_S = 5.0  # for a file that is on its way when nothing more is to be copied
 _GRACE_S, _PATIENCE_S = 30.0, 60.0  # until an outage, or a long last copy, is said; until the end gives up
 _DATABASE = "study.db"
 _KNOWN = "cmd_tune_copied"  # table of the copy's study
@@ -44,9 +45,15 @@ class Mirror:
         self._sent = read_sent(folder)
         self._known: set[str] = set()  # trials that the copy's study lists
         self._left = 0  # bytes that the pass has still to copy
-        self._closing = threading.Event()
+        self._closing, self._abandoned = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="mirror", daemon=True)
         self._thread.start()
+
+    def abandon(self) -> None:
+        """Copy nothing more: the copy is another driver's."""
+        self._abandoned.set()
+        self._closing.set()
+        self._thread.join(_HASTE_S)
 
     def close(self) -> str:
         """Copy what is left, and wait for it. Returns what is wrong if that could not be done, else an empty text."""
@@ -59,7 +66,7 @@ class Mirror:
 
     def _work(self) -> None:
         failing_since, told = 0.0, False
-        while True:
+        while not self._abandoned.is_set():
             last = self._closing.is_set()
             try:
                 self._pass()
@@ -91,11 +98,13 @@ class Mirror:
         due = {name: seen for name, seen in now.items() if self._sent.get(name) != seen and name != _DATABASE}
         self._left = sum(seen[0] for seen in due.values())
         for name, seen in due.items():
+            if self._abandoned.is_set():
+                return
             with suppress(FileNotFoundError):  # it was replaced or removed meanwhile
                 self.remote.upload(self.folder / name, name)
                 self._sent[name] = seen
             self._left -= seen[0]
-        if database is not None:
+        if database is not None and not self._abandoned.is_set():
             copy, seen = database
             self.remote.upload(copy, _DATABASE)
             copy.unlink()

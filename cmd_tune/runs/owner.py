@@ -42,7 +42,7 @@ class Owner:
     def release(self) -> None:
         """Let others have the run."""
         self._ended.set()
-        self._thread.join()
+        self._thread.join(_BEAT_S)
         with suppress(CmdTuneError):  # it becomes stale
             if self._read().get("token") == self.token:
                 self.remote.delete(OWNER)

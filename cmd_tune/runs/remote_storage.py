@@ -38,6 +38,7 @@ class Storage:
     def __init__(self, folder: Path, uri: str = "", resume: str | None = None) -> None:
         self.folder, self.uri, self.resume = folder, uri, resume
         self._owner: Owner | None = None
+        self._mirror: Mirror | None = None
 
     @contextmanager
     def kept(self, run: Path, command: str, *, new: bool) -> Iterator[None]:
@@ -51,7 +52,8 @@ class Storage:
         remote = RemoteFolder(beside(self.uri, run.name))
         try:
             self._begin(remote, run, new=new)
-            with _copied(remote, run, command):
+            self._mirror = Mirror(remote, run, _say)
+            with _copied(self._mirror, command):
                 yield
         finally:
             self.release()
@@ -60,13 +62,23 @@ class Storage:
         try:
             if new and remote.files():
                 raise UsageError(f"--name {run.name}: {remote.uri} exists; take another name")
-            self._owner = self._owner or Owner(remote, _thread.interrupt_main)
+            self._owner = self._owner or Owner(remote, self._lost)
+            if remote.read(SESSION) is None:
+                sent_file(run).unlink(missing_ok=True)
             _begin_session(remote, run)
             self._copy_inputs(run)
         except BaseException:
             if new:
                 shutil.rmtree(run, ignore_errors=True)
             raise
+
+    def _lost(self) -> None:
+        """Called in a thread: another driver goes on with the run, as it may after a minute without a sign of life."""
+        if self._mirror:
+            self._mirror.abandon()
+        uri = self._owner.remote.uri if self._owner else self.uri
+        _say(f"{uri}: another driver has taken the run; this one ends")
+        _thread.interrupt_main()
 
     def release(self) -> None:
         """Let other drivers have the run."""
@@ -83,10 +95,10 @@ class Storage:
         run = self.folder / name
         remote = RemoteFolder(beside(self.uri, name))
         if not re.fullmatch(r"\w[\w.-]*", name) or not (remote.files() or run.is_dir()):
-            known = RemoteFolder(self.uri).folders()
+            known = [folder for folder in RemoteFolder(self.uri).folders() if folder != "data"]
             hint = did_you_mean(name, known) if known else "there are none"
             raise UsageError(f"--resume {name}: {self.uri} has no such run; {hint}")
-        self._owner = Owner(remote, _thread.interrupt_main)
+        self._owner = Owner(remote, self._lost)
         there = remote.read(SESSION)
         if there is not None and (not run.is_dir() or _token(there) != _token(_read(run / SESSION))):
             _say(f"{remote.uri}: downloading to {run}")
@@ -148,9 +160,9 @@ def _storage_and_run(run: Place) -> tuple[Place, str]:
 
 
 @contextmanager
-def _copied(remote: RemoteFolder, run: Path, command: str) -> Iterator[None]:
-    """Copy a run's folder while the block runs, and all that is left at its end."""
-    mirror = Mirror(remote, run, _say)
+def _copied(mirror: Mirror, command: str) -> Iterator[None]:
+    """Close a mirror behind the block. Raises CmdTuneError if not all could be copied, and the block raised nothing."""
+    remote, run = mirror.remote, mirror.folder
     complete = False
     try:
         yield
@@ -159,6 +171,7 @@ def _copied(remote: RemoteFolder, run: Path, command: str) -> Iterator[None]:
         try:
             trouble = mirror.close()
         except KeyboardInterrupt:
+            mirror.abandon()
             trouble = "interrupted"
         if not run.exists():  # it ended before it began
             _remove(remote, run)

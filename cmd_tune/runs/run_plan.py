@@ -1,5 +1,6 @@
 """The plan of a run, resolved: written into its folder, and read again when the run is resumed."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -47,7 +48,7 @@ class KeptData(BaseModel):
 
 def read_content(path: Path) -> dict[str, Any]:
     """A plan file, with the paths that it keeps as they are now: the storage may have moved since."""
-    return read_paths(read_settings(path), path.parents[1])
+    return read_paths(read_settings(path), Path(os.path.abspath(path)).parents[1])
 
 
 def read_plan(path: Path, model: type[T]) -> T:

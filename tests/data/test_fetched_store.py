@@ -49,5 +49,5 @@ def test_a_store_that_changes_is_fetched_anew_but_not_within_a_run(
 
 
 def test_a_store_that_is_not_there_is_told(s3: str) -> None:
-    with pytest.raises(DataError, match=rf"^{s3}/none.arrow: no such file; "):
+    with pytest.raises(DataError, match=rf"^{s3}/none.arrow: there is no such file$"):
         fetch(f"{s3}/none.arrow")

@@ -305,9 +305,15 @@ def test_all_values_that_a_plan_file_cannot_have_are_named(damaged: Callable[...
     assert refused.value.lines[0].endswith("data: should be a path; found 3")
 
 
-def test_a_search_is_found_in_a_moved_storage(plan: Callable[..., Plan], tmp_path: Path) -> None:
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_search_is_found_in_a_moved_storage(plan: Callable[..., Plan], tmp_path: Path, earlier: bool) -> None:
     store = write_tiny_store(tmp_path / "runs" / "mine.arrow")
     made = plan("loss/total", data=store)
+    content = read_yaml(made.folder / SEARCH_FILE)
+    assert (content["data"], content["tracking_uri"]) == ("mine.arrow", "sqlite:///mlflow.db")
+    if earlier:  # a release that wrote them in full
+        content |= {"data": str(store.path), "tracking_uri": default_uri(tmp_path / "runs")}
+        (made.folder / SEARCH_FILE).write_text(dump_yaml(content))
     (tmp_path / "runs").rename(tmp_path / "moved")
     again = resumed_plan(made.name, storage=tmp_path / "moved", **NO_CHANGE)
     assert again.source.path == tmp_path / "moved" / "mine.arrow"

@@ -19,7 +19,7 @@ _CURES = {
     "Python": "install the same on every node",
     "PyTorch": "install the same on every node",
     "data": "the file must lie under the same path, and be the same, on every node",
-    "storage": "--storage must be a folder that every node shares and may write to",
+    "storage": "--storage, or the working folder of one at a URI, must be shared by all nodes, which may write to it",
 }
 
 
