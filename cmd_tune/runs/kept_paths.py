@@ -28,7 +28,8 @@ def read_paths(content: Mapping[str, Any], storage: Path) -> dict[str, Any]:
 
 def inside_storage(content: Mapping[str, Any]) -> list[str]:
     """The relative paths in a plan file: what the run reads of its storage."""
-    return [text for text in _texts(content).values() if not text.startswith(("/", "~"))]
+    texts = [text for text in _texts(content).values() if not text.startswith(("/", "~"))]
+    return [text.removeprefix("./") for text in texts if ".." not in Path(text).parts]
 
 
 def _texts(content: Mapping[str, Any]) -> dict[str, str]:

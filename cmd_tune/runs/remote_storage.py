@@ -100,7 +100,7 @@ class Storage:
             raise UsageError(f"--resume {name}: {self.uri} has no such run; {hint}")
         self._owner = Owner(remote, self._lost)
         there = remote.read(SESSION)
-        if there is not None and (not run.is_dir() or _token(there) != _token(_read(run / SESSION))):
+        if there is not None and (not run.is_dir() or _supersedes(there, _read(run / SESSION))):
             _say(f"{remote.uri}: downloading to {run}")
             part = self.folder / f".{name}.{token_hex(4)}.part"
             try:
@@ -218,8 +218,9 @@ def _session(content: bytes | None) -> dict[str, object]:
     return found if isinstance(found, dict) else {}
 
 
-def _token(content: bytes | None) -> object:
-    return _session(content).get("token")
+def _supersedes(there: bytes, here: bytes | None) -> bool:
+    """Whether the last session of a run was elsewhere: not one that began here and could not say so there."""
+    return _session(there).get("token") != _session(here).get("token") and _number(there) >= _number(here)
 
 
 def _number(content: bytes | None) -> int:

@@ -14,7 +14,7 @@ from rich.console import Console
 from cmd_tune.errors import CmdTuneError, UsageError
 from cmd_tune.runs.evaluation_plan import new_evaluation, resumed_evaluation
 from cmd_tune.runs.evaluation_run import run_evaluation
-from cmd_tune.runs.kept_paths import find_again, read_paths, relative_to_storage, write_paths
+from cmd_tune.runs.kept_paths import find_again, inside_storage, read_paths, relative_to_storage, write_paths
 from cmd_tune.runs.single_run import new_single, resumed_single, run_single
 from cmd_tune.tracking.mlflow.uris import default_uri
 from tests.conftest import write_tiny_store
@@ -41,6 +41,12 @@ def test_what_is_written_is_read_wherever_the_storage_is(tmp_path: Path) -> None
     assert kept == {"data": "./~x.arrow", "checkpoint": "p/checkpoint.pt", "transfer_data": None, "seed": 3}
     moved = {"data": str(tmp_path / "~x.arrow"), "checkpoint": str(tmp_path / "p" / "checkpoint.pt")}
     assert read_paths(kept, tmp_path) == {**kept, **moved}
+
+
+def test_what_a_run_reads_of_its_storage_lies_in_it() -> None:
+    content = {"data": "./~x.arrow", "checkpoint": "../../x.pt", "transfer_data": "/a/x.arrow", "seed": "a"}
+    assert inside_storage(content) == ["~x.arrow"]
+    assert inside_storage({"data": "s3://bucket/x.arrow", "checkpoint": "p/checkpoint.pt"}) == ["p/checkpoint.pt"]
 
 
 def test_a_path_that_is_gone_is_found_by_its_longest_end(tmp_path: Path) -> None:

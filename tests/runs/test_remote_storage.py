@@ -88,6 +88,30 @@ def test_the_last_session_has_the_run(s3: str, move: Callable[[str], None]) -> N
     assert (run / "checkpoint.pt").read_bytes() == b"epoch 3"
 
 
+def test_a_session_that_began_while_the_server_was_away_loses_nothing(
+    s3: str, move: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, run = begun(s3)
+    with storage.kept(run, "pretrain", new=True):
+        pass
+    (run / "checkpoint.pt").write_bytes(b"ahead")
+    with monkeypatch.context() as away:
+        again = open_storage(s3, "p")
+        away.setattr(RemoteFolder, "write", lambda *_: None)  # the number of this session does not get there
+        again._begin(RemoteFolder(f"{s3}/p"), run, new=False)
+        again.release()
+    open_storage(s3, "p").release()
+    assert (run / "checkpoint.pt").read_bytes() == b"ahead"
+
+    move("another")
+    there = open_storage(s3, "p")
+    with there.kept(there.folder / "p", "pretrain", new=False):
+        (there.folder / "p" / "checkpoint.pt").write_bytes(b"further")
+    move("machine")
+    open_storage(s3, "p").release()
+    assert (run / "checkpoint.pt").read_bytes() == b"further"
+
+
 @pytest.mark.parametrize("typed", ["{uri}/p", "{folder}/p"])
 def test_a_run_is_named_by_its_uri_or_its_working_folder(s3: str, typed: str) -> None:
     storage, run = begun(s3)
