@@ -30,8 +30,8 @@ def test_a_search_goes_on_where_its_machine_was_lost(unbroken, s3, tiny_store, t
     output = finish(start("-m", "cmd_tune", "search", "--resume", "it", "--storage", storage, cwd=tmp_path))
     assert f"{storage}/it: downloading to {tmp_path / 'another'}" in output
     assert f"{s3}/data/tiny.arrow: fetching" in output
-    assert not re.search(r"^trial-000 (starts|resumes)", output, re.MULTILINE)
-    assert re.search(r"^trial-001 resumes after epoch \d", output, re.MULTILINE) or "trial-001 starts" not in output
+    # The study in the copy may be from before the end of trial-000, whose last checkpoint is then all that it needs.
+    assert not re.search(r"^trial-000 (starts|resumes after epoch [0-3]:)", output, re.MULTILINE)
     (working,) = (tmp_path / "another" / "cmd_tune" / "storages").iterdir()
     (tmp_path / "runs").symlink_to(working)
 
