@@ -16,10 +16,11 @@ from cmd_tune.commands.data import ingest, inspect
 from cmd_tune.commands.options import from_home
 from cmd_tune.commands.runs import evaluate, pretrain, search
 from cmd_tune.commands.settings import settings
-from cmd_tune.compute.home import ensure_home
+from cmd_tune.compute.home import ensure_home, ensure_temporary_folder
 from cmd_tune.compute.screen import outlive_screen
 from cmd_tune.compute.slower import format_warning
 from cmd_tune.errors import CmdTuneError, Interrupted, UsageError
+from cmd_tune.locks import check_platform
 from cmd_tune.redact import redact
 
 _EXAMPLES = """Examples:
@@ -121,6 +122,8 @@ def _run(commands: typer.Typer) -> None:
     outlive_screen()
     try:
         _refuse_empty(sys.argv[1:])
+        check_platform()
+        ensure_temporary_folder()
         ensure_home()
         warnings.formatwarning = format_warning
         commands()

@@ -53,7 +53,14 @@ def one_line(error: BaseException) -> str:
         return "; ".join(error.lines)
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return with_cure(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def with_cure(text: str) -> str:
+    """What SQLite says of a database that it cannot lock, and what to do; any other text as it is."""
+    if not any(words in text for words in ("database is locked", "locking protocol", "disk I/O error")):
+        return text
+    return f"{text}: close what else has the database open; if its file system has no locks, take a --storage that has"
 
 
 def usage_error(where: str, message: str) -> UsageError:

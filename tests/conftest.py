@@ -1,8 +1,10 @@
 """What the tests of every floor share: golden files, the real Northwestern-UCLA clips, small made-up data sets."""
 
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from secrets import token_hex
 
 import numpy as np
 import pytest
@@ -135,3 +137,32 @@ def tiny() -> Callable[..., Settings]:
         return make_settings("quick", ("test", {**small, **changes}))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of an S3 server in this process, which has the bucket `bucket`."""
+    from moto.server import ThreadedMotoServer
+    from pyarrow.fs import S3FileSystem
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    keys = {"access_key": "me", "secret_key": "mine", "region": "us-east-1", "scheme": "http"}
+    S3FileSystem(endpoint_override=f"{host}:{port}", allow_bucket_creation=True, **keys).create_dir("bucket")
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A URI of its own for each test, credentials in the environment, and an empty cache, as on a new machine."""
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_SESSION_TOKEN", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "me")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "mine")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "machine"))
+    return f"s3://bucket/{token_hex(4)}"

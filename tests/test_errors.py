@@ -1,5 +1,8 @@
 """Failures in one line each: what is said of exceptions of all kinds, and of names that are not known."""
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from cmd_tune.errors import (
@@ -82,3 +85,21 @@ def test_line_breaks_in_names_of_others_make_no_line():
 )
 def test_the_nearest_name_or_all_of_them(name, end):
     assert did_you_mean(name, {"topk": 1, "seed": 2, "queue_size": 3}) == end
+
+
+LOCKED = "close what else has the database open; if its file system has no locks, take a --storage that has"
+
+
+@pytest.mark.parametrize("said", ["database is locked", "locking protocol", "disk I/O error"])
+def test_a_database_that_cannot_be_locked_comes_with_the_cure(said):
+    """As SQLite's messages are for ENOLCK, for a lock that is lost, for ENOSYS."""
+    error = raised_from(RuntimeError("An exception is raised during the commit."), sqlite3.OperationalError(said))
+    assert one_line(error) == f"OperationalError: {said}: {LOCKED}"
+
+
+def test_a_real_database_that_is_held_by_another_comes_with_it(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "a.db")) as ours, closing(sqlite3.connect(tmp_path / "a.db", 0)) as theirs:
+        ours.execute("begin exclusive")
+        with pytest.raises(sqlite3.OperationalError) as caught:
+            theirs.execute("create table a (b)")
+    assert one_line(caught.value).endswith(LOCKED)

@@ -51,6 +51,8 @@ FEWER: dict[str, set[str]] = {
     "progress": set(),
     "figures": set(),
     "files": set(),
+    "locks": set(),
+    "remote_files": set(),
     "errors": set(),
 }
 

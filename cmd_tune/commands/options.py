@@ -7,9 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from cmd_tune.errors import UsageError
 from cmd_tune.files import home_path
+from cmd_tune.remote_files import Place, looks_like_uri, read_place, redacted
 
-Data = Annotated[Path | None, typer.Option(help="A store made by 'ingest'. [default: made-up actions]")]
+Data = Annotated[
+    str | None, typer.Option(help="A store made by 'ingest': a file, or s3://…. [default: made-up actions]")
+]
 Protocol = Annotated[str | None, typer.Option(help="Protocol, e.g. xview. [default: the data set's first]")]
 Preset = Annotated[
     str | None, typer.Option(help="Scale: quick (a laptop's CPU) or paper (the authors' numbers, for GPUs).")
@@ -17,7 +21,7 @@ Preset = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")
 ]
-Storage = Annotated[Path, typer.Option(help="Folder of all runs, of made-up data and of mlflow.db.")]
+Storage = Annotated[str, typer.Option(help="All runs, made-up data and mlflow.db: a folder, or s3://BUCKET/FOLDER.")]
 TrackingUri = Annotated[
     str | None, typer.Option(help="MLflow server. [default: MLFLOW_TRACKING_URI, or mlflow.db in the storage folder]")
 ]
@@ -30,6 +34,19 @@ def from_home(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def with_paths(**options: Any) -> None:
-        command(**{name: home_path(value) if isinstance(value, Path) else value for name, value in options.items()})
+        command(**{name: _path(value) if isinstance(value, Path) else value for name, value in options.items()})
 
     return with_paths
+
+
+def place(text: str | None, option: str) -> Place | None:
+    """What was typed behind an option as a path or a URI; None if nothing was."""
+    return None if text is None else read_place(text, option)
+
+
+def _path(path: Path) -> Path:
+    """A path of this machine. Raises UsageError for a URI."""
+    if looks_like_uri(str(path)):
+        shown = redacted(str(path)).replace(":/", "://", 1)
+        raise UsageError(f"{shown}: is a URI, where a file of this machine is needed; copy it here")
+    return home_path(path)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cmd_tune.commands.options import Data, Name, Overrides, Preset, Protocol, Resume, Storage, TrackingUri
+from cmd_tune.commands.options import Data, Name, Overrides, Preset, Protocol, Resume, Storage, TrackingUri, place
 from cmd_tune.runs.run_folder import DEFAULT_STORAGE
 
 
@@ -57,12 +57,13 @@ def search(
         typer.Option(help="An existing Ray cluster: auto, or HOST:PORT of its head. [default: this machine]"),
     ] = None,
     name: Name = None,
-    storage: Storage = DEFAULT_STORAGE,
+    storage: Storage = str(DEFAULT_STORAGE),
     tracking_uri: TrackingUri = None,
     resume: Resume = None,
 ) -> None:
     """Search a space of settings (the same as run_search.py)."""
     from cmd_tune.errors import UsageError
+    from cmd_tune.runs.remote_storage import open_storage
     from cmd_tune.search.execution import ResourceRequest
     from cmd_tune.search.plan import new_plan, resumed_plan
     from cmd_tune.search.search import run_search
@@ -70,27 +71,28 @@ def search(
     if cpus and address:
         raise UsageError("--cpus: is for this machine, and the cluster at --address counts its own; leave it out")
     resources = ResourceRequest(concurrent, workers, gpus_per_worker, cpus, hung_after)
+    at = open_storage(storage, resume)
     plan = (
         resumed_plan(
-            resume,
+            at.resume,
             space_name=space,
             kept_options={
-                "--data": data,
                 "--protocol": protocol,
                 "--preset": preset,
                 "--set": overrides,
                 "--name": name,
             },
-            storage=storage,
+            storage=at.folder,
+            data=place(data, "--data"),
             trials=trials,
             refit=refit,
             resources=resources,
             tracking_uri=tracking_uri,
         )
-        if resume
+        if at.resume
         else new_plan(
             space,
-            data=data,
+            data=place(data, "--data"),
             protocol=protocol,
             preset=preset,
             overrides=overrides or [],
@@ -98,11 +100,12 @@ def search(
             refit=refit,
             resources=resources,
             name=name,
-            storage=storage,
+            storage=at.folder,
             tracking_uri=tracking_uri,
         )
     )
-    run_search(plan, address=address, console=Console())
+    with at.kept(plan.folder, "search", new=plan.new):
+        run_search(plan, address=address, console=Console())
 
 
 def pretrain(
@@ -116,7 +119,7 @@ def pretrain(
     ] = None,
     test: Annotated[bool, typer.Option("--test", help="Score the test set at the end.")] = False,
     name: Name = None,
-    storage: Storage = DEFAULT_STORAGE,
+    storage: Storage = str(DEFAULT_STORAGE),
     tracking_uri: TrackingUri = None,
     resume: Resume = None,
 ) -> None:
@@ -124,43 +127,46 @@ def pretrain(
 
     Trains and records as a trial of a search does.
     """
+    from cmd_tune.runs.remote_storage import open_storage
     from cmd_tune.runs.single_run import new_single, resumed_single, run_single
 
+    at = open_storage(storage, resume)
     single = (
         resumed_single(
-            resume,
+            at.resume,
             kept_options={
-                "--data": data,
                 "--protocol": protocol,
                 "--preset": preset,
                 "--set": overrides,
                 "--config": config,
                 "--name": name,
             },
-            storage=storage,
+            storage=at.folder,
             tracking_uri=tracking_uri,
+            data=place(data, "--data"),
         )
-        if resume
+        if at.resume
         else new_single(
-            data=data,
+            data=place(data, "--data"),
             protocol=protocol,
             preset=preset,
             overrides=overrides or [],
             config=config,
             name=name,
-            storage=storage,
+            storage=at.folder,
             tracking_uri=tracking_uri,
         )
     )
-    run_single(single, test=test, console=Console())
+    with at.kept(single.folder, "pretrain", new=single.new):
+        run_single(single, test=test, console=Console())
 
 
 def evaluate(
     checkpoint: Annotated[
-        Path | None, typer.Argument(help="A checkpoint, or the folder of a run or of a trial that has one.")
+        str | None, typer.Argument(help="A checkpoint, or the folder of a run or of a trial that has one.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="A store made by 'ingest'. [default: what the checkpoint was trained on]")
+        str | None, typer.Option(help="A store made by 'ingest'. [default: what the checkpoint was trained on]")
     ] = None,
     protocol: Annotated[
         str | None, typer.Option(help="Protocol, e.g. xview. [default: the checkpoint's, or the data set's first]")
@@ -174,7 +180,7 @@ def evaluate(
             "the encoder), semi (1, 5, 10, 20 % of labels), finetune, transfer, retrieval. [default: knn,solved]",
         ),
     ] = None,
-    transfer_data: Annotated[Path | None, typer.Option(help="The store that 'transfer' fine-tunes on.")] = None,
+    transfer_data: Annotated[str | None, typer.Option(help="The store that 'transfer' fine-tunes on.")] = None,
     best_of_test: Annotated[
         bool,
         typer.Option(
@@ -187,7 +193,7 @@ def evaluate(
         typer.Option(min=0, help="For sgd, semi, finetune, transfer: crops, subsets, initial values. [default: 0]"),
     ] = None,
     name: Name = None,
-    storage: Storage = DEFAULT_STORAGE,
+    storage: Storage = str(DEFAULT_STORAGE),
     tracking_uri: TrackingUri = None,
     resume: Resume = None,
 ) -> None:
@@ -196,37 +202,40 @@ def evaluate(
     Also scores two baselines: the untrained encoder and the raw skeletons. For every stream, their fusion, and
     concatenated features.
     """
-    from cmd_tune.runs.evaluation_plan import new_evaluation, resumed_evaluation
+    from cmd_tune.runs.evaluation_plan import checkpoint_here, new_evaluation, resumed_evaluation
     from cmd_tune.runs.evaluation_run import run_evaluation
+    from cmd_tune.runs.remote_storage import open_storage
 
+    at = open_storage(storage, resume)
     evaluation = (
         resumed_evaluation(
-            resume,
+            at.resume,
             kept_options={
-                "CHECKPOINT": checkpoint,
-                "--data": data,
                 "--protocol": protocol,
                 "--with": tasks,
-                "--transfer-data": transfer_data,
                 "--official-best-of-test": best_of_test,
                 "--seed": seed,
                 "--name": name,
             },
-            storage=storage,
+            storage=at.folder,
             tracking_uri=tracking_uri,
+            checkpoint=checkpoint_here(checkpoint),
+            data=place(data, "--data"),
+            transfer_data=place(transfer_data, "--transfer-data"),
         )
-        if resume
+        if at.resume
         else new_evaluation(
-            checkpoint,
-            data=data,
+            checkpoint_here(checkpoint),
+            data=place(data, "--data"),
             protocol=protocol,
             tasks=tasks,
-            transfer_data=transfer_data,
+            transfer_data=place(transfer_data, "--transfer-data"),
             best_of_test=best_of_test,
             seed=seed or 0,
             name=name,
-            storage=storage,
+            storage=at.folder,
             tracking_uri=tracking_uri,
         )
     )
-    run_evaluation(evaluation, console=Console())
+    with at.kept(evaluation.folder, "evaluate", new=evaluation.new):
+        run_evaluation(evaluation, console=Console())

@@ -1,10 +1,13 @@
-"""The home folder, and a replacement if there is none, as for a container's user without a passwd entry."""
+"""The home folder and that for temporary files, and replacements if there are none, as in a container."""
 
 import getpass
 import os
 import stat
+import sys
 import tempfile
 from pathlib import Path
+
+from cmd_tune.errors import CmdTuneError
 
 
 def ensure_home() -> None:
@@ -23,6 +26,24 @@ def ensure_home() -> None:
     usable = home.is_dir() and (os.access(home, os.W_OK) or (home / ".ray").is_dir())
     if home == Path("/") or not usable:  # "/" is a container's for users it does not know
         os.environ["HOME"] = str(_stand_in())
+
+
+def ensure_temporary_folder() -> None:
+    """Have TMPDIR name a folder that can be written to: libraries, Ray and the compiler take it as it is.
+
+    Prints a line if it names another. Raises CmdTuneError if there is none on this machine.
+    """
+    named = os.environ.get("TMPDIR")
+    try:
+        folder = tempfile.gettempdir()
+    except OSError:
+        raise CmdTuneError(
+            "there is no folder for temporary files; name one that can be written to in TMPDIR"
+        ) from None
+    if named is not None and os.path.abspath(named) != folder:
+        os.environ["TMPDIR"] = folder
+        line = f"TMPDIR: {named or 'an empty name'} is no folder that can be written to; {folder} takes its place"
+        print(line, file=sys.stderr, flush=True)
 
 
 def cache_folder() -> Path:

@@ -6,17 +6,21 @@ from typing import Any
 
 import numpy as np
 
+from cmd_tune.data.fetched_store import fetch
 from cmd_tune.data.layouts import layout_content
 from cmd_tune.data.seen_clips import count_seen
 from cmd_tune.data.splits import Indices, split_store
-from cmd_tune.data.store import Store, open_store
+from cmd_tune.data.store import Store
 from cmd_tune.data.views.modalities import check_modalities
 from cmd_tune.errors import DataError, UsageError, did_you_mean
 from cmd_tune.evaluate.tasks import DEFAULT_TASKS, TASKS, Task, current_name
-from cmd_tune.runs.data_source import SYNTHETIC, DataSource, open_data
+from cmd_tune.remote_files import Place, beside, read_place
+from cmd_tune.runs.data_source import SYNTHETIC, DataSource, open_data, open_place, source_of
+from cmd_tune.runs.kept_paths import find_again
 from cmd_tune.runs.run_folder import EVALUATE_FILE, new_folder
-from cmd_tune.runs.run_plan import HomePath, RunPlan, check_same_data, data_fields
+from cmd_tune.runs.run_plan import DataPlace, HomePath, RunPlan, check_same_data, data_fields
 from cmd_tune.tracking import new_identity, resolve_tracking_uri
+from cmd_tune.train.loop import CHECKPOINT
 from cmd_tune.train.saved_checkpoint import Saved, open_saved
 
 
@@ -29,7 +33,7 @@ class Evaluation(RunPlan):
     checkpoint: HomePath
     weights: str | None = None  # fingerprint of the checkpoint
     tasks: tuple[str, ...]  # a file of 0.1.0 may have old names, by which its other files are called
-    transfer_data: HomePath | None  # for tasks on other data
+    transfer_data: DataPlace | None  # for tasks on other data
     transfer_fingerprint: str | None = None
     transfer_protocol: str | None
     official_best_of_test: bool
@@ -39,16 +43,16 @@ class Evaluation(RunPlan):
     def transfer(self) -> DataSource | None:
         if self.transfer_data is None or self.transfer_protocol is None:
             return None
-        return DataSource(self.transfer_data, self.transfer_protocol)
+        return source_of(self.transfer_data, self.transfer_protocol)
 
 
 def new_evaluation(
     checkpoint: Path | None,
     *,
-    data: Path | None,
+    data: Place | None,
     protocol: str | None,
     tasks: str | None,
-    transfer_data: Path | None,
+    transfer_data: Place | None,
     best_of_test: bool,
     seed: int,
     name: str | None,
@@ -78,7 +82,7 @@ def new_evaluation(
         checkpoint=saved.path.absolute(),
         weights=saved.fingerprint,
         tasks=chosen,
-        transfer_data=transfer.path if transfer else None,
+        transfer_data=transfer.place if transfer else None,
         transfer_fingerprint=other.fingerprint if other else None,
         transfer_protocol=transfer.protocol if transfer else None,
         official_best_of_test=best_of_test,
@@ -89,8 +93,16 @@ def new_evaluation(
         folder=new_folder(storage, name, "evaluate"),
         new=True,
     )
-    evaluation.write()
+    evaluation.write_new()
     return evaluation
+
+
+def checkpoint_here(typed: str | None) -> Path | None:
+    """The path that was typed as CHECKPOINT; of one at a URI, or of that of a run's folder there, its copy here."""
+    place = None if typed is None else read_place(typed, "CHECKPOINT")
+    if isinstance(place, str):
+        return fetch(place if place.partition("?")[0].endswith(".pt") else beside(place, CHECKPOINT))
+    return place
 
 
 def _parse_tasks(text: str) -> tuple[str, ...]:
@@ -114,34 +126,53 @@ def _check_applies(option: str, words: Collection[str], chosen: Collection[str])
 
 
 def resumed_evaluation(
-    name: str, *, kept_options: Mapping[str, Any], storage: Path, tracking_uri: str | None = None
+    name: str,
+    *,
+    kept_options: Mapping[str, Any],
+    storage: Path,
+    tracking_uri: str | None = None,
+    checkpoint: Path | None = None,
+    data: Place | None = None,
+    transfer_data: Place | None = None,
 ) -> Evaluation:
-    """An earlier evaluation, as it was. Arguments as those of `RunPlan.resumed`.
+    """An earlier evaluation, as it was. kept_options, tracking_uri: as those of `RunPlan.resumed`.
 
+    checkpoint, data, transfer_data: where these lie now, if they have moved.
     Raises UsageError if its checkpoint or its data have changed.
     """
-    evaluation = Evaluation.resumed(name, kept_options=kept_options, storage=storage, tracking_uri=tracking_uri)
+    given = {"checkpoint": checkpoint, "data": data, "transfer_data": transfer_data}
+    evaluation = Evaluation.resumed(
+        name, kept_options=kept_options, storage=storage, tracking_uri=tracking_uri, given=given
+    )
     path, saved = evaluation.folder / EVALUATE_FILE, open_saved(evaluation.checkpoint)
     if (evaluation.weights or saved.fingerprint) != saved.fingerprint:
+        if checkpoint is not None:
+            raise UsageError(f"CHECKPOINT {checkpoint}: is not what {name} evaluates; start a new evaluation")
         raise UsageError(f"{path}: checkpoint: {saved.path} has changed since; start a new evaluation")
+    other = {"data": evaluation.transfer_data, "fingerprint": evaluation.transfer_fingerprint}
+    if transfer_data is not None and evaluation.transfer_protocol is None:
+        raise UsageError(f"--transfer-data {transfer_data}: no task of {name} is on other data; leave it out")
     if evaluation.transfer_data:
-        check_same_data(path, {"data": evaluation.transfer_data, "fingerprint": evaluation.transfer_fingerprint})
+        check_same_data(path, other, given=transfer_data, option="--transfer-data")
+    if any(place is not None for place in given.values()):
+        evaluation = evaluation.model_copy(update={"checkpoint": saved.path.absolute()})
+        evaluation.write()
     return evaluation
 
 
-def _data_of(saved: Saved, storage: Path, data: Path | None, protocol: str | None) -> tuple[DataSource, Store]:
+def _data_of(saved: Saved, storage: Path, data: Place | None, protocol: str | None) -> tuple[DataSource, Store]:
     """The data to score a checkpoint on: as asked; else what it was trained on, under its protocol.
 
     Raises UsageError if that is not known, is gone, or has changed.
     """
     kept = saved.data
     if data is not None:
-        same = kept and open_store(data).dataset == kept["dataset"]
+        same = kept and open_place(data).dataset == kept["dataset"]
         return open_data(storage, data, protocol or (kept["protocol"] if same else None))
     ask = "name the store to score it on"
     if not kept:
         raise UsageError(f"--data: {saved.path} does not say what it was trained on; {ask}")
-    path, protocol = Path(kept["path"]), protocol or kept["protocol"]
+    path, protocol = find_again(Path(kept["path"]), saved.path.absolute().parents), protocol or kept["protocol"]
     made_up = not path.is_file() and kept["dataset"] == SYNTHETIC
     if not (path.is_file() or made_up):
         raise UsageError(f"--data: {saved.path} was trained on {path}, which is not there; {ask}")

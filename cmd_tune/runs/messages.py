@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from cmd_tune.redact import redact
+from cmd_tune.runs.run_folder import shown_place
 from cmd_tune.tracking import BackgroundTracker
 
 
@@ -18,7 +19,11 @@ def print_places(console: Console, folder: Path, contents: str, tracker: Backgro
     """Print where a run's files are, and what opens the tracker's UI."""
     what = f" ({contents})" if contents else ""
     first, *then = tracker.links()
-    for line in (f"\nFolder: {folder}{what}", f"{tracker.title}: {first}", *(f"  then: {link}" for link in then)):
+    for line in (
+        f"\nFolder: {shown_place(folder)}{what}",
+        f"{tracker.title}: {first}",
+        *(f"  then: {link}" for link in then),
+    ):
         console.print(line, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 

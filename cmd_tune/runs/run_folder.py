@@ -1,6 +1,5 @@
 """The storage: folders of runs, made, found by name, locked by one process at a time."""
 
-import fcntl
 import os
 import re
 import shlex
@@ -14,12 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from cmd_tune.errors import CmdTuneError, UsageError, did_you_mean
-from cmd_tune.files import home_path
+from cmd_tune.files import home_path, write_text
+from cmd_tune.locks import lock_file
+from cmd_tune.remote_files import beside
 
 DEFAULT_STORAGE = Path("runs")  # all runs, made-up data and mlflow.db, in the folder a command is started from
 LOCK = "lock"
 # What a command was asked for, in its run's folder.
 SEARCH_FILE, PRETRAIN_FILE, EVALUATE_FILE = "search.yaml", "pretrain.yaml", "evaluate.yaml"
+PLAN_FILES = (SEARCH_FILE, PRETRAIN_FILE, EVALUATE_FILE)
+_URI = ".uri"  # in the working folder of a storage that lies at a URI
 _COMMANDS = {"search": SEARCH_FILE, "pretrain": PRETRAIN_FILE, "evaluate": EVALUATE_FILE}
 
 
@@ -75,12 +78,33 @@ def earlier_run(storage: Path, name: str, plan: str, *, kept: Mapping[str, Any])
         return path
 
 
+def write_storage_uri(storage: Path, uri: str) -> None:
+    """Note that a folder is the working folder of a storage at a URI."""
+    if storage_uri(storage) != uri:
+        write_text(storage / _URI, uri)
+
+
+def storage_uri(storage: Path) -> str:
+    """The URI of which a folder is the working folder; empty if it is a storage itself."""
+    try:
+        return (storage / _URI).read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def shown_place(folder: Path) -> str:
+    """Where a run's files are, for a person."""
+    uri = storage_uri(folder.parent)
+    return f"{beside(uri, folder.name)}, from {folder}" if uri else str(folder)
+
+
 def resume_line(command: str, folder: Path, address: str | None = None) -> str:
     """The command that resumes a run: works as printed, in the folder where the run was started.
 
     address: of the cluster that a search joined; all else that a resumed run needs is in its folder.
     """
-    storage = [] if folder.parent == DEFAULT_STORAGE.absolute() else ["--storage", str(folder.parent)]
+    place = storage_uri(folder.parent) or str(folder.parent)
+    storage = [] if folder.parent == DEFAULT_STORAGE.absolute() else ["--storage", place]
     joined = ["--address", address] if address else []
     return shlex.join([sys.executable, "-m", "cmd_tune", command, "--resume", folder.name, *storage, *joined])
 
@@ -92,8 +116,6 @@ def lock_folder(folder: Path) -> Iterator[None]:
     Raises CmdTuneError if another process has it.
     """
     with (folder / LOCK).open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CmdTuneError(f"{folder}: is in use by another process; wait for it or stop it") from None
+        if not lock_file(handle, wait=False):
+            raise CmdTuneError(f"{folder}: is in use by another process; wait for it or stop it")
         yield

@@ -20,6 +20,7 @@ from cmd_tune.files import write_text
 from cmd_tune.formatting import percent
 from cmd_tune.mistakes import found
 from cmd_tune.progress import PERIOD_S
+from cmd_tune.remote_files import Place
 from cmd_tune.runs.baseline_comparison import against_baselines
 from cmd_tune.runs.data_source import DataSource, open_data
 from cmd_tune.runs.environment import ENVIRONMENT, describe_environment, git_commit, last_commit
@@ -63,7 +64,7 @@ class SingleRun(RunPlan):
 
 def new_single(
     *,
-    data: Path | None,
+    data: Place | None,
     protocol: str | None,
     preset: str | None,
     overrides: Sequence[str],
@@ -89,7 +90,7 @@ def new_single(
         folder=new_folder(storage, name, "pretrain"),
         new=True,
     )
-    single.write()
+    single.write_new()
     return single
 
 
@@ -105,7 +106,7 @@ def _search_of(config: Path) -> Path | None:
     return plan if plan.is_file() else None
 
 
-def _data_of(config: Path | None, data: Path | None, protocol: str | None) -> tuple[Path | None, str | None]:
+def _data_of(config: Path | None, data: Place | None, protocol: str | None) -> tuple[Place | None, str | None]:
     """Data and protocol of a run: as asked; without data, those of the search whose best.yaml is `config`.
 
     Raises UsageError if that store is gone or has changed.
@@ -114,7 +115,7 @@ def _data_of(config: Path | None, data: Path | None, protocol: str | None) -> tu
     if data is not None or plan is None:
         return data, protocol
     kept = read_plan(plan, KeptData)
-    if not kept.data.is_file():
+    if isinstance(kept.data, Path) and not kept.data.is_file():
         raise UsageError(
             f"--data: {config} is of a search on {kept.data}, which is not there; name the store to train on"
         )
@@ -123,11 +124,20 @@ def _data_of(config: Path | None, data: Path | None, protocol: str | None) -> tu
 
 
 def resumed_single(
-    name: str, *, kept_options: Mapping[str, Any], storage: Path, tracking_uri: str | None = None
+    name: str,
+    *,
+    kept_options: Mapping[str, Any],
+    storage: Path,
+    tracking_uri: str | None = None,
+    data: Place | None = None,
 ) -> SingleRun:
-    """An earlier run, as it was. Arguments as those of `RunPlan.resumed`."""
-    single = SingleRun.resumed(name, kept_options=kept_options, storage=storage, tracking_uri=tracking_uri)
+    """An earlier run, as it was. Arguments as those of `RunPlan.resumed`. data: where its store lies now."""
+    single = SingleRun.resumed(
+        name, kept_options=kept_options, storage=storage, tracking_uri=tracking_uri, given={"data": data}
+    )
     _check_start(single.settings, single.source, single.folder)
+    if data is not None:
+        single.write()
     return single
 
 

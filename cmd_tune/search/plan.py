@@ -12,10 +12,12 @@ from cmd_tune.data.splits import split_store
 from cmd_tune.errors import UsageError
 from cmd_tune.files import write_text
 from cmd_tune.redact import redact
-from cmd_tune.runs.data_source import DataSource, open_data
+from cmd_tune.remote_files import Place
+from cmd_tune.runs.data_source import DataSource, open_data, source_of
 from cmd_tune.runs.environment import describe_software
+from cmd_tune.runs.kept_paths import write_paths
 from cmd_tune.runs.run_folder import SEARCH_FILE, earlier_run, new_folder, removed_on_failure, resume_line
-from cmd_tune.runs.run_plan import KeptData, check_same_data, experiment_name, read_plan
+from cmd_tune.runs.run_plan import KeptData, check_same_data, experiment_name, kept_tracking_uri, read_plan
 from cmd_tune.search.execution import ResourcePlan, ResourceRequest, TrialResources
 from cmd_tune.search.space_checks import check_joints, check_metrics, check_uses
 from cmd_tune.search.spaces.refit import Refit, read_refit, refit_content
@@ -33,7 +35,7 @@ from cmd_tune.settings import (
     parse_overrides,
     read_settings,
 )
-from cmd_tune.tracking import Identity, earlier_identity, new_identity, resolve_tracking_uri, resumed_tracking_uri
+from cmd_tune.tracking import Identity, earlier_identity, new_identity, relative_uri, resolve_tracking_uri
 from cmd_tune.yaml_files import dump_yaml
 
 SPACE = "space.yaml"  # in a search's folder
@@ -122,7 +124,7 @@ def new_plan(
     *,
     storage: Path,
     name: str | None,
-    data: Path | None,
+    data: Place | None,
     protocol: str | None,
     preset: str | None,
     overrides: Sequence[str],
@@ -182,16 +184,19 @@ def resumed_plan(
     refit: bool | None = None,
     resources: ResourceRequest,
     tracking_uri: str | None,
+    data: Place | None = None,
 ) -> Plan:
     """The plan of an earlier search. kept_options: as those of `earlier_run`. resources: replace what was asked before.
 
     refit: whether to refit the finalists; None: as was asked before. An earlier release knew of none.
 
     space_name: the changed space file of a comparison, with added cells or seeds; it replaces the earlier one.
+    data: where its store lies now, if it has moved.
     """
     path = earlier_run(storage, name, SEARCH_FILE, kept=kept_options)
     folder, kept = path.parent, read_plan(path, KeptPlan)
-    store = check_same_data(path, kept.model_dump(include=set(KeptData.model_fields)))
+    source = {"data": data or kept.data, "fingerprint": kept.fingerprint}
+    store = check_same_data(path, source, given=data)
     started = len(list((folder / "trials").glob("*")))
     if trials is not None and trials < started:
         raise UsageError(f"--trials {trials}: {folder.name} has started {started}; ask for more, or leave it out")
@@ -205,12 +210,12 @@ def resumed_plan(
         space=space,
         preset=kept.preset,
         settings=settings,
-        source=DataSource(store.path, kept.protocol),
+        source=source_of(data or kept.data, kept.protocol),
         dataset=kept.dataset,
         fingerprint=store.fingerprint,
         trials=_trials(space, asked, settings),
         resources=resources.or_else(ResourceRequest(**kept.model_dump(include=_RESOURCES))),
-        tracking_uri=resumed_tracking_uri(tracking_uri, kept.tracking_uri, storage),
+        tracking_uri=kept_tracking_uri(path, kept.tracking_uri, tracking_uri),
         refit=_refit(space, kept.refit, refit),
         id=kept.id,
         environment=kept.environment,
@@ -311,7 +316,7 @@ def _write_plan(plan: Plan, kept: Mapping[str, Any] | None = None) -> None:
         "method": plan.space.method,
         "dataset": plan.dataset,
         "normalization": plan.normalization,
-        "data": str(plan.source.path),
+        "data": str(plan.source.place),
         "fingerprint": plan.fingerprint,
         "protocol": plan.source.protocol,
         "preset": plan.preset,
@@ -319,8 +324,8 @@ def _write_plan(plan: Plan, kept: Mapping[str, Any] | None = None) -> None:
         "trials": plan.trials,
         "refit": refit_content(plan.refit),
         **asdict(plan.resources),
-        "tracking_uri": redact(plan.tracking_uri),
+        "tracking_uri": relative_uri(redact(plan.tracking_uri), plan.folder.parent),
         "environment": plan.environment,
         **(kept or {}),
     }
-    write_text(plan.folder / SEARCH_FILE, dump_yaml(content))
+    write_text(plan.folder / SEARCH_FILE, dump_yaml(write_paths(content, plan.folder.parent)))

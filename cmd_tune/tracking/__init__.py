@@ -13,6 +13,7 @@ from cmd_tune.tracking.base import Page, RunSnapshot, RunStatus, Tracker
 from cmd_tune.tracking.identity import Identity, earlier_identity, new_identity
 from cmd_tune.tracking.mlflow import uris
 from cmd_tune.tracking.mlflow.tracker import MlflowTracker
+from cmd_tune.tracking.mlflow.uris import relative_uri
 
 __all__ = [
     "TRACKERS",
@@ -25,6 +26,7 @@ __all__ = [
     "earlier_identity",
     "new_identity",
     "open_tracker",
+    "relative_uri",
     "resolve_tracking_uri",
     "resumed_tracking_uri",
 ]

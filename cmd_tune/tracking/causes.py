@@ -2,6 +2,7 @@
 
 import re
 
+from cmd_tune.errors import with_cure
 from cmd_tune.redact import redact
 
 _FIRST, _LAST = 160, 240  # characters that are kept of a long message
@@ -18,7 +19,7 @@ def describe_cause(error: BaseException) -> str:
         root = deeper
     of_system = next((part for part in (root, *root.args) if isinstance(part, OSError)), None)
     words = str(error) if of_system is None else of_system.strerror or str(of_system)
-    return redact(_shortened(words) or type(error).__name__)
+    return with_cure(redact(_shortened(words) or type(error).__name__))
 
 
 def _shortened(text: str) -> str:

@@ -74,3 +74,25 @@ def test_a_home_that_may_not_be_written_to_is_none(tmp_path: Path) -> None:
     if done.returncode:
         pytest.skip(f"another user may not run Python here: {done.stderr}")
     assert done.stdout.strip() == str(place / "cmd_tune-12345")
+
+
+@pytest.mark.parametrize("named", ["{here}/none", "{here}/file", ""])
+def test_a_temporary_folder_that_is_none_is_replaced(named: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    named = named.format(here=tmp_path)
+    code = "import os; from cmd_tune.compute.home import ensure_temporary_folder as f; f(); print(os.environ['TMPDIR'])"
+    environment = os.environ | {"TMPDIR": named, "TEMP": "", "TMP": ""}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    folder = done.stdout.strip()
+    assert Path(folder).is_dir()
+    name = named or "an empty name"
+    assert done.stderr == f"TMPDIR: {name} is no folder that can be written to; {folder} takes its place\n"
+
+
+def test_where_there_is_no_temporary_folder_the_cure_is_named() -> None:
+    code = "import tempfile; tempfile._candidate_tempdir_list = list; from cmd_tune.cli import main; main()"
+    command = [sys.executable, "-c", code, "settings"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    said = "there is no folder for temporary files; name one that can be written to in TMPDIR"
+    assert done.stderr == f"error: {said}\n"

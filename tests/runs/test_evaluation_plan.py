@@ -11,8 +11,15 @@ from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import open_store
 from cmd_tune.errors import DataError, UsageError
 from cmd_tune.evaluate.tasks import DEFAULT_TASKS
+from cmd_tune.remote_files import RemoteFolder
 from cmd_tune.runs.data_source import DataSource
-from cmd_tune.runs.evaluation_plan import check_fit, new_evaluation, remarks, resumed_evaluation
+from cmd_tune.runs.evaluation_plan import (
+    check_fit,
+    checkpoint_here,
+    new_evaluation,
+    remarks,
+    resumed_evaluation,
+)
 from cmd_tune.runs.pretrain_and_score import run
 from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
 from cmd_tune.train.saved_checkpoint import open_saved
@@ -201,3 +208,13 @@ def test_a_layout_of_another_name_is_the_same_skeleton(trained):
     """Joints and bones are what the encoders were trained on, whatever a file calls them."""
     folder, store = trained
     check_fit(open_saved(folder), replace(store, layout=replace(store.layout, name="mine")))
+
+
+def test_a_checkpoint_at_a_uri_is_fetched(s3, run_folder):
+    RemoteFolder(s3).upload(run_folder / "checkpoint.pt", "p/checkpoint.pt")
+    for typed in (f"{s3}/p", f"{s3}/p/", f"{s3}/p/checkpoint.pt"):
+        path = checkpoint_here(typed)
+        assert path.read_bytes() == (run_folder / "checkpoint.pt").read_bytes()
+    with pytest.raises(DataError, match=r"/q/checkpoint.pt: there is no such file$"):
+        checkpoint_here(f"{s3}/q")
+    assert (checkpoint_here(None), checkpoint_here("runs/p")) == (None, Path("runs/p"))

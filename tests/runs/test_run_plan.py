@@ -89,7 +89,7 @@ def test_keys_that_are_missing_are_named_with_their_file(common: dict[str, objec
 def test_a_plan_that_cannot_be_written_leaves_no_folder(common: dict[str, object], tmp_path: Path) -> None:
     (tmp_path / "runs" / "it" / "pretrain.yaml").mkdir()
     with pytest.raises(CmdTuneError, match=r"pretrain.yaml: cannot be written"):
-        SingleRun(**common, settings=Settings()).write()
+        SingleRun(**common, settings=Settings()).write_new()
     assert not (tmp_path / "runs" / "it").exists()
 
 

@@ -1,6 +1,7 @@
 """One configuration without a search: its data, that what is finished stays as it is, and how it ends otherwise."""
 
 import io
+from pathlib import Path
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ from cmd_tune.runs.evaluation_plan import new_evaluation, resumed_evaluation
 from cmd_tune.runs.evaluation_run import run_evaluation
 from cmd_tune.runs.single_run import SingleRun, new_single, resumed_single, run_single
 from cmd_tune.tracking.mlflow.uris import default_uri
+from tests.conftest import write_tiny_store
 
 
 def single(storage, **changes):
@@ -172,3 +174,18 @@ def test_an_address_that_is_none_of_mlflows_leaves_no_folder(tiny, tiny_store, t
         with pytest.raises(CmdTuneError, match=f"^MLflow at {uri}: "):
             run_single(single, test=False, console=Console(file=io.StringIO()))
         assert folder.exists() is not new
+
+
+def test_a_file_of_settings_is_found_from_its_own_folder(tmp_path, monkeypatch):
+    """With the store in the storage, which is named relative to it in the search's plan."""
+    folder = tmp_path / "runs" / "s"
+    folder.mkdir(parents=True)
+    store = write_tiny_store(tmp_path / "runs" / "tiny.arrow")
+    (folder / "search.yaml").write_text(f"data: tiny.arrow\nfingerprint: {store.fingerprint}\nprotocol: xsub\n")
+    (folder / "best.yaml").write_text("topk: 8\nbatch_size: 8\n")
+    monkeypatch.chdir(folder)
+    single = new_single(
+        data=None, protocol=None, preset=None, overrides=[], config=Path("best.yaml"), name="p", storage=tmp_path,
+        tracking_uri=None,
+    )  # fmt: skip
+    assert (single.data, single.protocol) == (store.path, "xsub")

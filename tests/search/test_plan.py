@@ -7,11 +7,13 @@ import pytest
 import yaml
 
 from cmd_tune.data.store import Store
-from cmd_tune.errors import UsageError
+from cmd_tune.errors import CmdTuneError, UsageError
 from cmd_tune.runs.run_folder import SEARCH_FILE
 from cmd_tune.search.execution import ResourcePlan, ResourceRequest, TrialResources
 from cmd_tune.search.plan import Plan, new_plan, record_layout, resumed_plan
+from cmd_tune.tracking.mlflow.uris import default_uri
 from cmd_tune.yaml_files import dump_yaml, read_yaml
+from tests.conftest import write_tiny_store
 
 POINTS = [{"teacher_temperature": 0.05, "student_temperature": share} for share in (0.1, 0.2, 0.3)]
 
@@ -303,3 +305,51 @@ def test_all_values_that_a_plan_file_cannot_have_are_named(damaged: Callable[...
     places = [line.partition("search.yaml: ")[2].partition(":")[0] for line in refused.value.lines]
     assert places == ["data", "settings", "workers", "tracking_uri"]
     assert refused.value.lines[0].endswith("data: should be a path; found 3")
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_search_is_found_in_a_moved_storage(plan: Callable[..., Plan], tmp_path: Path, earlier: bool) -> None:
+    store = write_tiny_store(tmp_path / "runs" / "mine.arrow")
+    made = plan("loss/total", data=store)
+    content = read_yaml(made.folder / SEARCH_FILE)
+    assert (content["data"], content["tracking_uri"]) == ("mine.arrow", "sqlite:///mlflow.db")
+    if earlier:  # a release that wrote them in full
+        content |= {"data": str(store.path), "tracking_uri": default_uri(tmp_path / "runs")}
+        (made.folder / SEARCH_FILE).write_text(dump_yaml(content))
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    again = resumed_plan(made.name, storage=tmp_path / "moved", **NO_CHANGE)
+    assert again.source.path == tmp_path / "moved" / "mine.arrow"
+    assert again.tracking_uri == default_uri(tmp_path / "moved")
+    by_path = resumed_plan(str(tmp_path / "moved" / made.name), storage=tmp_path / "runs", **NO_CHANGE)
+    assert by_path == again
+
+
+NO_CHANGE = {
+    "space_name": None, "kept_options": {}, "trials": None, "resources": ResourceRequest(), "tracking_uri": None,
+}  # fmt: skip
+
+
+def test_the_same_store_may_be_named_at_another_place(
+    plan: Callable[..., Plan], tiny_store: Store, tmp_path: Path
+) -> None:
+    """Of the data that a search has, and no other; a refusal leaves the plan as it was."""
+    store = write_tiny_store(tmp_path / "a.arrow")
+    made = plan("loss/total", data=store)
+    kept = (made.folder / "search.yaml").read_bytes()
+    store.path.rename(tmp_path / "b.arrow")
+    other = write_tiny_store(tmp_path / "other.arrow", seed=1)
+
+    def resumed(data: Path | None) -> Plan:
+        return resumed_plan(made.name, storage=tmp_path / "runs", data=data, **NO_CHANGE)
+
+    with pytest.raises(CmdTuneError, match=r"a.arrow: no such file"):
+        resumed(None)
+    with pytest.raises(UsageError) as refused:
+        resumed(other.path)
+    (line,) = refused.value.lines
+    assert (
+        line == f"--data {other.path}: holds other clips than it-0 began with; name the same store, or start a new run"
+    )
+    assert (made.folder / "search.yaml").read_bytes() == kept
+    assert resumed(tmp_path / "b.arrow").source.path == tmp_path / "b.arrow"
+    assert resumed(None).source.path == tmp_path / "b.arrow"

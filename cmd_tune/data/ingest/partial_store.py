@@ -6,7 +6,6 @@ frames, so the frames of every complete line are on disk.
 F stored frame, X = V·C·P.
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -21,6 +20,7 @@ import numpy as np
 from cmd_tune.data.clip import Clip
 from cmd_tune.data.store import Description, Precision, write_rows
 from cmd_tune.errors import CmdTuneError
+from cmd_tune.locks import lock_file
 
 _NOTHING = np.empty(0, np.float32)
 
@@ -58,10 +58,8 @@ class PartialStore:
             raise self._failed(error) from error
 
     def _lock(self) -> None:
-        try:
-            fcntl.flock(self._lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CmdTuneError(f"{self.out}: another process is writing it; wait for it or stop it") from None
+        if not lock_file(self._lines, wait=False):
+            raise CmdTuneError(f"{self.out}: another process is writing it; wait for it or stop it")
 
     def _go_on(self, first: bytes) -> None:
         """Keep complete batches, and cut off the rest."""

@@ -38,7 +38,7 @@ class TrialTask:
             "trial": self.index,
             "folder": str(self.folder),
             "settings": self.settings.model_dump(mode="json"),
-            "source": {"path": str(self.source.path), "protocol": self.source.protocol},
+            "source": {**asdict(self.source), "path": str(self.source.path)},
             "resources": asdict(self.resources),
             "test": self.test,
         }
@@ -53,7 +53,7 @@ class TrialTask:
             index=values["trial"],
             folder=Path(values["folder"]),
             settings=Settings(**values["settings"]),
-            source=DataSource(Path(values["source"]["path"]), values["source"]["protocol"]),
+            source=DataSource(**{**values["source"], "path": Path(values["source"]["path"])}),
             resources=TrialResources(**values["resources"]),
             test=values["test"],
         )

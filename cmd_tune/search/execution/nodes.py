@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 import cmd_tune
-from cmd_tune.data.store import open_store
 from cmd_tune.errors import CmdTuneError, one_line
+from cmd_tune.runs.data_source import DataSource
 
 PATIENCE_S = 60  # for a node's first worker process, which imports all that a trial does
 _CURES = {
@@ -19,11 +19,11 @@ _CURES = {
     "Python": "install the same on every node",
     "PyTorch": "install the same on every node",
     "data": "the file must lie under the same path, and be the same, on every node",
-    "storage": "--storage must be a folder that every node shares and may write to",
+    "storage": "--storage, or the working folder of one at a URI, must be shared by all nodes, which may write to it",
 }
 
 
-def look_around(data: Path, folder: Path, witness: str) -> dict[str, str]:
+def look_around(source: DataSource, folder: Path, witness: str) -> dict[str, str]:
     """Describe what must be the same on all nodes: code, libraries, data, storage. witness: a file in the folder."""
     found = {
         "cmd_tune": f"{cmd_tune.__version__} (code {_code()})",
@@ -31,7 +31,7 @@ def look_around(data: Path, folder: Path, witness: str) -> dict[str, str]:
         "PyTorch": torch.__version__.partition("+")[0],  # builds for different GPUs, or for none, work together
     }
     looks: dict[str, Callable[[], str]] = {
-        "data": lambda: open_store(data).fingerprint,
+        "data": lambda: source.store().fingerprint,
         "storage": lambda: _storage(folder, witness),
     }
     for name, look in looks.items():
@@ -63,7 +63,7 @@ def _storage(folder: Path, witness: str) -> str:
     return content
 
 
-def check_nodes(data: Path, folder: Path, witness: str) -> None:
+def check_nodes(source: DataSource, folder: Path, witness: str) -> None:
     """Raise CmdTuneError for the first node of the Ray cluster that differs from this process.
 
     Arguments as of `look_around`.
@@ -71,14 +71,14 @@ def check_nodes(data: Path, folder: Path, witness: str) -> None:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    here = look_around(data, folder, witness)
+    here = look_around(source, folder, witness)
     asked = {}
     for node in ray.nodes():
         if node["Alive"] and node["Resources"].get("CPU"):
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             task = ray.remote(look_around).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
             name = f"node {node['NodeManagerAddress']} ({node['NodeManagerHostname']})"
-            asked[task.remote(data, folder, witness)] = name
+            asked[task.remote(source, folder, witness)] = name
     answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=PATIENCE_S)
     for answer in answered:
         try:

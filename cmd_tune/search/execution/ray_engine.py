@@ -60,7 +60,7 @@ class RayEngine(Engine):
         if self.address:
             from cmd_tune.search.execution.nodes import check_nodes
 
-            check_nodes(self.source.path, self.folder, SEARCH_FILE)
+            check_nodes(self.source, self.folder, SEARCH_FILE)
 
         def on(nodes: list[Node]) -> ResourcePlan:
             return plan_resources(nodes, self.request, trials=trials, given=given)

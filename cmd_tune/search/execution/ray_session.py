@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cmd_tune.errors import CmdTuneError, first_line
+from cmd_tune.search.execution.ray_folder import ensure_ray_folder
 from cmd_tune.search.execution.ray_group import PATIENCE_S
 from cmd_tune.search.execution.ray_joining import closed_to_others, find_head, joining
 from cmd_tune.search.execution.resources import Node
@@ -54,6 +55,7 @@ def _session(address: str | None, log: Path, here: Node | None, nested: bool) ->
 
     if not address:
         _check_place(sys.executable, ray.__file__)
+        ensure_ray_folder()
     _log_to(log)
     on_sigterm = signal.getsignal(signal.SIGTERM)
 

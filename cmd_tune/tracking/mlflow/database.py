@@ -1,7 +1,5 @@
 """A database that MLflow opens by itself: made whole or not at all, and the cures of one that cannot be used."""
 
-import errno
-import fcntl
 import shlex
 import sqlite3
 import sys
@@ -10,23 +8,19 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from cmd_tune.files import atomic_file, remove_leftovers
+from cmd_tune.locks import lock_file
 from cmd_tune.redact import redact
 from cmd_tune.sqlite_url import sqlite_url
 from cmd_tune.tracking.mlflow.uris import sqlite_file
 
 _OWN = {"alembic_version": 1, "workspaces": 1, "experiments": 1}  # rows that MLflow makes by itself
-_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # of file systems without locks
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Keep others who lock a path out, where the file system can."""
     with path.open("w", encoding="utf-8") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
+        lock_file(handle, wait=True)
         yield
 
 

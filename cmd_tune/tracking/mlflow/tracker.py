@@ -17,6 +17,7 @@ from cmd_tune.tracking.base import RunSnapshot, RunStatus, Tracker
 from cmd_tune.tracking.identity import is_earlier
 from cmd_tune.tracking.mlflow.database import cure, ensure_database, locked, replaced
 from cmd_tune.tracking.mlflow.experiment import NOTE, find_or_make
+from cmd_tune.tracking.mlflow.moved_files import follow_storage
 from cmd_tune.tracking.mlflow.page import links, page_tag
 from cmd_tune.tracking.mlflow.recorded_run import RecordedRun, epoch_metrics, recorded
 from cmd_tune.tracking.mlflow.uploads import file_digest, files_tag, text_digest, time_to_upload, uploaded
@@ -93,6 +94,8 @@ class MlflowTracker(Tracker[RecordedRun]):
         os.environ.setdefault("_MLFLOW_SERVER_ARTIFACT_ROOT", files.absolute().as_uri())
         if line := ensure_database(self.uri, files):
             self._news.append(line)
+        with locked(self.storage / "mlflow.lock"):
+            follow_storage(self.uri, self.storage, files.absolute().as_uri())
         if self._file is None:
             return
         inode = self._file.stat().st_ino

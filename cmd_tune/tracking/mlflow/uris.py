@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Collection
 from pathlib import Path
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
@@ -15,6 +15,7 @@ from cmd_tune.redact import is_redacted, redact
 from cmd_tune.sqlite_url import sqlite_url
 
 _SERVERS, _DATABASES = ("http", "https"), ("sqlite", "postgresql", "mysql", "mssql")
+_DATABASE = "mlflow.db"  # in the storage
 _OPTION, _VARIABLE = "--tracking-uri", "MLFLOW_TRACKING_URI"
 _PASSWORD = "MLFLOW_TRACKING_PASSWORD"  # noqa: S105  (the name of a variable)
 _OTHERS = ("MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")  # which a run chooses by itself
@@ -38,17 +39,24 @@ def is_database(uri: str) -> bool:
     return uri.startswith(_DATABASES)
 
 
-def sqlite_file(uri: str) -> Path | None:
-    """The file of a SQLite database, absolute; None for what is no such database."""
+def sqlite_file(uri: str, place: Path | None = None) -> Path | None:
+    """The absolute path of the file that a URI of SQLite names, a relative one in `place`; None for any other URI."""
     if not uri.startswith("sqlite"):
         return None
-    database = make_url(uri).database or ""
-    return Path(unquote(urlsplit(database).path)) if database.startswith("file:") else Path(database)
+    try:
+        name = make_url(uri).database or ""
+    except ArgumentError:
+        return None
+    if name.startswith("file:"):
+        name = unquote(urlsplit(name).path)
+    if not name or name.startswith(":"):
+        return None
+    return Path(os.path.abspath((place or Path()) / name))
 
 
 def default_uri(storage: Path) -> str:
     """The URI of a database in the storage folder."""
-    return sqlite_url(storage / "mlflow.db")
+    return sqlite_url(storage / _DATABASE)
 
 
 def resolve_tracking_uri(given: str | None, storage: Path, others: Collection[str] = ()) -> str:
@@ -63,7 +71,7 @@ def resolve_tracking_uri(given: str | None, storage: Path, others: Collection[st
 
 
 def resumed_tracking_uri(given: str | None, kept: str, storage: Path, others: Collection[str] = ()) -> str:
-    """The URI of a resumed run: the given one, else that of its plan file.
+    """The URI of a resumed run: the given one, else that of its plan file. storage: where the run lies now.
 
     A plan file keeps no password: it is taken from MLFLOW_TRACKING_URI if this differs in nothing else, or, of a
     server, from MLFLOW_TRACKING_PASSWORD. Raises UsageError if it is not there.
@@ -71,7 +79,7 @@ def resumed_tracking_uri(given: str | None, kept: str, storage: Path, others: Co
     if given is not None:
         return resolve_tracking_uri(given, storage, others)
     if not is_redacted(kept):
-        return kept if _is_of(others, kept) else _checked(kept, "tracking_uri")
+        return kept if _is_of(others, kept) else _checked(_moved(kept, storage), "tracking_uri")
     by_variable = os.environ.get(_VARIABLE, "").strip()
     if by_variable and redact(by_variable) == kept:
         return _checked(by_variable, _VARIABLE)
@@ -85,6 +93,32 @@ def without_credentials(uri: str) -> str:
     """A server's address without user and password, for a browser."""
     parts = urlsplit(uri)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if is_server(uri) else redact(uri)
+
+
+def relative_uri(uri: str, storage: Path) -> str:
+    """A URI as a plan file has it: a database in the storage by a path relative to that, so that it can be moved."""
+    path = sqlite_file(uri)
+    if path is None or not path.is_relative_to(root := Path(os.path.abspath(storage))):
+        return uri
+    relative = path.relative_to(root).as_posix()
+    plain = quote(relative) == relative and make_url(uri).query.keys() <= {"uri"}
+    return f"sqlite:///{relative}" if plain else uri
+
+
+def _moved(kept: str, storage: Path) -> str:
+    """What a plan file has, as it is now. storage: where the run lies now.
+
+    A database of the storage is found where the storage has moved to. Raises UsageError if a database's folder is gone.
+    """
+    path = sqlite_file(kept, storage)
+    if path is None:
+        return kept
+    moved = storage / path.name
+    if not path.is_file() and (moved.is_file() or (path.name == _DATABASE and not path.parent.is_dir())):
+        return sqlite_url(moved)
+    if not path.parent.is_dir():
+        raise UsageError(f"tracking_uri: {path.parent}, the folder of its database, is not there; put it back")
+    return kept if path == sqlite_file(kept, Path("/nowhere")) else sqlite_url(path)
 
 
 def variables_not_taken(uri: str, experiment: str) -> list[str]:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from cmd_tune.errors import CmdTuneError
+from cmd_tune.runs.data_source import DataSource
 from cmd_tune.search.execution.nodes import check_nodes, difference, look_around
 from cmd_tune.search.execution.ray_session import ray_session
 
@@ -29,25 +30,29 @@ def places(make_store, tmp_path):
     return data, folder
 
 
+def look(data, folder):
+    return look_around(DataSource(data, "xview"), folder, PLAN)
+
+
 def test_what_is_the_same_in_two_places_is_no_difference(places):
-    here = look_around(*places, PLAN)
+    here = look(*places)
     assert set(here) == {"cmd_tune", "Python", "PyTorch", "data", "storage"}
-    assert difference(here, look_around(*places, PLAN)) == ""
+    assert difference(here, look(*places)) == ""
 
 
 def test_what_differs_is_named_with_what_to_do(places):
     data, folder = places
-    here = look_around(*places, PLAN)
+    here = look(*places)
     content = bytearray(data.read_bytes())
     content[-1] ^= 1
     data.write_bytes(content)
-    problem = difference(here, look_around(*places, PLAN))
+    problem = difference(here, look(*places))
     assert problem.startswith("data: ")
     assert problem.endswith("the file must lie under the same path, and be the same, on every node")
     data.unlink()
-    assert difference(here, look_around(*places, PLAN)).startswith(f"data: {data}: no such file")
+    assert difference(here, look(*places)).startswith(f"data: {data}: no such file")
     (folder / PLAN).unlink()
-    assert f"storage: {folder / PLAN}: No such file" in difference({"storage": "…"}, look_around(*places, PLAN))
+    assert f"storage: {folder / PLAN}: No such file" in difference({"storage": "…"}, look(*places))
     assert difference({"PyTorch": "2.8.0"}, {"PyTorch": "2.9.0"}) == (
         "PyTorch: 2.9.0, where the search was started 2.8.0; install the same on every node"
     )
@@ -87,5 +92,5 @@ def test_a_node_that_does_not_see_the_data_is_named(cluster, places, tmp_path):
     with ray_session(cluster.address, tmp_path / "ray.log", nested=False) as nodes:
         assert len(nodes) == 2
         with pytest.raises(CmdTuneError) as caught:
-            check_nodes(data, folder, PLAN)
+            check_nodes(DataSource(data, "xview"), folder, PLAN)
     assert re.match(rf"node \S+ \(\S+\): data: {data}: no such file; make one with .*, where", str(caught.value))

@@ -34,10 +34,24 @@ def test_what_keeps_rays_processes_from_starting_is_said_with_its_log(tmp_path, 
 
 
 def test_what_keeps_ray_itself_from_starting_is_said(tmp_path, monkeypatch):
-    """A socket's path may have 107 bytes."""
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / ("x" * 100)))
-    with pytest.raises(CmdTuneError, match=r"^Ray: cannot be reached or started: .*107 bytes.*; see /"):
+    """Ray refuses an object store of so few bytes."""
+    monkeypatch.setattr("cmd_tune.search.execution.ray_session._OBJECT_STORE", 1024)
+    with pytest.raises(CmdTuneError, match=r"^Ray: cannot be reached or started: .*1024.*; see /"):
         ray_session(None, tmp_path / "ray.log", nested=False).__enter__()
+
+
+def test_a_long_name_of_the_temporary_folder_keeps_no_search_from_starting(tmp_path, monkeypatch, capsys):
+    """The paths of Ray's sockets may have 107 bytes."""
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setenv("RAY_TMPDIR", "")  # is restored, whatever is set meanwhile
+    monkeypatch.delenv("RAY_TMPDIR")
+    monkeypatch.setenv("TMPDIR", str(long))
+    with ray_session(None, tmp_path / "ray.log", nested=False) as nodes:
+        assert len(nodes) == 1
+    assert re.match(
+        rf"TMPDIR {long}: is too long by \d+ bytes for the paths of Ray's sockets; ", capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("name", ["it's", "a\\b"])

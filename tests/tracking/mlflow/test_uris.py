@@ -14,6 +14,7 @@ from cmd_tune.tracking.mlflow.page import links, ui_command
 from cmd_tune.tracking.mlflow.uris import (
     default_uri,
     password_remark,
+    relative_uri,
     resolve_tracking_uri,
     resumed_tracking_uri,
     sqlite_file,
@@ -177,3 +178,21 @@ def test_a_password_is_neither_in_links_nor_in_commands_and_that_it_is_not_kept_
 def test_the_file_of_a_database(tmp_path: Path, name: str) -> None:
     assert sqlite_file(default_uri(tmp_path / name)) == tmp_path / name / "mlflow.db"
     assert sqlite_file("postgresql://h/d") is None
+
+
+def test_a_database_in_the_storage_is_kept_by_its_place_there(tmp_path: Path) -> None:
+    """And found wherever the storage has moved to; one elsewhere stays there, and its folder is not made again."""
+    old, new = tmp_path / "old", tmp_path / ALL
+    new.mkdir()
+    assert relative_uri(default_uri(old), old) == "sqlite:///mlflow.db"
+    assert resumed_tracking_uri(None, "sqlite:///mlflow.db", new) == default_uri(new)
+    assert resumed_tracking_uri(None, default_uri(old), new) == default_uri(new)  # an earlier release wrote it in full
+    for elsewhere in (sqlite_url(tmp_path / "mine.db"), "http://here:5000", "postgresql://here/db"):
+        assert relative_uri(elsewhere, old) == elsewhere
+        assert resumed_tracking_uri(None, elsewhere, new) == elsewhere
+    assert relative_uri(sqlite_url(old / "a b.db"), old) == sqlite_url(old / "a b.db")
+    gone = sqlite_url(tmp_path / "gone" / "mine.db")
+    with pytest.raises(UsageError, match=r"^tracking_uri: .*/gone, the folder of its database, is not there"):
+        resumed_tracking_uri(None, gone, new)
+    (new / "mine.db").touch()
+    assert resumed_tracking_uri(None, gone, new) == sqlite_url(new / "mine.db")
