@@ -22,6 +22,10 @@ def search(
     preset: Preset = None,
     overrides: Overrides = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Number of trials. [default: the space's budget]")] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(help="How long trials may run, in all sessions, e.g. 1h30m. [default: the space's budget]"),
+    ] = None,
     refit: Annotated[
         bool | None,
         typer.Option(help="Pretrain the finalists again, on the whole training set. [default: as the space file says]"),
@@ -42,12 +46,19 @@ def search(
     storage: Storage = DEFAULT_STORAGE,
     tracking_uri: TrackingUri = None,
     resume: Resume = None,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="With --resume: run trials again that failed for their own values, too."),
+    ] = False,
 ) -> None:
     """Search a space of settings (the same as run_search.py)."""
+    from cmd_tune.errors import UsageError
     from cmd_tune.search.execution import ResourceRequest
     from cmd_tune.search.plan import new_plan, resumed_plan
     from cmd_tune.search.search import run_search
 
+    if retry_failed and not resume:
+        raise UsageError("--retry-failed: goes with --resume, for the trials of an earlier session; leave it out")
     resources = ResourceRequest(concurrent, workers, gpus_per_worker)
     plan = (
         resumed_plan(
@@ -62,6 +73,8 @@ def search(
             },
             storage=storage,
             trials=trials,
+            time=time,
+            retry_failed=retry_failed,
             refit=refit,
             resources=resources,
             tracking_uri=tracking_uri,
@@ -74,6 +87,7 @@ def search(
             preset=preset,
             overrides=overrides or [],
             trials=trials,
+            time=time,
             refit=refit,
             resources=resources,
             name=name,

@@ -14,6 +14,11 @@ from cmd_tune.settings import Settings
 T = TypeVar("T")
 
 WAIT: Final = "wait"
+# Kinds of failure that an engine itself finds; those that a trial's process finds are names of exceptions.
+DIED: Final = "Died"  # a process was killed, or crashed
+NODE_LOST: Final = "NodeLost"  # a computer is gone
+HUNG: Final = "Hung"  # no report within HANG_S
+HANG_S: Final = 1800.0  # seconds without a report, from the start or the last one, until a trial is taken to hang
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,8 @@ class TrialReport:
 
     records: metrics of one epoch; first, if the trial is resumed, those of all epochs in its checkpoint.
     slower: what newly falls back to something slower, in one line.
-    failure: why the trial cannot go on, in one line. kind: of failure, if the trial's values are not to blame.
+    failure: why the trial cannot go on, in one line. kind: of failure: the name of an exception of cmd_tune.errors; "":
+    as UsageError.
     """
 
     records: list[dict[str, float]] = field(default_factory=list)
@@ -97,7 +103,8 @@ class TrialEvents(Protocol):
     def ended(self, index: int, failure: str = "", kind: str = "") -> None:
         """failure: why it could not go on, in one line; empty if it came to its end or was ended.
 
-        kind: as of a report. It is given as well for a process that died more often than it may.
+        kind: as of a report, or the engine's own: DIED for a process that died more often than it may, NODE_LOST, HUNG
+        for a trial that the engine has ended because it did not report. Any other kind is taken for a defect.
         """
         ...
 
@@ -153,7 +160,8 @@ class Engine(ABC):
         """Run trials until `next_task` is None and all have ended, or `stop_all` is true.
 
         Each trial runs `run_task` in a process of its own, or several (of `plan.per_trial`). A process that dies is
-        started again, MAX_RESTARTS times.
+        started again, MAX_RESTARTS times. A trial that does not report for HANG_S is ended, with the kind HUNG. While
+        trials run, `stop_all` is asked at least every few seconds.
         """
 
     @abstractmethod
