@@ -52,6 +52,7 @@ FEWER: dict[str, set[str]] = {
     "files": set(),
     "errors": set(),
     "full_disk": set(),
+    "interrupts": set(),
 }
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cmd_tune.errors import Interrupted
 from cmd_tune.files import home_path
 
 Data = Annotated[Path | None, typer.Option(help="A store made by 'ingest'. [default: made-up actions]")]
@@ -26,10 +27,17 @@ Resume = Annotated[str | None, typer.Option(metavar="NAME", help="Continue the r
 
 
 def from_home(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with ~ expanded in every path it is given: the shell leaves it as it is in --data=~/a."""
+    """The command with ~ expanded in every path it is given: the shell leaves it as it is in --data=~/a.
+
+    Ctrl-C where nothing else is said of it ends the command in one line.
+    """
 
     @wraps(command)
     def with_paths(**options: Any) -> None:
-        command(**{name: home_path(value) if isinstance(value, Path) else value for name, value in options.items()})
+        paths = {name: home_path(value) for name, value in options.items() if isinstance(value, Path)}
+        try:
+            command(**options | paths)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted") from None
 
     return with_paths

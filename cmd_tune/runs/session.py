@@ -4,10 +4,10 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console
 
+from cmd_tune import interrupts
 from cmd_tune.errors import CmdTuneError, Interrupted
 from cmd_tune.runs.ending import Ending
 from cmd_tune.runs.environment import describe_environment, record_session
@@ -64,7 +64,8 @@ def run_session(
     session = RunSession(plan, tracker, console, snapshot, finished=finished)
     for line in tracker.remarks():
         print_line(console, line)
-    with lock_folder(plan.folder), termination_as_interrupt():
+    resume = resume_line(plan.command, plan.folder)
+    with lock_folder(plan.folder), termination_as_interrupt(f"interrupted; go on with: {resume}"):
         if not finished:
             record_session(plan.folder, describe_environment())
         try:
@@ -85,15 +86,17 @@ def run_session(
 
 
 @contextmanager
-def termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM, as a cluster's queue sends it, ends a run the way Ctrl-C does; so does SIGINT in the background."""
+def termination_as_interrupt(line: str) -> Iterator[None]:
+    """SIGTERM, as a cluster's queue sends it, ends a run the way Ctrl-C does; so does SIGINT in the background.
 
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    line: what is printed if the end takes too long, or if there is a second signal.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    interrupts.catch()
+    said_before = interrupts.say_then(line)
     try:
         yield
+        interrupts.say_then(said_before)  # not after an interrupt, which ends the command
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
 from rich.console import Console
@@ -37,7 +37,7 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
     Raises Interrupted on Ctrl-C or SIGTERM; CmdTuneError if no trial has a result, if the search could not go on, or if
     a step of its end failed: the others are done.
     """
-    with _removed_unless_started(plan), lock_folder(plan.folder), termination_as_interrupt():
+    with _removed_unless_started(plan), lock_folder(plan.folder), _interruptible(plan):
         for remark in check_start(plan):
             console.print(remark, style="yellow", soft_wrap=True, highlight=False, markup=False)
         study = None if plan.new else _open_study(plan)
@@ -66,6 +66,10 @@ def _removed_unless_started(plan: Plan) -> Iterator[None]:
         if plan.new and not started and f"{plan.folder}/" not in str(error):
             shutil.rmtree(plan.folder, ignore_errors=True)
         raise
+
+
+def _interruptible(plan: Plan) -> AbstractContextManager[None]:
+    return termination_as_interrupt(f"interrupted; go on with: {resume_line('search', plan.folder)}")
 
 
 def _open_study(plan: Plan) -> SearchStudy:

@@ -18,6 +18,7 @@ from cmd_tune.search.listeners import (
 )
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.report import SearchReport
+from cmd_tune.search.study.failure_tags import FailureTag
 from cmd_tune.tracking import RunStatus
 
 LAYOUT = ResourcePlan(TrialResources(1, 1.0, 0.0, 1), concurrent=2, learning=2)
