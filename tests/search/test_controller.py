@@ -230,7 +230,7 @@ def test_a_time_alone_does_not_go_on_failing(conduct):
     controller, handed_out = conduct(DIVERGED, trials=None, budget={"time": "1h"})
     assert len(handed_out) == 6
     assert controller.trouble.startswith("6 of 6 trials have failed")
-    again, handed_out = conduct(DIVERGED, trials=None, budget={"time": "1h"})  # counted anew after a resume
+    _, handed_out = conduct(DIVERGED, trials=None, budget={"time": "1h"})  # counted anew after a resume
     assert handed_out == [6, 7, 8, 9, 10, 11]
 
 
@@ -259,7 +259,7 @@ def test_a_full_disk_ends_the_search_at_once_and_its_trial_goes_on_later(conduct
     assert (handed_out, controller.disk_full) == ([0, 1], True)
     assert controller.trouble == "/d/checkpoint.pt: cannot be written: the disk is full"
     assert states(controller) == [TrialState.FINISHED, TrialState.RUNNING]
-    again, handed_out = conduct(whole, trials=2)
+    _, handed_out = conduct(whole, trials=2)
     assert handed_out == [1]
 
 

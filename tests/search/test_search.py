@@ -169,7 +169,7 @@ class Unreachable(LocalEngine):
         raise CmdTuneError("--address nowhere:1: nobody answers there")
 
 
-def test_a_refused_resume_changes_nothing(start, tmp_path, make_store):
+def test_a_refused_resume_changes_nothing(start, tmp_path):
     start(LocalEngine)
     folder = tmp_path / "it"
     before = contents(folder)
@@ -178,7 +178,7 @@ def test_a_refused_resume_changes_nothing(start, tmp_path, make_store):
         ({"engine": Unreachable, "trials": 5}, "nobody answers"),
         ({"engine": Refusing, "trials": 5}, "needs 100 CPUs"),
         ({"engine": LocalEngine, "trials": 5, "workers": 3}, "--workers 3: batch_size 8 is not a multiple of it"),
-        ({"engine": LocalEngine, "trials": 5, "uri": "sqlite:////nowhere/at/all.db"}, "all.db"),
+        ({"engine": LocalEngine, "trials": 5, "uri": "sqlite:////dev/null/all.db"}, "all.db"),
         ({"engine": LocalEngine, "trials": 1}, "--trials 1: it has started 2; ask for more, or leave it out"),
         ({"engine": LocalEngine, "time": "soon"}, "--time: 'soon' is not a duration; write 5m, 1h30m"),
         ({"engine": LocalEngine, "time": "0s"}, "--time: '0s' is not a duration"),

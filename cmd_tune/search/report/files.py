@@ -37,9 +37,8 @@ def kept_baselines(folder: Path) -> tuple[Scores, Scores] | None:
         return None
     kept = read_yaml(path)
     try:
-        raw, untrained = (
-            {str(k): float(v) for k, v in kept[name].items()} for name in ("raw_skeletons", "untrained_encoder")
-        )
+        kinds = (kept["raw_skeletons"], kept["untrained_encoder"])
+        raw, untrained = ({str(name): float(score) for name, score in kind.items()} for kind in kinds)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise CmdTuneError(f"{path}: holds no scores of baselines; remove it to have them computed again") from None
     return raw, untrained
