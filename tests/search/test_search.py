@@ -188,7 +188,7 @@ def test_a_refused_resume_changes_nothing(start, tmp_path):
             start(resume=True, **asked)
         assert said in str(caught.value)
         assert contents(folder) == before, said
-    for name, damage in (("space.yaml", "method: no"), ("search.yaml", "- 1"), ("baselines.yaml", "raw: [")):
+    for name, damage in (("space.yaml", "method: ["), ("search.yaml", "- 1"), ("baselines.yaml", "raw: [")):
         kept = (folder / name).read_text()
         (folder / name).write_text(damage)
         changed = contents(folder)

@@ -2,12 +2,16 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 from functools import partial
 from itertools import count
 from math import log
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -301,3 +305,60 @@ def test_the_time_counts_over_sessions(open_here, tmp_path):
     assert late.shortfall == "the time is up"
     assert not late.complete
     assert open_here({**FREE, "budget": {"trials": 4, "time": 3600}}, 4).next().index == 0
+
+
+# A real full disk: a small file system of this test's own
+
+
+ON_A_SMALL_DISK = """
+import sys
+from pathlib import Path
+from cmd_tune.full_disk import as_disk_full
+from cmd_tune.search.plan import read_space
+from cmd_tune.search.study.study import SearchStudy
+from cmd_tune.settings import make_settings
+
+folder, space = Path(sys.argv[1]), read_space(Path(sys.argv[2]))
+settings = make_settings("quick", ("test", {"epochs": 1}))
+trials = 0
+try:
+    study = SearchStudy(folder, space, settings, "quick", 300)
+    with (folder / "filling").open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(int(sys.argv[3]))):
+                pass
+        except OSError:
+            pass
+    while trial := study.next():
+        study.record(trial, {"epoch": 1, "loss/total": 1.0, "val/knn/fused": 50.0})
+        study.end(trial)
+        trials += 1
+except Exception as error:
+    print(as_disk_full(error, folder / "study.db"))
+(folder / "filling").unlink()
+again = SearchStudy(folder, space, settings, "quick", 4)
+assert len(again.trials) in (trials, trials + 1), (len(again.trials), trials)
+while trial := again.next():
+    again.record(trial, {"epoch": 1, "loss/total": 1.0, "val/knn/fused": 50.0})
+    again.end(trial)
+print(max(4, len(again.trials)), {str(trial.state) for trial in again.trials.values()})
+"""
+
+
+@pytest.mark.parametrize("block", [4096, 65536], ids=["not a page is free", "some pages are free"])
+def test_a_study_on_a_full_disk_says_so_and_goes_on_with_room_again(make_space, tmp_path, block):
+    space = make_space(**FREE).path
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    script = shlex.join([sys.executable, "-c", ON_A_SMALL_DISK, str(disk), str(space), str(block)])
+    mounted = f"mount -t tmpfs -o size=1m none {shlex.quote(str(disk))}"
+    apart = [shutil.which("unshare") or "/bin/false", "-Urm", "sh", "-c"]
+    if subprocess.run([*apart, mounted], capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    ended = subprocess.run([*apart, f"{mounted} && {script}"], capture_output=True, text=True, env=environment)
+    said, last = ended.stdout.splitlines()
+    assert said.startswith(f"{disk}/")
+    assert ": cannot be written: the disk is full (0.0 MB are free, " in said
+    assert last == "4 {'finished'}"
+    assert ended.stderr == ""
