@@ -11,7 +11,7 @@ from threading import Timer
 from types import FrameType
 
 EXIT_CODE = 130
-_GRACE_S = 4.0  # for an orderly end
+_GRACE_S = 3.0  # for an orderly end; the signal itself waits for what the main thread is in
 
 _line = ["interrupted"]  # what is said at the end
 _timers: list[Timer] = []  # of the end that has begun

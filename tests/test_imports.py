@@ -21,6 +21,7 @@ PLACES = {
         "search/study/early_stopping/*.py",
         "search/study/optuna_values.py",
         "search/study/study.py",
+        "search/study/suggestions.py",
     ),
     "mlflow": ("tracking/mlflow/*.py",),
 }

@@ -6,7 +6,6 @@ seed, the trial's number and what is known by then, so that a restart changes no
 """
 
 from collections.abc import Mapping
-from hashlib import blake2b
 from math import isfinite
 from pathlib import Path
 from time import monotonic
@@ -17,29 +16,25 @@ from optuna.trial import Trial
 from optuna.trial import TrialState as OptunaState
 
 from cmd_tune.errors import CmdTuneError, first_line
-from cmd_tune.search.spaces.region import MOST_DRAWS
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.clock import CLOCK, Clock
 from cmd_tune.search.study.early_stopping import stopping_rule
 from cmd_tune.search.study.failure_tags import FailureTag
 from cmd_tune.search.study.methods import METHODS
-from cmd_tune.search.study.optuna_values import END_STATES, TRIAL_STATES, distributions, from_optuna, to_optuna
+from cmd_tune.search.study.optuna_values import END_STATES, TRIAL_STATES
 from cmd_tune.search.study.study_file import NAME, TRIALS, check_study
+from cmd_tune.search.study.suggestions import REJECTED, Suggestions, infeasible
 from cmd_tune.search.study.trial_record import TrialRecord, TrialState
 from cmd_tune.settings import Settings, make_settings
 from cmd_tune.sqlite_url import sqlite_url
 
 STUDY = "study.db"  # in a search's folder
 MANY = 40  # trials assumed of a search that its time ends
-# User attributes of a trial; SUGGESTED: for which index a rejected one was suggested.
+# User attributes of a trial
 INDEX, VALUES, REASON, FAILURE = "index", "values", "reason", "failure"
-REJECTED, SUGGESTED = "rejected", "suggested_for"
 FINALISTS = 3  # trials that are scored on the test set
-ATTEMPTS = 8  # suggestions in a row that may break a constraint or repeat a trial, before a draw takes their place
 AGAIN = "again"  # an attribute of earlier releases: a later session goes on with this trial
 TIME_UP = "the time is up"
-_REPEATED, _BROKEN = "repeated", "constraint"  # why a suggestion is rejected
-_ALLOWED = "allowed"  # Optuna's constraint
 _BUSY_S = 30  # how long a write waits for another program that reads or writes the study
 
 
@@ -83,9 +78,7 @@ class SearchStudy:
         self._last = dict(sorted((frozen.user_attrs[INDEX], frozen) for frozen in known if INDEX in frozen.user_attrs))
         for index, frozen in self._last.items():
             self._recall(index, frozen)
-        rejected = [frozen for frozen in known if REJECTED in frozen.user_attrs]
-        self._infeasible = sum(map(_infeasible, rejected))  # suggestions that Optuna was told not to be allowed
-        self._attempts = sum(frozen.user_attrs.get(SUGGESTED) == len(self.trials) for frozen in rejected)
+        self._suggestions = Suggestions(self._study, space, base, self._startup, self._has, known)
         self._cut_short = [
             frozen
             for frozen in known
@@ -118,14 +111,11 @@ class SearchStudy:
         if self._unfinished:
             return self._take_up(self._unfinished.pop(0))
         if given is not None:
-            return self._enter_given(given)
-        if trial := self._enter_waiting():
-            return trial
-        while self._attempts < ATTEMPTS:
-            if trial := self._suggest():
-                return trial
-        drawn = self._draw()
-        return None if drawn is None else self._enter_given({**self.space.fixed, **drawn})
+            return self._enter(*self._suggestions.given(len(self.trials), given))
+        scored = sum(trial.state in (TrialState.FINISHED, TrialState.STOPPED) for trial in self.trials.values())
+        suggested = self._suggestions.next(len(self.trials), scored)
+        self.shortfall = self._suggestions.shortfall
+        return self._enter(*suggested) if suggested else None
 
     def learns(self) -> bool:
         """Whether the next trial is one that the sampler chooses by the results it has."""
@@ -193,7 +183,11 @@ class SearchStudy:
         if self.space.lists_trials:
             self._say_all_listed()
             return all(map(self._has, self._listed[: self.budget]))
-        return (self.budget is not None and len(self.trials) >= self.budget) or self._draw() is None
+        if self.budget is not None and len(self.trials) >= self.budget:
+            return True
+        drawn = self._suggestions.draw(len(self.trials))
+        self.shortfall = self._suggestions.shortfall
+        return drawn is None
 
     @property
     def timed_out(self) -> bool:
@@ -240,87 +234,14 @@ class SearchStudy:
         except RuntimeError as error:  # of a file that another release of Optuna made
             raise CmdTuneError(f"{path}: {first_line(error)}") from error
 
-    def _sampler(self, key: str) -> optuna.samplers.BaseSampler:
-        """A sampler that depends on nothing but the seed, the number of the next trial and `key`."""
-        seed = int.from_bytes(blake2b(f"{self._stream}/{key}".encode(), digest_size=4).digest())
-        return self._method.sampler(seed, self._startup)
-
-    @property
-    def _stream(self) -> str:
-        return f"{self.base.seed}/{len(self.trials)}"
-
     def _list(self) -> list[dict[str, Any]]:
         """The trials that the space file lists: a table's, a grid's, or start points."""
         points = self._method.listed(self.space, self.base.model_dump())
         return [{**self.space.fixed, **point} for point in points]
 
-    def _enter_given(self, values: dict[str, Any]) -> TrialRecord:
-        """Have Optuna suggest these values, after what other programs may have put into its queue."""
-        if self.space.comparison:
-            # Optuna keeps the trial's state. Its categories cannot grow, so that the values are an attribute alone.
-            return self._enter(self._study.ask(), values)
-        point = {name: value for name, value in values.items() if name in self.space.parameters}
-        self._study.enqueue_trial(to_optuna(self.space, point))
-        if trial := self._enter_waiting():
-            return trial
-        raise AssertionError(f"Optuna did not take {values}")
-
-    def _enter_waiting(self) -> TrialRecord | None:
-        """The first point of Optuna's queue that is allowed and new; None if there is none."""
-        for _ in self._study.get_trials(deepcopy=False, states=(OptunaState.WAITING,)):
-            self._study.sampler = self._sampler("waiting")  # completes a point that gives some values
-            optuna_trial, values = self._ask()
-            if not (why := self._forbids(values)):
-                return self._enter(optuna_trial, values)
-            optuna_trial.set_user_attr(REJECTED, why)
-            self._study.tell(optuna_trial, state=OptunaState.FAIL)
-        return None
-
-    def _suggest(self) -> TrialRecord | None:
-        """The sampler's next suggestion; None if it is not allowed or has been tried, which Optuna is then told."""
-        self._study.sampler = self._sampler(str(self._attempts))
-        optuna_trial, values = self._ask()
-        why = self._forbids(values)
-        if not why:
-            return self._enter(optuna_trial, values)
-        # TPE learns what is not allowed from pruned trials, but counts them among the results: it needs true ones
-        # first, and what it takes for good, the best tenth of all, should not become every one that was allowed.
-        scored = sum(trial.state in (TrialState.FINISHED, TrialState.STOPPED) for trial in self.trials.values())
-        learns = why == _BROKEN and scored >= self._startup and scored > self._infeasible
-        if learns:
-            optuna_trial.set_constraint(_ALLOWED, 1.0)
-        optuna_trial.set_user_attr(SUGGESTED, len(self.trials))
-        optuna_trial.set_user_attr(REJECTED, why)  # last: a suggestion without it is made again after a kill
-        self._study.tell(optuna_trial, state=OptunaState.PRUNED if learns else OptunaState.FAIL)
-        self._attempts, self._infeasible = self._attempts + 1, self._infeasible + learns
-        return None
-
-    def _ask(self) -> tuple[Trial, dict[str, Any]]:
-        """Optuna's next trial, with its values."""
-        optuna_trial = self._study.ask(distributions(self.space))
-        return optuna_trial, {**self.space.fixed, **from_optuna(self.space, optuna_trial.params)}
-
-    def _forbids(self, values: Mapping[str, Any]) -> str:
-        """Why a configuration may not run, in a word; empty if it may."""
-        if self._has(values):
-            return _REPEATED
-        return "" if self.space.allows(values, self.base.model_dump()) else _BROKEN
-
     def _say_all_listed(self) -> None:
         whole = self.budget is None or self.budget >= len(self._listed)
         self.shortfall = "every cell has been run" if whole else ""
-
-    def _draw(self) -> dict[str, Any] | None:
-        """A new configuration of the space; None, with the reason as the shortfall, if none is left or found."""
-        region = self.space.region(self.base.model_dump(), self._stream)
-        drawn = region.draw(lambda point: self._has({**self.space.fixed, **point}))
-        if drawn is None:
-            self.shortfall = (
-                f"all {len(self.trials)} configurations that the space allows have been run"
-                if region.exhausted
-                else f"of {MOST_DRAWS} configurations drawn, none that the space allows is new"
-            )
-        return drawn
 
     def _has(self, values: Mapping[str, Any]) -> bool:
         return _key(values) in self._tried
@@ -334,7 +255,6 @@ class SearchStudy:
         self.trials = {**self.trials, index: trial}  # another thread may be going through the old one
         self._live[index] = optuna_trial
         self._tried.add(_key(values))
-        self._attempts = 0
         return trial
 
     def _folder_of(self, index: int) -> Path:
@@ -397,13 +317,9 @@ class SearchStudy:
             given = frozen.system_attrs.get("fixed_params")
             if given is not None and not frozen.user_attrs.keys() & {REJECTED, INDEX}:
                 self._study.enqueue_trial(given)
-            learnt = REJECTED in frozen.user_attrs and _infeasible(frozen)
+            learnt = REJECTED in frozen.user_attrs and infeasible(frozen)
             self._study.tell(frozen.number, state=OptunaState.PRUNED if learnt else OptunaState.FAIL)
         self._cut_short = []
-
-
-def _infeasible(frozen: optuna.trial.FrozenTrial) -> bool:
-    return _ALLOWED in frozen.constraints
 
 
 def _key(values: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
