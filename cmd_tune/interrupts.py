@@ -6,9 +6,11 @@ Imports nothing of weight, so that it is there before anything else is.
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from threading import Timer
 from types import FrameType
+from typing import Any
 
 EXIT_CODE = 130
 _GRACE_S = 3.0  # for an orderly end; the signal itself waits for what the main thread is in
@@ -27,6 +29,16 @@ def say_then(line: str) -> str:
     """Set the line for an end that takes too long; returns the one before."""
     before, _line[0] = _line[0], line
     return before
+
+
+def release(handlers: Mapping[signal.Signals, Any]) -> None:
+    """Give signals back to the handlers from before `catch`. If these are of others, no end is cut off any more."""
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    if _on_signal not in handlers.values():
+        while _timers:
+            _timers.pop().cancel()
+        _line[0] = "interrupted"
 
 
 def over() -> None:

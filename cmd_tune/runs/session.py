@@ -98,5 +98,4 @@ def termination_as_interrupt(line: str) -> Iterator[None]:
         yield
         interrupts.say_then(said_before)  # not after an interrupt, which ends the command
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        interrupts.release(before)

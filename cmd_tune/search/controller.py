@@ -83,7 +83,8 @@ class SearchController(TrialEvents):
             self._give_up(failure, disk_full=True)
             return
         self._end(trial, failure, tag)
-        alike = kind if failure and tag.passing else ""
+        # Too little memory may be due to the values as well, of which the next trial has others.
+        alike = kind if failure and tag.passing and tag is not FailureTag.MEMORY else ""
         self._alike = self._alike + 1 if alike and alike == self._kind else int(bool(alike))
         self._kind = alike
         if self._alike == MOST_ALIKE:

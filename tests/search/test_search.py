@@ -188,6 +188,11 @@ def test_a_refused_resume_changes_nothing(start, tmp_path):
             start(resume=True, **asked)
         assert said in str(caught.value)
         assert contents(folder) == before, said
+    (folder / "search.yaml").rename(tmp_path / "away")
+    with pytest.raises(CmdTuneError, match=r"search\.yaml: is missing, and with it what the run was asked for"):
+        start(Unopened, resume=True)
+    (tmp_path / "away").rename(folder / "search.yaml")
+    assert contents(folder) == before
     for name, damage in (("space.yaml", "method: ["), ("search.yaml", "- 1"), ("baselines.yaml", "raw: [")):
         kept = (folder / name).read_text()
         (folder / name).write_text(damage)
