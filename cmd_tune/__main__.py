@@ -1,5 +1,30 @@
-"""`python -m cmd_tune`."""
+"""`python -m cmd_tune`, and the programs that are installed: Ctrl-C is theirs from the first import on."""
 
-from cmd_tune.cli import main
+import sys
 
-main()
+from cmd_tune.interrupts import EXIT_CODE, catch
+
+
+def main() -> None:
+    """`python -m cmd_tune`."""
+    _run("main")
+
+
+def run_search_main() -> None:
+    """`python run_search.py`."""
+    _run("run_search_main")
+
+
+def _run(name: str) -> None:
+    catch()
+    try:
+        from cmd_tune import cli
+
+        getattr(cli, name)()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(EXIT_CODE)
+
+
+if __name__ == "__main__":
+    main()

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 import cmd_tune
+from cmd_tune import interrupts
 from cmd_tune.commands.checkpoints import export, import_
 from cmd_tune.commands.data import ingest, inspect
 from cmd_tune.commands.options import from_home
@@ -128,10 +129,16 @@ def _run(commands: typer.Typer) -> None:
         warnings.formatwarning = format_warning
         commands()
     except CmdTuneError as error:
+        if isinstance(error, Interrupted):
+            interrupts.over()
         word = "" if isinstance(error, Interrupted) else "error: "
         for line in error.lines:
             print(f"{word}{redact(line)}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except SystemExit as end:
+        if end.code == interrupts.EXIT_CODE:  # as Typer ends for Ctrl-C before a command begins, silently
+            print("interrupted", file=sys.stderr)
+        raise
     except OSError as error:
         if error.errno not in _FILE_SYSTEM_ERRORS or not error.filename:
             raise

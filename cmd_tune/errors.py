@@ -36,6 +36,10 @@ class OutOfMemory(CmdTuneError):
     """A run asks for more memory than there is."""
 
 
+class DiskFull(CmdTuneError):
+    """A file cannot be written, since its disk or a quota is full."""
+
+
 class Interrupted(CmdTuneError):
     """Ctrl-C or SIGTERM; what was running can be resumed."""
 

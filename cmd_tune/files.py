@@ -6,7 +6,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 
-from cmd_tune.errors import CmdTuneError, UsageError
+from cmd_tune.errors import UsageError
+from cmd_tune.full_disk import cannot_write
 
 
 def home_path(path: Path | str) -> Path:
@@ -37,7 +38,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         with suppress(OSError):  # not every file system can
             _sync(path.parent)
     except OSError as error:
-        raise CmdTuneError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise cannot_write(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

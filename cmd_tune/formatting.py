@@ -13,6 +13,14 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def time_span(seconds: float) -> str:
+    """5400 s → 1h30m, as options and space files take it; rounded to whole seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "m"), (rest, "s"))
+    return "".join(f"{number}{unit}" for number, unit in parts if number) or "0s"
+
+
 def count(number: int, noun: str) -> str:
     """1 run, 3 runs."""
     return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -21,6 +21,7 @@ PLACES = {
         "search/study/early_stopping/*.py",
         "search/study/optuna_values.py",
         "search/study/study.py",
+        "search/study/suggestions.py",
     ),
     "mlflow": ("tracking/mlflow/*.py",),
 }
@@ -54,6 +55,8 @@ FEWER: dict[str, set[str]] = {
     "locks": set(),
     "remote_files": set(),
     "errors": set(),
+    "full_disk": set(),
+    "interrupts": set(),
 }
 
 

@@ -24,6 +24,10 @@ ELSEWHERE = {
     "model/objectives/one_pass_kernels.py": "model/objectives/test_one_pass.py",
     "model/objectives/terms.py": "data alone",
     "search/report/base.py": "types alone",
+    "search/study/clock.py": "search/study/test_faults.py",
+    "search/study/study_file.py": "search/study/test_faults.py",
+    "search/study/suggestions.py": "search/study/test_faults.py, search/study/test_study.py",
+    "__main__.py": "test_interrupts.py",
 }
 # Test files of a subject that several files share, and folders whose tests are of the whole.
 SUBJECTS = (

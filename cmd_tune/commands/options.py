@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cmd_tune.errors import UsageError
+from cmd_tune.errors import Interrupted, UsageError
 from cmd_tune.files import home_path
 from cmd_tune.remote_files import Place, looks_like_uri, read_place, redacted
 
@@ -30,11 +30,18 @@ Resume = Annotated[str | None, typer.Option(metavar="NAME", help="Continue the r
 
 
 def from_home(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with ~ expanded in every path it is given: the shell leaves it as it is in --data=~/a."""
+    """The command with ~ expanded in every path it is given: the shell leaves it as it is in --data=~/a.
+
+    Ctrl-C where nothing else is said of it ends the command in one line.
+    """
 
     @wraps(command)
     def with_paths(**options: Any) -> None:
-        command(**{name: _path(value) if isinstance(value, Path) else value for name, value in options.items()})
+        paths = {name: _path(value) for name, value in options.items() if isinstance(value, Path)}
+        try:
+            command(**options | paths)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted") from None
 
     return with_paths
 

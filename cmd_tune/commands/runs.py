@@ -22,6 +22,10 @@ def search(
     preset: Preset = None,
     overrides: Overrides = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Number of trials. [default: the space's budget]")] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(help="How long trials may run, in all sessions, e.g. 1h30m. [default: the space's budget]"),
+    ] = None,
     refit: Annotated[
         bool | None,
         typer.Option(help="Pretrain the finalists again, on the whole training set. [default: as the space file says]"),
@@ -60,6 +64,10 @@ def search(
     storage: Storage = str(DEFAULT_STORAGE),
     tracking_uri: TrackingUri = None,
     resume: Resume = None,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="With --resume: run trials again that failed for their own values, too."),
+    ] = False,
 ) -> None:
     """Search a space of settings (the same as run_search.py)."""
     from cmd_tune.errors import UsageError
@@ -70,6 +78,8 @@ def search(
 
     if cpus and address:
         raise UsageError("--cpus: is for this machine, and the cluster at --address counts its own; leave it out")
+    if retry_failed and not resume:
+        raise UsageError("--retry-failed: goes with --resume, for the trials of an earlier session; leave it out")
     resources = ResourceRequest(concurrent, workers, gpus_per_worker, cpus, hung_after)
     at = open_storage(storage, resume)
     plan = (
@@ -85,6 +95,8 @@ def search(
             storage=at.folder,
             data=place(data, "--data"),
             trials=trials,
+            time=time,
+            retry_failed=retry_failed,
             refit=refit,
             resources=resources,
             tracking_uri=tracking_uri,
@@ -97,6 +109,7 @@ def search(
             preset=preset,
             overrides=overrides or [],
             trials=trials,
+            time=time,
             refit=refit,
             resources=resources,
             name=name,

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError, one_line
+from cmd_tune.full_disk import as_disk_full
 from cmd_tune.redact import redact
 
 ERRORS = "errors.log"  # in a run's folder: tracebacks of what was reported in one line
@@ -45,10 +46,12 @@ class Ending:
         self.troubles: list[str] = []
 
     def attempt(self, what: str, step: Callable[[], T]) -> T | None:
-        """What the step returns, or None if it raised; KeyboardInterrupt passes."""
+        """What the step returns, or None if it raised; KeyboardInterrupt passes, and a full disk, as DiskFull."""
         try:
             return step()
         except Exception as error:  # the other steps do not depend on it
+            if full := as_disk_full(error, self.folder):
+                raise full from error
             self.troubles.append(f"{what}: {one_line(error)}")
             keep_traceback(self.folder, error)
             return None

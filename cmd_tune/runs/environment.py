@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 import cmd_tune
+from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import write_text
 from cmd_tune.yaml_files import dump_yaml, read_yaml
 
@@ -53,6 +54,8 @@ def record_session(folder: Path, environment: Mapping[str, Any]) -> None:
     """Append this session's environment to the list in a run's folder: a run may be resumed on another machine."""
     path = folder / ENVIRONMENT
     earlier = read_yaml(path) if path.exists() else []
+    if not isinstance(earlier, list):
+        raise CmdTuneError(f"{path}: is no list of sessions; restore it, or remove it")
     started = datetime.now().astimezone().isoformat(timespec="seconds")
     write_text(path, dump_yaml([*earlier, {"started": started, **environment}]))
 

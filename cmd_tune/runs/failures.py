@@ -2,18 +2,22 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
 from cmd_tune.errors import CmdTuneError, OutOfMemory
+from cmd_tune.full_disk import as_disk_full
 
 
 @contextmanager
 def named_failures() -> Iterator[None]:
-    """Raise CmdTuneError in place of a file's OSError, and OutOfMemory in place of others for too little memory."""
+    """Raise CmdTuneError in place of a file's OSError (DiskFull for a full disk), OutOfMemory for too little memory."""
     try:
         yield
     except OSError as error:
+        if full := as_disk_full(error, Path.cwd()):
+            raise full from error
         if not error.filename:
             raise
         raise CmdTuneError(f"{error.filename}: {error.strerror}") from error

@@ -71,6 +71,10 @@ def earlier_run(storage: Path, name: str, plan: str, *, kept: Mapping[str, Any])
         for command, file in _COMMANDS.items():
             if any((place / file).is_file() for place in places):
                 raise UsageError(f"--resume {name}: is a run of {command}; resume it with: {command} --resume {name}")
+        if lost := next((place for place in places if (place / LOCK).is_file()), None):
+            raise CmdTuneError(
+                f"{lost / plan}: is missing, and with it what the run was asked for; restore it from a copy"
+            )
         known = [found.parent.name for found in storage.glob(f"*/{plan}")]
         hint = did_you_mean(name, known) if known else "there are none"
         raise UsageError(f"--resume {name}: {storage} has no such run; {hint}")

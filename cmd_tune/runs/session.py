@@ -5,10 +5,10 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 from rich.console import Console
 
+from cmd_tune import interrupts
 from cmd_tune.compute.threads import keep_to_usable_cpus
 from cmd_tune.errors import CmdTuneError, Interrupted
 from cmd_tune.runs.ending import Ending
@@ -74,7 +74,8 @@ def run_session(
     session = RunSession(plan, tracker, console, snapshot, finished=finished)
     for line in tracker.remarks():
         print_line(console, line)
-    with lock_folder(plan.folder), termination_as_interrupt():
+    resume = plan.resume
+    with lock_folder(plan.folder), termination_as_interrupt(f"interrupted; go on with: {resume}"):
         if not finished:
             record_session(plan.folder, describe_environment())
         try:
@@ -97,15 +98,16 @@ def run_session(
 
 
 @contextmanager
-def termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM, as a cluster's queue sends it, ends a run the way Ctrl-C does; so does SIGINT in the background."""
+def termination_as_interrupt(line: str) -> Iterator[None]:
+    """SIGTERM, as a cluster's queue sends it, ends a run the way Ctrl-C does; so does SIGINT in the background.
 
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    line: what is printed if the end takes too long, or if there is a second signal.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    interrupts.catch()
+    said_before = interrupts.say_then(line)
     try:
         yield
+        interrupts.say_then(said_before)  # not after an interrupt, which ends the command
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        interrupts.release(before)

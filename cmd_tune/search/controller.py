@@ -4,28 +4,33 @@ from collections.abc import Sequence
 from typing import Literal
 
 from cmd_tune.errors import CmdTuneError, one_line
+from cmd_tune.full_disk import as_disk_full
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.ending import keep_traceback
 from cmd_tune.search.execution import WAIT, ResourcePlan, TrialEvents, TrialReport, TrialTask
 from cmd_tune.search.listeners import SearchListener
-from cmd_tune.search.study.study import SearchStudy
-from cmd_tune.search.study.trial_record import TrialRecord
+from cmd_tune.search.study.failure_tags import FailureTag, failure_tag
+from cmd_tune.search.study.study import STUDY, SearchStudy
+from cmd_tune.search.study.trial_record import TrialRecord, TrialState
 
 MOST_ALIKE = 3  # trials in a row that may fail for one reason that is not their values'
+LEAST_ENDED = 10  # trials that the largest share of failures is at least taken of
 
 
 class SearchController(TrialEvents):
     """Answers an engine by the state of the study, and notifies listeners.
 
-    trouble: why the search cannot go on; empty while it can. What runs then is left to be resumed.
+    trouble: why the search cannot go on; empty while it can. What runs then is left to be resumed. disk_full: whether
+    that is the reason, so that nothing can be written.
     """
 
     def __init__(
         self, study: SearchStudy, source: DataSource, resources: ResourcePlan, listeners: Sequence[SearchListener] = ()
     ) -> None:
         self.study, self.source, self.resources, self.listeners = study, source, resources, listeners
-        self.trouble = ""
+        self.trouble, self.disk_full = "", False
         self._running: dict[int, TrialRecord] = {}
+        self._ended = self._failed = 0  # trials of this session
         self._alike, self._kind = 0, ""  # trials in a row that failed for reasons of one kind
 
     def next_task(self) -> TrialTask | Literal["wait"] | None:
@@ -38,7 +43,7 @@ class SearchController(TrialEvents):
             try:
                 settings = self.study.settings_of(trial)
             except CmdTuneError as error:
-                self._end(trial, one_line(error))
+                self._end(trial, one_line(error), FailureTag.VALUES)
                 continue
             self._running[trial.index] = trial
             test = self.study.space.comparison is not None  # which selects nothing
@@ -69,20 +74,28 @@ class SearchController(TrialEvents):
         return self.study.should_stop(trial)
 
     def ended(self, index: int, failure: str = "", kind: str = "") -> None:
-        """kind: three trials in a row that failed for reasons of one kind end the search."""
+        """Record the end of a trial. On a full disk the search ends, and the trial is left to be resumed."""
         trial = self._running.pop(index, None)
         if trial is None or self.trouble:
             return
-        self._end(trial, failure, kind)
-        self._alike = self._alike + 1 if kind and kind == self._kind else int(bool(kind))
-        self._kind = kind
+        tag = failure_tag(kind)
+        if failure and tag is FailureTag.DISK:
+            self._give_up(failure, disk_full=True)
+            return
+        self._end(trial, failure, tag)
+        # Too little memory may be due to the values as well, of which the next trial has others.
+        alike = kind if failure and tag.passing and tag is not FailureTag.MEMORY else ""
+        self._alike = self._alike + 1 if alike and alike == self._kind else int(bool(alike))
+        self._kind = alike
         if self._alike == MOST_ALIKE:
             self._give_up(f"{MOST_ALIKE} trials in a row failed alike, the last since {failure}")
 
     def failed(self, error: Exception) -> None:
-        folder, why = self.study.folder, one_line(error)
+        folder = self.study.folder
         keep_traceback(folder, error)
-        self._give_up(why if str(folder) in why else f"{folder}: {why}")
+        full = as_disk_full(error, folder / STUDY)
+        why = one_line(full or error)
+        self._give_up(why if str(folder) in why else f"{folder}: {why}", disk_full=full is not None)
 
     def relaid(self, plan: ResourcePlan) -> None:
         self.resources = plan
@@ -94,10 +107,19 @@ class SearchController(TrialEvents):
     def stop_all(self) -> bool:
         return bool(self.trouble)
 
-    def _give_up(self, why: str) -> None:
-        self.trouble = self.trouble or why
+    def _give_up(self, why: str, *, disk_full: bool = False) -> None:
+        if not self.trouble:
+            self.trouble, self.disk_full = why, disk_full
 
-    def _end(self, trial: TrialRecord, failure: str, kind: str = "") -> None:
-        self.study.end(trial, failure=failure, again=bool(kind))
+    def _end(self, trial: TrialRecord, failure: str, tag: FailureTag) -> None:
+        self.study.end(trial, failure=failure, tag=tag)
         for listener in self.listeners:
             listener.ended(trial)
+        self._ended += 1
+        self._failed += trial.state is TrialState.FAILED
+        share = self.study.space.max_failure_rate
+        if self._failed > share * max(LEAST_ENDED, self._ended):
+            of = f"{self._failed} of {self._ended} trials have failed"
+            self._give_up(
+                f"{of}, more than budget.max_failure_rate {share:g} allows; the last, {trial.name}: {trial.reason}"
+            )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from cmd_tune.errors import CmdTuneError
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.ending import Attempt
@@ -11,6 +12,7 @@ from cmd_tune.search.execution import Engine
 from cmd_tune.search.listeners import SearchListener
 from cmd_tune.search.study.study import FINALISTS, SearchStudy
 from cmd_tune.search.study.trial_record import TrialRecord
+from cmd_tune.train.loop import CHECKPOINT
 
 
 def score_finalists(
@@ -29,7 +31,12 @@ def score_finalists(
         for listener in listeners:
             listener.continued()
 
+    def gone(trial: TrialRecord) -> Scores:
+        raise CmdTuneError(f"{trial.folder / CHECKPOINT}: no such checkpoint")
+
     def start(trial: TrialRecord) -> Callable[[], Scores]:
+        if not trial.testable:
+            return partial(gone, trial)
         task = (study.settings_of(trial), source, trial.folder)
         return engine.call(test_scores, *task)
 

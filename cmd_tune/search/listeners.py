@@ -17,14 +17,17 @@ from cmd_tune.search.study.trial_record import RefitRecord, TrialRecord, TrialSt
 from cmd_tune.tracking import BackgroundTracker, Page, RunSnapshot, RunStatus
 from cmd_tune.train.loop import CHECKPOINT
 
-STATE = "cmd_tune.state"  # tag
+STATE, FAILURE = "cmd_tune.state", "cmd_tune.failure"  # tags
 _PARAMETERS = 4  # that have a column in the UI; the others are behind its button *Columns*
 _STATUS = {
     TrialState.RUNNING: RunStatus.RUNNING,
+    TrialState.UNFINISHED: RunStatus.STOPPED,
     TrialState.FINISHED: RunStatus.FINISHED,
     TrialState.STOPPED: RunStatus.STOPPED,
     TrialState.FAILED: RunStatus.FAILED,
 }
+
+_OPEN = (TrialState.RUNNING, TrialState.UNFINISHED)
 
 
 class SearchListener:
@@ -40,7 +43,7 @@ class SearchListener:
        `refits_closed`.
     6. `closed` with the report; or `interrupted`, if it does not come to that.
 
-    An exception in 2 or 3 ends the search.
+    Before 6, trials that have not ended are set unfinished. An exception in 2 or 3 ends the search.
     """
 
     def opened(self) -> None: ...
@@ -127,14 +130,14 @@ class TrackerListener(SearchListener):
 
     def interrupted(self, status: RunStatus) -> None:
         for trial in self.study.trials.values():
-            self._show(trial, running=RunStatus.STOPPED)
+            self._show(trial)
         if self._status is RunStatus.RUNNING or status is RunStatus.FAILED:
             self._show_search(status)
 
     def closed(self, status: RunStatus, report: SearchReport, best: TrialRecord | None) -> None:
         for trial in self.study.trials.values():
-            if trial.state is TrialState.RUNNING:  # the search could not go on
-                self._show(trial, running=RunStatus.STOPPED)
+            if trial.state is TrialState.UNFINISHED:  # the time was up, or the search could not go on
+                self._show(trial)
         if best and (checkpoint := _lasting_checkpoint(best)).exists():
             self._show(best, files=[checkpoint])
         self._show_search(status, report)
@@ -168,8 +171,7 @@ class TrackerListener(SearchListener):
             )
         )
 
-    def _show(self, trial: TrialRecord, *, running: RunStatus = RunStatus.RUNNING, files: Sequence[Path] = ()) -> None:
-        """Show a trial. running: the status of a trial that has not ended."""
+    def _show(self, trial: TrialRecord, *, files: Sequence[Path] = ()) -> None:
         try:
             settings = self.study.settings_of(trial)
         except CmdTuneError:
@@ -184,9 +186,9 @@ class TrackerListener(SearchListener):
                 commit=git_commit() or "" if trial.index in self._started else last_commit(trial.folder),
                 tags=trial_tags(trial),
                 epochs=list(trial.history),
-                scores=trial.tests | ({} if trial.state is TrialState.RUNNING else self._cost(trial)),
+                scores=trial.tests | ({} if trial.state in _OPEN else self._cost(trial)),
                 files=[*(_environment(trial.folder) if self._says_where(trial) else []), *files],
-                status=running if trial.state is TrialState.RUNNING else _STATUS[trial.state],
+                status=_STATUS[trial.state],
                 reason=trial.reason,
             )
         )
@@ -236,8 +238,8 @@ def _lasting_checkpoint(trial: TrialRecord) -> Path:
 
 
 def trial_tags(trial: TrialRecord) -> dict[str, str]:
-    """A tag with the state of a trial, for which servers have fewer words."""
-    return {STATE: str(trial.state)}
+    """Tags with the state of a trial, for which servers have fewer words, and the kind of its failure, if it failed."""
+    return {STATE: str(trial.state), FAILURE: str(trial.failure or "")}
 
 
 def trial_note(trial: TrialRecord) -> str:

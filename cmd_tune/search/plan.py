@@ -1,7 +1,7 @@
 """The plan of a search, resolved: space, settings, data, folder. Written into the folder, read on a resume."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ from cmd_tune.data.layouts import Layout
 from cmd_tune.data.splits import split_store
 from cmd_tune.errors import UsageError
 from cmd_tune.files import write_text
+from cmd_tune.formatting import time_span
 from cmd_tune.redact import redact
 from cmd_tune.remote_files import Place
 from cmd_tune.runs.data_source import DataSource, open_data, source_of
@@ -20,12 +21,15 @@ from cmd_tune.runs.run_folder import SEARCH_FILE, earlier_run, new_folder, remov
 from cmd_tune.runs.run_plan import KeptData, check_same_data, experiment_name, kept_tracking_uri, read_plan
 from cmd_tune.search.execution import ResourcePlan, ResourceRequest, TrialResources
 from cmd_tune.search.space_checks import check_joints, check_metrics, check_uses
+from cmd_tune.search.spaces.forms import seconds
 from cmd_tune.search.spaces.refit import Refit, read_refit, refit_content
 from cmd_tune.search.spaces.region import RULED
 from cmd_tune.search.spaces.space import DEFAULT_TRIALS, Space
 from cmd_tune.search.spaces.space_file import find_space, load_space
+from cmd_tune.search.study.clock import CLOCK, Clock
 from cmd_tune.search.study.early_stopping import EARLY_STOPPING
 from cmd_tune.search.study.methods import METHODS
+from cmd_tune.search.study.study_file import trial_folders
 from cmd_tune.settings import (
     PRESETS,
     Settings,
@@ -33,7 +37,6 @@ from cmd_tune.settings import (
     kept_settings,
     make_settings,
     parse_overrides,
-    read_settings,
 )
 from cmd_tune.tracking import Identity, earlier_identity, new_identity, relative_uri, resolve_tracking_uri
 from cmd_tune.yaml_files import dump_yaml
@@ -74,6 +77,9 @@ class Plan:
     normalization: str = ""  # of the store; empty in files of earlier releases
     last_layout: KeptLayout | None = None  # of the session before this one
     address: str | None = None  # of the cluster that this session joins; not in the plan file
+    retry_failed: bool = False  # whether this session runs trials again that failed for their own values
+    lasting: Mapping[str, Any] = field(default_factory=dict)  # keys of the plan file that stay as they are
+    changed_space: str | None = None  # text of the space file that replaces the folder's
 
     @property
     def resume(self) -> str:
@@ -106,6 +112,7 @@ class KeptPlan(KeptData):
     preset: str
     settings: dict[str, Any]
     trials: int | None
+    time: float | None = None  # an earlier release had it in the space file alone
     concurrent: int | None
     workers: int | None
     gpus_per_worker: float | None
@@ -129,17 +136,20 @@ def new_plan(
     preset: str | None,
     overrides: Sequence[str],
     trials: int | None,
+    time: str | None = None,
     refit: bool | None = None,
     resources: ResourceRequest,
     tracking_uri: str | None,
 ) -> Plan:
     """Resolve a search and write it into a new folder of the storage. Raises UsageError for what does not fit.
 
+    time: how long the trials may run in all, as typed; None: as the space file says.
     refit: whether to refit the finalists; None: as the space file says.
     """
     if space_name is None:
         raise UsageError("--space: name a space file, for instance --space temps.yaml (or --resume a search)")
     space = read_space(find_space(space_name))
+    space = replace(space, seconds=_time(time) or space.seconds)
     changed = parse_overrides(overrides)
     if searched := [key for key in changed if key in space.parameters or key in space.fixed]:
         raise UsageError(f"--set {searched[0]}: is a parameter of {space.path}; change it there")
@@ -170,7 +180,7 @@ def new_plan(
     )
     with removed_on_failure(plan.folder):
         write_text(plan.folder / SPACE, space.path.read_text(encoding="utf-8-sig"))
-        _write_plan(plan)
+        keep_plan(plan)
     return plan
 
 
@@ -181,6 +191,8 @@ def resumed_plan(
     kept_options: Mapping[str, Any],
     storage: Path,
     trials: int | None,
+    time: str | None = None,
+    retry_failed: bool = False,
     refit: bool | None = None,
     resources: ResourceRequest,
     tracking_uri: str | None,
@@ -188,6 +200,9 @@ def resumed_plan(
 ) -> Plan:
     """The plan of an earlier search. kept_options: as those of `earlier_run`. resources: replace what was asked before.
 
+    Writes nothing: `keep_plan` does, once the search is known to go on.
+
+    time: how long the trials may run in all sessions together, as typed; None: as was asked before.
     refit: whether to refit the finalists; None: as was asked before. An earlier release knew of none.
 
     space_name: the changed space file of a comparison, with added cells or seeds; it replaces the earlier one.
@@ -197,15 +212,23 @@ def resumed_plan(
     folder, kept = path.parent, read_plan(path, KeptPlan)
     source = {"data": data or kept.data, "fingerprint": kept.fingerprint}
     store = check_same_data(path, source, given=data)
-    started = len(list((folder / "trials").glob("*")))
+    started = max(trial_folders(folder), default=-1) + 1
     if trials is not None and trials < started:
         raise UsageError(f"--trials {trials}: {folder.name} has started {started}; ask for more, or leave it out")
     space = read_space(folder / SPACE)
+    used = Clock(folder / CLOCK).seconds
+    given = _time(time)
+    if given is not None and given <= used:
+        raise UsageError(
+            f"--time {time}: {folder.name} has run {time_span(used)}; ask for more in all, or leave it out"
+        )
     settings = kept_settings(f"{folder / SEARCH_FILE}: settings", kept.settings)
+    asked, limit = trials or kept.trials, given or kept.time
     if space_name is not None:
-        space = _changed_table(folder, space, space_name, settings, store.layout)
-    asked = trials if space_name is not None else trials or kept.trials
-    plan = Plan(
+        space, asked, limit = _changed_table(folder, space, space_name, settings, store.layout), trials, given
+    changed_space = space.path.read_text(encoding="utf-8-sig") if space_name is not None else None
+    space = replace(space, seconds=limit or space.seconds)
+    return Plan(
         folder=folder,
         space=space,
         preset=kept.preset,
@@ -221,10 +244,12 @@ def resumed_plan(
         environment=kept.environment,
         normalization=kept.normalization,
         last_layout=KeptLayout(kept.layout, kept.per_trial) if kept.layout else None,
+        retry_failed=retry_failed,
+        lasting=kept.model_dump(
+            include={"layout", "per_trial", *(() if space_name is not None else ("space",))}, exclude_unset=True
+        ),
+        changed_space=changed_space,
     )
-    lasting = {"layout", "per_trial", *(() if space_name is not None else ("space",))}
-    _write_plan(plan, kept.model_dump(include=lasting, exclude_unset=True))
-    return plan
 
 
 def read_space(path: Path) -> Space:
@@ -233,7 +258,7 @@ def read_space(path: Path) -> Space:
 
 
 def _changed_table(folder: Path, kept: Space, name: str, settings: Settings, layout: Layout) -> Space:
-    """Replace the space file of a comparison by a changed one, of which only cells, seeds and claims may differ."""
+    """The changed space file of a comparison, of which only cells, seeds and claims may differ."""
     space = read_space(find_space(name))
     if not kept.comparison or not space.comparison:
         raise UsageError("--space: a resumed search keeps its own; only a table may get more cells and seeds")
@@ -250,8 +275,15 @@ def _changed_table(folder: Path, kept: Space, name: str, settings: Settings, lay
     space.check(settings.model_dump())
     check_metrics(space, settings)
     check_joints(space, settings, layout)
-    write_text(folder / SPACE, space.path.read_text(encoding="utf-8-sig"))
     return space
+
+
+def _time(typed: str | None) -> float | None:
+    """Seconds that were typed. Raises UsageError."""
+    try:
+        return None if typed is None else seconds(float(typed) if typed.isdecimal() else typed)
+    except ValueError as error:
+        raise UsageError(f"--time: {error}") from None
 
 
 def _base_settings(space: Space, preset: str, changed: Mapping[str, Any]) -> Settings:
@@ -300,15 +332,10 @@ def _refit(space: Space, asked: Refit | None, wanted: bool | None) -> Refit | No
     return asked if wanted is None else (asked or space.refit or Refit()) if wanted else None
 
 
-def record_layout(plan: Plan, layout: ResourcePlan) -> None:
-    """Add to the plan file how the trials of this session are laid out."""
-    path = plan.folder / SEARCH_FILE
-    kept = {"layout": str(layout), "per_trial": asdict(layout.per_trial)}
-    write_text(path, dump_yaml({**read_settings(path), **kept}))
-
-
-def _write_plan(plan: Plan, kept: Mapping[str, Any] | None = None) -> None:
-    """Write the plan file. kept: keys that stay as an earlier session wrote them."""
+def keep_plan(plan: Plan, layout: ResourcePlan | None = None) -> None:
+    """Write the plan file, and a changed space file. layout: how the trials of this session are laid out."""
+    if plan.changed_space is not None:
+        write_text(plan.folder / SPACE, plan.changed_space)
     content = {
         "name": plan.name,
         "id": plan.id,
@@ -322,10 +349,12 @@ def _write_plan(plan: Plan, kept: Mapping[str, Any] | None = None) -> None:
         "preset": plan.preset,
         "settings": plan.settings.model_dump(mode="json"),
         "trials": plan.trials,
+        "time": plan.space.seconds,
         "refit": refit_content(plan.refit),
         **asdict(plan.resources),
         "tracking_uri": relative_uri(redact(plan.tracking_uri), plan.folder.parent),
         "environment": plan.environment,
-        **(kept or {}),
+        **plan.lasting,
+        **({"layout": str(layout), "per_trial": asdict(layout.per_trial)} if layout else {}),
     }
     write_text(plan.folder / SEARCH_FILE, dump_yaml(write_paths(content, plan.folder.parent)))

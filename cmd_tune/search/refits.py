@@ -5,14 +5,16 @@ from functools import partial
 from typing import Literal
 
 from cmd_tune.data.splits import Split
-from cmd_tune.errors import CmdTuneError, one_line
+from cmd_tune.errors import CmdTuneError, DiskFull, one_line
 from cmd_tune.formatting import count
+from cmd_tune.full_disk import as_disk_full
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.ending import Attempt
 from cmd_tune.search.execution import WAIT, Engine, ResourcePlan, TrialEvents, TrialReport, TrialTask
 from cmd_tune.search.listeners import SearchListener
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.spaces.refit import Refit
+from cmd_tune.search.study.failure_tags import FailureTag, failure_tag
 from cmd_tune.search.study.study import FINALISTS, SearchStudy
 from cmd_tune.search.study.trial_record import RefitRecord
 
@@ -30,8 +32,9 @@ def planned_refits(study: SearchStudy, refit: Refit | None) -> list[RefitRecord]
 
 
 def all_tested(study: SearchStudy, refit: Refit | None) -> bool:
-    """Whether every finalist, and each of its refits, has its test scores."""
-    return all(trial.test_scores for trial in (*study.finalists(FINALISTS), *planned_refits(study, refit)))
+    """Whether every finalist, and each of its refits, has its test scores, as far as they can be had."""
+    finalists = [trial for trial in study.finalists(FINALISTS) if trial.testable]
+    return all(trial.test_scores for trial in (*finalists, *planned_refits(study, refit)))
 
 
 def refit_count(plan: Plan) -> int:
@@ -66,7 +69,7 @@ def run_refits(
 ) -> None:
     """Run the refits that have no test scores yet, from their checkpoints if there are any.
 
-    `attempt` takes each that fails, so that it stops no other.
+    `attempt` takes each that fails, so that it stops no other. Raises DiskFull if nothing more can be written.
     """
     due = [record for record in planned_refits(study, refit) if not record.test_scores]
     if not due:
@@ -82,6 +85,8 @@ def run_refits(
     finally:
         for listener in listeners:
             listener.refits_closed()
+    if controller.disk_full:
+        raise DiskFull(controller.trouble)
     for record in due:
         attempt(record.name, partial(_check, record, controller.trouble))
 
@@ -94,7 +99,7 @@ def _check(record: RefitRecord, trouble: str) -> None:
 class RefitController(TrialEvents):
     """Hands out refits to an engine as it does trials, and records what they report.
 
-    trouble: why they cannot go on; empty while they can.
+    trouble: why they cannot go on; empty while they can. disk_full: whether that is the reason.
     """
 
     def __init__(
@@ -106,7 +111,7 @@ class RefitController(TrialEvents):
         listeners: Sequence[SearchListener] = (),
     ) -> None:
         self.study, self.due, self.source, self.resources, self.listeners = study, due, source, resources, listeners
-        self.trouble = ""
+        self.trouble, self.disk_full = "", False
         self._next = 0
         self._running: set[int] = set()
 
@@ -141,11 +146,14 @@ class RefitController(TrialEvents):
         record = self.due[index]
         self._running.discard(index)
         record.reason = failure
+        if failure and failure_tag(kind) is FailureTag.DISK:
+            self.trouble, self.disk_full = self.trouble or failure, True
         for listener in self.listeners:
             listener.refit_ended(record)
 
     def failed(self, error: Exception) -> None:
-        self.trouble = self.trouble or one_line(error)
+        full = as_disk_full(error, self.study.folder)
+        self.trouble, self.disk_full = self.trouble or one_line(full or error), full is not None
 
     def relaid(self, plan: ResourcePlan) -> None:
         self.resources = plan

@@ -2,15 +2,17 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 
 from rich.console import Console
 
 from cmd_tune.data.splits import describe_pretraining
-from cmd_tune.errors import CmdTuneError, Interrupted, one_line
+from cmd_tune.errors import CmdTuneError, DiskFull, Interrupted, one_line
 from cmd_tune.evaluate.scores import Scores
+from cmd_tune.formatting import time_span
+from cmd_tune.full_disk import as_disk_full
 from cmd_tune.runs.ending import ERRORS, Ending, keep_traceback
 from cmd_tune.runs.environment import describe_software, record_session
 from cmd_tune.runs.messages import close_tracker, print_line, print_places, tell_outage
@@ -22,11 +24,11 @@ from cmd_tune.search.controller import SearchController
 from cmd_tune.search.execution import ENGINES, Engine
 from cmd_tune.search.finalists import score_finalists
 from cmd_tune.search.listeners import ScreenListener, SearchListener, TrackerListener
-from cmd_tune.search.plan import Plan, record_layout
+from cmd_tune.search.plan import Plan, keep_plan
 from cmd_tune.search.refits import all_tested, describe_refits, refit_count, run_refits
 from cmd_tune.search.report import SearchReport, StudyFindings, kept_baselines, print_report, write_report
 from cmd_tune.search.report.live import state_with_reason
-from cmd_tune.search.study.study import STUDY, SearchStudy
+from cmd_tune.search.study.study import STUDY, TIME_UP, SearchStudy
 from cmd_tune.tracking import BackgroundTracker, RunStatus, open_tracker
 
 
@@ -37,10 +39,13 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
     a step of its end failed: the others are done.
     """
     plan = replace(plan, address=address)
-    with _removed_unless_started(plan), lock_folder(plan.folder), termination_as_interrupt():
+    with _removed_unless_started(plan), lock_folder(plan.folder), _interruptible(plan):
         engine = ENGINES["ray"](plan.folder, plan.source, plan.resources, address)
         for remark in check_start(plan):
             console.print(remark, style="yellow", soft_wrap=True, highlight=False, markup=False)
+        study = None if plan.new else _open_study(plan)
+        for remark in study.remarks if study else ():
+            print_line(console, remark)
         tracker = open_tracker(
             plan.tracking_uri,
             plan.experiment,
@@ -53,7 +58,7 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
         for line in tracker.remarks():
             print_line(console, line)
         try:
-            _SearchSession(plan, engine, tracker, console).run()
+            _SearchSession(plan, engine, tracker, console).run(study)
         finally:
             close_tracker(tracker, console, plan.resume)
 
@@ -70,6 +75,15 @@ def _removed_unless_started(plan: Plan) -> Iterator[None]:
         if plan.new and not started and f"{plan.folder}/" not in str(error):
             shutil.rmtree(plan.folder, ignore_errors=True)
         raise
+
+
+def _interruptible(plan: Plan) -> AbstractContextManager[None]:
+    return termination_as_interrupt(f"interrupted; go on with: {plan.resume}")
+
+
+def _open_study(plan: Plan) -> SearchStudy:
+    kept = (plan.folder, plan.space, plan.settings, plan.preset, plan.trials)
+    return SearchStudy(*kept, retry_failed=plan.retry_failed)
 
 
 def _describe_work(plan: Plan) -> Iterator[str]:
@@ -90,17 +104,23 @@ class _SearchSession:
         self.ending = Ending(plan.folder)
         self.listeners: list[SearchListener] = []
         self.trouble = ""  # why the search could not go on
+        self.study: SearchStudy | None = None
 
-    def run(self) -> None:
+    def run(self, study: SearchStudy | None) -> None:
+        """study: of an earlier session."""
         folder, resume = self.plan.folder, self.plan.resume
         try:
-            study = None if self.plan.new else self._open_study()
+            self.study = study
             baselines = kept_baselines(folder) if study else None
-            if study and baselines and all_tested(study, self.plan.refit) and study.complete:
+            over = study is not None and (study.timed_out or study.complete)
+            if study and baselines and over and all_tested(study, self.plan.refit):
                 self._reopen(study)
             else:
                 study, baselines = self._run_trials(study)
             self._close(study, *baselines)
+        except DiskFull as error:  # nothing more can be written, not even what a report needs
+            self._interrupted(RunStatus.FAILED)
+            raise CmdTuneError(f"{one_line(error)}; then go on with: {resume}") from error
         except KeyboardInterrupt:
             if self.engine.lost:
                 self._interrupted(RunStatus.FAILED)
@@ -109,6 +129,8 @@ class _SearchSession:
             raise Interrupted(f"interrupted; go on with: {resume}") from None
         except Exception as error:  # of no step of the ending: a study that cannot be opened, say
             self._interrupted(RunStatus.FAILED)
+            if full := as_disk_full(error, folder / STUDY):
+                raise CmdTuneError(f"{one_line(full)}; then go on with: {resume}") from error
             if isinstance(error, CmdTuneError):
                 raise
             keep_traceback(folder, error)
@@ -121,17 +143,23 @@ class _SearchSession:
         self.ending.check(resume)
         if not study.ranked():
             reasons = (f"{trial.name} {state_with_reason(trial)}" for trial in study.trials.values() if trial.reason)
-            cure = f"; raise budget.time or lower epochs, or go on with: {resume}" if study.timed_out else ""
+            cure = f"; lower epochs, or {self._more_time()}" if study.shortfall == TIME_UP else ""
             raise CmdTuneError(f"{folder}: no trial has a result; {next(reasons, study.shortfall)}{cure}")
 
-    def _open_study(self) -> SearchStudy:
-        plan = self.plan
-        return SearchStudy(plan.folder, plan.space, plan.settings, plan.preset, plan.trials)
+    def _more_time(self) -> str:
+        """How to go on with a search whose time is up, in words."""
+        limit = self.plan.space.seconds or 0.0
+        return f"give more time, in all: {self.plan.resume} --time {time_span(2 * limit)}"
 
     def _reopen(self, study: SearchStudy) -> None:
         """Report a search that has nothing left to run."""
-        self.console.print(f"search {self.plan.name}: is finished; nothing is left to run", highlight=False)
+        what = "is finished; nothing is left to run"
+        if not study.complete:
+            study.shortfall = TIME_UP
+            what = f"{TIME_UP}, {time_span(self.plan.space.seconds or 0.0)} in all; {self._more_time()}"
+        print_line(self.console, f"search {self.plan.name}: {what}")
         self.tracker.check()
+        keep_plan(self.plan)
         self._listen(TrackerListener(self.plan, study, self.plan.last_layout, self.tracker))
 
     def _run_trials(self, study: SearchStudy | None) -> tuple[SearchStudy, tuple[Scores, Scores]]:
@@ -140,15 +168,18 @@ class _SearchSession:
         title, address = self.engine.title, self.engine.address
         joins = f"joining {title} at {address}" if address else f"starting {title}"
         console.print(f"search {plan.name}: {joins}", highlight=False)
-        record_session(plan.folder, describe_software())
         with self.engine as engine:
             self.tracker.check()
             resources = engine.plan(trials=plan.trials, given=plan.given)
+            # What an earlier session left stays as it is until this one is known to go on.
+            record_session(plan.folder, describe_software())
+            keep_plan(plan, resources)
             console.print(f"layout: {resources}", highlight=False, soft_wrap=True)
-            record_layout(plan, resources)
             for line in _describe_work(plan):
                 console.print(line, highlight=False, soft_wrap=True, markup=False)
-            study = study or self._open_study()
+            study = self.study = study or _open_study(plan)
+            if study.timed_out:
+                print_line(console, f"search {plan.name}: {TIME_UP}; {self._more_time()}")
             self._listen(TrackerListener(plan, study, resources, self.tracker))
             screen = ScreenListener(study, console, concurrent=resources.concurrent, refits=refit_count(plan))
             self._listen(screen)
@@ -157,11 +188,14 @@ class _SearchSession:
             try:
                 screen.open()
                 try:
-                    engine.run(resources, controller)
+                    with study.clock.kept():
+                        engine.run(resources, controller)
                 finally:
                     screen.close()
             except Exception as error:  # an engine or a terminal may raise anything
                 controller.failed(error)
+            if controller.disk_full:
+                raise DiskFull(controller.trouble)
             scores = self.ending.attempt("baselines", baselines) or ({}, {})
             self.trouble = controller.trouble
             if not self.trouble:
@@ -175,12 +209,15 @@ class _SearchSession:
         listener.opened()
 
     def _interrupted(self, status: RunStatus) -> None:
+        if self.study:
+            self.study.leave()
         for listener in self.listeners:
             listener.interrupted(status)
 
     def _close(self, study: SearchStudy, raw: Scores, untrained: Scores) -> None:
         """Write files, tell listeners, print; each as far as it goes."""
         plan, attempt = self.plan, self.ending.attempt
+        study.leave()
         report = attempt("report", lambda: self._report(study, raw, untrained)) or SearchReport()
         ranked = study.ranked()
         failed = not ranked or self.trouble or self.ending.troubles

@@ -1,9 +1,6 @@
 """The state of a run in one file: weights, banks, optimiser, history. Draws have no state: the epoch is their key."""
 
-import errno
-import os
 import pickle
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +8,9 @@ import torch
 
 from cmd_tune.errors import DataError
 from cmd_tune.files import atomic_file
+from cmd_tune.full_disk import check_room
 
 FORMAT = 1
-_LEAST_FREE = 2**20  # bytes; with less, a failed write is taken for a full disk
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -27,8 +24,8 @@ def save_tensors(path: Path, content: dict[str, Any]) -> None:
         try:
             torch.save(content, temporary)
         except RuntimeError as error:  # PyTorch's writer raises it for a full disk
-            full = shutil.disk_usage(temporary.parent).free < _LEAST_FREE
-            raise OSError(os.strerror(errno.ENOSPC) if full else str(error).splitlines()[0]) from error
+            check_room(path)
+            raise OSError(str(error).splitlines()[0]) from error
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

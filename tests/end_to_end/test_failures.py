@@ -55,7 +55,7 @@ def test_a_search_that_cannot_go_on_ends_in_order_and_is_resumed(tiny_store, tmp
     output = finish(process, 1)
     assert output.splitlines()[-1].startswith(f"error: {history}: cannot be written: Is a directory; mend that, and go")
     assert "Traceback" not in output
-    assert [row["state"] for row in trials(tmp_path)] == ["finished"] * 5 + ["running"]
+    assert [row["state"] for row in trials(tmp_path)] == ["finished"] * 5 + ["unfinished"]
     _, runs = mlflow_runs(tmp_path)
     assert {name for name, run in runs.items() if run.info.status != "FINISHED"} == {"it", "trial-005"}
     assert (runs["it"].info.status, runs["trial-005"].info.status) == ("FAILED", "KILLED")

@@ -6,8 +6,9 @@ import pytest
 
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.search.controller import SearchController
-from cmd_tune.search.execution import WAIT, ResourcePlan, ResourceRequest, TrialReport, TrialResources
+from cmd_tune.search.execution import DIED, HUNG, WAIT, ResourcePlan, ResourceRequest, TrialReport, TrialResources
 from cmd_tune.search.listeners import SearchListener
+from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import TrialState
 from tests.search.local_engine import LocalEngine
 
@@ -178,28 +179,100 @@ def test_a_trial_that_nobody_started_ends_the_search_in_order(conduct):
     assert controller.trouble == f"{controller.study.folder}: KeyError: 7"
 
 
-def test_three_failures_of_one_kind_in_a_row_end_the_search_and_are_tried_once_more(conduct):
+def test_three_failures_of_one_kind_in_a_row_end_the_search_and_are_tried_again(conduct):
     def die(task, report):
         raise RuntimeError("the actor died")
 
-    controller, handed_out = conduct(UNREAD, UNREAD, *[die] * 3, UNREAD, DIVERGED, UNREAD)
+    any_share = {"budget": {"trials": 9, "max_failure_rate": 1.0}}
+    controller, handed_out = conduct(UNREAD, UNREAD, *[die] * 3, UNREAD, DIVERGED, UNREAD, **any_share)
     assert handed_out == [0, 1, 2, 2, 2, 3, 4, 5, 6, 7]  # a process that dies is started twice more
     assert controller.trouble == "3 trials in a row failed alike, the last since data.arrow: no such file"
 
-    for session in (1, 2):
-        again, handed_out = conduct(UNREAD)
-        # All but the trial whose values failed it are tried again; what fails once more has failed for good.
-        assert handed_out == ([0, 1, 2] if session == 1 else [3, 5, 6])
+    assert [trial.failure for trial in controller.study.trials.values()] == [
+        "data", "data", "defect", "data", "values", "data", "data", "data",
+    ]  # fmt: skip
+    for _ in range(2):  # each once a session; not the trial whose values failed it
+        again, handed_out = conduct(UNREAD, **any_share)
+        assert handed_out == [0, 1, 2]
         assert again.trouble
-    last, handed_out = conduct(whole)
-    assert handed_out == [7, 8]
-    assert [trial.index for trial in last.study.ranked()] == [8, 7]
+    last, handed_out = conduct(whole, **any_share)
+    assert handed_out == [0, 1, 2, 3, 5, 6, 7, 8]
+    assert [trial.index for trial in last.study.ranked()] == [8, 7, 6, 5, 3, 2, 1, 0]
 
 
 def test_trials_that_diverge_end_nothing(conduct):
     controller, _ = conduct(DIVERGED, trials=5)
     assert states(controller) == [TrialState.FAILED] * 5
     assert controller.trouble == ""
+
+
+@pytest.mark.parametrize(
+    ("share", "works", "ended", "failed"),
+    [
+        (0.5, [DIVERGED], 6, 6),  # of ten at least
+        (0.0, [whole, whole, DIVERGED], 3, 1),
+        (0.25, [whole, DIVERGED], 4, 3),
+        (1.0, [DIVERGED], 12, 12),
+    ],
+)
+def test_a_search_of_which_too_many_trials_fail_ends_and_says_why(conduct, share, works, ended, failed):
+    budget = {"trials": 12, "max_failure_rate": share}
+    controller, handed_out = conduct(*works, trials=12, budget=budget)
+    assert (len(handed_out), states(controller).count(TrialState.FAILED)) == (ended, failed)
+    if share < 1:
+        assert controller.trouble == (
+            f"{failed} of {ended} trials have failed, more than budget.max_failure_rate {share:g} allows; "
+            f"the last, trial-{ended - 1:03d}: the loss is nan"
+        )
+
+
+def test_a_time_alone_does_not_go_on_failing(conduct):
+    controller, handed_out = conduct(DIVERGED, trials=None, budget={"time": "1h"})
+    assert len(handed_out) == 6
+    assert controller.trouble.startswith("6 of 6 trials have failed")
+    _, handed_out = conduct(DIVERGED, trials=None, budget={"time": "1h"})  # counted anew after a resume
+    assert handed_out == [6, 7, 8, 9, 10, 11]
+
+
+def test_a_trial_that_hangs_has_failed_and_is_tried_again(conduct):
+    controller, _ = conduct(TrialReport(failure="no report for 1800 s", kind=HUNG), whole, trials=2)
+    hung = controller.study.trials[0]
+    assert (hung.state, hung.failure, hung.reason) == (TrialState.FAILED, "hung", "no report for 1800 s")
+    again, handed_out = conduct(whole, trials=2)
+    assert (handed_out, states(again)) == ([0], [TrialState.FINISHED] * 2)
+
+
+@pytest.mark.parametrize("retry", [False, True])
+def test_what_failed_for_its_own_values_runs_again_if_asked_to(make_space, open_study, conduct, retry):
+    conduct(DIVERGED, TrialReport(failure="killed", kind=DIED), whole, trials=3)
+    space = make_space(points_to_evaluate=None, method="random")
+    study = SearchStudy(open_study(space).folder, space, open_study(space).base, "quick", 3, retry_failed=retry)
+    handed_out = []
+    while trial := study.next():
+        handed_out.append(trial.index)
+    assert handed_out == ([0, 1] if retry else [1])
+
+
+def test_a_full_disk_ends_the_search_at_once_and_its_trial_goes_on_later(conduct):
+    full = TrialReport(failure="/d/checkpoint.pt: cannot be written: the disk is full", kind="DiskFull")
+    controller, handed_out = conduct(whole, full)
+    assert (handed_out, controller.disk_full) == ([0, 1], True)
+    assert controller.trouble == "/d/checkpoint.pt: cannot be written: the disk is full"
+    assert states(controller) == [TrialState.FINISHED, TrialState.RUNNING]
+    _, handed_out = conduct(whole, trials=2)
+    assert handed_out == [1]
+
+
+def test_a_history_on_a_full_disk_ends_the_search_at_once(conduct):
+    """Of /dev/full, which every write to fails as on a full disk."""
+
+    def work(task, report):
+        (task.folder / "history.jsonl").symlink_to("/dev/full")
+        whole(task, report)
+
+    controller, handed_out = conduct(work)
+    assert (handed_out, controller.disk_full) == ([0], True)
+    assert "history.jsonl: cannot be written: the disk is full (" in controller.trouble
 
 
 def test_values_that_do_not_fit_together_fail_a_trial_before_it_has_a_process(conduct):

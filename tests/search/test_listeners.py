@@ -18,6 +18,7 @@ from cmd_tune.search.listeners import (
 )
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.report import SearchReport
+from cmd_tune.search.study.failure_tags import FailureTag
 from cmd_tune.tracking import RunStatus
 
 LAYOUT = ResourcePlan(TrialResources(1, 1.0, 0.0, 1), concurrent=2, learning=2)
@@ -78,8 +79,9 @@ def test_the_note_of_a_search_says_what_is_asked_and_how_to_go_on(make_space, ma
 def test_the_tags_of_a_trial(make_space, open_study):
     study = open_study(make_space())
     trial = study.next()
-    study.end(trial, failure="out of memory")
-    assert trial_tags(trial) == {"cmd_tune.state": "failed"}
+    assert trial_tags(trial) == {"cmd_tune.state": "running", "cmd_tune.failure": ""}
+    study.end(trial, failure="out of memory", tag=FailureTag.MEMORY)
+    assert trial_tags(trial) == {"cmd_tune.state": "failed", "cmd_tune.failure": "out-of-memory"}
     note = trial_note(trial)
     assert note.startswith("trial-000 of search: teacher_temperature 0.05, student_temperature 0.1.\n")
     assert f"`{trial.folder}`" in note
@@ -151,6 +153,8 @@ def test_a_trial_that_is_left_to_be_resumed_is_shown_as_stopped(listen, end):
     study.end(finished)
     (finished.folder / "checkpoint.pt").write_bytes(b"")
     del shown[:]
+    study.leave()
+    assert trial_tags(running)["cmd_tune.state"] == "unfinished"
     if end == "interrupted":
         listener.interrupted(RunStatus.STOPPED)
         expected = {0: RunStatus.FINISHED, 1: RunStatus.STOPPED, None: RunStatus.STOPPED}

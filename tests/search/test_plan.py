@@ -10,7 +10,7 @@ from cmd_tune.data.store import Store
 from cmd_tune.errors import CmdTuneError, UsageError
 from cmd_tune.runs.run_folder import SEARCH_FILE
 from cmd_tune.search.execution import ResourcePlan, ResourceRequest, TrialResources
-from cmd_tune.search.plan import Plan, new_plan, record_layout, resumed_plan
+from cmd_tune.search.plan import Plan, keep_plan, new_plan, resumed_plan
 from cmd_tune.tracking.mlflow.uris import default_uri
 from cmd_tune.yaml_files import dump_yaml, read_yaml
 from tests.conftest import write_tiny_store
@@ -33,7 +33,7 @@ def test_how_many_trials_wait_for_no_results(plan: Callable[..., Plan], changes:
 
 def test_the_plan_says_how_trials_were_laid_out(plan: Callable[..., Plan]) -> None:
     made = plan("loss/total")
-    record_layout(made, ResourcePlan(TrialResources(1, 2.0, 0.5, 2), concurrent=2, learning=2))
+    keep_plan(made, ResourcePlan(TrialResources(1, 2.0, 0.5, 2), concurrent=2, learning=2))
     kept = yaml.safe_load((made.folder / "search.yaml").read_text())
     assert kept["layout"].startswith("2 trials at once, ")
     assert kept["per_trial"] == {"workers": 1, "cpus": 2.0, "gpus": 0.5, "threads": 2}
@@ -71,10 +71,11 @@ def test_a_resume_leaves_the_environment_that_was_recorded(plan: Callable[..., P
     assert kept["environment"].keys().isdisjoint({"gpu", "cpu_threads"})  # trials may run elsewhere
     kept["environment"]["python"] = "3.99"
     (folder / SEARCH_FILE).write_text(dump_yaml(kept))
-    resumed_plan(
+    resumed = resumed_plan(
         folder.name, space_name=None, kept_options={}, storage=folder.parent,
         trials=7, resources=ResourceRequest(), tracking_uri=None,
     )  # fmt: skip
+    keep_plan(resumed)
     assert read_yaml(folder / SEARCH_FILE) == {**kept, "trials": 7}
 
 
@@ -87,6 +88,7 @@ def test_a_resume_replaces_what_it_asks_of_resources_and_nothing_else(plan) -> N
             folder.name, space_name=None, kept_options={}, storage=folder.parent,
             trials=None, resources=asked, tracking_uri=None,
         )  # fmt: skip
+        keep_plan(resumed)
     assert resumed.resources == ResourceRequest(concurrent=2, workers=4, gpus_per_worker=0.5, cpus=3)
     now = {"concurrent": 2, "workers": 4, "gpus_per_worker": 0.5, "cpus": 3}
     assert read_yaml(folder / SEARCH_FILE) == {**first, **now}
@@ -162,10 +164,12 @@ def start(tiny_store: Store, tmp_path: Path) -> Start:
 @pytest.fixture
 def resume(tmp_path: Path) -> Start:
     def make(space: str | None = None, trials: int | None = None) -> Plan:
-        return resumed_plan(
+        plan = resumed_plan(
             "it", space_name=space, kept_options={}, storage=tmp_path / "runs", trials=trials,
             resources=ResourceRequest(), tracking_uri=None,
         )  # fmt: skip
+        keep_plan(plan)
+        return plan
 
     return make
 

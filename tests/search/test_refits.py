@@ -13,7 +13,7 @@ from cmd_tune.runs.ending import Ending
 from cmd_tune.runs.pretrain_and_score import TEST_TALLY, Conditions
 from cmd_tune.search.execution import ResourceRequest, TrialReport
 from cmd_tune.search.listeners import SearchListener
-from cmd_tune.search.plan import new_plan, resumed_plan
+from cmd_tune.search.plan import keep_plan, new_plan, resumed_plan
 from cmd_tune.search.refits import all_tested, describe_refits, planned_refits, refit_count, run_refits
 from cmd_tune.search.report import StudyFindings, write_report
 from cmd_tune.search.spaces.refit import Refit, read_refit
@@ -193,7 +193,9 @@ def test_a_plan_keeps_its_refit_and_an_earlier_release_had_none(make_space, tiny
         return new_plan(str(space.path), data=tiny_store.path, **options, **common)
 
     def resume(name, **changes):
-        return resumed_plan(name, space_name=None, kept_options={}, **changes, **common)
+        plan = resumed_plan(name, space_name=None, kept_options={}, **changes, **common)
+        keep_plan(plan)
+        return plan
 
     assert start(make_space(), name="a").refit == resume("a").refit == OWN
     assert resume("a", refit=False).refit is None

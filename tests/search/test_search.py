@@ -3,6 +3,7 @@
 import io
 import shlex
 import shutil
+import time
 from functools import partial
 
 import pytest
@@ -10,7 +11,8 @@ from mlflow import MlflowClient
 from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError, Interrupted
-from cmd_tune.search.execution import ENGINES, ResourceRequest, TrialReport
+from cmd_tune.search.execution import ENGINES, ResourceRequest, TrialReport, TrialTask
+from cmd_tune.search.execution.trial_process import run_task
 from cmd_tune.search.plan import new_plan, resumed_plan
 from cmd_tune.search.search import run_search
 from cmd_tune.search.study.trial_record import TrialState
@@ -33,13 +35,14 @@ def database(tmp_path_factory):
 def start(make_space, tiny_store, database, tmp_path, monkeypatch):
     """Starts or resumes a search of two trials in tmp_path / "it" with this engine; returns what it printed."""
 
-    def run(engine, *, resume=False, uri=database):
+    def run(engine, *, resume=False, trials=None, uri=None, workers=None, time=None, budget=None):
         monkeypatch.setitem(ENGINES, "ray", engine)
-        common = {"storage": tmp_path, "trials": None, "resources": ResourceRequest(), "tracking_uri": uri}
+        resources = ResourceRequest(workers=workers)
+        common = {"storage": tmp_path, "trials": trials, "resources": resources, "tracking_uri": uri or database}
         if resume:
-            plan = resumed_plan("it", space_name=None, kept_options={}, **common)
+            plan = resumed_plan("it", space_name=None, kept_options={}, time=time, **common)
         else:
-            space = make_space(budget={"trials": 2})
+            space = make_space(budget=budget or {"trials": 2}, method="random", refit="none")
             data = {"data": tiny_store.path, "protocol": "xview"}
             plan = new_plan(str(space.path), name="it", **data, preset=None, overrides=TINY, **common)
         file = io.StringIO()
@@ -197,3 +200,132 @@ def test_an_engine_that_breaks_ends_the_search_in_order(start, tmp_path):
     start(LocalEngine, resume=True)
     assert states(folder) == [TrialState.FINISHED, TrialState.FINISHED]
     assert (folder / "trials" / "000" / "test.json").exists()
+
+
+def contents(folder):
+    """All files of a search, but for logs and the lock."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name not in ("ray.log", "lock"))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+class Refusing(LocalEngine):
+    def plan(self, **asked):
+        raise CmdTuneError("--workers 100: needs 100 CPUs; there are 2")
+
+
+class Unreachable(LocalEngine):
+    def __init__(self, *asked, **more):
+        raise CmdTuneError("--address nowhere:1: nobody answers there")
+
+
+def test_a_refused_resume_changes_nothing(start, tmp_path):
+    start(LocalEngine)
+    folder = tmp_path / "it"
+    before = contents(folder)
+    space = (folder / "space.yaml").read_text()
+    refusals = [
+        ({"engine": Unreachable, "trials": 5}, "nobody answers"),
+        ({"engine": Refusing, "trials": 5}, "needs 100 CPUs"),
+        ({"engine": LocalEngine, "trials": 5, "workers": 3}, "--workers 3: batch_size 8 is not a multiple of it"),
+        ({"engine": LocalEngine, "trials": 5, "uri": "sqlite:////dev/null/all.db"}, "all.db"),
+        ({"engine": LocalEngine, "trials": 1}, "--trials 1: it has started 2; ask for more, or leave it out"),
+        ({"engine": LocalEngine, "time": "soon"}, "--time: 'soon' is not a duration; write 5m, 1h30m"),
+        ({"engine": LocalEngine, "time": "0s"}, "--time: '0s' is not a duration"),
+    ]
+    for asked, said in refusals:
+        with pytest.raises(CmdTuneError) as caught:
+            start(resume=True, **asked)
+        assert said in str(caught.value)
+        assert contents(folder) == before, said
+    (folder / "search.yaml").rename(tmp_path / "away")
+    with pytest.raises(CmdTuneError, match=r"search\.yaml: is missing, and with it what the run was asked for"):
+        start(Unopened, resume=True)
+    (tmp_path / "away").rename(folder / "search.yaml")
+    assert contents(folder) == before
+    for name, damage in (("space.yaml", "method: ["), ("search.yaml", "- 1"), ("baselines.yaml", "raw: [")):
+        kept = (folder / name).read_text()
+        (folder / name).write_text(damage)
+        changed = contents(folder)
+        with pytest.raises(CmdTuneError) as caught:
+            start(Unopened, resume=True)
+        assert name in str(caught.value)
+        assert len(caught.value.lines) == 1
+        assert contents(folder) == changed
+        (folder / name).write_text(kept)
+    assert (folder / "space.yaml").read_text() == space
+
+
+def test_a_finished_search_is_extended_and_says_whose_test_scores_were_seen(start, tmp_path):
+    """Of trials whose scores rise, so that the first finalists are none in the end."""
+
+    def work(task, report):
+        run_task(TrialTask(**{**vars(task), "folder": task.folder}), lambda said: report(better(said, task.index)))
+
+    def better(said, index):
+        records = [{**r, "val/knn/fused": 10.0 + index} if "val/knn/fused" in r else r for r in said.records]
+        return TrialReport(records, said.slower, said.failure, said.kind)
+
+    engine = partial(LocalEngine, work=work)
+    start(engine)
+    lines = start(engine, resume=True, trials=4)
+    assert [line.partition(":")[0] for line in lines if " starts: " in line] == ["trial-002 starts", "trial-003 starts"]
+    assert [line for line in lines if line.endswith("scored on the test set")] == [
+        f"trial-00{index} scored on the test set" for index in (3, 2)
+    ]
+    assert "No longer among the best, though its test scores have been looked at: trial-000." in lines
+    again = start(Unopened, resume=True)
+    assert again[0] == "search it: is finished; nothing is left to run"
+    assert read_yaml(tmp_path / "it" / "search.yaml")["trials"] == 4
+
+
+def test_a_search_whose_time_is_up_says_so_and_goes_on_with_more(start, tmp_path):
+    start(LocalEngine, budget={"trials": 4, "time": 3600}, trials=2)
+    clock = tmp_path / "it" / "clock.json"
+    clock.write_text('{"seconds": 3600}')
+    lines = start(Unopened, resume=True, trials=4)
+    resume = "search --resume it"
+    assert lines[0].startswith("search it: the time is up, 1h in all; give more time, in all: ")
+    assert resume in lines[0]
+    assert lines[0].endswith(" --time 2h")
+    assert "2 of 4 trials: the time is up" in lines
+    with pytest.raises(CmdTuneError, match=r"--time 30m: it has run 1h; ask for more in all, or leave it out"):
+        start(Unopened, resume=True, time="30m")
+    lines = start(LocalEngine, resume=True, time="2h")
+    assert [line.partition(":")[0] for line in lines if " starts: " in line] == ["trial-002 starts", "trial-003 starts"]
+    assert states(tmp_path / "it") == [TrialState.FINISHED] * 4
+
+
+def test_a_trial_that_the_time_cuts_is_unfinished_and_goes_on(start, tmp_path):
+    """The second epoch comes too late, of a trial that has two."""
+
+    def late(task, report):
+        def then_late(said):
+            (tmp_path / "it" / "clock.json").touch()
+            time.sleep(1.1)
+            report(said)
+
+        run_task(task, then_late)
+
+    with pytest.raises(
+        CmdTuneError, match=r"no trial has a result; trial-000 unfinished after epoch 1 of 2, the time"
+    ) as caught:
+        start(partial(LocalEngine, work=late), budget={"trials": 2, "time": 1})
+    assert "lower epochs, or give more time, in all: " in str(caught.value)
+    assert states(tmp_path / "it") == [TrialState.UNFINISHED]
+    lines = start(LocalEngine, resume=True, time="1h")
+    assert any(line.startswith("trial-000 resumes after epoch 1: ") for line in lines)
+    assert states(tmp_path / "it") == [TrialState.FINISHED] * 2
+
+
+def test_a_finalist_whose_checkpoint_is_gone_is_said_so_and_the_others_go_on(start, tmp_path):
+    class Losing(LocalEngine):
+        def run(self, plan, events):
+            super().run(plan, events)
+            (tmp_path / "it" / "trials" / "000" / "checkpoint.pt").unlink()
+
+    with pytest.raises(CmdTuneError, match=r"^test of trial-000: failed, the rest is done"):
+        start(Losing)
+    lines = start(Unopened, resume=True)
+    assert lines[0] == "search it: is finished; nothing is left to run"
+    assert "Not scored on the test set, since its checkpoint is gone: trial-000." in lines
+    assert (tmp_path / "it" / "trials" / "001" / "test.json").exists()

@@ -4,12 +4,24 @@ Not here: the study, the plan, the report, with which the controller connects it
 computers. A new engine is a file here and a line in ENGINES; tests/search/execution/test_contract.py then runs it.
 """
 
-from cmd_tune.search.execution.engine import WAIT, Engine, TrialEvents, TrialReport, TrialTask
+from cmd_tune.search.execution.engine import (
+    DIED,
+    HUNG,
+    NODE_LOST,
+    WAIT,
+    Engine,
+    TrialEvents,
+    TrialReport,
+    TrialTask,
+)
 from cmd_tune.search.execution.ray_engine import RayEngine
 from cmd_tune.search.execution.resources import ResourcePlan, ResourceRequest, TrialResources
 
 __all__ = [
+    "DIED",
     "ENGINES",
+    "HUNG",
+    "NODE_LOST",
     "WAIT",
     "Engine",
     "ResourcePlan",

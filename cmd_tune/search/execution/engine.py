@@ -19,6 +19,10 @@ T = TypeVar("T")
 
 WAIT: Final = "wait"
 MAX_RESTARTS = 2  # of a trial, or a call, whose process died, without any progress in between
+# Kinds of failure that an engine itself finds; those that a trial's process finds are names of exceptions.
+DIED: Final = "Died"  # a process was killed, or crashed
+NODE_LOST: Final = "NodeLost"  # a computer is gone
+HUNG: Final = "Hung"  # no report for too long, as of `hung_after` of a request
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ class TrialReport:
 
     records: metrics of one epoch; first, if the trial is resumed, those of all epochs in its checkpoint.
     slower: what newly falls back to something slower, in one line.
-    failure: why the trial cannot go on, in one line. kind: of failure, if the trial's values are not to blame.
+    failure: why the trial cannot go on, in one line. kind: of failure: the name of an exception of cmd_tune.errors; "":
+    as UsageError.
     """
 
     records: list[dict[str, float]] = field(default_factory=list)
@@ -105,7 +110,8 @@ class TrialEvents(Protocol):
     def ended(self, index: int, failure: str = "", kind: str = "") -> None:
         """failure: why it could not go on, in one line; empty if it came to its end or was ended.
 
-        kind: as of a report. It is given as well for a process that died more often than it may.
+        kind: as of a report, or the engine's own: DIED for a process that died more often than it may, NODE_LOST, HUNG
+        for a trial that the engine has ended because it did not report. Any other kind is taken for a defect.
         """
         ...
 
@@ -172,7 +178,9 @@ class Engine(ABC):
         """Run trials until `next_task` is None and all have ended, or `stop_all` is true.
 
         A trial runs in a process, or several (of `plan.per_trial`), that run no other at the time. If one dies, the
-        trial begins anew from its checkpoint, but at most MAX_RESTARTS times without an epoch in between.
+        trial begins anew from its checkpoint, but at most MAX_RESTARTS times without an epoch in between. A trial that
+        does not report for too long is ended, with the kind HUNG. While trials run, `stop_all` is asked at least every
+        few seconds.
         """
 
     @abstractmethod

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from cmd_tune.errors import CmdTuneError, first_line
 from cmd_tune.formatting import count
 from cmd_tune.search.execution.desk import NOTHING
-from cmd_tune.search.execution.engine import MAX_RESTARTS, TrialReport
+from cmd_tune.search.execution.engine import HUNG, MAX_RESTARTS, TrialReport
 from cmd_tune.search.execution.ray_desk import DeskOf, on_this_node, open_desk
 from cmd_tune.search.execution.ray_session import free_now
 from cmd_tune.search.execution.resources import Node, ResourcePlan, TrialResources, describe_lack, laid_anew
@@ -22,7 +22,6 @@ T = TypeVar("T")
 _EVERY_S = 1.0  # between two looks at the hosts
 _SOON_S = 30.0  # until it is said what the trials wait for
 _MOST_STILLBORN = 3  # hosts in a row that end before they are up
-HUNG = "Hung"  # kind of failure of a trial that does not report any more
 _HUNG_S, _HUNG_EPOCHS = 3600.0, 10  # an hour, or ten of its longest epochs if that is longer
 _DEAD = "its process died: killed, out of memory or crashed"
 _CLOSING_S = 1.0  # for hosts to end by themselves

@@ -16,9 +16,9 @@ from ray.tune import Callback, Stopper
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from cmd_tune.errors import CmdTuneError
+from cmd_tune.errors import CmdTuneError, OutOfMemory
 from cmd_tune.files import write_text
-from cmd_tune.search.execution.engine import MAX_RESTARTS, WAIT, TrialEvents, TrialReport
+from cmd_tune.search.execution.engine import DIED, MAX_RESTARTS, NODE_LOST, WAIT, TrialEvents, TrialReport
 from cmd_tune.search.execution.ray_client import HostLost, TrialClient, key_of
 from cmd_tune.search.execution.ray_hosts import Hosts
 
@@ -26,6 +26,11 @@ T = TypeVar("T")
 
 ERROR = "error.txt"  # in a trial's folder
 _DEAD = "its worker process has died"  # Ray's words, before a hundred others
+_KINDS = (
+    ("memory of its node was full", OutOfMemory.__name__),
+    ("its node was lost|node died", NODE_LOST),
+    ("its process died|actor died|worker died", DIED),
+)
 _SOME = 0.0001  # of a resource that every node has once: Tune wants one, and a client takes no CPU
 
 
@@ -134,7 +139,7 @@ class TuneCallback(_Passing, Callback):
 
         def ended() -> None:
             failure = _last_line(trial)
-            self.events.ended(_index(trial), failure, failure.partition(":")[0])
+            self.events.ended(_index(trial), failure, _kind(failure))
 
         self._ask(ended, None)
 
@@ -161,6 +166,11 @@ def _dirname(trial: Any) -> str:
 def _report(result: dict[str, Any]) -> TrialReport:
     """A report as the trial's process made it, without the keys that Tune adds."""
     return TrialReport(**{name: result[name] for name in TrialReport.__dataclass_fields__ if name in result})
+
+
+def _kind(failure: str) -> str:
+    """The kind of a failure, by what is said of it; else the name of an exception."""
+    return next((kind for words, kind in _KINDS if re.search(words, failure)), failure.partition(":")[0])
 
 
 def _last_line(trial: Any) -> str:

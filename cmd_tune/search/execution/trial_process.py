@@ -6,14 +6,12 @@ from collections.abc import Callable
 import torch
 
 from cmd_tune.compute.slower import heard
-from cmd_tune.errors import CmdTuneError, Diverged, OutOfMemory, UsageError
+from cmd_tune.errors import CmdTuneError, Diverged, one_line
 from cmd_tune.runs.environment import describe_environment, record_session
 from cmd_tune.runs.failures import named_failures
 from cmd_tune.runs.pretrain_and_score import run
 from cmd_tune.search.execution.engine import TrialReport, TrialTask
 from cmd_tune.train.distributed import world
-
-_OF_ITS_VALUES = (Diverged, OutOfMemory, UsageError)
 
 
 def run_task(task: TrialTask, report: Callable[[TrialReport], None]) -> TrialReport:
@@ -51,4 +49,4 @@ def _run(task: TrialTask, report: Callable[[TrialReport], None]) -> None:
 
 def failure_report(error: CmdTuneError) -> TrialReport:
     """The last report of a trial that cannot go on."""
-    return TrialReport(failure=str(error), kind="" if isinstance(error, _OF_ITS_VALUES) else type(error).__name__)
+    return TrialReport(failure=one_line(error), kind=type(error).__name__)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from cmd_tune.errors import CmdTuneError
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.formatting import csv_text
 from cmd_tune.search.report.cell_results import cells_columns
@@ -27,12 +28,20 @@ def baselines_yaml(findings: StudyFindings) -> str | None:
 
 
 def kept_baselines(folder: Path) -> tuple[Scores, Scores] | None:
-    """(raw, untrained) from baselines.yaml in a search's folder; None if the file is missing."""
+    """(raw, untrained) from baselines.yaml in a search's folder; None if the file is missing.
+
+    Raises CmdTuneError if it holds anything else.
+    """
     path = folder / BASELINES
     if not path.exists():
         return None
     kept = read_yaml(path)
-    return kept["raw_skeletons"], kept["untrained_encoder"]
+    try:
+        kinds = (kept["raw_skeletons"], kept["untrained_encoder"])
+        raw, untrained = ({str(name): float(score) for name, score in kind.items()} for kind in kinds)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise CmdTuneError(f"{path}: holds no scores of baselines; remove it to have them computed again") from None
+    return raw, untrained
 
 
 def best_yaml(findings: StudyFindings) -> str | None:

@@ -24,7 +24,8 @@ def state_with_reason(trial: TrialRecord) -> str:
     """The state of a trial, with the reason if there is one."""
     if not trial.reason:
         return str(trial.state)
-    return f"{trial.state}{' ' if trial.state is TrialState.STOPPED else ': '}{trial.reason}"
+    joined = ": " if trial.state is TrialState.FAILED else " "
+    return f"{trial.state}{joined}{trial.reason}"
 
 
 class Display:
@@ -104,7 +105,8 @@ class Display:
             self.console.print(text, soft_wrap=True, highlight=False, markup=False)
 
     def _ended(self) -> int:
-        return sum(trial.state is not TrialState.RUNNING for trial in self.study.trials.values())
+        open_states = (TrialState.RUNNING, TrialState.UNFINISHED)
+        return sum(trial.state not in open_states for trial in self.study.trials.values())
 
     def _remaining(self) -> float | None:
         """Seconds until the report, for trials, test scores and refits; None before the first epoch."""
@@ -115,7 +117,7 @@ class Display:
         running = [
             Course(t.epoch, study.epochs_of(t), now - self._heard.get(t.index, now))
             for t in trials
-            if t.state is TrialState.RUNNING
+            if t.state in (TrialState.RUNNING, TrialState.UNFINISHED)
         ]
         ended = [
             Course(t.epoch, study.epochs_of(t)) for t in trials if t.state in (TrialState.FINISHED, TrialState.STOPPED)
@@ -135,7 +137,9 @@ class Display:
         running = [trial for trial in self.study.trials.values() if trial.state is TrialState.RUNNING]
         best = self.study.ranked()
         ended = [
-            trial for trial in self.study.trials.values() if trial.state in (TrialState.STOPPED, TrialState.FAILED)
+            trial
+            for trial in self.study.trials.values()
+            if trial.state in (TrialState.UNFINISHED, TrialState.STOPPED, TrialState.FAILED)
         ]
         summary = self.summary()
         width, height = self.console.size

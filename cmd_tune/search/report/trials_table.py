@@ -18,6 +18,7 @@ from cmd_tune.search.study.trial_record import TrialRecord, TrialState
 
 STATE_STYLES = {
     TrialState.RUNNING: "cyan",
+    TrialState.UNFINISHED: "magenta",
     TrialState.FINISHED: "green",
     TrialState.STOPPED: "yellow",
     TrialState.FAILED: "red",
@@ -107,7 +108,7 @@ def trials_table(study: SearchStudy, trials: Sequence[TrialRecord], best: Sequen
 
 
 def trials_columns(study: SearchStudy) -> dict[str, list[Any]]:
-    """The columns of trials.csv: state, rank (of a search's finished trials), values, last metrics, test scores.
+    """The columns of trials.csv: state, reason, kind of failure, rank (of a search's finished trials), values, scores.
 
     A metric with a parameter's name has no column, since the parameter has it; it is in the trial's history.
     """
@@ -118,6 +119,7 @@ def trials_columns(study: SearchStudy) -> dict[str, list[Any]]:
         "trial": [trial.name for trial in trials],
         "state": [str(trial.state) for trial in trials],
         "reason": [trial.reason for trial in trials],
+        "failure": [str(trial.failure or "") for trial in trials],
         "epoch": [trial.epoch for trial in trials],
     }
     if not study.space.comparison:

@@ -69,6 +69,10 @@ def print_report(console: Console, study: SearchStudy, report: SearchReport) -> 
     for trial in study.trials.values():
         if trial.state is TrialState.FAILED:
             console.print(f"{trial.name} failed: {trial.reason}", soft_wrap=True, highlight=False, markup=False)
+    if unfinished := [trial for trial in study.trials.values() if trial.state is TrialState.UNFINISHED]:
+        names = ", ".join(f"{trial.name} ({trial.epoch} of {study.epochs_of(trial)} epochs)" for trial in unfinished)
+        text = f"unfinished, without a rank; --resume goes on with: {names}"
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
     if study.shortfall:
         trials = len(study.trials)
         short = study.budget is not None and trials < study.budget

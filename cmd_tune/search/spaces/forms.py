@@ -34,7 +34,7 @@ from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.spaces.parameter_file import RANGES, read_parameter
 from cmd_tune.search.spaces.refit import Refit, read_refit
 from cmd_tune.search.spaces.reported import Origin
-from cmd_tune.search.spaces.space import DEFAULT_TRIALS, Space, TrialSource
+from cmd_tune.search.spaces.space import DEFAULT_TRIALS, MAX_FAILURE_RATE, Space, TrialSource
 from cmd_tune.settings import PRESETS, Settings
 
 MOST_CELLS = 100_000  # of a grid, which is held as a list
@@ -63,24 +63,32 @@ class Metric(FileModel):
     goal: Annotated[str, PlainValidator(lambda word: one_of(word, ("maximize", "minimize")))]
 
 
-def _seconds(value: Any) -> float:
-    seconds = 0.0
+def seconds(value: Any) -> float:
+    """A duration in seconds, written as 5m, 1h30m, 90s or a number of seconds. Raises ValueError."""
+    total = 0.0
     if not isinstance(value, str):
-        seconds = number(value)
+        total = number(value)
     elif parts := re.fullmatch(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", value.strip(), re.ASCII):
-        seconds = sum(int(part or 0) * unit for part, unit in zip(parts.groups(), (3600, 60, 1), strict=True))
-    if seconds <= 0:
+        total = sum(int(part or 0) * unit for part, unit in zip(parts.groups(), (3600, 60, 1), strict=True))
+    if total <= 0:
         raise ValueError(f"{found(value)} is not a duration; write 5m, 1h30m, 90s or a number of seconds")
-    return seconds
+    return total
+
+
+def _share(value: Any) -> float:
+    if not 0 <= (share := number(value)) <= 1:
+        raise ValueError(f"should be a share from 0 to 1; found {found(value)}")
+    return share
 
 
 class Budget(FileModel):
-    """The most trials that a search may run, and the longest time, in seconds."""
+    """The most trials that a search may run, the longest time in seconds, the largest share of trials that may fail."""
 
     example: ClassVar[str] = "{trials: 20, time: 1h30m}"
 
     trials: IfWritten[Annotated[int, at_least(1)]] = None
-    time: IfWritten[Annotated[float, PlainValidator(_seconds)]] = None
+    time: IfWritten[Annotated[float, PlainValidator(seconds)]] = None
+    max_failure_rate: Annotated[float, PlainValidator(_share)] = MAX_FAILURE_RATE
 
 
 class SpaceForm(FileModel):
@@ -202,6 +210,7 @@ class SearchForm(SpaceForm):
             early_terminate=self.early_terminate,
             trials=_trials(self.budget, source),
             seconds=self.budget.time if self.budget else None,
+            max_failure_rate=self.budget.max_failure_rate if self.budget else MAX_FAILURE_RATE,
             settings=self.settings,
             preset=self.preset,
             refit=self.refit,
@@ -257,6 +266,7 @@ class ComparisonForm(SpaceForm):
             early_terminate=None,
             trials=_trials(self.budget, source),
             seconds=self.budget.time if self.budget else None,
+            max_failure_rate=self.budget.max_failure_rate if self.budget else MAX_FAILURE_RATE,
             settings=self.settings,
             preset=self.preset,
             comparison=comparison,

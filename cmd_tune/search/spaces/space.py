@@ -20,6 +20,7 @@ from cmd_tune.search.spaces.region import MOST_DRAWS, RULES, Region
 from cmd_tune.settings import Settings
 
 DEFAULT_TRIALS = 20  # of a search whose trials are drawn
+MAX_FAILURE_RATE = 0.5
 
 
 class TrialSource(StrEnum):
@@ -53,6 +54,7 @@ class Space:
     preset: str | None
     comparison: Comparison | None = None
     refit: Refit | None = None
+    max_failure_rate: float = MAX_FAILURE_RATE
 
     @property
     def lists_trials(self) -> bool:

@@ -20,7 +20,7 @@ END_STATES = {
     TrialState.STOPPED: OptunaState.PRUNED,
     TrialState.FAILED: OptunaState.FAIL,
 }
-TRIAL_STATES = {end: state for state, end in END_STATES.items()} | {OptunaState.RUNNING: TrialState.RUNNING}
+TRIAL_STATES = {end: state for state, end in END_STATES.items()} | {OptunaState.RUNNING: TrialState.UNFINISHED}
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:

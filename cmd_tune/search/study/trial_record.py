@@ -1,7 +1,9 @@
 """One trial of a search: its values, its state, its scores, and the files of its folder that hold them."""
 
 import json
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -10,8 +12,11 @@ from typing import Any
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import write_text
+from cmd_tune.full_disk import cannot_write
 from cmd_tune.runs.pretrain_and_score import TEST_SCORES
 from cmd_tune.search.spaces.comparison import SEED
+from cmd_tune.search.study.failure_tags import FailureTag
+from cmd_tune.train.loop import CHECKPOINT
 
 BEFORE_REFIT = "before_refit/"  # begins the names of a finalist's own test scores, if it has refits
 HISTORY = "history.jsonl"  # in a trial's folder
@@ -20,9 +25,13 @@ _REFIT = "refit-"  # begins the name of a refit's folder, which ends with its se
 
 class TrialState(StrEnum):
     RUNNING = "running"
+    UNFINISHED = "unfinished"  # it has begun and goes on in a later session
     FINISHED = "finished"
     STOPPED = "stopped early"
     FAILED = "failed"
+
+
+NO_RESULT = (TrialState.FAILED, TrialState.STOPPED, TrialState.UNFINISHED)
 
 
 @dataclass
@@ -37,10 +46,12 @@ class TrialRecord:
     values: dict[str, Any]
     folder: Path
     state: TrialState = TrialState.RUNNING
-    reason: str = ""  # why it stopped or failed
+    reason: str = ""  # why it stopped or failed, or why it is unfinished if that was the time
+    failure: FailureTag | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     test_scores: dict[str, float] = field(default_factory=dict)
     refits: dict[int, "RefitRecord"] = field(default_factory=dict)
+    _cut: bool = field(default=False, repr=False)  # whether the last line of its file is not whole
 
     @property
     def name(self) -> str:
@@ -54,6 +65,11 @@ class TrialRecord:
     def last(self, metric: str) -> float | None:
         """The latest recorded value of a metric."""
         return next((record[metric] for record in reversed(self.history) if metric in record), None)
+
+    @property
+    def testable(self) -> bool:
+        """Whether its checkpoint is there, to be scored on the test set."""
+        return (self.folder / CHECKPOINT).exists()
 
     @property
     def tests(self) -> dict[str, float]:
@@ -84,11 +100,21 @@ class TrialRecord:
     def append(self, record: Mapping[str, float]) -> None:
         """Add an epoch's metrics to the history, and to its file. Raises CmdTuneError if that cannot be written."""
         path = self.folder / HISTORY
+        if self._cut:
+            write_text(path, "".join(json.dumps(known) + "\n" for known in self.history))
+            self._cut = False
         try:
             with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(dict(record)) + "\n")
+                size = file.tell()
+                try:
+                    file.write(json.dumps(dict(record)) + "\n")
+                    file.flush()
+                except OSError:
+                    with suppress(OSError):
+                        os.truncate(path, size)  # a part of the line may have been written
+                    raise
         except OSError as error:
-            raise CmdTuneError(f"{path}: cannot be written: {error.strerror}") from error
+            raise cannot_write(path, error) from error
         self.history.append(dict(record))
 
     def record_test(self, scores: Mapping[str, float]) -> None:
@@ -96,14 +122,19 @@ class TrialRecord:
         self.test_scores = dict(scores)
         write_text(self.folder / TEST_SCORES, json.dumps(self.test_scores))
 
-    def read_files(self) -> None:
-        """Read history and test scores from the folder, as an earlier session left them."""
-        self.history = _read_history(self.folder / HISTORY)
+    def read_files(self) -> list[str]:
+        """Read history and test scores from the folder, as an earlier session left them. Writes nothing.
+
+        Returns a line for what is missing that a later epoch makes up for. Raises CmdTuneError for a damaged file.
+        """
+        self.history, self._cut = _read_history(self.folder / HISTORY)
         if (self.folder / TEST_SCORES).exists():
-            self.test_scores = json.loads((self.folder / TEST_SCORES).read_text(encoding="utf-8"))
+            self.test_scores = _read_scores(self.folder / TEST_SCORES)
+        remarks = [f"{self.folder / HISTORY}: its last line was cut short; that epoch is recorded again"] * self._cut
         for folder in self.folder.glob(f"{_REFIT}*"):
-            if (seed := folder.name.removeprefix(_REFIT)).isdecimal():
-                self.refit(int(seed)).read_files()
+            if (seed := folder.name.removeprefix(_REFIT)).isdecimal() and folder.is_dir():
+                remarks += self.refit(int(seed)).read_files()
+        return remarks
 
     def refit(self, seed: int) -> "RefitRecord":
         """Its refit with a seed, made if there is none."""
@@ -126,12 +157,40 @@ class RefitRecord(TrialRecord):
         return f"refit of {super().name}, seed {self.seed}"
 
 
-def _read_history(path: Path) -> list[dict[str, float]]:
-    """Whole lines of a history. A last line that a kill cut short is left out, and cut from the file."""
+def _read_history(path: Path) -> tuple[list[dict[str, float]], bool]:
+    """Whole lines of a history, and whether a kill cut the last one short, which is then left out."""
     if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
-        lines.pop()
-        write_text(path, "".join(lines))
-    return [json.loads(line) for line in lines]
+        return [], False
+    records: list[dict[str, float]] = []
+    *lines, last = _read(path).split("\n")
+    for number, line in enumerate(lines, 1):
+        record = _numbers(line)
+        if record is None or record.get("epoch", 0) <= (records[-1]["epoch"] if records else 0):
+            cure = "restore it, or remove it: what the study and the checkpoint hold of the trial is kept"
+            raise CmdTuneError(f"{path}: line {number} is no record of an epoch; {cure}")
+        records.append(record)
+    return records, bool(last)
+
+
+def _read_scores(path: Path) -> dict[str, float]:
+    scores = _numbers(_read(path))
+    if scores is None:
+        raise CmdTuneError(f"{path}: holds no scores; restore it, or remove it to have the trial scored again")
+    return scores
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise CmdTuneError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _numbers(text: str) -> dict[str, float] | None:
+    """A mapping of names to finite numbers; None if the text is anything else."""
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    numbers = isinstance(values, dict) and all(type(value) in (int, float) for value in values.values())
+    return values if numbers else None

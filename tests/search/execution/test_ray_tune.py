@@ -8,7 +8,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from cmd_tune.search.execution import WAIT, TrialReport
-from cmd_tune.search.execution.ray_tune import ERROR, TuneCallback, TuneScheduler, TuneSearcher, TuneStopper
+from cmd_tune.search.execution.ray_tune import ERROR, TuneCallback, TuneScheduler, TuneSearcher, TuneStopper, _kind
 
 HOSTS = SimpleNamespace(leave=lambda key: None, look=lambda say, relaid: None)
 STACK = 'ray::Trial() (pid=7)\n  File "loop.py", line 3, in run\n    step()\n    ^^^^^^\n'
@@ -108,3 +108,17 @@ def test_nothing_raises_into_tunes_loop():
 
 def test_what_tune_pickles_is_empty():
     assert vars(pickle.loads(pickle.dumps(TuneStopper(Broken())))) == {}  # noqa: S301
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind"),
+    [
+        ("its process died: killed, out of memory or crashed (in full: /x)", "Died"),
+        ("RuntimeError: worker 1: The actor died unexpectedly before finishing this task.", "Died"),
+        ("its node was lost (in full: /x)", "NodeLost"),
+        ("its process was ended, since the memory of its node was full", "OutOfMemory"),
+        ("ValueError: b", "ValueError"),
+    ],
+)
+def test_what_kind_of_failure_it_was(failure, kind):
+    assert _kind(failure) == kind

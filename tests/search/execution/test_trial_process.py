@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from cmd_tune.compute import native
-from cmd_tune.errors import CmdTuneError, DataError, Diverged, OutOfMemory, UsageError
+from cmd_tune.errors import CmdTuneError, DataError, DiskFull, Diverged, OutOfMemory, UsageError
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.search.execution import TrialReport, TrialResources, TrialTask
 from cmd_tune.search.execution.trial_process import failure_report, run_task
@@ -55,16 +55,16 @@ def test_what_falls_back_to_something_slower_is_reported_once(reports, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("changes", "failure"),
+    ("changes", "failure", "kind"),
     [
-        ({"student_temperature": 1e-40}, "in epoch 1; lower learning_rate or raise the temperatures"),
-        ({"batch_size": 64}, "batch_size 64: there are only 36 clips to pretrain on; make it smaller"),
-        ({"hidden_size": 300_000}, "out of memory; lower batch_size, hidden_size or --concurrent"),
+        ({"student_temperature": 1e-40}, "in epoch 1; lower learning_rate or raise the temperatures", "Diverged"),
+        ({"batch_size": 64}, "batch_size 64: there are only 36 clips to pretrain on; make it smaller", "UsageError"),
+        ({"hidden_size": 300_000}, "out of memory; lower batch_size, hidden_size or --concurrent", "OutOfMemory"),
     ],
 )
-def test_what_ends_it_is_its_last_report(reports, changes, failure):
+def test_what_ends_it_is_its_last_report(reports, changes, failure, kind):
     last = reports(changes)[-1]
-    assert last == TrialReport(failure=last.failure)
+    assert last == TrialReport(failure=last.failure, kind=kind)
     assert failure in last.failure
 
 
@@ -96,11 +96,6 @@ def test_where_each_sitting_took_place_is_written_down_by_who_computes(reports, 
     assert first["started"] <= second["started"]
 
 
-@pytest.mark.parametrize("error", [DataError("a"), CmdTuneError("a")])
-def test_what_is_not_of_a_trials_values_has_a_kind(error):
-    assert failure_report(error) == TrialReport(failure="a", kind=type(error).__name__)
-
-
-@pytest.mark.parametrize("error", [Diverged("a"), UsageError("a"), OutOfMemory("a")])
-def test_what_is_of_a_trials_values_has_none(error):
-    assert failure_report(error) == TrialReport(failure="a")
+@pytest.mark.parametrize("kind", [DataError, CmdTuneError, DiskFull, Diverged, UsageError, OutOfMemory])
+def test_what_a_trial_cannot_go_on_for_has_a_kind_and_is_one_line(kind):
+    assert failure_report(kind("a", "b\nc")) == TrialReport(failure="a; b c", kind=kind.__name__)

@@ -9,7 +9,7 @@ from cmd_tune.formatting import format_value, named_values, percent
 from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.findings import RAW, UNTRAINED, StudyFindings
 from cmd_tune.search.report.trials_table import FittedTable, by_difference
-from cmd_tune.search.study.study import SearchStudy
+from cmd_tune.search.study.study import FINALISTS, SearchStudy
 from cmd_tune.search.study.trial_record import BEFORE_REFIT, TrialRecord
 
 BEST = 5  # trials shown
@@ -24,11 +24,14 @@ _REFIT = " Test scores are of the finalists pretrained again on the whole traini
 
 
 def best_trials(findings: StudyFindings) -> Section | None:
-    """Trials that were stopped early have no rank: a line names them. None for a comparison, which selects nothing."""
+    """The best trials; lines name those that have no rank, and what is odd about the test scores.
+
+    None for a comparison, which selects nothing.
+    """
     if findings.comparison:
         return None
     refit = any(BEFORE_REFIT + name in trial.tests for trial in findings.study.trials.values() for name in _COLUMNS)
-    notes = [*_stopped_early(findings.study), _LEGEND + (_REFIT if refit else "")]
+    notes = [*_stopped_early(findings.study), *_tests(findings.study), _LEGEND + (_REFIT if refit else "")]
     return Section(screen=[_table(findings), *(Text(note, style="dim") for note in notes)])
 
 
@@ -63,6 +66,17 @@ def _score(trial: TrialRecord, name: str) -> str:
     """A score; with that before the refit, if there was one, in brackets."""
     before = trial.tests.get(BEFORE_REFIT + name)
     return percent(trial.score(name)) + (f" ({percent(before)})" if before is not None else "")
+
+
+def _tests(study: SearchStudy) -> list[str]:
+    """Lines for finalists that could not be tested, and for trials that were finalists of a shorter search."""
+    finalists = study.finalists(FINALISTS)
+    gone = [trial.name for trial in finalists if not trial.test_scores and not trial.testable]
+    former = [trial.name for trial in study.ranked() if trial.tests and trial not in finalists]
+    lines = [f"Not scored on the test set, since its checkpoint is gone: {', '.join(gone)}."] if gone else []
+    if former:
+        lines.append(f"No longer among the best, though its test scores have been looked at: {', '.join(former)}.")
+    return lines
 
 
 def _stopped_early(study: SearchStudy) -> list[str]:

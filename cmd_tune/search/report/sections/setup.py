@@ -7,7 +7,7 @@ from cmd_tune.runs.pretrain_and_score import UNTRAINED_TALLY, Conditions
 from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.findings import StudyFindings
 from cmd_tune.search.spaces.comparison import Comparison
-from cmd_tune.search.study.trial_record import TrialState
+from cmd_tune.search.study.trial_record import NO_RESULT, TrialState
 
 
 def setup(findings: StudyFindings) -> Section | None:
@@ -31,7 +31,7 @@ def setup(findings: StudyFindings) -> Section | None:
     ]
     if tally := read_tally(study.folder / UNTRAINED_TALLY):
         paragraphs.append(f"Intervals of baselines, and of cells with one seed, are {tally.describe()}.")
-    without = [trial for trial in trials if trial.state in (TrialState.FAILED, TrialState.STOPPED)]
+    without = [trial for trial in trials if trial.state in NO_RESULT]
     paragraphs += [f"{trial.name} {trial.state} ({named_values(trial.values)}): {trial.reason}" for trial in without]
     return Section("\n\n".join(paragraphs))
 

@@ -1,0 +1,68 @@
+"""Checks the study's file before anything is written to it, and names what is wrong with it in one line."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from cmd_tune.errors import CmdTuneError
+from cmd_tune.full_disk import as_disk_full
+
+NAME = "search"  # of the study in its file
+TRIALS = "trials"  # folder beside the file
+_PATIENCE_S = 5.0  # for another program that has locked the file
+_CURE = "restore it from a copy, or start a new search; the trials' checkpoints stay where they are"
+
+
+def trial_folders(folder: Path) -> list[int]:
+    """The numbers of the trials that have a folder in that of a search."""
+    trials = folder / TRIALS
+    found = trials.iterdir() if trials.is_dir() else ()
+    return sorted(int(path.name) for path in found if path.name.isdecimal() and path.is_dir())
+
+
+def check_study(path: Path) -> None:
+    """Raise CmdTuneError if a study's file is damaged, locked, of another program, or missing though there are trials.
+
+    Writes nothing.
+    """
+    if not path.exists() or path.stat().st_size == 0:
+        if trials := len(trial_folders(path.parent)):
+            raise CmdTuneError(
+                f"{path}: is {_missing(path)}, and with it what {trials} trials were and scored; {_CURE}"
+            )
+        return
+    with _named(path), closing(_connect(path)) as study:
+        study.execute("begin immediate").connection.rollback()  # raises if it is locked or cannot be written
+        ((verdict,), *_) = study.execute("pragma quick_check(1)").fetchall()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(" ".join(verdict.split()))
+        tables = {name for (name,) in study.execute("select name from sqlite_master where type = 'table'")}
+        names = {name for (name,) in study.execute("select study_name from studies")} if "studies" in tables else set()
+    if (tables and "studies" not in tables) or (names and NAME not in names):
+        what = f"studies {', '.join(sorted(names))}" if names else f"tables {', '.join(sorted(tables))}"
+        raise CmdTuneError(f"{path}: is not the study of this search but holds {what}; {_CURE}")
+
+
+def _missing(path: Path) -> str:
+    return "empty" if path.exists() else "missing"
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_PATIENCE_S, isolation_level=None)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Raise CmdTuneError in place of SQLite's own errors."""
+    try:
+        with path.open("rb"):
+            yield
+    except OSError as error:
+        raise CmdTuneError(f"{path}: cannot be read: {error.strerror}") from error
+    except sqlite3.Error as error:
+        if full := as_disk_full(error, path):
+            raise full from error
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise CmdTuneError(f"{path}: another program has locked it; end that program, and try again") from error
+        raise CmdTuneError(f"{path}: is damaged ({error}); {_CURE}") from error
