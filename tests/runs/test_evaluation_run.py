@@ -156,8 +156,8 @@ def test_without_data_a_checkpoint_that_knows_none_asks(run_folder, tmp_path):
 
 
 def test_a_resumed_evaluation_keeps_its_own(run_folder, tmp_path):
-    _, errors = finish(command(tmp_path, "evaluate", run_folder, "--resume", "f"), 2)
-    assert errors == "error: CHECKPOINT: a resumed run keeps its own; leave it out, or start a new one\n"
+    _, errors = finish(command(tmp_path, "evaluate", "--with", "knn", "--resume", "f"), 2)
+    assert errors == "error: --with: a resumed run keeps its own; leave it out, or start a new one\n"
 
 
 def test_what_fails_is_named_and_the_rest_is_done(run_folder, tiny_store, tmp_path):

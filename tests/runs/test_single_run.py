@@ -140,6 +140,7 @@ def test_what_fails_beside_the_run_is_named_and_the_rest_is_done(tiny, tiny_stor
     single = SingleRun(
         folder=folder, settings=tiny(), data=tiny_store.path, protocol="xview", dataset="synthetic", tracking_uri=uri
     )
+    single.write()
     for part in ("baseline_scores", "test_scores"):
         monkeypatch.setattr(single_run, part, fail)
     screen = io.StringIO()

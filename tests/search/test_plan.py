@@ -355,5 +355,7 @@ def test_the_same_store_may_be_named_at_another_place(
         line == f"--data {other.path}: holds other clips than it-0 began with; name the same store, or start a new run"
     )
     assert (made.folder / "search.yaml").read_bytes() == kept
-    assert resumed(tmp_path / "b.arrow").source.path == tmp_path / "b.arrow"
+    moved = resumed(tmp_path / "b.arrow")
+    assert moved.source.path == tmp_path / "b.arrow"
+    keep_plan(moved)
     assert resumed(None).source.path == tmp_path / "b.arrow"

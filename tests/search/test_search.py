@@ -116,11 +116,11 @@ def test_all_records_of_a_finished_search_are_written_again_from_its_folder(star
     status, _, metrics, tags, files = again["it"]
     assert status == "FINISHED"
     assert {"best/val/knn/fused", "cost/cpu_hours", "cost/epochs"} <= set(metrics)
-    assert tags["mlflow.note.content"].startswith("Method tpe, 2 trials")
+    assert tags["mlflow.note.content"].startswith("Method random, 2 trials")
     assert {"environment.yaml", "settings.yaml", "trials.json", "trials.csv", "best.yaml"} <= set(files)
     assert sum("checkpoint.pt" in each[4] for each in again.values()) == 1
     assert all("environment.yaml" in each[4] for each in again.values())
-    assert read_yaml(tmp_path / "it" / "search.yaml")["tracking_uri"] == other
+    assert read_yaml(tmp_path / "it" / "search.yaml")["tracking_uri"] == "sqlite:///other.db"
 
 
 def test_a_name_that_is_used_again_is_another_search(start, database, tmp_path):

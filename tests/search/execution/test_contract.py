@@ -91,7 +91,7 @@ def test_tasks_run_once_each_as_they_are_answered(make_engine, tiny):
     assert script.reports == {0: [[1], [2], [3]], 1: [[1]], 3: [[1, 2, 3]], 4: [[1], [2], [3]]}
     (diverged,) = script.ends.pop(2)
     assert diverged[0].endswith("in epoch 1; lower learning_rate or raise the temperatures")
-    assert diverged[1] == ""  # its values are to blame
+    assert diverged[1] == "Diverged"
     assert script.ends == {index: [("", "")] for index in (0, 1, 3, 4)}
     assert epochs_done(tasks[0].folder) == 3
 
