@@ -42,13 +42,13 @@ TINY = (
 # What is killed → how a process of that kind is told by its command line.
 KINDS: dict[str, Callable[[Sequence[str]], bool]] = {
     "worker": lambda words: words[0].startswith(("ray::_be_host", "ray::RayTrainWorker")),
-    "trial's client": lambda words: words[0].startswith("ray::TrialClient"),
+    "trial's client": lambda words: words[0].startswith(("ray::TrialClient", "ray::ResourceTrainable")),
     "Train's controller": lambda words: words[0].startswith("ray::TrainController"),
     "desk": lambda words: words[0].startswith("ray::Desk"),
     "raylet": lambda words: words[0].endswith("/raylet"),
 }
 SEARCH = "search"  # the searching process itself
-WEIGHTS = {"worker": 10, "trial's client": 5, "Train's controller": 3, "desk": 2, "raylet": 1, SEARCH: 3}
+WEIGHTS = {"worker": 12, "trial's client": 8, "Train's controller": 3, "desk": 2, "raylet": 1, SEARCH: 1}
 _PAUSE_S = (1.0, 6.0)  # between two kills
 _PATIENCE_S = 900  # of a search that nothing disturbs
 
@@ -160,12 +160,14 @@ def _disturb(
 
 
 def _kill_one(process: subprocess.Popen[str], chance: random.Random) -> str:
-    """Kill a process of the search, of a kind drawn by weight among those there are. Returns the kind, if any."""
+    """Kill a process of the search, of a kind drawn by weight. Returns the kind; empty if there is none at the moment."""
     found: dict[str, list[int]] = {SEARCH: [process.pid]}
     for pid, words in _descendants(process.pid).items():
         for kind in (kind for kind, tells in KINDS.items() if words and tells(words)):
             found.setdefault(kind, []).append(pid)
-    kind = chance.choices(list(found), [WEIGHTS[kind] for kind in found])[0]
+    kind = chance.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+    if kind not in found:
+        return ""
     try:
         os.kill(chance.choice(found[kind]), signal.SIGKILL)
     except ProcessLookupError:
