@@ -79,7 +79,7 @@ class Desk:
         self._placed.add(host)
 
     async def hello(self, host: int, about: Any) -> None:
-        """A host is up."""
+        """A host is up. about: what it says of itself."""
         self._hosts[host] = about
         await self._tell()
 

@@ -5,9 +5,7 @@ run it: features of clips, for one, are shared out to them.
 """
 
 import gc
-import os
 import pickle
-import platform
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import timedelta
@@ -46,14 +44,15 @@ class _Stopped(Exception):
     """Ends a trial from within its report."""
 
 
-def serve(desk: RemoteDesk, host: int, resources: TrialResources) -> None:
+def serve(desk: RemoteDesk, host: int, resources: TrialResources, process: Any = None) -> None:
     """Do what the desk has to do, until it closes. Every process of the host calls it.
 
-    resources: of this host, which may be others than those that a trial was planned with.
+    resources: of this host, which may be others than those that a trial was planned with. process: names this process
+    to whoever may have to end it; the desk gets the names of all.
     Raises what goes wrong in a trial if the other processes, or this one, may then no longer be fit to go on.
     """
-    agree = _agreement()
-    agree(lambda: desk.hello(host, {"pid": os.getpid(), "node": platform.node()}))
+    agree, processes = _meet(process)
+    agree(partial(desk.hello, host, processes))
     while (job := agree(lambda: desk.take(host, _PATIENCE_S))) != CLOSED:
         if job == NOTHING:
             continue
@@ -68,19 +67,21 @@ def serve(desk: RemoteDesk, host: int, resources: TrialResources) -> None:
         gc.collect()
 
 
-def _agreement() -> Agree:
-    """A function that asks a question in the first process and returns its answer in all of them."""
+def _meet(process: Any) -> tuple[Agree, list[Any]]:
+    """A function that asks a question in the first process and returns its answer in all; and what names them all."""
     rank, workers = world()
     if workers == 1:
-        return lambda ask: ask()
+        return (lambda ask: ask()), [process]
     group = dist.new_group(backend="gloo", timeout=_FOR_GOOD)
+    processes: list[Any] = [None] * workers
+    dist.all_gather_object(processes, process, group=group)
 
     def agree(ask: Callable[[], Any]) -> Any:
         said: list[Any] = [ask() if rank == 0 else None]
         dist.broadcast_object_list(said, src=0, group=group)
         return said[0]
 
-    return agree
+    return agree, processes
 
 
 def _call(call: bytes) -> bytes:

@@ -1,6 +1,9 @@
 """The desk as an actor of Ray on the node of the searching process, and how others speak with it."""
 
+import os
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from cmd_tune.search.execution.desk import Desk
@@ -29,6 +32,27 @@ def on_this_node() -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+
+
+def this_process() -> tuple[str, int]:
+    """What `end_process` takes: the node of this process, and its id there."""
+    import ray
+
+    return ray.get_runtime_context().get_node_id(), os.getpid()
+
+
+def end_process(node: str, pid: int) -> None:
+    """Kill a process of the cluster, without waiting."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    ray.remote(num_cpus=0, max_retries=0)(_kill).options(scheduling_strategy=there).remote(pid)
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 class DeskOf:

@@ -45,9 +45,9 @@ def serve_in_group(desk: Any, host: int, each: TrialResources, folder: Path) -> 
 
 def _serve_as_worker(config: Mapping[str, Any]) -> None:
     from cmd_tune.search.execution.host import serve
-    from cmd_tune.search.execution.ray_desk import DeskOf
+    from cmd_tune.search.execution.ray_desk import DeskOf, this_process
 
-    serve(DeskOf(config["desk"]), config["host"], TrialResources(**config["resources"]))
+    serve(DeskOf(config["desk"]), config["host"], TrialResources(**config["resources"]), this_process())
 
 
 def group_failure(failures: Mapping[int, Exception]) -> Exception:

@@ -2,7 +2,7 @@
 
 import itertools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from cmd_tune.errors import CmdTuneError, first_line
 from cmd_tune.formatting import count
 from cmd_tune.search.execution.desk import NOTHING
 from cmd_tune.search.execution.engine import HUNG, MAX_RESTARTS, TrialReport
-from cmd_tune.search.execution.ray_desk import DeskOf, on_this_node, open_desk
+from cmd_tune.search.execution.ray_desk import DeskOf, end_process, on_this_node, open_desk, this_process
 from cmd_tune.search.execution.ray_session import free_now
 from cmd_tune.search.execution.resources import Node, ResourcePlan, TrialResources, describe_lack, laid_anew
 
@@ -163,14 +163,18 @@ class Hosts:
             limit_s = 60 * self._hung_after if self._hung_after else max(_HUNG_S, _HUNG_EPOCHS * longest_s)
             if number in self._hosts and quiet_s > limit_s:
                 why = f"it has not reported for {quiet_s / 60:.0f} min, as if it hung; see --hung-after"
-                self._end(number)
+                self._end(number, state["hosts"][number])
                 self.desk.lost(number, why, asdict(TrialReport(failure=why, kind=HUNG)))
 
-    def _end(self, number: int) -> None:
-        """End a host without waiting for it."""
+    def _end(self, number: int, processes: Sequence[tuple[str, int]] = ()) -> None:
+        """End a host without waiting for it. processes: of one that is up; it may be past listening."""
         import ray
 
-        ray.cancel(self._hosts.pop(number).result, force=True)
+        for node, pid in processes:
+            end_process(node, pid)
+        if not processes:
+            ray.cancel(self._hosts[number].result, force=True)
+        del self._hosts[number]
 
     def _explain(self, state: dict[str, Any], say: Callable[[str], None]) -> None:
         """Say what the trials wait for, if they have waited for a while, and again when that changes."""
@@ -221,7 +225,7 @@ def _be_host(desk: Any, number: int, each: dict[str, Any], folder: str) -> None:
         return
     from cmd_tune.search.execution.host import serve
 
-    serve(DeskOf(desk), number, resources)
+    serve(DeskOf(desk), number, resources, this_process())
 
 
 def _why(result: Any) -> tuple[str, dict[str, Any] | None]:

@@ -1,0 +1,78 @@
+"""Hosts of trials that hang or die, and nodes that come and go."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from tests.end_to_end.searches import GRID, REPOSITORY, TINY, epochs_done, finish, search, trials, wait_for
+from tests.ray_clusters import ray_cluster
+
+pytestmark = pytest.mark.long
+
+
+def processes_below(pid, *beginnings):
+    """Ids of the processes below one whose command line begins so."""
+    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True)  # noqa: S607
+    rows = [line.split(maxsplit=2) for line in listed.stdout.splitlines()[1:]]
+    below = {pid}
+    while more := {int(row[0]) for row in rows if int(row[1]) in below} - below:
+        below |= more
+    return [int(row[0]) for row in rows if int(row[0]) in below and row[2].startswith(beginnings)]
+
+
+def test_a_trial_that_hangs_is_ended_and_the_others_go_on(tiny_store, tmp_path):
+    space = {**GRID, "parameters": {"teacher_temperature": {"values": [0.01, 0.05]}}}
+    process = search(tmp_path, tiny_store, space, "--concurrent", 1, "--hung-after", 0.2, epochs=40)
+    wait_for(lambda: epochs_done(tmp_path, 0) >= 1, process)
+    (host,) = processes_below(process.pid, "ray::_be_host")
+    os.kill(host, signal.SIGSTOP)  # it answers nobody any more
+    output = finish(process)
+    assert re.search(r"^trial-000 failed: it has not reported for 0 min, as if it hung; see --hung-after", output, re.M)
+    hung, whole = trials(tmp_path)
+    assert (hung["state"], hung["failure"], whole["state"], whole["epoch"]) == ("failed", "hung", "finished", "40")
+
+
+@pytest.mark.parametrize("victim", ["ray::ResourceTrainable", "ray::Desk", "ray::_be_host"])
+def test_what_stands_between_a_search_and_its_trial_dies(victim, unbroken, tiny_store, tmp_path):
+    process = search(tmp_path, tiny_store, GRID, "--concurrent", "1")
+    wait_for(lambda: epochs_done(tmp_path, 0) >= 2, process)
+    for pid in processes_below(process.pid, victim):
+        os.kill(pid, signal.SIGKILL)
+    finish(process)
+
+    def scores(cwd):
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in trials(cwd)[:3]]
+
+    assert scores(tmp_path) == scores(unbroken[0])
+
+
+def test_trials_are_laid_over_the_nodes_that_are_there(tiny_store, tmp_path):
+    """Two workers lie on two nodes of which one is killed, then on what is left; a node that joins is used again."""
+    space = {**GRID, "parameters": {"teacher_temperature": {"values": [0.01, 0.05, 0.1, 0.2]}}}
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(space))
+    settings = [word for setting in (*TINY, "evaluate_every=1", "epochs=25") for word in ("--set", setting)]
+    with ray_cluster(cpus=1) as cluster:
+        raylet = cluster.join(cpus=1)
+        words = ["--space", "space.yaml", "--data", tiny_store.path, "--name", "it", *settings]
+        words += ["--workers", "2", "--concurrent", "1", "--address", cluster.address]
+        process = subprocess.Popen(
+            [sys.executable, REPOSITORY / "run_search.py", *map(str, words)],
+            cwd=tmp_path, env=cluster.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        wait_for(lambda: epochs_done(tmp_path, 0) >= 1, process)
+        os.kill(raylet, signal.SIGKILL)
+        reached = epochs_done(tmp_path, 0)
+        wait_for(lambda: epochs_done(tmp_path, 0) > reached + 1 or epochs_done(tmp_path, 1) >= 1, process)
+        cluster.join(cpus=1)
+        time.sleep(1)
+        output = finish(process)
+    assert "layout: 1 trial at a time, 2 workers a trial, 1 CPU and no GPU a worker" in output
+    assert "layout: 1 trial at a time, 2 workers a trial, 0.5 CPU and no GPU a worker" in output
+    assert "Traceback" not in output
+    assert [(row["state"], row["epoch"]) for row in trials(tmp_path)] == [("finished", "25")] * 4
