@@ -160,7 +160,7 @@ def _disturb(
 
 
 def _kill_one(process: subprocess.Popen[str], chance: random.Random) -> str:
-    """Kill a process of the search, of a kind drawn by weight. Returns the kind; empty if there is none at the moment."""
+    """Kill a process of the search, of a kind drawn by weight. Returns the kind; empty if there is none now."""
     found: dict[str, list[int]] = {SEARCH: [process.pid]}
     for pid, words in _descendants(process.pid).items():
         for kind in (kind for kind, tells in KINDS.items() if words and tells(words)):

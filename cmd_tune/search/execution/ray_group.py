@@ -11,14 +11,20 @@ from cmd_tune.search.execution.resources import TrialResources
 PATIENCE_S = 300  # how long a worker waits for the others; what each does alone takes seconds
 
 
+class NoPlaceError(RuntimeError):
+    """A host's workers did not all find a place for a while."""
+
+
 def serve_in_group(desk: Any, host: int, each: TrialResources, folder: Path) -> None:
     """Run a host of several workers until the desk closes. desk: the actor. folder: for Train's own files.
 
-    Raises what ended it: a worker's CmdTuneError if one raised that, else an exception that names the worker.
+    Raises what ended it: a worker's CmdTuneError if one raised that, else an exception that names the worker;
+    NoPlaceError, after a while, if there is no place for all workers.
     """
     import ray.train
     from ray.train import ControllerError, WorkerGroupError
     from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 
     trainer = TorchTrainer(
         _serve_as_worker,
@@ -40,6 +46,8 @@ def serve_in_group(desk: Any, host: int, each: TrialResources, folder: Path) -> 
     except WorkerGroupError as error:
         raise group_failure(error.worker_failures) from error
     except ControllerError as error:
+        if isinstance(error.controller_failure, WorkerGroupStartupTimeoutError):
+            raise NoPlaceError("its workers found no place") from error
         raise RuntimeError(f"its workers could not be started: {first_line(error.controller_failure)}") from error
 
 

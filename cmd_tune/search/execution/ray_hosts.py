@@ -3,7 +3,7 @@
 import itertools
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -14,6 +14,7 @@ from cmd_tune.formatting import count
 from cmd_tune.search.execution.desk import NOTHING
 from cmd_tune.search.execution.engine import HUNG, MAX_RESTARTS, TrialReport
 from cmd_tune.search.execution.ray_desk import DeskOf, end_process, on_this_node, open_desk, this_process
+from cmd_tune.search.execution.ray_group import NoPlaceError
 from cmd_tune.search.execution.ray_session import free_now
 from cmd_tune.search.execution.resources import Node, ResourcePlan, TrialResources, describe_lack, laid_anew
 
@@ -24,6 +25,7 @@ _SOON_S = 30.0  # until it is said what the trials wait for
 _MOST_STILLBORN = 3  # hosts in a row that end before they are up
 _HUNG_S, _HUNG_EPOCHS = 3600.0, 10  # an hour, or ten of its longest epochs if that is longer
 _DEAD = "its process died: killed, out of memory or crashed"
+_NO_PLACE = "there was no place for it"
 _CLOSING_S = 1.0  # for hosts to end by themselves
 
 
@@ -31,13 +33,7 @@ _CLOSING_S = 1.0  # for hosts to end by themselves
 class _Host:
     result: Any  # Ray's reference, which is ready when the host has ended
     each: TrialResources
-    begun: float = field(default_factory=monotonic)
     up: bool = False
-
-    @property
-    def age(self) -> float:
-        """Seconds since it was asked for."""
-        return monotonic() - self.begun
 
 
 class Hosts:
@@ -59,7 +55,7 @@ class Hosts:
         self._numbers = itertools.count()
         self._calls = itertools.count()
         self._looked, self._stillborn = 0.0, 0
-        self._said, self._said_at = "", 0.0
+        self._said, self._said_at, self._waits_since = "", 0.0, monotonic()
 
     def open(self, plan: ResourcePlan) -> None:
         """Open the desk and start as many hosts as there are trials at once."""
@@ -134,7 +130,7 @@ class Hosts:
             host = self._hosts.pop(number)
             why, last = _why(result)
             self._desk.lost.remote(number, why, last)
-            self._stillborn += not host.up
+            self._stillborn += not host.up and why != _NO_PLACE
             if self._stillborn >= _MOST_STILLBORN:
                 raise CmdTuneError(f"the processes of trials end as they start: {why.strip().splitlines()[-1]}")
 
@@ -150,7 +146,8 @@ class Hosts:
             return
         if plan == self.plan:
             return
-        given_up = [number for number, host in self._hosts.items() if not host.up]
+        # Those of several workers give up by themselves: by force, Train would leave behind what it has asked for.
+        given_up = [number for number, host in self._hosts.items() if not host.up and host.each.workers == 1]
         for number in given_up:
             self._end(number)
         self.plan = plan
@@ -172,15 +169,17 @@ class Hosts:
 
         for node, pid in processes:
             end_process(node, pid)
+        host = self._hosts.pop(number)
         if not processes:
-            ray.cancel(self._hosts[number].result, force=True)
-        del self._hosts[number]
+            ray.cancel(host.result, force=True)
 
     def _explain(self, state: dict[str, Any], say: Callable[[str], None]) -> None:
         """Say what the trials wait for, if they have waited for a while, and again when that changes."""
-        late = [number for number, host in self._hosts.items() if not host.up and host.age > _SOON_S]
+        late = [number for number, host in self._hosts.items() if not host.up]
         if not (late and state["waiting"]):
-            self._said = ""
+            self._said, self._waits_since = "", monotonic()
+            return
+        if monotonic() - self._waits_since < _SOON_S:
             return
         if self._without_place(late, state):
             text = describe_lack(free_now(), self.plan)
@@ -237,6 +236,8 @@ def _why(result: Any) -> tuple[str, dict[str, Any] | None]:
     try:
         ray.get(result)
     except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, NoPlaceError):
+            return _NO_PLACE, None
         if isinstance(error.cause, CmdTuneError):
             return str(error.cause), asdict(failure_report(error.cause))
         return str(error), None

@@ -28,6 +28,7 @@ _ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # Ray holds back reports that come faster than this
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15",  # until places are given back that did not all come free
     "RAY_TRAIN_COLLECTIVE_TIMEOUT_S": str(PATIENCE_S),  # how long a worker that reports waits for the others
     "TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S": "5",  # how long workers wait for one that has failed
 }
