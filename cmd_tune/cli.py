@@ -19,7 +19,8 @@ from cmd_tune.commands.settings import settings
 from cmd_tune.compute.home import ensure_home
 from cmd_tune.compute.screen import outlive_screen
 from cmd_tune.compute.slower import format_warning
-from cmd_tune.errors import CmdTuneError, Interrupted, UsageError
+from cmd_tune.errors import CmdTuneError, Interrupted, OutOfMemory, UsageError
+from cmd_tune.out_of_memory import ADVICE, is_out_of_memory
 
 _EXAMPLES = """Examples:
 
@@ -128,8 +129,11 @@ def _run(commands: typer.Typer) -> None:
         for line in error.lines:
             print(f"{word}{line}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except OSError as error:
-        if error.errno not in _FILE_SYSTEM_ERRORS or not error.filename:
+    except (MemoryError, OSError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            print(f"error: {ADVICE}", file=sys.stderr)
+            sys.exit(OutOfMemory.exit_code)
+        if not isinstance(error, OSError) or error.errno not in _FILE_SYSTEM_ERRORS or not error.filename:
             raise
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         sys.exit(CmdTuneError.exit_code)

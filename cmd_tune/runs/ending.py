@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError, one_line
+from cmd_tune.out_of_memory import ADVICE, is_out_of_memory
 
 ERRORS = "errors.log"  # in a run's folder: tracebacks of what was reported in one line
 T = TypeVar("T")
@@ -48,7 +49,8 @@ class Ending:
         try:
             return step()
         except Exception as error:  # the other steps do not depend on it
-            self.troubles.append(f"{what}: {one_line(error)}")
+            why = ADVICE if is_out_of_memory(error) else one_line(error)
+            self.troubles.append(f"{what}: {why}")
             keep_traceback(self.folder, error)
             return None
 

@@ -9,7 +9,9 @@ from cmd_tune.runs.ending import keep_traceback
 from cmd_tune.search.execution import WAIT, ResourcePlan, TrialEvents, TrialReport, TrialTask
 from cmd_tune.search.listeners import SearchListener
 from cmd_tune.search.study.study import SearchStudy
-from cmd_tune.search.study.trial_record import TrialRecord
+from cmd_tune.search.study.trial_record import TrialRecord, TrialState
+from cmd_tune.train.kept_checkpoints import keep_last
+from cmd_tune.train.loop import CHECKPOINT
 
 MOST_ALIKE = 3  # trials in a row that may fail for one reason that is not their values'
 
@@ -92,5 +94,7 @@ class SearchController(TrialEvents):
 
     def _end(self, trial: TrialRecord, failure: str, kind: str = "") -> None:
         self.study.end(trial, failure=failure, again=bool(kind))
+        if trial.state in (TrialState.FINISHED, TrialState.STOPPED):
+            keep_last(trial.folder / CHECKPOINT)
         for listener in self.listeners:
             listener.ended(trial)

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
+from cmd_tune.compute.slower import heard
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.ending import Attempt
@@ -11,6 +13,7 @@ from cmd_tune.search.execution import Engine, TrialResources
 from cmd_tune.search.listeners import SearchListener
 from cmd_tune.search.study.study import FINALISTS, SearchStudy
 from cmd_tune.search.study.trial_record import TrialRecord
+from cmd_tune.settings import Settings
 
 
 def score_finalists(
@@ -30,14 +33,24 @@ def score_finalists(
         for listener in listeners:
             listener.continued()
 
-    def start(trial: TrialRecord) -> Callable[[], Scores]:
+    def start(trial: TrialRecord) -> Callable[[], tuple[Scores, str]]:
         task = (study.settings_of(trial), source, trial.folder)
-        return engine.call(test_scores, *task, cpus=resources.cpus, gpus=resources.gpus)
+        return engine.call(_score, *task, cpus=resources.cpus, gpus=resources.gpus)
 
-    def record(trial: TrialRecord, scores: Callable[[], Scores]) -> None:
-        study.record_test(trial, scores())
+    def record(trial: TrialRecord, scored: Callable[[], tuple[Scores, str]]) -> None:
+        scores, said = scored()
+        study.record_test(trial, scores)
         for listener in listeners:
+            if said:
+                listener.noted(said)
             listener.tested(trial)
 
-    for trial, scores in [(trial, start(trial)) for trial in untested]:
-        attempt(f"test of {trial.name}", partial(record, trial, scores))
+    for trial, scored in [(trial, start(trial)) for trial in untested]:
+        attempt(f"test of {trial.name}", partial(record, trial, scored))
+
+
+def _score(settings: Settings, source: DataSource, folder: Path) -> tuple[Scores, str]:
+    """The test scores of a trial, and what its process warns of, in one line: nobody sees that process."""
+    with heard() as said:
+        scores = test_scores(settings, source, folder)
+    return scores, "; ".join(said)

@@ -16,7 +16,7 @@ from cmd_tune.runs.messages import close_tracker, print_line, print_places, tell
 from cmd_tune.runs.pretrain_and_score import Conditions, baseline_scores, conditions
 from cmd_tune.runs.run_folder import SEARCH_FILE, lock_folder, resume_line
 from cmd_tune.runs.session import termination_as_interrupt
-from cmd_tune.search.checks import check_start
+from cmd_tune.search.checks import check_start, disk_line
 from cmd_tune.search.controller import SearchController
 from cmd_tune.search.execution import ENGINES, Engine
 from cmd_tune.search.finalists import score_finalists
@@ -63,14 +63,15 @@ def _removed_unless_started(plan: Plan) -> Iterator[None]:
         raise
 
 
-def _describe_work(plan: Plan) -> Iterator[str]:
-    """The clips that trials pretrain on, for each holdout that some trial has; then what refits cost, if any."""
+def _describe_work(plan: Plan, at_once: int) -> Iterator[str]:
+    """The clips that trials pretrain on, for each holdout that some trial has; what refits cost, if any; disk space."""
     base = plan.settings.model_dump()
     for holdout in dict.fromkeys({**base, **some}["holdout"] for some in plan.space.variants(base, ("holdout",))):
         store, split = plan.source.open(holdout)
         yield f"pretraining on {describe_pretraining(store, plan.source.protocol, split)}"
     if refits := describe_refits(plan, plan.source.open(plan.settings.holdout)[1]):
         yield refits
+    yield disk_line(plan, at_once, refit_count(plan))
 
 
 class _SearchSession:
@@ -135,7 +136,7 @@ class _SearchSession:
             resources = engine.plan(trials=plan.trials, given=plan.given)
             console.print(f"layout: {resources}", highlight=False, soft_wrap=True)
             record_layout(plan, str(resources))
-            for line in _describe_work(plan):
+            for line in _describe_work(plan, resources.concurrent):
                 console.print(line, highlight=False, soft_wrap=True, markup=False)
             study = study or self._open_study()
             self._listen(TrackerListener(plan, study, resources, self.tracker))
