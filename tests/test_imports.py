@@ -51,6 +51,7 @@ FEWER: dict[str, set[str]] = {
     "figures": set(),
     "files": set(),
     "errors": set(),
+    "out_of_memory": set(),
 }
 
 

@@ -14,7 +14,7 @@ def named_failures() -> Iterator[None]:
         yield
     except (MemoryError, OSError, RuntimeError) as error:
         if is_out_of_memory(error):
-            raise OutOfMemory("out of memory; lower batch_size, hidden_size or --concurrent") from error
+            raise OutOfMemory("out of memory; lower batch_size, frames, hidden_size or --concurrent") from error
         if not isinstance(error, OSError) or not error.filename:
             raise
         raise CmdTuneError(f"{error.filename}: {error.strerror}") from error

@@ -57,7 +57,7 @@ def test_what_falls_back_to_something_slower_is_reported_once(reports, monkeypat
     [
         ({"student_temperature": 1e-40}, "in epoch 1; lower learning_rate or raise the temperatures"),
         ({"batch_size": 64}, "batch_size 64: there are only 36 clips to pretrain on; make it smaller"),
-        ({"hidden_size": 300_000}, "out of memory; lower batch_size, hidden_size or --concurrent"),
+        ({"hidden_size": 300_000}, "out of memory; lower batch_size, frames, hidden_size or --concurrent"),
     ],
 )
 def test_what_ends_it_is_its_last_report(reports, changes, failure):
