@@ -20,8 +20,9 @@ from cmd_tune.commands.settings import settings
 from cmd_tune.compute.home import ensure_home, ensure_temporary_folder
 from cmd_tune.compute.screen import outlive_screen
 from cmd_tune.compute.slower import format_warning
-from cmd_tune.errors import CmdTuneError, Interrupted, UsageError
+from cmd_tune.errors import CmdTuneError, Interrupted, OutOfMemory, UsageError
 from cmd_tune.locks import check_platform
+from cmd_tune.out_of_memory import ADVICE, is_out_of_memory
 from cmd_tune.redact import redact
 
 _EXAMPLES = """Examples:
@@ -139,8 +140,11 @@ def _run(commands: typer.Typer) -> None:
         if end.code == interrupts.EXIT_CODE:  # as Typer ends for Ctrl-C before a command begins, silently
             print("interrupted", file=sys.stderr)
         raise
-    except OSError as error:
-        if error.errno not in _FILE_SYSTEM_ERRORS or not error.filename:
+    except (MemoryError, OSError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            print(f"error: {ADVICE}", file=sys.stderr)
+            sys.exit(OutOfMemory.exit_code)
+        if not isinstance(error, OSError) or error.errno not in _FILE_SYSTEM_ERRORS or not error.filename:
             raise
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         sys.exit(CmdTuneError.exit_code)

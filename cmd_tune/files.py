@@ -26,14 +26,20 @@ def remove_leftovers(path: Path) -> None:
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; synced and renamed to it at the end, removed on any failure."""
+def atomic_file(path: Path, *, before: Path | None = None) -> Iterator[Path]:
+    """A temporary name beside `path` to write to; synced and renamed to it at the end, removed on any failure.
+
+    before: the name that the file gets which is there; a process killed at that moment leaves it under that name alone.
+    """
     # Processes of several machines, which may have one id, write to a shared folder.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _sync(temporary)  # else a machine that dies may have the new name and none of the content
+        if before is not None:
+            with suppress(FileNotFoundError):
+                os.replace(path, before)
         os.replace(temporary, path)
         with suppress(OSError):  # not every file system can
             _sync(path.parent)

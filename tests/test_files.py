@@ -86,6 +86,19 @@ print(locale.getencoding(), ascii(read_yaml(folder / "a.yaml")["name"]), ascii(r
     assert (tmp_path / "a.yaml").read_bytes().decode() == "name: τ – é"
 
 
+def test_the_file_that_is_replaced_keeps_another_name_if_asked(tmp_path):
+    path, before = tmp_path / "a.txt", tmp_path / "b.txt"
+    for text in ("first", "second", "third"):  # there is none to keep at first
+        with atomic_file(path, before=before) as temporary:
+            temporary.write_text(text)
+            assert not before.exists() or text == "third"
+    assert (path.read_text(), before.read_text()) == ("third", "second")
+    with pytest.raises(CmdTuneError), atomic_file(path, before=before):
+        raise OSError("a full disk")
+    assert (path.read_text(), before.read_text()) == ("third", "second")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_two_writers_of_one_file_have_files_of_their_own(tmp_path):
     """Two machines may have processes of one id."""
     with atomic_file(tmp_path / "a.txt") as first, atomic_file(tmp_path / "a.txt") as second:

@@ -57,6 +57,7 @@ FEWER: dict[str, set[str]] = {
     "errors": set(),
     "full_disk": set(),
     "interrupts": set(),
+    "out_of_memory": set(),
 }
 
 

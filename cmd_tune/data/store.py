@@ -25,6 +25,7 @@ from cmd_tune.data.clip import MOST_CLASSES, NEITHER, TEST, TRAIN, Clip
 from cmd_tune.data.layouts import Layout, layout_content, layout_from
 from cmd_tune.errors import DataError
 from cmd_tune.files import atomic_file
+from cmd_tune.out_of_memory import is_out_of_memory
 
 SCHEMA_VERSION = "2"
 Precision = Literal["float32", "float16"]
@@ -194,6 +195,7 @@ def open_store(path: Path) -> Store:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; make one with 'python -m cmd_tune ingest'")
+    pa.set_io_thread_count(1)  # a memory map needs none, eight would be started, and one for which memory lacks aborts
     try:
         reader = pa.ipc.open_file(pa.memory_map(os.fsencode(path)))
         metadata = {key.decode(): value.decode() for key, value in (reader.schema.metadata or {}).items()}
@@ -201,6 +203,8 @@ def open_store(path: Path) -> Store:
         if batch is not None:
             batch.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         if isinstance(error, OSError) and error.errno:
             raise DataError(f"{path}: cannot be read: {os.strerror(error.errno)}") from error
         what = str(error).splitlines()[0]

@@ -14,12 +14,13 @@ from torch.nn import functional as F
 
 from cmd_tune.compute.device import to_device
 from cmd_tune.compute.random_keys import keyed_generator
+from cmd_tune.compute.slower import warn_slower
 from cmd_tune.compute.threads import steadily
 from cmd_tune.data.splits import Indices
 from cmd_tune.data.store import Store
 from cmd_tune.data.views import CropShear
 from cmd_tune.data.views.modalities import stack_modalities
-from cmd_tune.errors import Diverged
+from cmd_tune.errors import DataError, Diverged
 from cmd_tune.evaluate.features import extract_features
 from cmd_tune.model.encoders import Encoder
 from cmd_tune.settings import Settings
@@ -195,7 +196,11 @@ def _resume(checkpoint: Path | None, classifier: Classifier, optimizer: torch.op
     """Load the checkpoint, if there is one, and return its history, one value per epoch."""
     if checkpoint is None or not checkpoint.exists():
         return []
-    state = load_checkpoint(checkpoint, classifier.bias_M1L.device)
+    try:
+        state = load_checkpoint(checkpoint, classifier.bias_M1L.device)
+    except DataError as error:
+        warn_slower(f"{error}; the classifier is trained from its first epoch")
+        return []
     classifier.load_state_dict(state["classifier"])
     optimizer.load_state_dict(state["optimizer"])
     return state["history"]

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError, one_line
 from cmd_tune.full_disk import as_disk_full
+from cmd_tune.out_of_memory import ADVICE, is_out_of_memory
 from cmd_tune.redact import redact
 
 ERRORS = "errors.log"  # in a run's folder: tracebacks of what was reported in one line
@@ -52,7 +53,8 @@ class Ending:
         except Exception as error:  # the other steps do not depend on it
             if full := as_disk_full(error, self.folder):
                 raise full from error
-            self.troubles.append(f"{what}: {one_line(error)}")
+            why = ADVICE if is_out_of_memory(error) else one_line(error)
+            self.troubles.append(f"{what}: {why}")
             keep_traceback(self.folder, error)
             return None
 

@@ -14,10 +14,11 @@ from cmd_tune.evaluate.scores import Scores, encoder_hits, encoder_scores, perce
 from cmd_tune.evaluate.tally import write_tally
 from cmd_tune.model.encoders import Encoder
 from cmd_tune.runs.data_source import DataSource
+from cmd_tune.runs.failures import named_failures
 from cmd_tune.settings import Settings
-from cmd_tune.train.checkpoint import load_checkpoint
 from cmd_tune.train.distributed import world
-from cmd_tune.train.loop import CHECKPOINT, Recall, Report, build_pretrainer, pretrain, round_products
+from cmd_tune.train.loop import Recall, Report, build_pretrainer, pretrain, round_products
+from cmd_tune.train.saved_checkpoint import open_saved
 
 TEST_SCORES = "test.json"  # in the folder of a run or trial that was scored on the test set
 # Right answers on the test set by subject: a finalist's in its folder, the baselines' in the run's.
@@ -88,6 +89,7 @@ def run(
     )
 
 
+@named_failures()
 def baseline_scores(settings: Settings, source: DataSource, folder: Path) -> tuple[Scores, Scores]:
     """(Raw-skeleton 1-NN, untrained encoder) on validation, if there is one, and on test.
 
@@ -125,15 +127,15 @@ def conditions(source: DataSource, holdout: Holdout) -> Conditions:
     )
 
 
+@named_failures()
 def test_scores(settings: Settings, source: DataSource, folder: Path) -> Scores:
-    """Scores of the checkpoint in `folder` on the test set: for finalists, at the last epoch.
+    """Scores of the newest whole checkpoint in `folder` on the test set: for finalists, at the last epoch.
 
     Writes the right answers into `folder`, too.
     """
     round_products(settings)
     store, split = source.open(settings.holdout)
-    pretrainer = build_pretrainer(settings, store.width)
-    pretrainer.load_state_dict(load_checkpoint(folder / CHECKPOINT)["pretrainer"])
-    hits = encoder_hits(pretrainer.online.to(device_here()), store, split.test, settings, prefix="test")
+    online = open_saved(folder).encoders().to(device_here())
+    hits = encoder_hits(online, store, split.test, settings, prefix="test")
     write_tally(folder / TEST_TALLY, tally_of(store, split.test, hits))
     return percent_right(hits)

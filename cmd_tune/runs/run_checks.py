@@ -1,14 +1,20 @@
 """Checks before a run starts: its batch, and the room on its disk."""
 
 import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 
 from cmd_tune.errors import CmdTuneError, UsageError
+from cmd_tune.formatting import count
 from cmd_tune.settings import Settings
+from cmd_tune.train.kept_checkpoints import MOST_AT_ONCE
 from cmd_tune.train.loop import build_encoder
 
+# Settings that the size of a checkpoint depends on.
+CHECKPOINT_SETTINGS = ("encoder", "hidden_size", "layers", "embedding_size", "modalities", "queue_size", "optimizer")
 _SPARE = 64 * 1024**2  # bytes for all that is small: histories, databases, logs
 
 
@@ -30,22 +36,47 @@ def checkpoint_bytes(settings: Settings, channels: int) -> int:
     return 4 * (copies * weights + len(settings.modalities) * settings.queue_size * settings.embedding_size)
 
 
-def check_disk(folder: Path, one: int, count: int | None) -> str:
-    """Raise CmdTuneError if the disk of `folder` has no room for a checkpoint of `one` bytes and its successor.
+def check_disk(folder: Path, one: int, kept: Iterable[Path] = ()) -> str:
+    """What a run's checkpoints of `one` bytes take at most, and what is free on the disk of `folder`, in one line.
 
-    Returns a warning if it has none for the `count` that a search leaves (None: not known), else an empty text.
+    kept: checkpoints of an earlier session, which need no more room, but for the one that is to be written. Raises
+    CmdTuneError if they do not fit.
     """
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    free = shutil.disk_usage(there).free
-    if free < 2 * one + _SPARE:
-        needed = _size(2 * one + _SPARE)
-        raise CmdTuneError(f"{folder}: {_size(free)} are free on its disk, {needed} are needed; make room there")
-    if count and free < count * one + _SPARE:
-        return (
-            f"{folder}: {_size(free)} are free on its disk, the checkpoints of {count} trials take {_size(count * one)}"
+    most = MOST_AT_ONCE * one
+    free, needed = free_bytes(folder), max(one, most - _bytes(kept)) + _SPARE
+    if free < needed:
+        raise CmdTuneError(
+            f"{folder}: {bytes_text(free)} are free on its disk, {bytes_text(needed)} are needed; make room there"
         )
-    return ""
+    return f"disk: checkpoints take up to {bytes_text(most)}, {bytes_text(one)} at the end; {bytes_text(free)} are free"
 
 
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+def describe_disk(folder: Path, one: int, runs: Mapping[str, int], at_once: int, kept: Iterable[Path] = ()) -> str:
+    """What the checkpoints of a search take at most, and what is free on the disk of `folder`, in one line.
+
+    one: bytes of the largest. runs: how many a search leaves, by their kind. at_once: how many runs may have as many as
+    a run ever has. kept: as for `check_disk`.
+    """
+    most = (sum(runs.values()) + (MOST_AT_ONCE - 1) * at_once) * one
+    free, needed = free_bytes(folder), max(0, most - _bytes(kept)) + _SPARE
+    what = " and ".join(count(number, kind) for kind, number in runs.items() if number)
+    line = f"disk: the checkpoints of {what} take up to {bytes_text(most)}; {bytes_text(free)} are free"
+    return f"{line}, which may not last; make room in {folder}" if free < needed else line
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that are free on the disk of a folder, which need not be there yet."""
+    return shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
+
+
+def _bytes(files: Iterable[Path]) -> int:
+    total = 0
+    for file in files:
+        with suppress(FileNotFoundError):  # of a run that another process goes on with
+            total += file.stat().st_size
+    return total
+
+
+def bytes_text(number: int) -> str:
+    """Bytes in words: 1.8 GB, 7 MB."""
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"

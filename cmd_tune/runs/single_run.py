@@ -141,12 +141,12 @@ def resumed_single(
     return single
 
 
-def _check_start(settings: Settings, source: DataSource, place: Path) -> None:
-    """Raise CmdTuneError for what would fail after the start."""
+def _check_start(settings: Settings, source: DataSource, place: Path) -> str:
+    """Raise CmdTuneError for what would fail after the start. Returns what the checkpoints take, in one line."""
     store, split = source.open(settings.holdout)
     check_modalities(settings.modalities, store.layout)
     check_batch(settings.batch_size, len(split.pretrain_N))
-    check_disk(place.absolute(), checkpoint_bytes(settings, store.width), 1)
+    return check_disk(place.absolute(), checkpoint_bytes(settings, store.width), place.glob("*.pt"))
 
 
 def run_single(single: SingleRun, *, test: bool, console: Console) -> None:
@@ -166,6 +166,9 @@ def run_single(single: SingleRun, *, test: bool, console: Console) -> None:
     store, split = single.source.open(single.settings.holdout)
     where = f"{describe_pretraining(store, single.protocol, split)}, {single.data}"
     console.print(f"{single.name}: pretraining on {where}", highlight=False, markup=False, soft_wrap=True)
+    if before < single.settings.epochs:
+        disk = _check_start(single.settings, single.source, single.folder)
+        console.print(disk, highlight=False, markup=False, soft_wrap=True)
     with run_session(single, console, snapshot, finished=finished) as session:
         attempt = session.ending.attempt
         baselines = attempt("baselines", lambda: baseline_scores(single.settings, single.source, single.folder))

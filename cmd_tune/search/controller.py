@@ -12,6 +12,8 @@ from cmd_tune.search.listeners import SearchListener
 from cmd_tune.search.study.failure_tags import FailureTag, failure_tag
 from cmd_tune.search.study.study import STUDY, SearchStudy
 from cmd_tune.search.study.trial_record import TrialRecord, TrialState
+from cmd_tune.train.kept_checkpoints import keep_last
+from cmd_tune.train.loop import CHECKPOINT
 
 MOST_ALIKE = 3  # trials in a row that may fail for one reason that is not their values'
 LEAST_ENDED = 10  # trials that the largest share of failures is at least taken of
@@ -113,6 +115,8 @@ class SearchController(TrialEvents):
 
     def _end(self, trial: TrialRecord, failure: str, tag: FailureTag) -> None:
         self.study.end(trial, failure=failure, tag=tag)
+        if trial.state in (TrialState.FINISHED, TrialState.STOPPED):
+            keep_last(trial.folder / CHECKPOINT)
         for listener in self.listeners:
             listener.ended(trial)
         self._ended += 1

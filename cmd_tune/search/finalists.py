@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
+from cmd_tune.compute.slower import heard
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.runs.data_source import DataSource
@@ -12,6 +14,7 @@ from cmd_tune.search.execution import Engine
 from cmd_tune.search.listeners import SearchListener
 from cmd_tune.search.study.study import FINALISTS, SearchStudy
 from cmd_tune.search.study.trial_record import TrialRecord
+from cmd_tune.settings import Settings
 from cmd_tune.train.loop import CHECKPOINT
 
 
@@ -31,19 +34,29 @@ def score_finalists(
         for listener in listeners:
             listener.continued()
 
-    def gone(trial: TrialRecord) -> Scores:
+    def gone(trial: TrialRecord) -> tuple[Scores, str]:
         raise CmdTuneError(f"{trial.folder / CHECKPOINT}: no such checkpoint")
 
-    def start(trial: TrialRecord) -> Callable[[], Scores]:
+    def start(trial: TrialRecord) -> Callable[[], tuple[Scores, str]]:
         if not trial.testable:
             return partial(gone, trial)
         task = (study.settings_of(trial), source, trial.folder)
-        return engine.call(test_scores, *task)
+        return engine.call(_score, *task)
 
-    def record(trial: TrialRecord, scores: Callable[[], Scores]) -> None:
-        study.record_test(trial, scores())
+    def record(trial: TrialRecord, scored: Callable[[], tuple[Scores, str]]) -> None:
+        scores, said = scored()
+        study.record_test(trial, scores)
         for listener in listeners:
+            if said:
+                listener.noted(said)
             listener.tested(trial)
 
-    for trial, scores in [(trial, start(trial)) for trial in untested]:
-        attempt(f"test of {trial.name}", partial(record, trial, scores))
+    for trial, scored in [(trial, start(trial)) for trial in untested]:
+        attempt(f"test of {trial.name}", partial(record, trial, scored))
+
+
+def _score(settings: Settings, source: DataSource, folder: Path) -> tuple[Scores, str]:
+    """The test scores of a trial, and what its process warns of, in one line: nobody sees that process."""
+    with heard() as said:
+        scores = test_scores(settings, source, folder)
+    return scores, "; ".join(said)

@@ -19,7 +19,7 @@ from cmd_tune.runs.messages import close_tracker, print_line, print_places, tell
 from cmd_tune.runs.pretrain_and_score import Conditions, baseline_scores, conditions
 from cmd_tune.runs.run_folder import SEARCH_FILE, lock_folder
 from cmd_tune.runs.session import termination_as_interrupt
-from cmd_tune.search.checks import check_start
+from cmd_tune.search.checks import check_start, disk_line
 from cmd_tune.search.controller import SearchController
 from cmd_tune.search.execution import ENGINES, Engine
 from cmd_tune.search.finalists import score_finalists
@@ -86,14 +86,15 @@ def _open_study(plan: Plan) -> SearchStudy:
     return SearchStudy(*kept, retry_failed=plan.retry_failed)
 
 
-def _describe_work(plan: Plan) -> Iterator[str]:
-    """The clips that trials pretrain on, for each holdout that some trial has; then what refits cost, if any."""
+def _describe_work(plan: Plan, at_once: int) -> Iterator[str]:
+    """The clips that trials pretrain on, for each holdout that some trial has; what refits cost, if any; disk space."""
     base = plan.settings.model_dump()
     for holdout in dict.fromkeys({**base, **some}["holdout"] for some in plan.space.variants(base, ("holdout",))):
         store, split = plan.source.open(holdout)
         yield f"pretraining on {describe_pretraining(store, plan.source.protocol, split)}"
     if refits := describe_refits(plan, plan.source.open(plan.settings.holdout)[1]):
         yield refits
+    yield disk_line(plan, at_once, refit_count(plan))
 
 
 class _SearchSession:
@@ -175,7 +176,7 @@ class _SearchSession:
             record_session(plan.folder, describe_software())
             keep_plan(plan, resources)
             console.print(f"layout: {resources}", highlight=False, soft_wrap=True)
-            for line in _describe_work(plan):
+            for line in _describe_work(plan, resources.concurrent):
                 console.print(line, highlight=False, soft_wrap=True, markup=False)
             study = self.study = study or _open_study(plan)
             if study.timed_out:

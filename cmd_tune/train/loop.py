@@ -17,16 +17,17 @@ from cmd_tune.data.seen_clips import pretraining_record
 from cmd_tune.data.splits import Indices
 from cmd_tune.data.store import Store
 from cmd_tune.data.views import VIEWS
-from cmd_tune.errors import Diverged, UsageError
+from cmd_tune.errors import DataError, Diverged, UsageError
 from cmd_tune.files import remove_leftovers
 from cmd_tune.model.encoders import ENCODERS, Encoder
 from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.objectives import OBJECTIVES, Base, Objective
 from cmd_tune.model.pretrainer import Pretrainer
+from cmd_tune.out_of_memory import is_out_of_memory
 from cmd_tune.settings import Settings, kept_settings
 from cmd_tune.train.batches import Batches
-from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
-from cmd_tune.train.distributed import world
+from cmd_tune.train.distributed import sum_over_workers, world
+from cmd_tune.train.kept_checkpoints import Newest, keep_last, load_newest, save_next
 from cmd_tune.train.step import TrainingStep
 
 Record = dict[str, float]  # one epoch's metrics; "epoch" counts from 1
@@ -128,13 +129,14 @@ def pretrain(
     device: torch.device,
     recall: Recall | None = None,
 ) -> Pretrainer:
-    """Train on `clips_N` to the last epoch, from the checkpoint in `folder` if there is one.
+    """Train on `clips_N` to the last epoch, from the newest whole checkpoint in `folder` if there is one.
 
     protocol: which one chose the clips; the checkpoint keeps it. evaluate: returns scores of the online encoders; every
     worker calls it at the same time. test: as `evaluate`, once, after the last epoch. report: called once per epoch
     with its metrics, in order. recall: called after a resume, once, with all metrics of the checkpoint's history;
     without it, `report` is called for each of them.
-    Raises Diverged if a loss is not finite, UsageError if settings, data and checkpoint do not fit.
+    Raises Diverged if a loss is not finite, UsageError if settings, data and checkpoint do not fit, DataError if no
+    checkpoint is whole.
     """
     round_products(settings)
     pretrainer = build_pretrainer(settings, store.width).to(device)
@@ -144,7 +146,13 @@ def pretrain(
     if world()[0] == 0:
         remove_leftovers(path)
     data = pretraining_record(store, protocol, clips_N)
-    history = _resume(path, settings, data, pretrainer, optimizer, device)
+    newest = load_newest(path, device)
+    history = _resume(newest, settings, data, pretrainer, optimizer) if newest else []
+    whole = newest is not None and newest.path == path  # else what is there, if anything, is damaged
+    del newest  # its tensors are as large as the run's own
+    _check_same_epoch(path, len(history), device)
+    if whole and len(history) == settings.epochs and world()[0] == 0:
+        keep_last(path)
     if recall is None:
         for record in history:
             report(record)
@@ -174,39 +182,48 @@ def pretrain(
             pretrainer.train()
         history.append(record)
         if (last or epoch % settings.checkpoint_every == 0) and world()[0] == 0:
-            save_checkpoint(
-                path,
-                {
-                    "settings": settings.model_dump(mode="json"),
-                    "data": data,
-                    "pretrainer": pretrainer.state_dict(),
-                    "optimizer": take.optimizer_state(),
-                    "history": history,
-                },
-            )
+            state = {
+                "settings": settings.model_dump(mode="json"),
+                "data": data,
+                "pretrainer": pretrainer.state_dict(),
+                "optimizer": take.optimizer_state(),
+                "history": history,
+            }
+            save_next(path, state, keep=whole)
+            whole = True
+            if last:
+                keep_last(path)
         report(record)
     return pretrainer
 
 
 def epochs_done(folder: Path) -> int:
-    """Epochs of the checkpoint in a run's folder; 0 if there is none."""
-    path = folder / CHECKPOINT
-    return len(load_checkpoint(path)["history"]) if path.exists() else 0
+    """Epochs of the newest whole checkpoint in a run's folder; 0 if there is none. Raises DataError as `pretrain`."""
+    newest = load_newest(folder / CHECKPOINT)
+    return len(_part(newest, "history")) if newest else 0
+
+
+def _check_same_epoch(path: Path, epochs: int, device: torch.device) -> None:
+    """Raise DataError if the workers of a run do not go on from the same checkpoint."""
+    rank, workers = world()
+    total = sum_over_workers(torch.tensor([epochs], device=device))
+    if int(total) != workers * epochs:
+        raise DataError(
+            f"{path}: worker {rank} goes on from epoch {epochs}, another one from another; is the folder on a disk "
+            "that all nodes share?"
+        )
 
 
 def _resume(
-    path: Path,
+    newest: Newest,
     settings: Settings,
     data: Mapping[str, Any],
     pretrainer: Pretrainer,
     optimizer: torch.optim.Optimizer,
-    device: torch.device,
 ) -> list[Record]:
-    """Load the checkpoint, if there is one, and return its history."""
-    if not path.exists():
-        return []
-    state = load_checkpoint(path, device)
-    kept = kept_settings(f"{path}: settings", state["settings"])
+    """Load a checkpoint, and return its history."""
+    path, state = newest
+    kept = kept_settings(f"{path}: settings", _part(newest, "settings"))
     differing = [key for key in Settings.model_fields if getattr(kept, key) != getattr(settings, key)]
     if differing:
         raise UsageError(f"{path}: was made with another {', '.join(differing)}; resume with the same settings")
@@ -217,6 +234,21 @@ def _resume(
         raise UsageError(f"{path}: was trained on {what}, not {now}; resume on the same, or start a new run")
     if "optimizer" not in state:
         raise UsageError(f"{path}: has no optimiser's state, since it was imported; evaluate it, or train anew")
-    pretrainer.load_state_dict(state["pretrainer"])
-    optimizer.load_state_dict(state["optimizer"])
-    return state["history"]
+    tensors, history = _part(newest, "pretrainer"), _part(newest, "history")
+    try:
+        pretrainer.load_state_dict(tensors)
+        optimizer.load_state_dict(state["optimizer"])
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
+        what = " ".join(str(error).splitlines()[:2])
+        raise DataError(f"{path}: its tensors are not those of its settings ({what})") from error
+    return history
+
+
+def _part(newest: Newest, name: str) -> Any:
+    """What a checkpoint holds under a name. Raises DataError if that is not there, or not of its kind."""
+    part = newest.state.get(name)
+    if not isinstance(part, list if name == "history" else Mapping):
+        raise DataError(f"{newest.path}: holds no {name}")
+    return part

@@ -10,8 +10,10 @@ from torch import Tensor
 
 from cmd_tune.errors import DataError, UsageError
 from cmd_tune.model.encoders import ENCODERS, Encoder
+from cmd_tune.out_of_memory import is_out_of_memory
 from cmd_tune.settings import Settings, kept_settings
 from cmd_tune.train.checkpoint import load_checkpoint
+from cmd_tune.train.kept_checkpoints import Newest, load_newest, path_before
 from cmd_tune.train.loop import CHECKPOINT, build_pretrainer
 
 _ONLINE = "online."  # what the names of the query encoder's tensors begin with
@@ -51,17 +53,18 @@ class Saved:
         try:
             pretrainer.load_state_dict(self.state)
         except RuntimeError as error:
-            what = str(error).splitlines()[1].strip()
+            if is_out_of_memory(error):
+                raise
+            what = str(error).splitlines()[-1].strip()
             raise DataError(f"{self.path}: its tensors are not those of its settings ({what})") from error
         return pretrainer.online
 
 
 def open_saved(path: Path) -> Saved:
-    """Read a checkpoint file, or that of a run's or trial's folder. Raises DataError in one line."""
+    """Read a checkpoint file, or the newest whole one of a run's or trial's folder. Raises DataError in one line."""
     if (path / "trials").is_dir():
         raise UsageError(f"{path}: is a search; name one of its trials, such as {path / 'trials' / '000'}")
-    path = path / CHECKPOINT if path.is_dir() else path
-    state = load_checkpoint(path)
+    path, state = _newest(path) if path.is_dir() else (path, _of_file(path))
     if not isinstance(state.get("pretrainer"), Mapping):
         raise DataError(f"{path}: holds no encoders")
     try:
@@ -72,6 +75,22 @@ def open_saved(path: Path) -> Saved:
     epoch = int(history[-1]["epoch"] if history else state.get("epoch", 0))
     tensors = state["pretrainer"]
     return Saved(path, settings, input_channels(path, settings, tensors), epoch, tensors, state.get("data") or {})
+
+
+def _newest(folder: Path) -> Newest:
+    newest = load_newest(folder / CHECKPOINT)
+    if newest is None:
+        raise DataError(f"{folder / CHECKPOINT}: no such checkpoint")
+    return newest
+
+
+def _of_file(path: Path) -> dict[str, Any]:
+    try:
+        return load_checkpoint(path)
+    except DataError as error:
+        if not path_before(path).exists():
+            raise
+        raise DataError(f"{error}; {path_before(path)} is the one before it") from error
 
 
 def input_channels(path: Path, settings: Settings, state: Mapping[str, Tensor]) -> int:

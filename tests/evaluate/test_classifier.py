@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from cmd_tune.compute.random_keys import keyed_generator
+from cmd_tune.compute.slower import Slower
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.views.crop_shear import CropShear
 from cmd_tune.data.views.modalities import stack_modalities
@@ -112,6 +113,17 @@ def test_stopped_and_gone_on_is_never_stopped(data, recipe, tmp_path, monkeypatc
     )
     assert history == [[float(epoch)] for epoch in range(1, recipe.epochs + 1)]
     for name, tensor in unbroken.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name]), name
+
+
+def test_a_damaged_checkpoint_is_said_and_training_begins_anew(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("cmd_tune.evaluate.classifier._CHECKPOINT_EVERY", 1)
+    path, whole, again = tmp_path / "c.pt", build(data, joined=True), build(data, joined=True)
+    train_classifier(whole, data, SHORT, key=KEY, checkpoint=path)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.warns(Slower, match=r"c\.pt: not a whole .*; the classifier is trained from its first epoch$"):
+        train_classifier(again, data, SHORT, key=KEY, checkpoint=path)
+    for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
 
 

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from cmd_tune.data.store import Store
 from cmd_tune.errors import UsageError
-from cmd_tune.search.checks import check_start
+from cmd_tune.runs.run_checks import checkpoint_bytes
+from cmd_tune.search.checks import check_start, disk_line, largest_checkpoint
 from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.plan import Plan, new_plan, resumed_plan
 from cmd_tune.search.search import run_search
@@ -94,3 +95,33 @@ def test_early_stopping_that_stops_nothing_is_said(planned, epochs, said):
     remarks = check_start(planned(overrides=("batch_size=8", f"epochs={epochs}"), early_terminate=early))
     assert len(remarks) == said
     assert all("early_terminate.grace_period: 20 epochs are all that a trial has (20)" in remark for remark in remarks)
+
+
+def test_the_largest_checkpoint_of_a_space_is_predicted(planned, tiny_store):
+    """Of what a checkpoint's size depends on, the largest values; of names, whichever takes most."""
+    parameters = {
+        "queue_size": {"distribution": "int_uniform", "min": 4, "max": 4096},
+        "hidden_size": {"values": [128, 16]},
+        "optimizer": {"values": ["adamw", "sgd"]},
+        "topk": {"value": 2},
+        "teacher_temperature": {"values": [0.1, 0.2]},
+    }
+    plan = planned(parameters=parameters, points_to_evaluate=None)
+    largest = plan.settings.model_copy(update={"queue_size": 4096, "hidden_size": 128, "optimizer": "adamw"})
+    found = largest_checkpoint(plan.space, plan.settings, tiny_store.width)
+    assert found == checkpoint_bytes(largest, tiny_store.width)
+
+
+def test_the_disk_that_a_search_needs_is_said(planned, tiny_store):
+    plan = planned()
+    one = checkpoint_bytes(plan.settings, tiny_store.width)
+    for at_once, most in ((2, 4 + 3 + 2 * 2), (9, 4 + 3 + 2 * 4)):  # of four trials, four run at once at most
+        said = f"disk: the checkpoints of 4 trials and 3 refits take up to {most * one / 1e6:.0f} MB; "
+        assert disk_line(plan, at_once, 3).startswith(said)
+
+
+def test_the_disk_that_a_trial_needs_is_said_if_it_is_not_known_how_many_there_will_be(planned, tiny_store):
+    plan = planned(budget={"time": "5m"})
+    one = checkpoint_bytes(plan.settings, tiny_store.width) / 1e6
+    said = f"disk: checkpoints take {one:.0f} MB a trial, and {2 * one:.0f} MB more of each that runs; "
+    assert disk_line(plan, 2, 3).startswith(said)

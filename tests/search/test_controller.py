@@ -295,3 +295,17 @@ def test_queued_points_take_every_place_and_what_is_learnt_fewer(make_space, ope
     controller = SearchController(open_study(space, trials=12), DataSource(tiny_store.path, "xview"), layout)
     assert [controller.next_task().index for _ in range(count)] == list(range(count))
     assert controller.next_task() == WAIT
+
+
+def test_a_trial_that_ends_keeps_one_checkpoint_and_one_that_is_tried_again_both(conduct):
+    """A trial that is stopped is ended from outside, and leaves what its process had written."""
+
+    def leave_two(task, report):
+        for name in ("checkpoint.pt", "checkpoint-before.pt"):
+            (task.folder / name).write_text(name)
+        report(UNREAD) if task.index == 1 else whole(task, report)
+
+    controller, _ = conduct(leave_two, trials=2)
+    files = [sorted(path.name for path in trial.folder.glob("*.pt")) for trial in controller.study.trials.values()]
+    assert states(controller) == [TrialState.FINISHED, TrialState.FAILED]
+    assert files == [["checkpoint.pt"], ["checkpoint-before.pt", "checkpoint.pt"]]

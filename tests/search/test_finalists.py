@@ -17,6 +17,9 @@ class Listener(SearchListener):
     def continued(self):
         self.told.append("continued")
 
+    def noted(self, text):
+        self.told.append(text)
+
     def tested(self, trial):
         self.told.append(trial.name)
 
@@ -45,3 +48,27 @@ def test_each_finalist_is_scored_once_and_one_that_cannot_be_stops_no_other(make
     assert all_tested(study, None)
     assert score() == []
     assert len(listener.told) == 4
+
+
+def test_a_damaged_checkpoint_of_a_finalist_is_said(make_space, open_study, tiny_store):
+    """In one line if there is no other, else with the one that is scored in its place."""
+    study, source, listener = open_study(make_space(), trials=1), DataSource(tiny_store.path, "xview"), Listener()
+    engine = LocalEngine(study.folder, source, ResourceRequest())
+    layout = engine.plan(trials=1, given=1)
+    engine.run(layout, SearchController(study, source, layout))
+    checkpoint = study.trials[0].folder / "checkpoint.pt"
+    content = checkpoint.read_bytes()
+    checkpoint.write_bytes(content[:5000] + bytes([content[5000] ^ 1]) + content[5001:])
+    why = f"{checkpoint}: not a whole checkpoint (its content is not what was written)"
+
+    def score():
+        ending = Ending(study.folder)
+        score_finalists(study, source, engine, layout.per_trial, [listener], ending.attempt)
+        return ending.troubles
+
+    assert score() == [f"test of trial-000: {why}; restore it, or remove it and train from the first epoch"]
+    checkpoint.with_name("checkpoint-before.pt").write_bytes(content)
+    assert score() == []
+    epochs = len(study.trials[0].history)
+    noted = f"{why}; checkpoint-before.pt, of epoch {epochs}, is used in its place"
+    assert listener.told[-2:] == [noted, "trial-000"]

@@ -1,7 +1,9 @@
 """Files of a run's state: what is written is what is read, whole or not at all, and what is none is named."""
 
 import resource
+from hashlib import blake2b
 from itertools import product
+from zipfile import ZipFile
 
 import pytest
 import torch
@@ -63,6 +65,48 @@ def test_a_truncated_file_is_named(stopped, share):
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
     assert "not a whole checkpoint" in broken(path)
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A checkpoint of some 2 kB."""
+    save_checkpoint(tmp_path / CHECKPOINT, {"weights": torch.arange(64.0), "history": [{"epoch": 1}]})
+    return tmp_path / CHECKPOINT
+
+
+def test_the_comment_is_a_hash_of_all_before_it(small):
+    """The archive as `torch.save` wrote it, which ends with the length of its comment, none."""
+    content = small.read_bytes()
+    with ZipFile(small) as archive:
+        assert archive.testzip() is None
+        word, name, digest = archive.comment.decode().split()
+    end = len(content) - len(f"{word} {name} {digest}") - 2
+    assert (word, name) == ("cmd_tune", "blake2b")
+    assert digest == blake2b(content[:end] + bytes(2), digest_size=16).hexdigest()
+    assert torch.load(small, weights_only=True)["weights"][63] == 63  # without this package
+
+
+def test_a_bit_that_flips_anywhere_is_noticed(small):
+    content = small.read_bytes()
+    for place in range(len(content)):
+        small.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+        assert "not a whole checkpoint" in broken(small), place
+
+
+def test_one_byte_too_few_or_too_many_is_noticed(small):
+    content = small.read_bytes()
+    for missing in range(1, 100):
+        small.write_bytes(content[:-missing])
+        assert "not a whole checkpoint" in broken(small), missing
+    small.write_bytes(content + b"\0")
+    assert "not a whole checkpoint" in broken(small)
+
+
+def test_a_file_of_an_earlier_release_has_no_hash_and_is_read(tmp_path):
+    torch.save({"format": 1, "banks": torch.ones(3)}, tmp_path / CHECKPOINT)
+    assert load_checkpoint(tmp_path / CHECKPOINT)["banks"].tolist() == [1, 1, 1]
+    torch.save({"format": 2, "banks": torch.ones(3)}, tmp_path / CHECKPOINT)  # which a hash was lost of
+    assert broken(tmp_path / CHECKPOINT).endswith("not a whole checkpoint (its content is not what was written)")
 
 
 def test_what_is_no_checkpoint_is_named(tmp_path):

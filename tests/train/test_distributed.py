@@ -157,3 +157,22 @@ def test_joints_in_2_d(runs, flat_store, worker, run_jobs, tmp_path):
     for step, whole in enumerate(alone["views"]):
         assert whole.shape[-1] == flat_store.width == 17 * 2 * 2
         assert torch.equal(torch.cat([rank["views"][step] for rank in ranks], dim=2), whole)
+
+
+def test_workers_that_see_other_checkpoints_are_refused(runs, tiny_store, worker, run_jobs, tmp_path):
+    """As on nodes that share no disk: one would go on from epoch 2, the other begin."""
+
+    def stop(record):
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        worker.train(runs["sgd"], tiny_store, tmp_path / "it-of-0", stop)
+    job = {"folder": tmp_path, "store": tiny_store, "runs": {"it": runs["sgd"]}, "workers": 2, "apart": True}
+    assert run_jobs(job) == [[0, 0]]
+    for rank, epoch in enumerate((1, 0)):
+        path = tmp_path / f"it-of-{rank}" / "checkpoint.pt"
+        said = (
+            f"{path}: worker {rank} goes on from epoch {epoch}, another one from another; is the folder on a disk that"
+        )
+        error = torch.load(tmp_path / f"it-{rank}.pt", weights_only=True)["error"]
+        assert error == f"DataError: {said} all nodes share?"

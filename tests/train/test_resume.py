@@ -1,6 +1,7 @@
 """Stopped and resumed, a run ends where one that never stopped does: to the bit."""
 
 import shutil
+import warnings
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ import torch
 from cmd_tune.compute import native
 from cmd_tune.errors import CmdTuneError, DataError, UsageError
 from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
-from cmd_tune.train.loop import CHECKPOINT
+from cmd_tune.train.kept_checkpoints import path_before
+from cmd_tune.train.loop import CHECKPOINT, epochs_done
 
 EPOCHS = 4
 SETTINGS = {
@@ -186,19 +188,23 @@ def test_a_finished_run_is_not_trained_on(unbroken, settings, tiny_store, worker
 
 @pytest.fixture(scope="module")
 def killed(settings, tiny_store, run_jobs, tmp_path_factory):
-    """Folders of runs that SIGKILL ended: in the second epoch's third step; as the second checkpoint was to appear."""
-    folders = {"in mid-epoch": tmp_path_factory.mktemp("step"), "while saving": tmp_path_factory.mktemp("rename")}
+    """Folders of runs that SIGKILL ended: in the second epoch's third step; as the second checkpoint was to appear, the
+    first one under its own name or already under that of the one before.
+    """
+    deaths = {"in mid-epoch": ("step", 4 + 3), "while saving": ("rename", 2), "between the renames": ("rename", 3)}
+    folders = {case: tmp_path_factory.mktemp("killed") for case in deaths}
     runs = {"run": settings[FIRST]}
-    deaths = {"in mid-epoch": ("step", 4 + 3), "while saving": ("rename", 2)}
     jobs = [{"folder": folders[c], "store": tiny_store, "runs": runs, "die_at": deaths[c]} for c in folders]
-    assert run_jobs(*jobs) == [[-9], [-9]]
+    assert run_jobs(*jobs) == [[-9]] * 3
     return folders
 
 
-@pytest.mark.parametrize("case", ["in mid-epoch", "while saving"])
+@pytest.mark.parametrize("case", ["in mid-epoch", "while saving", "between the renames"])
+@pytest.mark.filterwarnings("ignore::cmd_tune.compute.slower.Slower")
 def test_killed(unbroken, killed, settings, tiny_store, worker, case):
     folder = killed[case] / "run"
-    assert len(load_checkpoint(folder / CHECKPOINT)["history"]) == 1
+    assert (folder / CHECKPOINT).exists() == (case != "between the renames")
+    assert epochs_done(folder) == 1
     reported = []
     pretrainer = worker.train(settings[FIRST], tiny_store, folder, reported.append)
     _, checkpoint, state, all_reported = unbroken[FIRST]
@@ -206,6 +212,43 @@ def test_killed(unbroken, killed, settings, tiny_store, worker, case):
     assert not differences(pretrainer.state_dict(), state)
     assert without_times(reported) == without_times(all_reported)
     assert [path.name for path in folder.iterdir()] == [CHECKPOINT]  # nothing of the killed writer is left
+
+
+@pytest.mark.parametrize("name", [FIRST, "crossclr, two stages"])
+def test_the_last_checkpoint_is_damaged(unbroken, settings, tiny_store, worker, tmp_path, name):
+    """The run goes on from the one before, to the bit; the damaged one is replaced and never becomes the one before."""
+    path, kept = tmp_path / CHECKPOINT, []
+    with pytest.raises(Stopped):
+        worker.train(settings[name], tiny_store, tmp_path, stop_after(3))
+    content = path.read_bytes()
+    path.write_bytes(content[:-1000] + bytes([content[-1000] ^ 1]) + content[-999:])
+    assert len(load_checkpoint(path_before(path))["history"]) == 2
+
+    def report(record):
+        files = (path, path_before(path))
+        kept.append([len(load_checkpoint(file)["history"]) for file in files if file.exists() and len(kept) > 1])
+        reported.append(record)
+
+    reported = []
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        pretrainer = worker.train(settings[name], tiny_store, tmp_path, report)
+    assert [str(one.message).partition("; ")[2] for one in said] == [
+        "checkpoint-before.pt, of epoch 2, is used in its place"
+    ]
+    _, checkpoint, state, all_reported = unbroken[name]
+    assert not differences(load_checkpoint(path), checkpoint)
+    assert not differences(pretrainer.state_dict(), state)
+    assert without_times(reported) == without_times(all_reported)
+    assert kept[2:] == [[3, 2], [4]]
+    assert [file.name for file in tmp_path.iterdir()] == [CHECKPOINT]
+
+
+def test_a_run_that_finished_keeps_one_even_if_it_was_killed_before_it_said_so(unbroken, settings, tiny_store, worker):
+    folder = unbroken[FIRST][0]
+    shutil.copy(folder / CHECKPOINT, path_before(folder / CHECKPOINT))
+    worker.train(settings[FIRST], tiny_store, folder)
+    assert [file.name for file in folder.iterdir()] == [CHECKPOINT]
 
 
 # What cannot be resumed
@@ -246,6 +289,26 @@ def test_a_truncated_checkpoint_is_named(stopped, settings, tiny_store, worker, 
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(DataError, match="not a whole checkpoint"):
         worker.train(settings[FIRST], tiny_store, stopped)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"history": None}, "holds no history"),
+        ({"settings": [1]}, "holds no settings"),
+        ({"pretrainer": torch.zeros(2)}, "holds no pretrainer"),
+        ({"pretrainer": {"x": torch.zeros(2)}}, "its tensors are not those of its settings"),
+        ({"optimizer": {"param_groups": []}}, "its tensors are not those of its settings"),
+        ({"optimizer": 3}, "its tensors are not those of its settings"),
+    ],
+    ids=str,
+)
+def test_a_checkpoint_of_other_content_is_named(stopped, settings, tiny_store, worker, changes, said):
+    save_checkpoint(stopped / CHECKPOINT, {**load_checkpoint(stopped / CHECKPOINT), **changes})
+    with pytest.raises(DataError) as caught:
+        worker.train(settings[FIRST], tiny_store, stopped)
+    assert str(caught.value).startswith(f"{stopped / CHECKPOINT}: {said}")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_checkpoint_that_cannot_be_written_is_named(settings, tiny_store, worker, tmp_path):

@@ -1,11 +1,13 @@
 """A checkpoint opened for evaluation: its settings, its encoders, its fingerprint, and what is none."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from cmd_tune.compute.slower import Slower
 from cmd_tune.errors import DataError, UsageError
 from cmd_tune.train.checkpoint import save_checkpoint
 from cmd_tune.train.loop import CHECKPOINT, build_pretrainer, pretrain
@@ -87,3 +89,17 @@ def test_a_search_is_no_run(tmp_path):
 def test_a_file_without_encoders_is_named(tiny, tmp_path, tensors):
     write(tmp_path, tiny(), pretrainer=tensors)
     assert one_line(lambda: open_saved(tmp_path)) == f"{tmp_path / CHECKPOINT}: holds no encoders"
+
+
+def test_a_folder_whose_last_checkpoint_is_damaged_is_that_of_the_one_before(tiny, tmp_path):
+    write(tmp_path, tiny(), history=[{"epoch": 1}])
+    (tmp_path / CHECKPOINT).rename(tmp_path / "checkpoint-before.pt")
+    write(tmp_path, tiny(seed=1), history=[{"epoch": 1}, {"epoch": 2}])
+    assert (open_saved(tmp_path).epoch, open_saved(tmp_path).settings.seed) == (2, 1)
+    os.truncate(tmp_path / CHECKPOINT, 3000)
+    with pytest.warns(Slower, match=r"checkpoint\.pt: not a whole .*; checkpoint-before\.pt, of epoch 1, is used"):
+        saved = open_saved(tmp_path)
+    assert (saved.path, saved.epoch, saved.settings.seed) == (tmp_path / "checkpoint-before.pt", 1, 0)
+    said = one_line(lambda: open_saved(tmp_path / CHECKPOINT))
+    assert said.startswith(f"{tmp_path / CHECKPOINT}: not a whole checkpoint (")
+    assert said.endswith(f"; {tmp_path / 'checkpoint-before.pt'} is the one before it")

@@ -105,7 +105,8 @@ def rank_main(job_path: Path, rank: int) -> None:
         die_at(*job["die_at"])
     store = open_store(Path(job["store"]))
     for name, settings in job["runs"].items():
-        result = outcome(Settings(**settings), store, job_path.parent / name, torch.device(job.get("device", "cpu")))
+        folder = job_path.parent / (f"{name}-of-{rank}" if job.get("apart") else name)
+        result = outcome(Settings(**settings), store, folder, torch.device(job.get("device", "cpu")))
         torch.save(result, job_path.parent / f"{name}-{rank}.pt")
     if dist.is_initialized():
         dist.barrier()

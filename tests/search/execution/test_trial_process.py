@@ -1,6 +1,7 @@
 """What a trial says of itself when it cannot go on."""
 
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from cmd_tune.errors import CmdTuneError, DataError, DiskFull, Diverged, OutOfMe
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.search.execution import TrialReport, TrialResources, TrialTask
 from cmd_tune.search.execution.trial_process import failure_report, run_task
+from cmd_tune.search.study.trial_record import TrialRecord
 from cmd_tune.yaml_files import read_yaml
 
 ALONE = TrialResources(workers=1, cpus=1.0, gpus=0.0, threads=1)
@@ -54,12 +56,39 @@ def test_what_falls_back_to_something_slower_is_reported_once(reports, monkeypat
     assert "there is no compiler 'no-such-compiler'; install one, or name one in CXX" in told[0].slower
 
 
+def test_a_damaged_checkpoint_is_reported_and_no_epoch_is_recorded_twice(reports, tiny_store, tiny, tmp_path):
+    class Killed(BaseException): ...
+
+    record = TrialRecord(0, {}, tmp_path)
+
+    def until_the_third(report):
+        assert all(record.take(epoch) for epoch in report.records)
+        if record.epoch == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_task(TrialTask(0, tmp_path, tiny(epochs=4), DataSource(tiny_store.path, "xview"), ALONE), until_the_third)
+    before = list(record.history)
+    os.truncate(tmp_path / "checkpoint.pt", 3000)
+    *told, _ = reports({"epochs": 4})
+    assert [[epoch["epoch"] for epoch in report.records] for report in told] == [[1, 2], [3], [4]]
+    assert told[0].slower.endswith("; checkpoint-before.pt, of epoch 2, is used in its place")
+    assert [record.take(epoch) for report in told for epoch in report.records] == [False, False, False, True]
+    assert record.history[:3] == before
+    again, first = ({**epoch, "seconds": 0.0} for epoch in (told[1].records[0], before[2]))
+    assert again == first
+
+
 @pytest.mark.parametrize(
     ("changes", "failure", "kind"),
     [
         ({"student_temperature": 1e-40}, "in epoch 1; lower learning_rate or raise the temperatures", "Diverged"),
         ({"batch_size": 64}, "batch_size 64: there are only 36 clips to pretrain on; make it smaller", "UsageError"),
-        ({"hidden_size": 300_000}, "out of memory; lower batch_size, hidden_size or --concurrent", "OutOfMemory"),
+        (
+            {"hidden_size": 300_000},
+            "out of memory; lower batch_size, frames, hidden_size or --concurrent",
+            "OutOfMemory",
+        ),
     ],
 )
 def test_what_ends_it_is_its_last_report(reports, changes, failure, kind):
