@@ -9,6 +9,7 @@ import torch
 from cmd_tune.errors import DataError
 from cmd_tune.files import atomic_file
 from cmd_tune.full_disk import check_room
+from cmd_tune.train.checkpoint_content import check_content
 
 FORMAT = 1
 
@@ -31,9 +32,10 @@ def save_tensors(path: Path, content: dict[str, Any]) -> None:
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Read a file of `save_checkpoint`. Raises DataError for any other file."""
     state = load_tensors(path, device)
-    if state.get("format") != FORMAT:
+    if not isinstance(version := state.get("format"), int) or version != FORMAT:
         theirs = "; the authors' are read by 'python -m cmd_tune import'" if "state_dict" in state else ""
         raise DataError(f"{path}: not a checkpoint of this release{theirs}")
+    check_content(path, state)
     return state
 
 

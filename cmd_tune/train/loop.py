@@ -17,7 +17,7 @@ from cmd_tune.data.seen_clips import pretraining_record
 from cmd_tune.data.splits import Indices
 from cmd_tune.data.store import Store
 from cmd_tune.data.views import VIEWS
-from cmd_tune.errors import Diverged, UsageError
+from cmd_tune.errors import DataError, Diverged, UsageError
 from cmd_tune.files import remove_leftovers
 from cmd_tune.model.encoders import ENCODERS, Encoder
 from cmd_tune.model.memory_bank import MemoryBanks
@@ -26,6 +26,7 @@ from cmd_tune.model.pretrainer import Pretrainer
 from cmd_tune.settings import Settings, kept_settings
 from cmd_tune.train.batches import Batches
 from cmd_tune.train.checkpoint import load_checkpoint, save_checkpoint
+from cmd_tune.train.checkpoint_content import check_optimizer
 from cmd_tune.train.distributed import world
 from cmd_tune.train.step import TrainingStep
 
@@ -191,7 +192,7 @@ def pretrain(
 def epochs_done(folder: Path) -> int:
     """Epochs of the checkpoint in a run's folder; 0 if there is none."""
     path = folder / CHECKPOINT
-    return len(load_checkpoint(path)["history"]) if path.exists() else 0
+    return len(load_checkpoint(path).get("history", ())) if path.exists() else 0
 
 
 def _resume(
@@ -206,6 +207,8 @@ def _resume(
     if not path.exists():
         return []
     state = load_checkpoint(path, device)
+    if missing := [key for key in ("settings", "pretrainer", "history") if key not in state]:
+        raise DataError(f"{path}: has no {missing[0]}; resume from another, or train anew")
     kept = kept_settings(f"{path}: settings", state["settings"])
     differing = [key for key in Settings.model_fields if getattr(kept, key) != getattr(settings, key)]
     if differing:
@@ -217,6 +220,12 @@ def _resume(
         raise UsageError(f"{path}: was trained on {what}, not {now}; resume on the same, or start a new run")
     if "optimizer" not in state:
         raise UsageError(f"{path}: has no optimiser's state, since it was imported; evaluate it, or train anew")
-    pretrainer.load_state_dict(state["pretrainer"])
-    optimizer.load_state_dict(state["optimizer"])
-    return state["history"]
+    made = [dict(group) for group in optimizer.param_groups]
+    try:
+        pretrainer.load_state_dict(state["pretrainer"])
+        optimizer.load_state_dict(state["optimizer"])
+        check_optimizer(optimizer, made)
+        return state["history"]
+    except Exception as error:  # PyTorch raises anything for what does not fit
+        what = " ".join(str(error).split())[:200]
+        raise DataError(f"{path}: damaged, or not of this run ({type(error).__name__}: {what})") from error
