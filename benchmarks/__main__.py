@@ -1,4 +1,6 @@
-"""`python -m benchmarks` measures beside the authors' way; with `gpu`, what a card can show; `soak` kills processes."""
+"""`python -m benchmarks` measures beside the authors' way. With `gpu`: what a card can show; `soak` kills processes;
+`fuzz` tries wrong inputs.
+"""
 
 import os
 import sys
@@ -10,7 +12,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the commands do, befor
 
 if __name__ == "__main__":
     # What runs the parts starts without what they measure, of which a bare machine may lack a package.
-    others = {"gpu": ("benchmarks.gpu", "measure"), "soak": ("benchmarks.soak", "main")}
+    others = {
+        "gpu": ("benchmarks.gpu", "measure"),
+        "soak": ("benchmarks.soak", "main"),
+        "fuzz": ("benchmarks.fuzz", "main"),
+    }
     word = sys.argv.pop(1) if sys.argv[1:2] and sys.argv[1] in others else ""
     module, function = others.get(word, ("benchmarks.table", "main"))
     typer.run(getattr(import_module(module), function))

@@ -15,7 +15,12 @@ class CmdTuneError(Exception):
     @property
     def lines(self) -> list[str]:
         """One line per argument, whatever line breaks names and texts of others bring with them."""
-        return [" ".join(str(line).split()) for line in self.args]
+        return [printable(" ".join(str(line).split())) for line in self.args]
+
+
+def printable(text: str) -> str:
+    """A text with escapes for what a terminal would act on, as names in files of others may hold: ESC is \\x1b."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 class UsageError(CmdTuneError):

@@ -25,6 +25,13 @@ def test_an_error_of_several_lines():
     assert str(CmdTuneError()) == ""
 
 
+def test_names_in_files_of_others_do_not_drive_the_terminal():
+    """ESC begins a command to it; a name that is not UTF-8 has surrogates, which cannot be printed."""
+    assert DataError("clip \x1b]0;title\x07 é τ \udcff: damaged").lines == [
+        r"clip \x1b]0;title\x07 é τ \udcff: damaged",
+    ]
+
+
 def raised_from(error, cause):
     error.__cause__ = cause
     return error

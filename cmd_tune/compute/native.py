@@ -22,7 +22,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from cmd_tune.compute.home import cache_folder
+from cmd_tune.compute.home import is_ours_alone, private_cache
 from cmd_tune.compute.slower import warn_slower
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.files import atomic_file
@@ -58,17 +58,17 @@ def _library() -> ctypes.CDLL | None:
 
 
 def _compiled() -> Path:
-    """The library's file, compiled if need be."""
+    """The library's file, compiled if need be: one that another user could have written is made anew."""
     command = [*_compiler(), *_FLAGS]
     key = hashlib.blake2b(digest_size=8)
     for part in (*(file.read_bytes() for file in _FILES), " ".join(command).encode(), _processor()):
         key.update(part)
-    path = cache_folder() / f"native-{key.hexdigest()}.so"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = private_cache() / f"native-{key.hexdigest()}.so"
+    if not is_ours_alone(path):
         with atomic_file(path) as temporary:
             command += [f"-I{_PACKAGE}", *map(str, SOURCES), "-o", str(temporary)]
             subprocess.run(command, check=True, capture_output=True, timeout=_PATIENCE)  # noqa: S603
+            temporary.chmod(0o700)  # compilers go by the umask
     return path
 
 

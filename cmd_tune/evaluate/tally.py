@@ -63,6 +63,21 @@ def read_tally(path: Path) -> Tally | None:
     if not path.exists():
         return None
     try:
-        return Tally(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        tally = Tally(**json.loads(path.read_text(encoding="utf-8")))
+        if not _counts(tally):
+            raise ValueError
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: is no count of right answers; remove it") from error
+    return tally
+
+
+def _counts(tally: Tally) -> bool:
+    """Whether every group has clips, and of them, by every metric, some number that is right."""
+    rows = [tally.clips, *tally.right.values()]
+    if not all(isinstance(row, list) and all(type(number) is int for number in row) for row in rows):
+        return False
+    least = all(number > 0 for number in tally.clips) and bool(tally.clips) and isinstance(tally.by_subject, bool)
+    return least and all(
+        len(row) == len(tally.clips) and all(0 <= right <= of for right, of in zip(row, tally.clips, strict=True))
+        for row in rows
+    )

@@ -61,12 +61,19 @@ def record_session(folder: Path, environment: Mapping[str, Any]) -> None:
 
 
 def last_commit(folder: Path) -> str | None:
-    """The commit of the last session in a run's folder, empty if it had none; None if there is no session."""
+    """The commit of the last session in a run's folder, empty if it had none; None if there is no session.
+
+    Raises CmdTuneError if the file cannot be read.
+    """
     path = folder / ENVIRONMENT
     if not path.exists():
         return None
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise CmdTuneError(f"{path}: cannot be read: {error.strerror}; restore it, or remove it") from error
     # Not read as YAML, which takes seconds for the folders of a thousand trials.
-    commits = re.findall(r"^[- ] git_commit: (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    commits = re.findall(r"^[- ] git_commit: (.*)$", text, re.MULTILINE)
     last = commits[-1].strip("'\"") if commits else None
     return "" if last == "null" else last
 

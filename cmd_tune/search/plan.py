@@ -103,6 +103,10 @@ class Plan:
         return min(self.trials, points) if METHODS[self.space.method].learns else self.trials
 
 
+_Count = Annotated[int, Field(ge=1)]
+_Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class KeptPlan(KeptData):
     """The keys of a plan file that a resumed search reads."""
 
@@ -111,13 +115,13 @@ class KeptPlan(KeptData):
     normalization: str = ""
     preset: str
     settings: dict[str, Any]
-    trials: int | None
-    time: float | None = None  # an earlier release had it in the space file alone
-    concurrent: int | None
-    workers: int | None
-    gpus_per_worker: float | None
-    cpus: int | None = None  # an earlier release had none of this, nor of the next
-    hung_after: float | None = None
+    trials: _Count | None
+    time: _Amount | None = None  # an earlier release had it in the space file alone
+    concurrent: _Count | None
+    workers: _Count | None
+    gpus_per_worker: _Amount | None
+    cpus: _Count | None = None  # an earlier release had none of this, nor of the next
+    hung_after: _Amount | None = None
     tracking_uri: str
     refit: Annotated[Refit | None, PlainValidator(read_refit)] = None  # an earlier release had none
     environment: dict[str, Any] = {}  # noqa: RUF012  (pydantic copies it)

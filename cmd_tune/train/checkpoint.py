@@ -14,6 +14,7 @@ import torch
 from cmd_tune.errors import DataError
 from cmd_tune.files import atomic_file
 from cmd_tune.out_of_memory import is_out_of_memory
+from cmd_tune.train.checkpoint_content import check_content
 
 FORMAT = 2
 _UNHASHED = 1  # the format of earlier releases, the same but for the hash
@@ -63,11 +64,14 @@ class _HashedFile:
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Read a file of `save_checkpoint`, of an earlier release as well. Raises DataError for any other file."""
     state, hashed = _read(path, device)
-    if state.get("format") == FORMAT and not hashed:
+    version = state.get("format")
+    version = version if type(version) is int else None
+    if version == FORMAT and not hashed:
         raise _damaged(path)
-    if state.get("format") not in (FORMAT, _UNHASHED):
+    if version not in (FORMAT, _UNHASHED):
         theirs = "; the authors' are read by 'python -m cmd_tune import'" if "state_dict" in state else ""
         raise DataError(f"{path}: not a checkpoint of this release{theirs}")
+    check_content(path, state)
     return state
 
 

@@ -26,6 +26,7 @@ from cmd_tune.model.pretrainer import Pretrainer
 from cmd_tune.out_of_memory import is_out_of_memory
 from cmd_tune.settings import Settings, kept_settings
 from cmd_tune.train.batches import Batches
+from cmd_tune.train.checkpoint_content import check_optimizer
 from cmd_tune.train.distributed import sum_over_workers, world
 from cmd_tune.train.kept_checkpoints import Newest, keep_last, load_newest, save_next
 from cmd_tune.train.step import TrainingStep
@@ -235,10 +236,12 @@ def _resume(
     if "optimizer" not in state:
         raise UsageError(f"{path}: has no optimiser's state, since it was imported; evaluate it, or train anew")
     tensors, history = _part(newest, "pretrainer"), _part(newest, "history")
+    made = [dict(group) for group in optimizer.param_groups]
     try:
         pretrainer.load_state_dict(tensors)
         optimizer.load_state_dict(state["optimizer"])
-    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        check_optimizer(optimizer, made)
+    except Exception as error:  # PyTorch raises anything for what does not fit
         if is_out_of_memory(error):
             raise
         what = " ".join(str(error).splitlines()[:2])

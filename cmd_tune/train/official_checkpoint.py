@@ -17,7 +17,7 @@ from cmd_tune.data.seen_clips import pretraining_record
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import open_store
 from cmd_tune.data.views.modalities import MODALITIES
-from cmd_tune.errors import DataError, UsageError, did_you_mean
+from cmd_tune.errors import DataError, UsageError, did_you_mean, first_line
 from cmd_tune.files import refuse_same_file
 from cmd_tune.settings import Settings, check_applies, make_settings
 from cmd_tune.train.checkpoint import load_tensors, save_checkpoint, save_tensors
@@ -45,10 +45,13 @@ def import_official(
     if not isinstance(state, dict):
         raise DataError(f"{path}: not the authors' checkpoint: it has no 'state_dict'")
     try:
+        epoch = _epoch(content)
         sizes = describe_official(state)
         ours = from_official(state, sizes["modalities"])
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+    except Exception as error:  # tensors of other shapes than theirs can raise anything
+        raise DataError(f"{path}: not a CMD checkpoint ({first_line(error)})") from error
     for name, value in changes.items():
         if name in sizes and value != sizes[name]:
             raise UsageError(f"--set {name}={value}: the checkpoint's is {sizes[name]}; leave it out")
@@ -56,7 +59,6 @@ def import_official(
     whole = {**sizes, "topk": topk, "holdout": "none"}
     settings = make_settings("paper", (str(path), whole), ("--set", changes))
     check_applies("--set", changes, settings)
-    epoch = int(content.get("epoch", 0))
     channels = input_channels(path, settings, ours)
     record = _record(path, channels, data, protocol) if data else {}
     saved = Saved(out, settings, channels, epoch, ours, record)
@@ -87,6 +89,7 @@ def export_official(path: Path, out: Path) -> Sequence[str]:
     layout = saved.data.get("layout")
     if layout and layout_from(layout).coordinates < 3:
         raise DataError(f"{saved.path}: is of joints in 2-D, the authors' checkpoints are of joints in 3-D alone")
+    saved.encoders()
     try:
         state = to_official(saved.state, saved.settings.modalities)
     except DataError as error:
@@ -140,6 +143,8 @@ def from_official(state: Mapping[str, Tensor], modalities: Sequence[str]) -> dic
 
 
 def _bare(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    if not all(isinstance(name, str) for name in state):
+        raise DataError("not a CMD checkpoint: not all of its tensors have names")
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
@@ -148,9 +153,15 @@ def _layers(state: Mapping[str, Tensor], encoder: str) -> int:
 
 
 def _take(state: Mapping[str, Tensor], name: str) -> Tensor:
-    if name not in state:
+    if not isinstance(state.get(name), Tensor):
         raise DataError(f"not a CMD checkpoint: it has no tensor '{name}'")
-    return torch.as_tensor(state[name])
+    return state[name]
+
+
+def _epoch(content: Mapping[str, Any]) -> int:
+    if not isinstance(epoch := content.get("epoch", 0), int):
+        raise DataError(f"not a CMD checkpoint: its 'epoch' is a {type(epoch).__name__}")
+    return epoch
 
 
 def to_official(state: Mapping[str, Tensor], modalities: Sequence[str]) -> dict[str, Tensor]:

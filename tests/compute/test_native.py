@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,90 @@ def test_a_spoilt_file_in_the_cache_is_done_without(tmp_path: Path) -> None:
     run(XDG_CACHE_HOME=str(tmp_path))
     next((tmp_path / "cmd_tune").iterdir()).write_bytes(b"no library")
     assert run("since the C++ is not compiled", XDG_CACHE_HOME=str(tmp_path))[0] == "False"
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> tuple[Path, Path, str]:
+    """(a library in the cache that writes a file when it is loaded, that file, what comes out without it)."""
+    caches, written = tmp_path / "caches", tmp_path / "written"
+    compiled, value = run(XDG_CACHE_HOME=str(caches))
+    assert compiled == "True"
+    library = next((caches / "cmd_tune").iterdir())
+    assert library.stat().st_mode & 0o077 == 0
+    source = tmp_path / "planted.c"
+    source.write_text(
+        "#include <stdio.h>\n__attribute__((constructor)) void run(void) "
+        f'{{ FILE *file = fopen("{written}", "w"); if (file) fclose(file); }}\n'
+    )
+    library.unlink()
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)  # noqa: S607
+    library.chmod(0o700)
+    return library, written, str(value)
+
+
+def plant_writable(library: Path) -> None:
+    library.chmod(0o722)
+
+
+def plant_link(library: Path) -> None:
+    library.rename(library.with_suffix(".other"))
+    library.symlink_to(library.with_suffix(".other"))
+
+
+def plant_in_an_open_folder(library: Path) -> None:
+    library.parent.chmod(0o777)
+
+
+def plant_below_an_open_folder(library: Path) -> None:
+    library.parents[1].chmod(0o777)
+
+
+def plant_as_somebody_else(library: Path) -> None:
+    os.chown(library, 12345, 12345)
+
+
+def plant_in_somebody_elses_folder(library: Path) -> None:
+    os.chown(library.parent, 12345, 12345)
+
+
+def plant_as_ours(library: Path) -> None: ...
+
+
+PLANTS = (
+    plant_writable,
+    plant_link,
+    plant_in_an_open_folder,
+    plant_below_an_open_folder,
+    plant_as_somebody_else,
+    plant_in_somebody_elses_folder,
+)
+
+
+@pytest.mark.parametrize("plant", [*PLANTS, plant_as_ours], ids=lambda plant: plant.__name__)
+def test_a_library_that_another_user_could_have_written_is_not_loaded(
+    plant: Callable[[Path], None], planted: tuple[Path, Path, str], tmp_path: Path
+) -> None:
+    """It is made anew. The last one shows that the planted library would have run."""
+    library, written, value = planted
+    try:
+        plant(library)
+    except PermissionError:
+        pytest.skip("only root can give a file to somebody else")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    temporary.chmod(0o1777)
+    done = run(XDG_CACHE_HOME=str(library.parents[1]), TMPDIR=str(temporary))
+    assert written.exists() == (plant is plant_as_ours)
+    if plant is not plant_as_ours:
+        assert done == ("True", float(value))
+
+
+def test_without_a_private_folder_pytorch_does_it(tmp_path: Path) -> None:
+    for name in ("cache", "temporary"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o777)
+    done = run("other users can write to", XDG_CACHE_HOME=str(tmp_path / "cache"), TMPDIR=str(tmp_path / "temporary"))
+    assert done[0] == "False"
 
 
 def test_the_compiler_may_have_options_and_a_space_in_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

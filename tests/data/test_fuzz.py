@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.mutations import damaged
 from cmd_tune.data.clip import Clip
 from cmd_tune.data.ingest.ingest import ingest
 from cmd_tune.data.inspect.statistics import presence, protocol_counts
@@ -35,23 +36,6 @@ REPEATABLE = settings(
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-
-
-def damaged(content: bytes, rng: random.Random) -> bytes:
-    """Cut off, or with a few bytes changed, put in, taken out or made zero."""
-    kind = rng.choice(["cut", "change", "change", "change", "insert", "remove", "zero"])
-    at = rng.randrange(len(content) + 1)
-    if kind == "cut":
-        return content[:at]
-    if kind == "change":
-        changed = bytearray(content)
-        for _ in range(rng.choice([1, 1, 4])):
-            changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
-        return bytes(changed)
-    length = rng.choice([1, 2, 7, 64])
-    if kind == "insert":
-        return content[:at] + rng.randbytes(length) + content[at:]
-    return content[:at] + (bytes(length) if kind == "zero" else b"") + content[at + length :]
 
 
 def ingested_or_named(kind: str, path: Path, options: ReadOptions, out: Path) -> list[str]:

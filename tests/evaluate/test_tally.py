@@ -35,7 +35,10 @@ def test_it_is_kept_in_a_file(tmp_path):
     assert read_tally(tmp_path / "tally.json") is None
     write_tally(tmp_path / "tally.json", TALLY)
     assert read_tally(tmp_path / "tally.json") == TALLY
-    for content in ("[", "[]", '{"clips": [1]}'):
+    whole = '{"clips": [4, 2], "right": {"a": [3, 2]}, "by_subject": true}'
+    others = [whole.replace(*change) for change in (("[3, 2]", "[3]"), ("[3, 2]", "[3, 5]"), ("3", "null"))]
+    others += [whole.replace("[4, 2]", "[4, 0]"), whole.replace("true", "1"), whole.replace('{"a": [3, 2]}', "3")]
+    for content in ("[", "[]", '{"clips": [1]}', *others):
         (tmp_path / "tally.json").write_text(content)
         with pytest.raises(DataError, match=r"tally.json: is no count of right answers; remove it"):
             read_tally(tmp_path / "tally.json")

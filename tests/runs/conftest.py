@@ -22,7 +22,7 @@ def run_folder(tiny, tiny_store, tmp_path) -> Path:
         {
             "settings": settings.model_dump(mode="json"),
             "pretrainer": pretrainer.state_dict(),
-            "history": [{"epoch": 3}],
+            "history": [{"epoch": epoch} for epoch in (1, 2, 3)],
         },
     )
     return folder

@@ -7,11 +7,13 @@ import pytest
 import torch
 
 import cmd_tune
+from cmd_tune.errors import CmdTuneError
 from cmd_tune.runs.environment import (
     ENVIRONMENT,
     describe_environment,
     describe_software,
     git_commit,
+    last_commit,
     record_session,
 )
 from cmd_tune.yaml_files import read_yaml
@@ -72,3 +74,10 @@ def test_every_session_is_added_to_the_list(tmp_path):
     started = [datetime.fromisoformat(trial["started"]) for trial in (first, second)]
     assert started == sorted(started)
     assert all(moment.utcoffset() is not None for moment in started)
+
+
+def test_a_list_of_sessions_that_cannot_be_read_is_named(tmp_path):
+    assert last_commit(tmp_path) is None
+    (tmp_path / ENVIRONMENT).mkdir()
+    with pytest.raises(CmdTuneError, match=r"environment\.yaml: cannot be read: Is a directory; restore it"):
+        last_commit(tmp_path)

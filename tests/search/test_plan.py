@@ -311,6 +311,13 @@ def test_all_values_that_a_plan_file_cannot_have_are_named(damaged: Callable[...
     assert refused.value.lines[0].endswith("data: should be a path; found 3")
 
 
+@pytest.mark.parametrize("change", [{"workers": -1}, {"concurrent": 0}, {"trials": 0}, {"gpus_per_worker": -0.5}])
+def test_a_number_that_no_option_takes_is_named(damaged: Callable[..., None], change: dict[str, float]) -> None:
+    (key,) = change
+    with pytest.raises(UsageError, match=rf"search.yaml: {key}: should be greater than or equal to"):
+        damaged(**change)
+
+
 @pytest.mark.parametrize("earlier", [False, True])
 def test_a_search_is_found_in_a_moved_storage(plan: Callable[..., Plan], tmp_path: Path, earlier: bool) -> None:
     store = write_tiny_store(tmp_path / "runs" / "mine.arrow")

@@ -169,7 +169,7 @@ def test_a_run_of_ours_goes_out_and_comes_back(tiny, tmp_path):
         {
             "settings": settings.model_dump(mode="json"),
             "pretrainer": pretrainer.state_dict(),
-            "history": [{"epoch": 3}],
+            "history": [{"epoch": epoch} for epoch in (1, 2, 3)],
         },
     )
     export_official(tmp_path / "run", tmp_path / "theirs.pth.tar")
@@ -205,6 +205,25 @@ def test_a_tensor_of_another_size_is_named(official, tmp_path):
     torch.save(content, tmp_path / "bad.pth.tar")
     said = one_line(lambda: import_official(tmp_path / "bad.pth.tar", tmp_path / "o", {}))
     assert said.endswith("bad.pth.tar: not a CMD checkpoint: 'fc.0.weight' is not of one size in all of its encoders")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"epoch": {}}, "its 'epoch' is a dict"),
+        ({"queue": torch.zeros(3)}, "not a CMD checkpoint ("),
+        ({"queue_bone": torch.tensor(1)}, "not a CMD checkpoint ("),
+        ({"queue_ptr": torch.zeros(2)}, "not a CMD checkpoint ("),
+        ({"encoder_q.fc.0.weight": {}}, "it has no tensor 'encoder_q.fc.0.weight'"),
+        ({3: torch.zeros(1)}, "not all of its tensors have names"),
+    ],
+)
+def test_what_is_no_tensor_of_theirs_is_named(official, tmp_path, change, said):
+    content = torch.load(official, weights_only=True)
+    for name, value in change.items():
+        (content if name == "epoch" else content["state_dict"])[name] = value
+    torch.save(content, tmp_path / "bad.pth.tar")
+    assert said in one_line(lambda: import_official(tmp_path / "bad.pth.tar", tmp_path / "o", {}))
 
 
 def test_a_modality_that_there_is_not_is_named(official, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from cmd_tune.compute.slower import Slower
+from cmd_tune.data.layouts import LAYOUTS, layout_content
 from cmd_tune.errors import DataError, UsageError
 from cmd_tune.train.checkpoint import save_checkpoint
 from cmd_tune.train.loop import CHECKPOINT, build_pretrainer, pretrain
@@ -39,6 +40,12 @@ def test_what_is_no_checkpoint_of_ours_says_what_reads_it(golden, tmp_path):
     assert "no such checkpoint" in one_line(lambda: open_saved(tmp_path))
 
 
+DATA = {
+    **{"path": "a.arrow", "dataset": "mine", "protocol": "xview", "normalization": "none", "fingerprint": "ab"},
+    "layout": layout_content(LAYOUTS["kinect-20"]),
+}
+
+
 def write(folder, settings, **changes):
     """A checkpoint of 60 channels in a run's folder; returns the pretrainer in it."""
     pretrainer = build_pretrainer(settings, 60)
@@ -49,11 +56,11 @@ def write(folder, settings, **changes):
 
 def test_a_folder_and_its_file_are_the_same_checkpoint(tiny, tmp_path):
     settings = tiny(modalities=("bone", "joint"))
-    pretrainer = write(tmp_path, settings, history=[{"epoch": 1}, {"epoch": 2}], data={"dataset": "mine"})
+    pretrainer = write(tmp_path, settings, history=[{"epoch": 1}, {"epoch": 2}], data=DATA)
     by_folder, by_file = open_saved(tmp_path), open_saved(tmp_path / CHECKPOINT)
     for saved in (by_folder, by_file):
         assert (saved.path, saved.epoch, saved.channels) == (tmp_path / CHECKPOINT, 2, 60)
-        assert (saved.settings, saved.data) == (settings, {"dataset": "mine"})
+        assert (saved.settings, saved.data) == (settings, DATA)
     for name, x in pretrainer.online.state_dict().items():
         assert torch.equal(by_folder.encoders().state_dict()[name], x), name
 
@@ -68,7 +75,7 @@ def test_the_fingerprint_is_of_names_and_numbers_alone(tiny, tmp_path):
     """Not of the epoch or the settings beside them; one number that differs makes another one."""
     found = []
     for epoch, seed in ((1, 0), (2, 0), (1, 1)):
-        write(tmp_path, tiny(seed=seed, epochs=5 + epoch), history=[{"epoch": epoch}])
+        write(tmp_path, tiny(seed=seed, epochs=5 + epoch), history=[{"epoch": number + 1} for number in range(epoch)])
         found.append(open_saved(tmp_path).fingerprint)
     assert found[0] == found[1] != found[2]
     saved = open_saved(tmp_path)

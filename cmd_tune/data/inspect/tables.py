@@ -22,7 +22,7 @@ from cmd_tune.data.layouts import read_layout
 from cmd_tune.data.readers.source import ReadOptions
 from cmd_tune.data.splits import describe_counts, protocols
 from cmd_tune.data.store import Precision, Store, open_store
-from cmd_tune.errors import UsageError
+from cmd_tune.errors import UsageError, printable
 from cmd_tune.files import refuse_same_file
 from cmd_tune.progress import progress_bar
 
@@ -62,7 +62,7 @@ def ingest_on_screen(
     if done.normalized:
         console.print(done.normalized, highlight=False, markup=False, soft_wrap=True)
     for line in done.left_out:
-        console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        console.print(printable(line), style="yellow", highlight=False, markup=False, soft_wrap=True)
     if done.left_out:
         count = len(done.left_out)
         what = done.what.removesuffix("s") if count == 1 else done.what

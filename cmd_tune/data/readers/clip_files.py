@@ -50,6 +50,8 @@ class ClipFiles:
 
     def read(self, name: str) -> bytes:
         """The content of a file. Raises DataError, with the file's name, if it cannot be read."""
+        if not self._archive and (path := self.source / name).exists() and not path.is_file():  # a pipe never ends
+            raise DataError(f"{self.where(name)}: is no file")
         try:
             return self._archive.read(name) if self._archive else (self.source / name).read_bytes()
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError, KeyError) as error:

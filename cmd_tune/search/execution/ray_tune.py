@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import ray
 from ray import tune
 from ray.tune import Callback, Stopper
+from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -37,6 +38,7 @@ _SOME = 0.0001  # of a resource that every node has once: Tune wants one, and a 
 def run_tune(folder: Path, hosts: Hosts, events: TrialEvents) -> None:
     """Run trials until the events say that none is left; Tune's own files go to `folder`/ray."""
     here = f"node:{ray.util.get_node_ip_address()}"
+    _keep_keys()
     tune.Tuner(
         tune.with_resources(TrialClient, {here: _SOME}),
         tune_config=tune.TuneConfig(
@@ -56,6 +58,15 @@ def run_tune(folder: Path, hosts: Hosts, events: TrialEvents) -> None:
             failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
         ),
     ).fit()
+
+
+def _keep_keys() -> None:
+    """Have Tune leave the keys of AWS where they are: it would hand them to its trials by a way that Ray logs.
+
+    Trials are clients, which store nothing. A host's workers have the variables of their node.
+    """
+    keys = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
+    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(keys)
 
 
 class _Passing:

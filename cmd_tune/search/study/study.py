@@ -22,9 +22,9 @@ from cmd_tune.search.study.early_stopping import stopping_rule
 from cmd_tune.search.study.failure_tags import FailureTag
 from cmd_tune.search.study.methods import METHODS
 from cmd_tune.search.study.optuna_values import END_STATES, TRIAL_STATES
-from cmd_tune.search.study.study_file import NAME, TRIALS, check_study
+from cmd_tune.search.study.study_file import NAME, TRIALS, as_damaged, check_study, trial_folders
 from cmd_tune.search.study.suggestions import REJECTED, Suggestions, infeasible
-from cmd_tune.search.study.trial_record import TrialRecord, TrialState
+from cmd_tune.search.study.trial_record import HISTORY, TrialRecord, TrialState
 from cmd_tune.settings import Settings, make_settings
 from cmd_tune.sqlite_url import sqlite_url
 
@@ -66,25 +66,32 @@ class SearchStudy:
         self._startup = min(10, max(3, (trials or MANY) // 4))  # trials with a score before TPE learns from them
         self._method = METHODS[space.method]
         check_study(folder / STUDY)
-        self._study = self._open_study()
-        self._live: dict[int, Trial] = {}
-        self._pruned: set[int] = set()  # trials that early stopping ends
-        self.trials: dict[int, TrialRecord] = {}
-        self._tried: set[frozenset[tuple[str, Any]]] = set()
-        self._listed = self._list()
-        self._given = iter(self._listed[:trials])
-        known = self._study.get_trials(deepcopy=False)
-        # Of a trial that ran again, Optuna has several: the last is the one that counts.
-        self._last = dict(sorted((frozen.user_attrs[INDEX], frozen) for frozen in known if INDEX in frozen.user_attrs))
-        for index, frozen in self._last.items():
-            self._recall(index, frozen)
-        self._suggestions = Suggestions(self._study, space, base, self._startup, self._has, known)
-        self._cut_short = [
-            frozen
-            for frozen in known
-            if frozen.state is OptunaState.RUNNING and self._last.get(frozen.user_attrs.get(INDEX, -1)) is not frozen
-        ]
-        self._unfinished = [trial for trial in self.trials.values() if trial.state is TrialState.UNFINISHED]
+        with as_damaged(folder / STUDY):
+            self._study = self._open_study()
+            self._live: dict[int, Trial] = {}
+            self._pruned: set[int] = set()  # trials that early stopping ends
+            self.trials: dict[int, TrialRecord] = {}
+            self._tried: set[frozenset[tuple[str, Any]]] = set()
+            self._listed = self._list()
+            self._given = iter(self._listed[:trials])
+            known = self._study.get_trials(deepcopy=False)
+            # Of a trial that ran again, Optuna has several: the last is the one that counts.
+            self._last = dict(
+                sorted((frozen.user_attrs[INDEX], frozen) for frozen in known if INDEX in frozen.user_attrs)
+            )
+            run = [index for index in trial_folders(folder) if (self._folder_of(index) / HISTORY).exists()]
+            if lost := [index for index in run if index not in self._last]:
+                raise ValueError(f"it has nothing of trial {lost[0]}, which has run")
+            for index, frozen in self._last.items():
+                self._recall(index, frozen)
+            self._suggestions = Suggestions(self._study, space, base, self._startup, self._has, known)
+            self._cut_short = [
+                frozen
+                for frozen in known
+                if frozen.state is OptunaState.RUNNING
+                and self._last.get(frozen.user_attrs.get(INDEX, -1)) is not frozen
+            ]
+            self._unfinished = [trial for trial in self.trials.values() if trial.state is TrialState.UNFINISHED]
 
     def settings_of(self, trial: TrialRecord) -> Settings:
         """The whole configuration of a trial. Raises UsageError if its values do not fit together."""

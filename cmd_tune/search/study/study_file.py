@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from cmd_tune.errors import CmdTuneError
+from cmd_tune.errors import CmdTuneError, first_line
 from cmd_tune.full_disk import as_disk_full
 
 NAME = "search"  # of the study in its file
 TRIALS = "trials"  # folder beside the file
+# Tables of Optuna that hold what is known of trials.
+_TABLES = {"trials", *(f"trial_{part}" for part in ("user_attributes", "params", "values", "intermediate_values"))}
 _PATIENCE_S = 5.0  # for another program that has locked the file
 _CURE = "restore it from a copy, or start a new search; the trials' checkpoints stay where they are"
 
@@ -39,9 +41,25 @@ def check_study(path: Path) -> None:
             raise sqlite3.DatabaseError(" ".join(verdict.split()))
         tables = {name for (name,) in study.execute("select name from sqlite_master where type = 'table'")}
         names = {name for (name,) in study.execute("select study_name from studies")} if "studies" in tables else set()
+    if (gone := _TABLES - tables) and "studies" in tables and trial_folders(path.parent):  # Optuna would make them anew
+        raise CmdTuneError(f"{path}: is damaged (no table {sorted(gone)[0]}); {_CURE}")
     if (tables and "studies" not in tables) or (names and NAME not in names):
         what = f"studies {', '.join(sorted(names))}" if names else f"tables {', '.join(sorted(tables))}"
         raise CmdTuneError(f"{path}: is not the study of this search but holds {what}; {_CURE}")
+
+
+@contextmanager
+def as_damaged(path: Path) -> Iterator[None]:
+    """Raise CmdTuneError, with the study's file, in place of whatever rows lead to that no search has written."""
+    try:
+        yield
+    except CmdTuneError:
+        raise
+    except Exception as error:
+        if full := as_disk_full(error, path):
+            raise full from error
+        what = f"{type(error).__name__}: {first_line(error)[:200]}"
+        raise CmdTuneError(f"{path}: is damaged ({what}); {_CURE}") from error
 
 
 def _missing(path: Path) -> str:

@@ -80,6 +80,74 @@ def test_an_attribute_of_what_is_allowed_is_refused(tmp_path: Path) -> None:
         read_pickle(tmp_path / "a.pkl")
 
 
+class Forged:
+    """Pickled as what an allowed function makes, with a state that somebody made up."""
+
+    def __init__(self, function: object, arguments: tuple[object, ...], state: object) -> None:
+        self.parts = function, arguments, state
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return self.parts
+
+
+RECONSTRUCT, _, STATE = np.arange(3).__reduce__()
+PLAIN = (3, "|", None, None, None, -1, -1, 0)
+FORGED = {
+    # Eight bytes that are taken for the address of an object: reading it ends the interpreter.
+    "fields of objects, that say they hold none": Forged(
+        np.dtype, ("V8",), (3, "|", None, ("a",), {"a": (np.dtype("O"), 0)}, 8, 1, 0)
+    ),
+    "fields beyond the end": Forged(np.dtype, ("V8",), (3, "|", None, ("a",), {"a": (np.dtype("f8"), 10**6)}, 8, 1, 0)),
+    "a larger item": Forged(np.dtype, ("V8",), (3, "|", None, None, None, 10**6, 1, 0)),
+    "other flags": Forged(np.dtype, ("O",), PLAIN),
+    "fields by name": Forged(np.dtype, ([("a", "O")],), PLAIN),
+    "a negative length": Forged(RECONSTRUCT, (np.ndarray, (0,), b"b"), (1, (-1,), *STATE[2:])),
+    "objects as bytes": Forged(
+        RECONSTRUCT, (np.ndarray, (0,), b"b"), (1, (1,), np.dtype("O"), False, (12345).to_bytes(8, "little"))
+    ),
+    "another class": Forged(RECONSTRUCT, (np.matrix, (0,), b"b"), STATE),
+    "a state of a function": Forged(OrderedDict, (), {"x": 1}),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_forged_type_or_array_is_refused(tmp_path: Path, name: str, protocol: int) -> None:
+    """What NumPy itself would take, and then read or write memory that is not its own."""
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(FORGED[name], protocol))
+    with pytest.raises(DataError, match=r"a\.pkl: asks for .*; not loaded"):
+        read_pickle(tmp_path / "a.pkl")
+
+
+def test_an_array_is_given_its_content_once(tmp_path: Path) -> None:
+    """A second one would free the memory that others may still look at."""
+    whole = pickle.dumps(np.arange(3), 2)
+    assert whole.endswith(b"b.")
+    content = whole[:-1]
+    again = content + content[content.index(b"(K\x01K\x03") :] + b"."
+    (tmp_path / "a.pkl").write_bytes(again)
+    with pytest.raises(DataError, match="a state that no ndarray has"):
+        read_pickle(tmp_path / "a.pkl")
+
+
+def test_nothing_of_this_program_is_changed(tmp_path: Path) -> None:
+    """A pickle may ask to set attributes of whatever it can name: here the defaults of a function."""
+    asked = b"\x80\x02c_codecs\nencode\nN}X\x0c\x00\x00\x00__defaults__)s\x86b."
+    (tmp_path / "a.pkl").write_bytes(asked)
+    with pytest.raises(DataError, match="a state that no function has"):
+        read_pickle(tmp_path / "a.pkl")
+
+
+@pytest.mark.parametrize("order", ["<f4", ">f4", "<i8", ">U3", "S4", "O", "?"])
+def test_values_are_kept_in_every_type_and_byte_order(tmp_path: Path, order: str) -> None:
+    x = np.array([1, 0, 3]).astype(order).reshape(3, 1)
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"x": x, "item": x[0, 0]}, 2))
+    read = read_pickle(tmp_path / "a.pkl")
+    assert read["x"].dtype in (x.dtype, x.dtype.newbyteorder("="))  # NumPy turns the bytes of whole arrays
+    assert np.array_equal(read["x"], x)
+    assert read["item"] == x[0, 0]
+
+
 @pytest.mark.parametrize("content", [b"", b"hello", pickle.dumps(CONTENT)[:-9], pickle.dumps([1])[:-1] + b"R."])
 def test_what_is_no_whole_pickle_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.pkl").write_bytes(content)

@@ -203,9 +203,33 @@ def scribbled(path):
     path.write_bytes(content)
 
 
+def with_rows(*commands):
+    """Rows that SQLite takes and no search writes."""
+
+    def damage(path):
+        with sqlite3.connect(path) as other:
+            for words in commands:
+                other.execute(words)
+        other.close()
+
+    return damage
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
+        (with_rows("drop table trials"), "is damaged (no table trials)"),
+        (with_rows("update trials set state = 'x'"), "is damaged (LookupError: "),
+        (with_rows("delete from trials"), "is damaged (ValueError: it has nothing of trial 0, which has run)"),
+        (with_rows("drop table trial_user_attributes"), "is damaged (no table trial_user_attributes)"),
+        (
+            with_rows("update trial_user_attributes set value_json = '['"),
+            "is damaged (JSON",
+        ),
+        (
+            with_rows("delete from trial_user_attributes where key = 'values'"),
+            "is damaged (KeyError: 'values')",
+        ),
         (lambda path: path.write_bytes(path.read_bytes()[:5000]), "is damaged (database disk image is malformed)"),
         (lambda path: path.write_bytes(path.read_bytes()[:50]), "is damaged ("),
         (lambda path: path.write_text("notes\n" * 1000), "is damaged ("),

@@ -1,6 +1,9 @@
 """MLflow brought up to the study: real databases, no server where none is."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from mlflow import MlflowClient
@@ -146,3 +149,16 @@ def test_a_reason_is_taken_back_when_the_trial_goes_on(write):
     _, runs = write(PARENT, child(0, (1, 2)))
     assert "cmd_tune.reason" not in runs["trial-000"].data.tags
     assert runs["trial-000"].info.status == "RUNNING"
+
+
+def test_nothing_is_sent_to_others() -> None:
+    """MLflow tells its makers of calls, unless it is told not to before it is imported."""
+    code = (
+        "import cmd_tune.tracking.mlflow.tracker\n"
+        "from mlflow.telemetry.utils import is_telemetry_disabled\n"
+        "print(is_telemetry_disabled())"
+    )
+    left_out = ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK", "CI")
+    environment = {name: value for name, value in os.environ.items() if name not in left_out}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
