@@ -63,7 +63,7 @@ def test_a_damaged_checkpoint_of_a_finalist_is_said(make_space, open_study, tiny
 
     def score():
         ending = Ending(study.folder)
-        score_finalists(study, source, engine, layout.per_trial, [listener], ending.attempt)
+        score_finalists(study, source, engine, [listener], ending.attempt)
         return ending.troubles
 
     assert score() == [f"test of trial-000: {why}; restore it, or remove it and train from the first epoch"]

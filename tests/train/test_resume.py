@@ -294,12 +294,12 @@ def test_a_truncated_checkpoint_is_named(stopped, settings, tiny_store, worker, 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"history": None}, "holds no history"),
-        ({"settings": [1]}, "holds no settings"),
+        ({"history": None}, "damaged, or not of this program: its history is a NoneType"),
+        ({"settings": [1]}, "damaged, or not of this program: its settings is a list"),
         ({"pretrainer": torch.zeros(2)}, "holds no pretrainer"),
         ({"pretrainer": {"x": torch.zeros(2)}}, "its tensors are not those of its settings"),
         ({"optimizer": {"param_groups": []}}, "its tensors are not those of its settings"),
-        ({"optimizer": 3}, "its tensors are not those of its settings"),
+        ({"optimizer": 3}, "damaged, or not of this program: its optimizer is a int"),
     ],
     ids=str,
 )
