@@ -12,7 +12,7 @@ import yaml
 from tests.end_to_end.searches import GRID, REPOSITORY, TINY, VALIDATED, epochs_done, finish, search, wait_for
 from tests.ray_clusters import NAMESPACE, commands_in, ray_cluster, ray_folder
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 FIRST = {**GRID, "parameters": {"teacher_temperature": {"values": [0.05]}}}
 OF_RAY = re.compile(r"\(raylet|\(gcs_|\.cc:\d+|_raylet|core_worker|ray\.init|\[state-dump\]", re.IGNORECASE)

@@ -51,6 +51,7 @@ def test_what_stands_between_a_search_and_its_trial_dies(victim, unbroken, tiny_
     assert scores(tmp_path) == scores(unbroken[0])
 
 
+@pytest.mark.slow
 def test_trials_are_laid_over_the_nodes_that_are_there(tiny_store, tmp_path):
     """Two workers lie on two nodes of which one is killed, then on what is left; a node that joins is used again."""
     space = {**GRID, "parameters": {"teacher_temperature": {"values": [0.01, 0.05, 0.1, 0.2]}}}
