@@ -115,8 +115,10 @@ class Suggestions:
 
     def _ask(self, number: int, key: str) -> Suggested:
         """Optuna's next trial, by a sampler that depends on nothing but the seed, the trial's number and `key`."""
-        seed = int.from_bytes(blake2b(f"{self._seed}/{number}/{key}".encode(), digest_size=4).digest())
-        self._study.sampler = METHODS[self._space.method].sampler(seed, self._startup)
+        method = METHODS[self._space.method]
+        of = str(self._seed) if method.sequence else f"{self._seed}/{number}/{key}"
+        seed = int.from_bytes(blake2b(of.encode(), digest_size=4).digest())
+        self._study.sampler = method.sampler(seed, self._startup)
         optuna_trial = self._study.ask(distributions(self._space))
         return optuna_trial, {**self._space.fixed, **from_optuna(self._space, optuna_trial.params)}
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 class Method(ABC):
     """How the trials of a search are chosen. One object serves all searches and keeps nothing of any.
 
-    Life cycle: each time that a study is opened, also after an interruption, it asks for the `listed` trials and for a
-    `sampler`. It runs the listed trials first, in their order, but for those that have been run. If the trials are
-    drawn (`trials`), it then asks the sampler for one at a time. Optuna hands the sampler all results so far. A
+    Life cycle: each time that a study is opened, also after an interruption, it asks for the `listed` trials. It runs
+    these first, in their order, but for those that have been run. If the trials are drawn (`trials`), it then asks for
+    a `sampler` for each, and that for one trial. Optuna hands the sampler all results so far. A
     suggestion that breaks a constraint or repeats a trial is dropped; after several in a row, a random configuration
     that is allowed takes their place. So a method need not know constraints, and no configuration runs twice.
 
@@ -25,6 +25,7 @@ class Method(ABC):
 
     trials: ClassVar[TrialSource]
     learns: ClassVar[bool] = False  # whether the results of earlier trials decide what comes next
+    sequence: ClassVar[bool] = False  # whether its trials are points of one sequence, which Optuna counts in the study
 
     def listed(self, space: Space, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The trials that the file gives, in order, as values of the searched parameters.
@@ -37,6 +38,7 @@ class Method(ABC):
     def sampler(self, seed: int, startup: int) -> "BaseSampler":
         """An Optuna sampler that suggests trials.
 
-        seed: another one after each interruption, so that no draw is repeated. startup: trials that should have a
+        seed: another one for each trial, which depends on that of the search and the trial's number alone, so that an
+        interruption changes no draw; the same one for all trials of a `sequence`. startup: trials that should have a
         score before the sampler learns from them.
         """
