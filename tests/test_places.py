@@ -52,7 +52,7 @@ def test_a_search_in_an_odd_place_outlives_its_screen(odd_environment: Path, tin
         start_new_session=True,
     )
     assert process.stdout is not None
-    lines = [process.stdout.readline() for _ in range(5)]
+    lines = [process.stdout.readline() for _ in range(6)]
     assert lines[-1].startswith(b"trial-000 starts"), lines
     process.stdout.close()  # as `| head -3` does
     os.killpg(process.pid, signal.SIGHUP)  # as a terminal that is closed does

@@ -10,7 +10,7 @@ import pytest
 
 from tests.end_to_end.searches import GRID, finish, search, start
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 IN_URI = "pw-in-uri-71c2"
 IN_ENVIRONMENT = {

@@ -156,6 +156,7 @@ def test_a_run_in_use_is_refused_on_another_machine_and_left_alone(s3: str, move
         assert RemoteFolder(s3).read("p/session.json") == before
 
 
+@pytest.mark.slow
 def test_a_driver_that_lost_its_run_ends_and_copies_nothing_more(
     s3: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

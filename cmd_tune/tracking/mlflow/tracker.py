@@ -243,6 +243,7 @@ class MlflowTracker(Tracker[RecordedRun]):
             **self._tags(snapshot),
         }
         try:
+            tags = {name: value for name, value in tags.items() if value}
             made = self._client.create_run(self.experiment_id, run_name=snapshot.name, tags=tags)
         except Exception:
             self._doubtful.add(snapshot.key)
@@ -332,7 +333,7 @@ class MlflowTracker(Tracker[RecordedRun]):
     def _write_tags(self, there: RecordedRun, tags: dict[str, str]) -> None:
         from mlflow.entities import RunTag
 
-        new = {name: value for name, value in tags.items() if there.tags.get(name) != value}
+        new = {name: value for name, value in tags.items() if there.tags.get(name, "") != value}
         if new:
             self._client.log_batch(there.run_id, tags=[RunTag(name, value) for name, value in new.items()])
             there.tags |= new

@@ -177,7 +177,7 @@ def _be_worker(rank, folder, tasks, told):
             found[key] = read_to_the_end(desk, key, stop_after)
         desk.close()
 
-    asking = threading.Thread(target=ask)
+    asking = threading.Thread(target=ask, daemon=True)
     if rank == 0:
         asking.start()
     try:

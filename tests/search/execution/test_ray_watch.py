@@ -12,7 +12,10 @@ from tests.ray_clusters import processes_of, ray_folder
 pytestmark = pytest.mark.long
 
 
-@pytest.mark.parametrize(("program", "name"), [("/raylet", "node on this machine"), ("/gcs_server", "head")])
+@pytest.mark.parametrize(
+    ("program", "name"),
+    [("/raylet", "node on this machine"), pytest.param("/gcs_server", "head", marks=pytest.mark.slow)],
+)
 def test_a_search_ends_with_what_it_depends_on(tmp_path, tiny_store, monkeypatch, program, name):
     with ray_folder() as folder:
         monkeypatch.setenv("RAY_TMPDIR", str(folder))
