@@ -69,12 +69,17 @@ class Hosts:
 
         say: takes a line for people. relaid: takes the new layout. Raises CmdTuneError if no host can be started.
         """
+        import ray
+
         now = monotonic()
         if now - self._looked < _EVERY_S:
             return
         self._looked = now
         self._mourn()
-        state = self.desk.state()
+        try:
+            state = self.desk.state()
+        except ray.exceptions.RayActorError:  # it starts again, and so do hosts and clients that spoke with it
+            return
         for number in state["hosts"]:
             if number in self._hosts:
                 self._hosts[number].up, self._stillborn = True, 0
