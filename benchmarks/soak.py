@@ -162,7 +162,7 @@ def _disturb(
 def _kill_one(process: subprocess.Popen[str], chance: random.Random) -> str:
     """Kill a process of the search, of a kind drawn by weight. Returns the kind; empty if there is none now."""
     found: dict[str, list[int]] = {SEARCH: [process.pid]}
-    for pid, words in _descendants(process.pid).items():
+    for pid, words in descendants(process.pid).items():
         for kind in (kind for kind, tells in KINDS.items() if words and tells(words)):
             found.setdefault(kind, []).append(pid)
     kind = chance.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
@@ -175,7 +175,7 @@ def _kill_one(process: subprocess.Popen[str], chance: random.Random) -> str:
     return kind
 
 
-def _descendants(pid: int) -> dict[int, list[str]]:
+def descendants(pid: int) -> dict[int, list[str]]:
     """The command lines of the processes below one, by their numbers."""
     parents: dict[int, int] = {}
     commands: dict[int, list[str]] = {}

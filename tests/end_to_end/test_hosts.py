@@ -9,20 +9,16 @@ import sys
 import pytest
 import yaml
 
+from benchmarks.soak import descendants
 from tests.end_to_end.searches import GRID, REPOSITORY, TINY, epochs_done, finish, search, trials, wait_for
 from tests.ray_clusters import ray_cluster
 
 pytestmark = pytest.mark.long
 
 
-def processes_below(pid, *beginnings):
+def processes_below(pid, beginning):
     """Ids of the processes below one whose command line begins so."""
-    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True)  # noqa: S607
-    rows = [line.split(maxsplit=2) for line in listed.stdout.splitlines()[1:]]
-    below = {pid}
-    while more := {int(row[0]) for row in rows if int(row[1]) in below} - below:
-        below |= more
-    return [int(row[0]) for row in rows if int(row[0]) in below and row[2].startswith(beginnings)]
+    return [child for child, words in descendants(pid).items() if words[0].startswith(beginning)]
 
 
 def test_a_trial_that_hangs_is_ended_and_the_others_go_on(tiny_store, tmp_path):

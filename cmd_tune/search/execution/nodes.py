@@ -12,6 +12,7 @@ import torch
 import cmd_tune
 from cmd_tune.errors import CmdTuneError, one_line
 from cmd_tune.runs.data_source import DataSource
+from cmd_tune.search.execution.ray_desk import on_node
 
 PATIENCE_S = 60  # for a node's first worker process, which imports all that a trial does
 _CURES = {
@@ -69,14 +70,13 @@ def check_nodes(source: DataSource, folder: Path, witness: str) -> None:
     Arguments as of `look_around`.
     """
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = look_around(source, folder, witness)
     asked = {}
     for node in ray.nodes():
         if node["Alive"] and node["Resources"].get("CPU"):
-            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            task = ray.remote(look_around).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+            there = {"scheduling_strategy": on_node(node["NodeID"])}
+            task = ray.remote(look_around).options(num_cpus=0, max_retries=0, **there)
             name = f"node {node['NodeManagerAddress']} ({node['NodeManagerHostname']})"
             asked[task.remote(source, folder, witness)] = name
     answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=PATIENCE_S)

@@ -12,11 +12,14 @@ _NAME = "desk"  # in the namespace of the search's Ray job, which is its own
 
 
 def open_desk() -> Any:
-    """Start the desk of this Ray job, on this node; it starts again, empty, if its process dies."""
+    """Start the desk of this Ray job, on this node.
+
+    If its process dies it starts again, empty, and whoever speaks with it then is answered by the new one.
+    """
     import ray
 
-    options = {"num_cpus": 0, "max_concurrency": 10_000, "max_restarts": -1, "scheduling_strategy": on_this_node()}
-    return ray.remote(Desk).options(name=_NAME, **options).remote()
+    options = {"num_cpus": 0, "max_concurrency": 10_000, "scheduling_strategy": on_this_node()}
+    return ray.remote(Desk).options(name=_NAME, max_restarts=-1, max_task_retries=-1, **options).remote()
 
 
 def find_desk() -> "DeskOf":
@@ -29,9 +32,15 @@ def find_desk() -> "DeskOf":
 def on_this_node() -> Any:
     """A scheduling strategy: nowhere but on the node of this process."""
     import ray
+
+    return on_node(ray.get_runtime_context().get_node_id())
+
+
+def on_node(node: str) -> Any:
+    """A scheduling strategy: nowhere but on a node, by its id."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return NodeAffinitySchedulingStrategy(node, soft=False)
 
 
 def this_process() -> tuple[str, int]:
@@ -44,10 +53,8 @@ def this_process() -> tuple[str, int]:
 def end_process(node: str, pid: int) -> None:
     """Kill a process of the cluster, without waiting."""
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    there = NodeAffinitySchedulingStrategy(node, soft=False)
-    ray.remote(num_cpus=0, max_retries=0)(_kill).options(scheduling_strategy=there).remote(pid)
+    ray.remote(num_cpus=0, max_retries=0)(_kill).options(scheduling_strategy=on_node(node)).remote(pid)
 
 
 def _kill(pid: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from cmd_tune.errors import CmdTuneError, first_line
 from cmd_tune.search.execution.resources import TrialResources
 
-PATIENCE_S = 300  # how long a worker waits for the others; what each does alone takes seconds
+_PATIENCE_S = 300  # how long a worker waits for the others; what each does alone takes seconds
 
 
 class NoPlaceError(RuntimeError):
@@ -34,7 +34,7 @@ def serve_in_group(desk: Any, host: int, each: TrialResources, folder: Path) -> 
             use_gpu=each.gpus > 0,
             resources_per_worker={"CPU": each.cpus} | ({"GPU": each.gpus} if each.gpus else {}),
         ),
-        torch_config=TorchConfig(backend="nccl" if each.gpus >= 1 else "gloo", timeout_s=PATIENCE_S),
+        torch_config=TorchConfig(backend="nccl" if each.gpus >= 1 else "gloo", timeout_s=_PATIENCE_S),
         run_config=ray.train.RunConfig(
             name=f"host-{host}",
             storage_path=str(folder),

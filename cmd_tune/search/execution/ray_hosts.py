@@ -24,7 +24,10 @@ _EVERY_S = 1.0  # between two looks at the hosts
 _SOON_S = 30.0  # until it is said what the trials wait for
 _MOST_STILLBORN = 3  # hosts in a row that end before they are up
 _HUNG_S, _HUNG_EPOCHS = 3600.0, 10  # an hour, or ten of its longest epochs if that is longer
-_DEAD = "its process died: killed, out of memory or crashed"
+# What is said of hosts that are gone; ray_tune.py tells the kind of failure by it.
+PROCESS_DIED = "its process died: killed, out of memory or crashed"
+NODE_GONE = "its node was lost"
+MEMORY_FULL = "its process was ended, since the memory of its node was full"
 _NO_PLACE = "there was no place for it"
 _CLOSING_S = 1.0  # for hosts to end by themselves
 
@@ -33,7 +36,11 @@ _CLOSING_S = 1.0  # for hosts to end by themselves
 class _Host:
     result: Any  # Ray's reference, which is ready when the host has ended
     each: TrialResources
-    up: bool = False
+    processes: Sequence[tuple[str, int]] = ()  # that serve, as `this_process` names them; none before it is up
+
+    @property
+    def up(self) -> bool:
+        return bool(self.processes)
 
 
 class Hosts:
@@ -69,22 +76,17 @@ class Hosts:
 
         say: takes a line for people. relaid: takes the new layout. Raises CmdTuneError if no host can be started.
         """
-        import ray
-
         now = monotonic()
         if now - self._looked < _EVERY_S:
             return
         self._looked = now
         self._mourn()
-        try:
-            state = self.desk.state()
-        except ray.exceptions.RayActorError:  # it starts again, and so do hosts and clients that spoke with it
-            return
-        for number in state["hosts"]:
+        state = self.desk.state()
+        for number, processes in state["hosts"].items():
             if number in self._hosts:
-                self._hosts[number].up, self._stillborn = True, 0
+                self._hosts[number].processes, self._stillborn = processes, 0
         self._lay_anew(say, relaid)
-        self._end_hung(state, say)
+        self._end_hung(state)
         self._start()
         self._explain(state, say)
 
@@ -159,23 +161,23 @@ class Hosts:
         say(f"layout: {plan}")
         relaid(plan)
 
-    def _end_hung(self, state: dict[str, Any], say: Callable[[str], None]) -> None:
+    def _end_hung(self, state: dict[str, Any]) -> None:
         """End hosts whose trials have not reported for too long."""
         for number, (quiet_s, longest_s) in state["quiet"].items():
             limit_s = 60 * self._hung_after if self._hung_after else max(_HUNG_S, _HUNG_EPOCHS * longest_s)
             if number in self._hosts and quiet_s > limit_s:
                 why = f"it has not reported for {quiet_s / 60:.0f} min, as if it hung; see --hung-after"
-                self._end(number, state["hosts"][number])
+                self._end(number)
                 self.desk.lost(number, why, asdict(TrialReport(failure=why, kind=HUNG)))
 
-    def _end(self, number: int, processes: Sequence[tuple[str, int]] = ()) -> None:
-        """End a host without waiting for it. processes: of one that is up; it may be past listening."""
+    def _end(self, number: int) -> None:
+        """End a host without waiting for it. One that is up may be past listening, so that its processes are killed."""
         import ray
 
-        for node, pid in processes:
-            end_process(node, pid)
         host = self._hosts.pop(number)
-        if not processes:
+        for node, pid in host.processes:
+            end_process(node, pid)
+        if not host.up:
             ray.cancel(host.result, force=True)
 
     def _explain(self, state: dict[str, Any], say: Callable[[str], None]) -> None:
@@ -247,9 +249,9 @@ def _why(result: Any) -> tuple[str, dict[str, Any] | None]:
             return str(error.cause), asdict(failure_report(error.cause))
         return str(error), None
     except ray.exceptions.OutOfMemoryError:
-        return "its process was ended, since the memory of its node was full", None
+        return MEMORY_FULL, None
     except ray.exceptions.NodeDiedError:
-        return "its node was lost", None
+        return NODE_GONE, None
     except ray.exceptions.RayError as error:
-        return f"{_DEAD} ({first_line(error)})", None
+        return f"{PROCESS_DIED} ({first_line(error)})", None
     return "its host went home", None

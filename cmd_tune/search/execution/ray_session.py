@@ -13,7 +13,6 @@ from typing import Any
 
 from cmd_tune.errors import CmdTuneError, first_line
 from cmd_tune.search.execution.ray_folder import ensure_ray_folder
-from cmd_tune.search.execution.ray_group import PATIENCE_S
 from cmd_tune.search.execution.ray_joining import closed_to_others, find_head, joining
 from cmd_tune.search.execution.resources import Node
 
@@ -25,11 +24,10 @@ _ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the search at once; the study is on disk
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a process without a GPU of its own sees none
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # Ray holds back reports that come faster than this
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # until the death of one of a host's workers is noticed
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15",  # until places are given back that did not all come free
-    "RAY_TRAIN_COLLECTIVE_TIMEOUT_S": str(PATIENCE_S),  # how long a worker that reports waits for the others
     "TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S": "5",  # how long workers wait for one that has failed
 }
 _SOON_S, _LATE_S = 25, 120  # until Ray's first process must answer: a line on the screen, the end

@@ -21,16 +21,17 @@ from cmd_tune.errors import CmdTuneError, OutOfMemory
 from cmd_tune.files import write_text
 from cmd_tune.search.execution.engine import DIED, MAX_RESTARTS, NODE_LOST, WAIT, TrialEvents, TrialReport
 from cmd_tune.search.execution.ray_client import HostLost, TrialClient, key_of
-from cmd_tune.search.execution.ray_hosts import Hosts
+from cmd_tune.search.execution.ray_hosts import MEMORY_FULL, NODE_GONE, PROCESS_DIED, Hosts
 
 T = TypeVar("T")
 
 ERROR = "error.txt"  # in a trial's folder
 _DEAD = "its worker process has died"  # Ray's words, before a hundred others
+# What tells a kind of failure: our words, and those of Ray on one of several workers.
 _KINDS = (
-    ("memory of its node was full", OutOfMemory.__name__),
-    ("its node was lost|node died", NODE_LOST),
-    ("its process died|actor died|worker died", DIED),
+    (MEMORY_FULL, OutOfMemory.__name__),
+    (f"{NODE_GONE}|node died", NODE_LOST),
+    (f"{PROCESS_DIED}|actor died|worker died", DIED),
 )
 _SOME = 0.0001  # of a resource that every node has once: Tune wants one, and a client takes no CPU
 
@@ -186,9 +187,9 @@ def _kind(failure: str) -> str:
 
 def _last_line(trial: Any) -> str:
     """Why a trial's process ended, in one line; if possible, all that Ray says of it goes into the trial's folder."""
-    text = re.sub(r"\x1b\[[\d;]*m", "", str(trial.get_error() or "its process died")).strip()
+    text = re.sub(r"\x1b\[[\d;]*m", "", str(trial.get_error() or PROCESS_DIED)).strip()
     lost = text.rpartition(f"{HostLost.__name__}: ")[2]
-    line = "its process died: killed, out of memory or crashed" if _DEAD in text else _said(lost)
+    line = PROCESS_DIED if _DEAD in text else _said(lost)
     path = Path(trial.config["folder"]) / ERROR
     try:
         write_text(path, f"{text}\n")
