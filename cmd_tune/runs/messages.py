@@ -1,13 +1,37 @@
 """Prints lines about a run: its folder, how to open the tracker's UI, outages. They can be pasted as they are."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from rich.console import Console
 
 from cmd_tune.redact import redact
 from cmd_tune.runs.run_folder import shown_place
-from cmd_tune.tracking import BackgroundTracker
+from cmd_tune.tracking import BackgroundTracker, open_tracker
+
+
+class Recorded(Protocol):
+    """What a plan says of the run's records: that of a search, or of any other run."""
+
+    @property
+    def tracking_uri(self) -> str: ...
+
+    @property
+    def experiment(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def resume(self) -> str: ...
 
 
 def print_line(console: Console, text: str) -> None:
@@ -41,6 +65,22 @@ def tell_outage(console: Console, folder: Path, resume: str) -> Callable[[str, s
         print_line(console, text)
 
     return tell
+
+
+def start_tracker(plan: Recorded, console: Console) -> BackgroundTracker:
+    """The tracker of a run, started; it prints what becomes of it, and what of the environment it does not follow."""
+    tracker = open_tracker(
+        plan.tracking_uri,
+        plan.experiment,
+        plan.name,
+        plan.folder.parent,
+        tell_outage(console, plan.folder, plan.resume),
+        partial(print_line, console),
+        identity=plan.id,
+    )
+    for line in tracker.remarks():
+        print_line(console, line)
+    return tracker
 
 
 def close_tracker(tracker: BackgroundTracker, console: Console, resume: str) -> None:

@@ -4,7 +4,6 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 
 from rich.console import Console
 
@@ -13,10 +12,10 @@ from cmd_tune.compute.threads import keep_to_usable_cpus
 from cmd_tune.errors import CmdTuneError, Interrupted
 from cmd_tune.runs.ending import Ending
 from cmd_tune.runs.environment import describe_environment, record_session
-from cmd_tune.runs.messages import close_tracker, print_line, print_places, tell_outage
+from cmd_tune.runs.messages import close_tracker, print_places, start_tracker
 from cmd_tune.runs.run_folder import lock_folder
 from cmd_tune.runs.run_plan import RunPlan
-from cmd_tune.tracking import BackgroundTracker, RunSnapshot, RunStatus, open_tracker
+from cmd_tune.tracking import BackgroundTracker, RunSnapshot, RunStatus
 
 
 class RunSession:
@@ -62,20 +61,9 @@ def run_session(
     """
     keep_to_usable_cpus()
     status = RunStatus.FAILED
-    tracker = open_tracker(
-        plan.tracking_uri,
-        plan.experiment,
-        plan.name,
-        plan.folder.parent,
-        tell_outage(console, plan.folder, plan.resume),
-        partial(print_line, console),
-        identity=plan.id,
-    )
+    tracker = start_tracker(plan, console)
     session = RunSession(plan, tracker, console, snapshot, finished=finished)
-    for line in tracker.remarks():
-        print_line(console, line)
-    resume = plan.resume
-    with lock_folder(plan.folder), termination_as_interrupt(f"interrupted; go on with: {resume}"):
+    with lock_folder(plan.folder), termination_as_interrupt(f"interrupted; go on with: {plan.resume}"):
         if not finished:
             record_session(plan.folder, describe_environment())
         try:

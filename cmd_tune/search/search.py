@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -15,7 +15,7 @@ from cmd_tune.formatting import time_span
 from cmd_tune.full_disk import as_disk_full
 from cmd_tune.runs.ending import ERRORS, Ending, keep_traceback
 from cmd_tune.runs.environment import describe_software, record_session
-from cmd_tune.runs.messages import close_tracker, print_line, print_places, tell_outage
+from cmd_tune.runs.messages import close_tracker, print_line, print_places, start_tracker
 from cmd_tune.runs.pretrain_and_score import Conditions, baseline_scores, conditions
 from cmd_tune.runs.run_folder import SEARCH_FILE, lock_folder
 from cmd_tune.runs.session import termination_as_interrupt
@@ -29,7 +29,7 @@ from cmd_tune.search.refits import all_tested, describe_refits, refit_count, run
 from cmd_tune.search.report import SearchReport, StudyFindings, kept_baselines, print_report, write_report
 from cmd_tune.search.report.live import state_with_reason
 from cmd_tune.search.study.study import STUDY, TIME_UP, SearchStudy
-from cmd_tune.tracking import BackgroundTracker, RunStatus, open_tracker
+from cmd_tune.tracking import BackgroundTracker, RunStatus
 
 
 def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
@@ -39,24 +39,15 @@ def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
     a step of its end failed: the others are done.
     """
     plan = replace(plan, address=address)
-    with _removed_unless_started(plan), lock_folder(plan.folder), _interruptible(plan):
+    at_once = termination_as_interrupt(f"interrupted; go on with: {plan.resume}")
+    with _removed_unless_started(plan), lock_folder(plan.folder), at_once:
         engine = ENGINES["ray"](plan.folder, plan.source, plan.resources, address)
         for remark in check_start(plan):
             console.print(remark, style="yellow", soft_wrap=True, highlight=False, markup=False)
         study = None if plan.new else _open_study(plan)
         for remark in study.remarks if study else ():
             print_line(console, remark)
-        tracker = open_tracker(
-            plan.tracking_uri,
-            plan.experiment,
-            plan.name,
-            plan.folder.parent,
-            tell_outage(console, plan.folder, plan.resume),
-            partial(print_line, console),
-            identity=plan.id,
-        )
-        for line in tracker.remarks():
-            print_line(console, line)
+        tracker = start_tracker(plan, console)
         try:
             _SearchSession(plan, engine, tracker, console).run(study)
         finally:
@@ -75,10 +66,6 @@ def _removed_unless_started(plan: Plan) -> Iterator[None]:
         if plan.new and not started and f"{plan.folder}/" not in str(error):
             shutil.rmtree(plan.folder, ignore_errors=True)
         raise
-
-
-def _interruptible(plan: Plan) -> AbstractContextManager[None]:
-    return termination_as_interrupt(f"interrupted; go on with: {plan.resume}")
 
 
 def _open_study(plan: Plan) -> SearchStudy:
