@@ -1,7 +1,7 @@
 """The data of a run: a store and a protocol. Without a store, made-up actions are stored on first use."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cmd_tune.data.fetched_store import fetch, fetched_before
@@ -51,10 +51,10 @@ def source_of(place: Place, protocol: str) -> DataSource:
 
 def open_data(storage: Path, data: Place | None, protocol: str | None) -> tuple[DataSource, Store]:
     """The store at `data`, else the made-up one in the storage; under `protocol`, else the data set's first."""
-    place = data or _synthetic_store(storage)
-    store = open_place(place)
+    source = source_of(data or _synthetic_store(storage), protocol or "")
+    store = source.store()
     name, _ = split_store(store, protocol, "none")
-    return source_of(place, name), store
+    return replace(source, protocol=name), store
 
 
 def _synthetic_store(storage: Path) -> Path:

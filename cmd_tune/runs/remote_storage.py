@@ -17,7 +17,7 @@ from secrets import token_hex
 
 from cmd_tune.compute.home import cache_folder
 from cmd_tune.errors import CmdTuneError, UsageError, did_you_mean
-from cmd_tune.files import home_path, write_text
+from cmd_tune.files import atomic_file, home_path, write_text
 from cmd_tune.remote_files import Place, RemoteFolder, beside, looks_like_uri, read_place, split_uri
 from cmd_tune.runs.kept_paths import inside_storage
 from cmd_tune.runs.mirror import Mirror, download, record_sent, sent_file
@@ -132,10 +132,8 @@ class Storage:
         for name in self._inputs(run):
             path = self.folder / name
             if not path.exists() and remote.mark(name) is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                part = path.with_name(f".{path.name}.{token_hex(4)}.part")
-                remote.download(name, part)
-                part.replace(path)
+                with atomic_file(path) as temporary:
+                    remote.download(name, temporary)
 
 
 def open_storage(storage: str, resume: str | None = None) -> Storage:
