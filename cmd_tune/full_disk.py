@@ -48,12 +48,6 @@ def as_disk_full(error: BaseException, path: Path) -> DiskFull | None:
     return None
 
 
-def check_room(path: Path) -> None:
-    """Raise DiskFull if a mebibyte cannot be written beside a file: a library's own message does not always tell."""
-    if _full(path):
-        raise disk_full(path)
-
-
 def _full(path: Path) -> bool:
     probe = path.with_name(f".{path.name}.{token_hex(4)}.part")
     try:

@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from cmd_tune.errors import CmdTuneError, DiskFull
-from cmd_tune.full_disk import as_disk_full, cannot_write, check_room
+from cmd_tune.full_disk import _full, as_disk_full, cannot_write
 
 
 def full():
@@ -57,7 +57,7 @@ def test_a_full_disk_is_found_beneath_what_libraries_say(wrap, tmp_path):
 @pytest.mark.parametrize("error", [OSError(errno.EACCES, "Permission denied", "/d"), ValueError("disk is full")])
 def test_other_failures_are_not(error, tmp_path):
     assert as_disk_full(error, tmp_path / "study.db") is None
-    check_room(tmp_path / "study.db")
+    assert not _full(tmp_path / "study.db")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from cmd_tune.commands.options import Data, Name, Overrides, Preset, Protocol, Resume, Storage, TrackingUri, place
+from cmd_tune.errors import UsageError
 from cmd_tune.runs.run_folder import DEFAULT_STORAGE
 
 
@@ -70,7 +71,6 @@ def search(
     ] = False,
 ) -> None:
     """Search a space of settings (the same as run_search.py)."""
-    from cmd_tune.errors import UsageError
     from cmd_tune.runs.remote_storage import open_storage
     from cmd_tune.search.execution import ResourceRequest
     from cmd_tune.search.plan import new_plan, resumed_plan

@@ -65,12 +65,11 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     """Read a file of `save_checkpoint`, of an earlier release as well. Raises DataError for any other file."""
     state, hashed = _read(path, device)
     version = state.get("format")
-    version = version if type(version) is int else None
-    if version == FORMAT and not hashed:
-        raise _damaged(path)
-    if version not in (FORMAT, _UNHASHED):
+    if type(version) is not int or version not in (FORMAT, _UNHASHED):
         theirs = "; the authors' are read by 'python -m cmd_tune import'" if "state_dict" in state else ""
         raise DataError(f"{path}: not a checkpoint of this release{theirs}")
+    if version == FORMAT and not hashed:
+        raise _damaged(path)
     check_content(path, state)
     return state
 

@@ -1,5 +1,7 @@
 """The trials that are scored on the test set."""
 
+import pytest
+
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.ending import Ending
 from cmd_tune.search.controller import SearchController
@@ -24,19 +26,31 @@ class Listener(SearchListener):
         self.told.append(trial.name)
 
 
-def test_each_finalist_is_scored_once_and_one_that_cannot_be_stops_no_other(make_space, open_study, tiny_store):
-    study, source, listener = open_study(make_space(), trials=2), DataSource(tiny_store.path, "xview"), Listener()
-    engine = LocalEngine(study.folder, source, ResourceRequest())
-    layout = engine.plan(trials=2, given=2)
-    engine.run(layout, SearchController(study, source, layout))
+@pytest.fixture
+def searched(make_space, open_study, tiny_store):
+    """Runs so many trials. Returns the study, the listener, and what scores the finalists and returns the troubles."""
+
+    def run(trials):
+        study, source, listener = open_study(make_space(), trials), DataSource(tiny_store.path, "xview"), Listener()
+        engine = LocalEngine(study.folder, source, ResourceRequest())
+        layout = engine.plan(trials=trials, given=trials)
+        engine.run(layout, SearchController(study, source, layout))
+
+        def score():
+            ending = Ending(study.folder)
+            score_finalists(study, source, engine, [listener], ending.attempt)
+            return ending.troubles
+
+        return study, listener, score
+
+    return run
+
+
+def test_each_finalist_is_scored_once_and_one_that_cannot_be_stops_no_other(searched):
+    study, listener, score = searched(trials=2)
     checkpoint = study.trials[0].folder / "checkpoint.pt"
     content = checkpoint.read_bytes()
     checkpoint.unlink()
-
-    def score():
-        ending = Ending(study.folder)
-        score_finalists(study, source, engine, [listener], ending.attempt)
-        return ending.troubles
 
     assert not all_tested(study, None)
     assert score() == [f"test of trial-000: {checkpoint}: no such checkpoint"]
@@ -50,21 +64,13 @@ def test_each_finalist_is_scored_once_and_one_that_cannot_be_stops_no_other(make
     assert len(listener.told) == 4
 
 
-def test_a_damaged_checkpoint_of_a_finalist_is_said(make_space, open_study, tiny_store):
+def test_a_damaged_checkpoint_of_a_finalist_is_said(searched):
     """In one line if there is no other, else with the one that is scored in its place."""
-    study, source, listener = open_study(make_space(), trials=1), DataSource(tiny_store.path, "xview"), Listener()
-    engine = LocalEngine(study.folder, source, ResourceRequest())
-    layout = engine.plan(trials=1, given=1)
-    engine.run(layout, SearchController(study, source, layout))
+    study, listener, score = searched(trials=1)
     checkpoint = study.trials[0].folder / "checkpoint.pt"
     content = checkpoint.read_bytes()
     checkpoint.write_bytes(content[:5000] + bytes([content[5000] ^ 1]) + content[5001:])
     why = f"{checkpoint}: not a whole checkpoint (its content is not what was written)"
-
-    def score():
-        ending = Ending(study.folder)
-        score_finalists(study, source, engine, [listener], ending.attempt)
-        return ending.troubles
 
     assert score() == [f"test of trial-000: {why}; restore it, or remove it and train from the first epoch"]
     checkpoint.with_name("checkpoint-before.pt").write_bytes(content)
