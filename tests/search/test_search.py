@@ -296,23 +296,24 @@ def test_a_search_whose_time_is_up_says_so_and_goes_on_with_more(start, tmp_path
 
 
 def test_a_trial_that_the_time_cuts_is_unfinished_and_goes_on(start, tmp_path):
-    """The second epoch comes too late, of a trial that has two."""
+    """Of two epochs, of which the time is up as the first is reported."""
 
-    def late(task, report):
-        def then_late(said):
-            (tmp_path / "it" / "clock.json").touch()
-            time.sleep(1.1)
-            report(said)
+    class Late(LocalEngine):
+        def run(self, plan, events):
+            def reported(index, said):
+                events.study.deadline = time.monotonic() - 1
+                return report(index, said)
 
-        run_task(task, then_late)
+            report, events.reported = events.reported, reported
+            super().run(plan, events)
 
     with pytest.raises(
         CmdTuneError, match=r"no trial has a result; trial-000 unfinished after epoch 1 of 2, the time"
     ) as caught:
-        start(partial(LocalEngine, work=late), budget={"trials": 2, "time": 1})
+        start(Late, budget={"trials": 2, "time": 3600})
     assert "lower epochs, or give more time, in all: " in str(caught.value)
     assert states(tmp_path / "it") == [TrialState.UNFINISHED]
-    lines = start(LocalEngine, resume=True, time="1h")
+    lines = start(LocalEngine, resume=True, time="2h")
     assert any(line.startswith("trial-000 resumes after epoch 1: ") for line in lines)
     assert states(tmp_path / "it") == [TrialState.FINISHED] * 2
 
