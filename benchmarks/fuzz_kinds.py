@@ -51,7 +51,7 @@ class Reached(BaseException):
 
 
 class _ClosedEngine(RayEngine):
-    def open(self) -> None:
+    def open(self, *, trials: int | None, given: int) -> None:
         raise Reached
 
 

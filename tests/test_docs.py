@@ -27,7 +27,8 @@ from cmd_tune.data.views.modalities import MODALITIES
 from cmd_tune.errors import CmdTuneError, Interrupted, UsageError
 from cmd_tune.evaluate.tasks import TASKS
 from cmd_tune.search.execution import ResourceRequest
-from cmd_tune.search.plan import new_plan, read_space
+from cmd_tune.search.plan import new_plan
+from cmd_tune.search.request import check_request, read_space
 from cmd_tune.settings import PRESETS, Settings, make_settings
 
 ROOT = Path(__file__).parents[1]
@@ -161,12 +162,14 @@ def test_yaml_blocks_are_read(block: str, tmp_path: Path, tiny_store: Store) -> 
         whole["parameters"] = {"key_momentum": {"values": [0.9, 0.99]}}
     path.write_text(yaml.safe_dump(whole), encoding="utf-8")
     new_plan(
-        str(path),
-        storage=tmp_path / "runs",
-        data=tiny_store.path,
-        **dict.fromkeys(("name", "protocol", "preset", "trials", "tracking_uri")),
-        overrides=[],
-        resources=ResourceRequest(),
+        check_request(
+            str(path),
+            storage=tmp_path / "runs",
+            data=tiny_store.path,
+            **dict.fromkeys(("name", "protocol", "preset", "trials", "tracking_uri")),
+            overrides=[],
+            resources=ResourceRequest(),
+        )
     )
     if content.keys() >= {"method", "parameters"}:  # a whole file is read as it stands in the page, too
         path.write_text(block, encoding="utf-8")

@@ -8,6 +8,7 @@ from cmd_tune.runs.run_folder import PRETRAIN_FILE, SEARCH_FILE
 from cmd_tune.runs.single_run import new_single, resumed_single
 from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.plan import new_plan, resumed_plan
+from cmd_tune.search.request import check_request
 from cmd_tune.settings import PRESETS, Settings, kept_settings, make_settings
 from cmd_tune.train.checkpoint import save_checkpoint
 from cmd_tune.train.loop import CHECKPOINT, build_pretrainer
@@ -77,13 +78,15 @@ def make_plan_folder(tiny_store, tmp_path):
     )
     options = dict.fromkeys(("protocol", "preset", "trials", "tracking_uri"))
     return lambda: new_plan(
-        str(space),
-        data=tiny_store.path,
-        name="it",
-        overrides=["batch_size=8"],
-        resources=ResourceRequest(),
-        storage=tmp_path / "runs",
-        **options,
+        check_request(
+            str(space),
+            data=tiny_store.path,
+            name="it",
+            overrides=["batch_size=8"],
+            resources=ResourceRequest(),
+            storage=tmp_path / "runs",
+            **options,
+        )
     )
 
 

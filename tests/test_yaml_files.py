@@ -8,7 +8,7 @@ import yaml
 
 from cmd_tune.data.layouts import read_layout
 from cmd_tune.errors import UsageError
-from cmd_tune.search.plan import read_space
+from cmd_tune.search.request import read_space
 from cmd_tune.settings import make_settings, parse_overrides, read_settings
 from cmd_tune.yaml_files import dump_yaml, parse_yaml, read_yaml
 

@@ -72,9 +72,10 @@ def search(
 ) -> None:
     """Search a space of settings (the same as run_search.py)."""
     from cmd_tune.runs.remote_storage import open_storage
+    from cmd_tune.search.beginning import begin, make_engine
     from cmd_tune.search.execution import ResourceRequest
-    from cmd_tune.search.plan import new_plan, resumed_plan
-    from cmd_tune.search.search import run_search
+    from cmd_tune.search.plan import resumed_plan
+    from cmd_tune.search.request import check_request
 
     if cpus and address:
         raise UsageError("--cpus: is for this machine, and the cluster at --address counts its own; leave it out")
@@ -82,16 +83,11 @@ def search(
         raise UsageError("--retry-failed: goes with --resume, for the trials of an earlier session; leave it out")
     resources = ResourceRequest(concurrent, workers, gpus_per_worker, cpus, hung_after)
     at = open_storage(storage, resume)
-    plan = (
-        resumed_plan(
+    if at.resume:
+        plan = resumed_plan(
             at.resume,
             space_name=space,
-            kept_options={
-                "--protocol": protocol,
-                "--preset": preset,
-                "--set": overrides,
-                "--name": name,
-            },
+            kept_options={"--protocol": protocol, "--preset": preset, "--set": overrides, "--name": name},
             storage=at.folder,
             data=place(data, "--data"),
             trials=trials,
@@ -101,8 +97,9 @@ def search(
             resources=resources,
             tracking_uri=tracking_uri,
         )
-        if at.resume
-        else new_plan(
+        engine = make_engine(plan.folder, plan.resources, address)
+    else:
+        request = check_request(
             space,
             data=place(data, "--data"),
             protocol=protocol,
@@ -116,9 +113,11 @@ def search(
             storage=at.folder,
             tracking_uri=tracking_uri,
         )
-    )
+        plan, engine = begin(request, address)
+    from cmd_tune.search.search import run_search  # while the engine starts
+
     with at.kept(plan.folder, "search", new=plan.new):
-        run_search(plan, address=address, console=Console())
+        run_search(plan, engine, console=Console())
 
 
 def pretrain(

@@ -1,6 +1,6 @@
 """The plan of a search, resolved: space, settings, data, folder. Written into the folder, read on a resume."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,37 +8,29 @@ from typing import Annotated, Any
 from pydantic import Field, PlainValidator
 
 from cmd_tune.data.layouts import Layout
-from cmd_tune.data.splits import split_store
 from cmd_tune.errors import UsageError
 from cmd_tune.files import write_text
 from cmd_tune.formatting import time_span
 from cmd_tune.redact import redact
 from cmd_tune.remote_files import Place
-from cmd_tune.runs.data_source import DataSource, open_data, source_of
+from cmd_tune.runs.data_source import DataSource, source_of
 from cmd_tune.runs.environment import describe_software
 from cmd_tune.runs.kept_paths import write_paths
-from cmd_tune.runs.run_folder import SEARCH_FILE, earlier_run, new_folder, removed_on_failure, resume_line
+from cmd_tune.runs.run_folder import SEARCH_FILE, earlier_run, resume_line
 from cmd_tune.runs.run_plan import KeptData, check_same_data, experiment_name, kept_tracking_uri, read_plan
 from cmd_tune.search.execution import ResourcePlan, ResourceRequest, TrialResources
-from cmd_tune.search.space_checks import check_joints, check_metrics, check_uses
-from cmd_tune.search.spaces.forms import seconds
+from cmd_tune.search.request import SearchRequest, given_count, read_space, refit_of, trial_count, typed_seconds
+from cmd_tune.search.space_checks import check_joints, check_metrics
 from cmd_tune.search.spaces.refit import Refit, read_refit, refit_content
-from cmd_tune.search.spaces.region import RULED
-from cmd_tune.search.spaces.space import DEFAULT_TRIALS, Space
-from cmd_tune.search.spaces.space_file import find_space, load_space
+from cmd_tune.search.spaces.space import Space
+from cmd_tune.search.spaces.space_file import find_space
 from cmd_tune.search.study.clock import CLOCK, Clock
-from cmd_tune.search.study.early_stopping import EARLY_STOPPING
-from cmd_tune.search.study.methods import METHODS
 from cmd_tune.search.study.study_file import trial_folders
 from cmd_tune.settings import (
-    PRESETS,
     Settings,
-    check_setting,
     kept_settings,
-    make_settings,
-    parse_overrides,
 )
-from cmd_tune.tracking import Identity, earlier_identity, new_identity, relative_uri, resolve_tracking_uri
+from cmd_tune.tracking import Identity, earlier_identity, new_identity, relative_uri
 from cmd_tune.yaml_files import dump_yaml
 
 SPACE = "space.yaml"  # in a search's folder
@@ -96,11 +88,8 @@ class Plan:
 
     @property
     def given(self) -> int:
-        """Trials whose values do not depend on the results of others; if time ends the search, those listed."""
-        points = len(self.space.start_points)
-        if self.trials is None:
-            return points
-        return min(self.trials, points) if METHODS[self.space.method].learns else self.trials
+        """As of `given_count`."""
+        return given_count(self.space, self.trials)
 
 
 _Count = Annotated[int, Field(ge=1)]
@@ -130,61 +119,26 @@ class KeptPlan(KeptData):
     space: str | None = None
 
 
-def new_plan(
-    space_name: str | None,
-    *,
-    storage: Path,
-    name: str | None,
-    data: Place | None,
-    protocol: str | None,
-    preset: str | None,
-    overrides: Sequence[str],
-    trials: int | None,
-    time: str | None = None,
-    refit: bool | None = None,
-    resources: ResourceRequest,
-    tracking_uri: str | None,
-) -> Plan:
-    """Resolve a search and write it into a new folder of the storage. Raises UsageError for what does not fit.
-
-    time: how long the trials may run in all, as typed; None: as the space file says.
-    refit: whether to refit the finalists; None: as the space file says.
-    """
-    if space_name is None:
-        raise UsageError("--space: name a space file, for instance --space temps.yaml (or --resume a search)")
-    space = read_space(find_space(space_name))
-    space = replace(space, seconds=_time(time) or space.seconds)
-    changed = parse_overrides(overrides)
-    if searched := [key for key in changed if key in space.parameters or key in space.fixed]:
-        raise UsageError(f"--set {searched[0]}: is a parameter of {space.path}; change it there")
-    preset = preset or space.preset or "quick"
-    settings = _base_settings(space, preset, changed)
-    space.check(settings.model_dump())
-    space.check_possible(settings.model_dump())
-    check_metrics(space, settings)
-    check_uses(space, settings, changed)
-    source, store = open_data(storage, data, protocol)
-    split_store(store, source.protocol, settings.holdout)
-    check_joints(space, settings, store.layout)
-    uri = resolve_tracking_uri(tracking_uri, storage)
+def new_plan(request: SearchRequest) -> Plan:
+    """Open the data of a new search, and write the search into its folder. Raises UsageError for what does not fit."""
+    source, store = request.open_data()
     plan = Plan(
-        folder=new_folder(storage, name, space.path.stem),
-        space=space,
-        preset=preset,
-        settings=settings,
+        folder=request.folder,
+        space=request.space,
+        preset=request.preset,
+        settings=request.settings,
         source=source,
         dataset=store.dataset,
         fingerprint=store.fingerprint,
-        trials=_trials(space, trials, settings),
-        resources=resources.or_else(ResourceRequest(workers=1)),
-        tracking_uri=uri,
-        refit=_refit(space, space.refit, refit),
+        trials=request.trials,
+        resources=request.resources,
+        tracking_uri=request.tracking_uri,
+        refit=request.refit,
         new=True,
         normalization=store.normalization,
     )
-    with removed_on_failure(plan.folder):
-        write_text(plan.folder / SPACE, space.path.read_text(encoding="utf-8-sig"))
-        keep_plan(plan)
+    write_text(plan.folder / SPACE, plan.space.path.read_text(encoding="utf-8-sig"))
+    keep_plan(plan)
     return plan
 
 
@@ -221,7 +175,7 @@ def resumed_plan(
         raise UsageError(f"--trials {trials}: {folder.name} has started {started}; ask for more, or leave it out")
     space = read_space(folder / SPACE)
     used = Clock(folder / CLOCK).seconds
-    given = _time(time)
+    given = typed_seconds(time)
     if given is not None and given <= used:
         raise UsageError(
             f"--time {time}: {folder.name} has run {time_span(used)}; ask for more in all, or leave it out"
@@ -240,10 +194,10 @@ def resumed_plan(
         source=source_of(data or kept.data, kept.protocol),
         dataset=kept.dataset,
         fingerprint=store.fingerprint,
-        trials=_trials(space, asked, settings),
+        trials=trial_count(space, asked, settings),
         resources=resources.or_else(ResourceRequest(**kept.model_dump(include=_RESOURCES))),
         tracking_uri=kept_tracking_uri(path, kept.tracking_uri, tracking_uri),
-        refit=_refit(space, kept.refit, refit),
+        refit=refit_of(space, kept.refit, refit),
         id=kept.id,
         environment=kept.environment,
         normalization=kept.normalization,
@@ -254,11 +208,6 @@ def resumed_plan(
         ),
         changed_space=changed_space,
     )
-
-
-def read_space(path: Path) -> Space:
-    """A space file with the methods and rules of early stopping that there are. Raises UsageError."""
-    return load_space(path, METHODS, EARLY_STOPPING)
 
 
 def _changed_table(folder: Path, kept: Space, name: str, settings: Settings, layout: Layout) -> Space:
@@ -280,60 +229,6 @@ def _changed_table(folder: Path, kept: Space, name: str, settings: Settings, lay
     check_metrics(space, settings)
     check_joints(space, settings, layout)
     return space
-
-
-def _time(typed: str | None) -> float | None:
-    """Seconds that were typed. Raises UsageError."""
-    try:
-        return None if typed is None else seconds(float(typed) if typed.isdecimal() else typed)
-    except ValueError as error:
-        raise UsageError(f"--time: {error}") from None
-
-
-def _base_settings(space: Space, preset: str, changed: Mapping[str, Any]) -> Settings:
-    """The settings that every trial starts from; parameters have the first point's values, or the preset's."""
-
-    def laid_over(point: Mapping[str, Any]) -> Settings:
-        parameters = {**space.fixed, **point}
-        # A comparison selects nothing, so that it needs no validation, unless its file asks for it.
-        whole = ("comparison", {"holdout": "none"} if space.comparison else {})
-        layers = (whole, (f"{space.path}: settings", space.settings), (f"{space.path}: parameters", parameters))
-        return make_settings(preset, *layers, ("--set", changed))
-
-    try:
-        return laid_over(_first_point(space))
-    except UsageError as error:
-        if space.comparison or space.start_points:
-            raise
-        try:
-            single = {key: check_setting(key, value) for key, value in changed.items() if key in RULED}
-        except ValueError:
-            raise error from None
-        whole = {**Settings().model_dump(), **PRESETS.get(preset, {}), **space.settings, **space.fixed, **single}
-        if (point := space.region(whole, "base").draw()) is None:
-            raise error from None
-        return laid_over({name: value for name, value in point.items() if name in RULED})
-
-
-def _first_point(space: Space) -> dict[str, Any]:
-    """Values of the first trial, which the baselines share with it."""
-    points = [cell.values for cell in space.comparison.cells] if space.comparison else space.start_points
-    return next(iter(points), {})
-
-
-def _trials(space: Space, asked: int | None, settings: Settings) -> int | None:
-    if space.lists_trials:
-        listed = space.comparison.trials() if space.comparison else space.cells(settings.model_dump())
-        count = len(list(listed))
-        return min(asked or space.trials or count, count)
-    return asked or space.trials or (DEFAULT_TRIALS if space.seconds is None else None)
-
-
-def _refit(space: Space, asked: Refit | None, wanted: bool | None) -> Refit | None:
-    """Raises UsageError for a refit of a comparison, which has no finalists."""
-    if wanted and space.comparison:
-        raise UsageError("--refit: a table selects nothing, and pretrains on the whole training set; leave it out")
-    return asked if wanted is None else (asked or space.refit or Refit()) if wanted else None
 
 
 def keep_plan(plan: Plan, layout: ResourcePlan | None = None) -> None:

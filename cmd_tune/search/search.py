@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -21,7 +21,7 @@ from cmd_tune.runs.run_folder import SEARCH_FILE, lock_folder
 from cmd_tune.runs.session import termination_as_interrupt
 from cmd_tune.search.checks import check_start, disk_line
 from cmd_tune.search.controller import SearchController
-from cmd_tune.search.execution import ENGINES, Engine
+from cmd_tune.search.execution import Engine
 from cmd_tune.search.finalists import score_finalists
 from cmd_tune.search.listeners import ScreenListener, SearchListener, TrackerListener
 from cmd_tune.search.plan import Plan, keep_plan
@@ -32,16 +32,17 @@ from cmd_tune.search.study.study import STUDY, TIME_UP, SearchStudy
 from cmd_tune.tracking import BackgroundTracker, RunStatus
 
 
-def run_search(plan: Plan, *, address: str | None, console: Console) -> None:
+def run_search(plan: Plan, engine: Engine, *, console: Console) -> None:
     """Run a new or resumed search to its end and print the report.
+
+    engine: may be open already; it is closed.
 
     Raises Interrupted on Ctrl-C or SIGTERM; CmdTuneError if no trial has a result, if the search could not go on, or if
     a step of its end failed: the others are done.
     """
-    plan = replace(plan, address=address)
+    plan = replace(plan, address=engine.address)
     at_once = termination_as_interrupt(f"interrupted; go on with: {plan.resume}")
-    with _removed_unless_started(plan), lock_folder(plan.folder), at_once:
-        engine = ENGINES["ray"](plan.folder, plan.source, plan.resources, address)
+    with _removed_unless_started(plan), lock_folder(plan.folder), at_once, closing(engine):
         for remark in check_start(plan):
             console.print(remark, style="yellow", soft_wrap=True, highlight=False, markup=False)
         study = None if plan.new else _open_study(plan)
@@ -156,9 +157,9 @@ class _SearchSession:
         title, address = self.engine.title, self.engine.address
         joins = f"joining {title} at {address}" if address else f"starting {title}"
         console.print(f"search {plan.name}: {joins}", highlight=False)
-        with self.engine as engine:
+        with self.engine.opened(trials=plan.trials, given=plan.given) as engine:
             self.tracker.check()
-            resources = engine.plan(trials=plan.trials, given=plan.given)
+            resources = engine.plan(plan.source)
             # What an earlier session left stays as it is until this one is known to go on.
             record_session(plan.folder, describe_software())
             keep_plan(plan, resources)

@@ -9,7 +9,8 @@ import yaml
 
 from cmd_tune.data.store import Store
 from cmd_tune.search.execution import ResourceRequest
-from cmd_tune.search.plan import Plan, new_plan, read_space
+from cmd_tune.search.plan import Plan, new_plan
+from cmd_tune.search.request import check_request, read_space
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.settings import Settings
@@ -59,16 +60,18 @@ def plan(make_space: Callable[..., Space], tiny_store: Store, tmp_path: Path) ->
     def make(metric: str, *more: str, data: Store = tiny_store, **changes: object) -> Plan:
         space = make_space(metric={"name": metric, "goal": "minimize"}, **changes)
         return new_plan(
-            str(space.path),
-            storage=tmp_path / "runs",
-            name=f"it-{next(numbers)}",
-            data=data.path,
-            protocol="xview",
-            preset=None,
-            overrides=["batch_size=8", *more],
-            trials=None,
-            resources=ResourceRequest(),
-            tracking_uri=None,
+            check_request(
+                str(space.path),
+                storage=tmp_path / "runs",
+                name=f"it-{next(numbers)}",
+                data=data.path,
+                protocol="xview",
+                preset=None,
+                overrides=["batch_size=8", *more],
+                trials=None,
+                resources=ResourceRequest(),
+                tracking_uri=None,
+            )
         )
 
     return make

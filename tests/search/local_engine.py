@@ -34,20 +34,20 @@ class LocalEngine(Engine):
     def __init__(
         self,
         folder: Path,
-        source: DataSource,
         request: ResourceRequest,
         address: str | None = None,
         *,
         work: Work = run_task,
     ) -> None:
         """work: what the process of a trial does; it trains unless a test says otherwise."""
-        super().__init__(folder, source, request, address)
+        super().__init__(folder, request, address)
         self._work = work
 
-    def open(self) -> None: ...
+    def open(self, *, trials: int | None, given: int) -> None:
+        self._lay = partial(plan_resources, [Node(cpus=1, gpus=0)], self.request, trials=trials, given=given)
 
-    def plan(self, *, trials: int | None, given: int) -> ResourcePlan:
-        return plan_resources([Node(cpus=1, gpus=0)], self.request, trials=trials, given=given)
+    def plan(self, source: DataSource) -> ResourcePlan:
+        return self._lay()
 
     def call(self, function: Callable[..., T], *arguments: object) -> Callable[[], T]:
         return partial(function, *arguments)

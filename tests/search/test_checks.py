@@ -9,9 +9,11 @@ from rich.console import Console
 from cmd_tune.data.store import Store
 from cmd_tune.errors import UsageError
 from cmd_tune.runs.run_checks import checkpoint_bytes
+from cmd_tune.search.beginning import make_engine
 from cmd_tune.search.checks import check_start, disk_line, largest_checkpoint
 from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.plan import Plan, new_plan, resumed_plan
+from cmd_tune.search.request import check_request
 from cmd_tune.search.search import run_search
 from cmd_tune.search.spaces.space import Space
 
@@ -30,19 +32,25 @@ def planned(make_space: Callable[..., Space], tiny_store: Store, tmp_path: Path)
 
     def make(workers: int = 1, overrides: tuple[str, ...] = ("batch_size=8",), **changes: object) -> Plan:
         return new_plan(
-            str(make_space(**changes).path),
-            storage=tmp_path / "runs",
-            name="it",
-            data=tiny_store.path,
-            protocol="xview",
-            preset=None,
-            overrides=overrides,
-            trials=None,
-            resources=ResourceRequest(workers=workers, cpus=64),
-            tracking_uri=None,
+            check_request(
+                str(make_space(**changes).path),
+                storage=tmp_path / "runs",
+                name="it",
+                data=tiny_store.path,
+                protocol="xview",
+                preset=None,
+                overrides=overrides,
+                trials=None,
+                resources=ResourceRequest(workers=workers, cpus=64),
+                tracking_uri=None,
+            )
         )
 
     return make
+
+
+def _run(plan: Plan) -> None:
+    run_search(plan, make_engine(plan.folder, plan.resources, None), console=Console(quiet=True))
 
 
 @pytest.mark.parametrize(
@@ -62,9 +70,11 @@ def planned(make_space: Callable[..., Space], tiny_store: Store, tmp_path: Path)
         (2, [], CELLS, "--workers 2: batch_size 9 is"),
     ],
 )
-def test_a_batch_that_does_not_fit_is_refused_before_ray_starts(planned, tmp_path, workers, overrides, changes, said):
+def test_a_batch_that_does_not_fit_is_refused_before_the_first_trial(
+    planned, tmp_path, workers, overrides, changes, said
+):
     with pytest.raises(UsageError) as caught:
-        run_search(planned(workers, overrides, **changes), address=None, console=Console(quiet=True))
+        _run(planned(workers, overrides, **changes))
     assert said in str(caught.value)
     assert not (tmp_path / "runs" / "it").exists()
 
@@ -80,7 +90,7 @@ def test_a_resumed_search_is_checked_too_and_stays(planned, tmp_path):
     five = ResourceRequest(workers=5)
     resumed = resumed_plan("it", kept_options={}, storage=tmp_path / "runs", resources=five, **options)
     with pytest.raises(UsageError, match="--workers 5: batch_size 8 is not a multiple of it"):
-        run_search(resumed, address=None, console=Console(quiet=True))
+        _run(resumed)
     assert (tmp_path / "runs" / "it" / "search.yaml").exists()
 
 

@@ -43,8 +43,8 @@ def conduct(make_space, open_study, tiny_store, tmp_path):
             report(mine) if isinstance(mine, TrialReport) else mine(task, report)
 
         source = DataSource(tiny_store.path, "xview")
-        with LocalEngine(study.folder, source, ResourceRequest(), work=work) as engine:
-            controller = SearchController(study, source, engine.plan(trials=trials, given=0), listeners)
+        with LocalEngine(study.folder, ResourceRequest(), work=work).opened(trials=trials, given=0) as engine:
+            controller = SearchController(study, source, engine.plan(source), listeners)
             engine.run(controller.resources, controller)
         return controller, handed_out
 

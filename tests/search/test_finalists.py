@@ -32,8 +32,9 @@ def searched(make_space, open_study, tiny_store):
 
     def run(trials):
         study, source, listener = open_study(make_space(), trials), DataSource(tiny_store.path, "xview"), Listener()
-        engine = LocalEngine(study.folder, source, ResourceRequest())
-        layout = engine.plan(trials=trials, given=trials)
+        engine = LocalEngine(study.folder, ResourceRequest())
+        engine.open(trials=trials, given=trials)
+        layout = engine.plan(source)
         engine.run(layout, SearchController(study, source, layout))
 
         def score():

@@ -11,24 +11,10 @@ from cmd_tune.errors import CmdTuneError, UsageError
 from cmd_tune.runs.run_folder import SEARCH_FILE
 from cmd_tune.search.execution import ResourcePlan, ResourceRequest, TrialResources
 from cmd_tune.search.plan import Plan, keep_plan, new_plan, resumed_plan
+from cmd_tune.search.request import check_request
 from cmd_tune.tracking.mlflow.uris import default_uri
 from cmd_tune.yaml_files import dump_yaml, read_yaml
 from tests.conftest import write_tiny_store
-
-POINTS = [{"teacher_temperature": 0.05, "student_temperature": share} for share in (0.1, 0.2, 0.3)]
-
-
-@pytest.mark.parametrize(
-    ("changes", "given"),
-    [
-        ({"points_to_evaluate": None}, 0),
-        ({"points_to_evaluate": POINTS}, 3),
-        ({"method": "random", "points_to_evaluate": POINTS, "budget": {"trials": 9}}, 9),
-        ({"method": "grid", "parameters": {"topk": {"values": [2, 4]}}, "points_to_evaluate": None}, 2),
-    ],
-)
-def test_how_many_trials_wait_for_no_results(plan: Callable[..., Plan], changes: dict[str, object], given: int) -> None:
-    assert plan("loss/total", **changes).given == given
 
 
 def test_the_plan_says_how_trials_were_laid_out(plan: Callable[..., Plan]) -> None:
@@ -38,30 +24,6 @@ def test_the_plan_says_how_trials_were_laid_out(plan: Callable[..., Plan]) -> No
     assert kept["layout"].startswith("2 trials at once, ")
     assert kept["per_trial"] == {"workers": 1, "cpus": 2.0, "gpus": 0.5, "threads": 2}
     assert kept["trials"] == 4
-
-
-TOPK = {"topk": {"min": 200, "max": 400}, "layers": {"values": [1, 2]}}
-
-
-def test_an_impossible_space_is_refused_before_it_has_a_folder(plan: Callable[..., Plan], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"space.yaml: parameters: no configuration is allowed; one breaks ") as caught:
-        plan("loss/total", parameters=TOPK, points_to_evaluate=None)  # the preset's queue has 192
-    assert "topk 200 exceeds queue_size 192" in str(caught.value)
-    assert "\n" not in str(caught.value)
-    with pytest.raises(UsageError, match=r"constraints: no configuration meets them; one breaks 'epochs < 3'"):
-        plan("loss/total", parameters=TOPK, constraints=["epochs < 3"], points_to_evaluate=None)
-    assert not list(tmp_path.glob("runs/*"))
-
-
-def test_what_the_command_line_makes_possible_is_not_refused(plan: Callable[..., Plan]) -> None:
-    """Also where the preset's value of what is searched does not fit it."""
-    assert plan("loss/total", "queue_size=512", parameters=TOPK, points_to_evaluate=None, preset="quick")
-    small = {**TOPK, "topk": {"min": 1, "max": 8}}
-    for changes in ({"settings": {"queue_size": 8}}, {"parameters": {**small, "queue_size": {"value": 8}}}):
-        made = plan("loss/total", **{"parameters": small, "points_to_evaluate": None, **changes})
-        assert made.settings.topk <= made.settings.queue_size == 8
-    with pytest.raises(UsageError, match=r"--set: queue_size = 'x': "):
-        plan("loss/total", "queue_size=x", parameters=small, points_to_evaluate=None)
 
 
 def test_a_resume_leaves_the_environment_that_was_recorded(plan: Callable[..., Plan]) -> None:
@@ -94,20 +56,11 @@ def test_a_resume_replaces_what_it_asks_of_resources_and_nothing_else(plan) -> N
     assert read_yaml(folder / SEARCH_FILE) == {**first, **now}
 
 
-def test_more_points_than_trials_and_a_tables_seed_are_refused(make_space) -> None:
-    point = {"teacher_temperature": 0.05, "student_temperature": 0.1}
-    with pytest.raises(UsageError, match=r"points_to_evaluate: has 2 points, of which budget.trials lets 1 run"):
-        make_space(points_to_evaluate=[point, {**point, "student_temperature": 0.2}], budget={"trials": 1})
-    of_table = {"method": "cells", "parameters": None, "points_to_evaluate": None, "budget": None}
-    with pytest.raises(UsageError, match=r"settings.seed: does not go with method cells, whose seeds replace it"):
-        make_space(**of_table, cells=[{"topk": 4}], settings={"seed": 3})
-
-
 def test_a_search_goes_on_with_the_data_it_began_with(make_space, make_store, tmp_path) -> None:
     store, storage = make_store(), tmp_path / "runs"
     sizes = {"trials": None, "resources": ResourceRequest(), "tracking_uri": None}
     options = {**sizes, "protocol": "xsub", "preset": None, "overrides": ["batch_size=8"]}
-    new_plan(str(make_space().path), storage=storage, name="it", data=store.path, **options)
+    new_plan(check_request(str(make_space().path), storage=storage, name="it", data=store.path, **options))
     before = (storage / "it" / "search.yaml").read_bytes()
 
     def resumed() -> Plan:
@@ -153,10 +106,10 @@ def write(tmp_path: Path) -> Callable[..., str]:
 @pytest.fixture
 def start(tiny_store: Store, tmp_path: Path) -> Start:
     def make(space: str, trials: int | None = None) -> Plan:
-        return new_plan(
+        return new_plan(check_request(
             space, storage=tmp_path / "runs", name="it", data=tiny_store.path, protocol=None, preset=None,
             overrides=["epochs=5"], trials=trials, resources=ResourceRequest(), tracking_uri=None,
-        )  # fmt: skip
+        ))  # fmt: skip
 
     return make
 

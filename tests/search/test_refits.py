@@ -16,6 +16,7 @@ from cmd_tune.search.listeners import SearchListener
 from cmd_tune.search.plan import keep_plan, new_plan, resumed_plan
 from cmd_tune.search.refits import all_tested, describe_refits, planned_refits, refit_count, run_refits
 from cmd_tune.search.report import StudyFindings, write_report
+from cmd_tune.search.request import check_request
 from cmd_tune.search.spaces.refit import Refit, read_refit
 from cmd_tune.train.loop import CHECKPOINT
 from tests.search.local_engine import LocalEngine
@@ -60,9 +61,10 @@ def finished(make_space, open_study):
 def play(study, refit, tmp_path, work, listeners=()):
     """Run the refits that are due by `work`; returns what went wrong."""
     source = DataSource(tmp_path / "none.arrow", "xview")
-    engine = LocalEngine(study.folder, source, ResourceRequest(), work=work)
+    engine = LocalEngine(study.folder, ResourceRequest(), work=work)
+    engine.open(trials=3, given=3)
     ending = Ending(study.folder)
-    run_refits(study, refit, source, engine, engine.plan(trials=3, given=3), listeners, ending.attempt)
+    run_refits(study, refit, source, engine, engine.plan(source), listeners, ending.attempt)
     return ending.troubles
 
 
@@ -135,8 +137,9 @@ def test_an_engine_that_fails_is_named_and_the_listeners_are_closed(finished, tm
 
     study, listener, ending = finished(), Listener(), Ending(tmp_path)
     source = DataSource(tmp_path / "none.arrow", "xview")
-    engine = Broken(study.folder, source, ResourceRequest())
-    run_refits(study, OWN, source, engine, engine.plan(trials=3, given=3), [listener], ending.attempt)
+    engine = Broken(study.folder, ResourceRequest())
+    engine.open(trials=3, given=3)
+    run_refits(study, OWN, source, engine, engine.plan(source), [listener], ending.attempt)
     assert ending.troubles == [f"refit of trial-00{index}, seed 0: OSError: no cluster" for index in (2, 3, 0)]
     assert listener.told[-1] == "closed"
 
@@ -190,7 +193,7 @@ def test_a_plan_keeps_its_refit_and_an_earlier_release_had_none(make_space, tiny
 
     def start(space, **changes):
         options = {"protocol": None, "preset": None, "overrides": ["batch_size=8"], "name": None, **changes}
-        return new_plan(str(space.path), data=tiny_store.path, **options, **common)
+        return new_plan(check_request(str(space.path), data=tiny_store.path, **options, **common))
 
     def resume(name, **changes):
         plan = resumed_plan(name, space_name=None, kept_options={}, **changes, **common)

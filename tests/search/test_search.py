@@ -11,9 +11,10 @@ from mlflow import MlflowClient
 from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError, Interrupted
-from cmd_tune.search.execution import ENGINES, ResourceRequest, TrialReport, TrialTask
+from cmd_tune.search.execution import ResourceRequest, TrialReport, TrialTask
 from cmd_tune.search.execution.trial_process import run_task
 from cmd_tune.search.plan import new_plan, resumed_plan
+from cmd_tune.search.request import check_request
 from cmd_tune.search.search import run_search
 from cmd_tune.search.study.trial_record import TrialState
 from cmd_tune.yaml_files import read_yaml
@@ -32,11 +33,10 @@ def database(tmp_path_factory):
 
 
 @pytest.fixture
-def start(make_space, tiny_store, database, tmp_path, monkeypatch):
+def start(make_space, tiny_store, database, tmp_path):
     """Starts or resumes a search of two trials in tmp_path / "it" with this engine; returns what it printed."""
 
     def run(engine, *, resume=False, trials=None, uri=None, workers=None, time=None, budget=None):
-        monkeypatch.setitem(ENGINES, "ray", engine)
         resources = ResourceRequest(workers=workers)
         common = {"storage": tmp_path, "trials": trials, "resources": resources, "tracking_uri": uri or database}
         if resume:
@@ -44,16 +44,16 @@ def start(make_space, tiny_store, database, tmp_path, monkeypatch):
         else:
             space = make_space(budget=budget or {"trials": 2}, method="random", refit="none")
             data = {"data": tiny_store.path, "protocol": "xview"}
-            plan = new_plan(str(space.path), name="it", **data, preset=None, overrides=TINY, **common)
+            plan = new_plan(check_request(str(space.path), name="it", **data, preset=None, overrides=TINY, **common))
         file = io.StringIO()
-        run_search(plan, address=None, console=Console(file=file, width=200))
+        run_search(plan, engine(plan.folder, plan.resources), console=Console(file=file, width=200))
         return file.getvalue().splitlines()
 
     return run
 
 
 class Unopened(LocalEngine):
-    def open(self):
+    def open(self, **_):
         pytest.fail("there is nothing to run")
 
 
@@ -146,7 +146,7 @@ def test_a_search_without_a_result_says_why(start, tmp_path):
 @pytest.mark.parametrize(("reason", "kept"), [("no cluster", False), ("see {folder}/ray.log", True)])
 def test_an_engine_that_does_not_start_leaves_no_folder_unless_it_names_it(start, tmp_path, reason, kept):
     class Absent(LocalEngine):
-        def open(self):
+        def open(self, **_):
             raise CmdTuneError(reason.format(folder=self.folder))
 
     with pytest.raises(CmdTuneError, match=reason.partition("{")[0]):
@@ -209,7 +209,7 @@ def contents(folder):
 
 
 class Refusing(LocalEngine):
-    def plan(self, **asked):
+    def plan(self, source):
         raise CmdTuneError("--workers 100: needs 100 CPUs; there are 2")
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -138,33 +139,34 @@ class Engine(ABC):
     The searching process calls, in this order:
 
     1. `Engine(…)`: checks what can be checked at once; starts nothing.
-    2. `open`: starts or joins the computers.
-    3. `plan`: checks that each computer can run trials, and lays them out.
+    2. `open`: begins to start or join the computers, which may go on while this process does other things.
+    3. `plan`: waits for that, checks that each computer can run trials, and lays them out.
     4. `call` and `run`, as often as needed.
     5. `close`, also after an exception or Ctrl-C in any of these. Nothing of the search runs any more when it returns.
 
     Computers that are gone for good set `lost`; the main thread is then interrupted as Ctrl-C does.
 
-    As a context manager, an engine is opened and closed. `open` and `plan` raise CmdTuneError, in one line.
+    `open` and `plan` raise CmdTuneError, in one line.
     """
 
     title: ClassVar[str]  # what messages call it
     lost: str = ""  # why the search cannot go on, in one line
+    is_open: bool = False
 
-    def __init__(self, folder: Path, source: DataSource, request: ResourceRequest, address: str | None = None) -> None:
+    def __init__(self, folder: Path, request: ResourceRequest, address: str | None = None) -> None:
         """folder: of the search; an engine's own files go there. address: of computers to join; None: this one.
 
         Raises CmdTuneError if nobody answers at the address.
         """
-        self.folder, self.source, self.request, self.address = folder, source, request, address
+        self.folder, self.request, self.address = folder, request, address
 
     @abstractmethod
-    def open(self) -> None:
-        """Start or join the computers."""
+    def open(self, *, trials: int | None, given: int) -> None:
+        """Begin to start or join the computers. Arguments as of `plan_resources`."""
 
     @abstractmethod
-    def plan(self, *, trials: int | None, given: int) -> ResourcePlan:
-        """How trials are laid out over the computers. Arguments as of `plan_resources`."""
+    def plan(self, source: DataSource) -> ResourcePlan:
+        """How trials on these data are laid out over the computers."""
 
     @abstractmethod
     def call(self, function: Callable[..., T], *arguments: object) -> Callable[[], T]:
@@ -185,15 +187,14 @@ class Engine(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """End what runs, and free or leave the computers."""
+        """End what runs, and free or leave the computers. Does nothing the second time."""
 
-    def __enter__(self) -> Self:
+    @contextmanager
+    def opened(self, *, trials: int | None, given: int) -> Iterator[Self]:
+        """Open it unless it is open, and close it at the end of the block."""
         try:
-            self.open()
-        except BaseException:
+            if not self.is_open:
+                self.open(trials=trials, given=given)
+            yield self
+        finally:
             self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,7 +15,7 @@ from cmd_tune.search.execution.engine import Engine, TrialEvents
 from cmd_tune.search.execution.ray_hosts import Hosts
 from cmd_tune.search.execution.ray_joining import find_head
 from cmd_tune.search.execution.ray_output import log_ray_messages, native_errors_to
-from cmd_tune.search.execution.ray_session import nodes_now, ray_session
+from cmd_tune.search.execution.ray_session import await_process, nodes_now, ray_session, start_ray
 from cmd_tune.search.execution.ray_watch import Watch
 from cmd_tune.search.execution.resources import Node, ResourcePlan, ResourceRequest, plan_resources
 
@@ -25,12 +27,15 @@ T = TypeVar("T")
 
 
 class RayEngine(Engine):
-    """Runs trials by Ray. What Ray prints goes to a file in the search's folder, and nothing of it to the screen."""
+    """Runs trials by Ray. What Ray prints goes to a file in the search's folder, and nothing of it to the screen.
+
+    Ray starts in a thread, and with it the first hosts if it is this machine's: that takes seconds, mostly of waiting.
+    """
 
     title = "Ray"
 
-    def __init__(self, folder: Path, source: DataSource, request: ResourceRequest, address: str | None = None) -> None:
-        super().__init__(folder, source, request, address)
+    def __init__(self, folder: Path, request: ResourceRequest, address: str | None = None) -> None:
+        super().__init__(folder, request, address)
         if address:
             find_head(address)
         from cmd_tune.compute.device import gpu_count
@@ -40,44 +45,66 @@ class RayEngine(Engine):
             plan_resources([self._here], request, trials=None, given=0)  # refuses what would wait for ever
         self._session = ExitStack()
         self._watch = Watch(f"go on with --resume {folder.name}")
+        self._starting: Future[None] | None = None
+        self._hosts: Hosts | None = None
 
     @property
     def lost(self) -> str:  # type: ignore[override]
         return self._watch.lost
 
-    def open(self) -> None:
+    @property
+    def is_open(self) -> bool:  # type: ignore[override]
+        return self._starting is not None
+
+    def open(self, *, trials: int | None, given: int) -> None:
         log = self.folder / LOG
+        self._lay = partial(plan_resources, request=self.request, trials=trials, given=given)
         self._session.enter_context(native_errors_to(log))
         self._session.callback(self._watch.end)
-        nested = (self.request.workers or 1) > 1
-        self._session.enter_context(ray_session(self.address, log, self._here, nested=nested))
+        joined = self._session.enter_context(ray_session(self.address, log))
+        self._session.callback(self._watch.rest)
+        self._session.callback(self._close_hosts)
+        executor = self._session.enter_context(ThreadPoolExecutor(1, thread_name_prefix="ray"))
+        self._starting = executor.submit(self._start, joined, log)
+
+    def _start(self, address: str | None, log: Path) -> None:
+        start_ray(address, log, self._here, nested=(self.request.workers or 1) > 1)
+        if self._here:
+            self._open_hosts()
+
+    def _open_hosts(self) -> None:
+        self._hosts = Hosts(self.folder / "ray", nodes_now, self._lay, self.request.hung_after)
+        self._hosts.open(self._lay(nodes_now()))
+
+    def _close_hosts(self) -> None:
+        if self._hosts and not self.lost:
+            self._hosts.close()
+
+    def plan(self, source: DataSource) -> ResourcePlan:
+        assert self._starting, "it is opened first"
+        self._starting.result()
+        await_process(self.address)
         log_ray_messages()
         self._watch.start()
-        self._session.callback(self._watch.rest)
-
-    def plan(self, *, trials: int | None, given: int) -> ResourcePlan:
-        """The first hosts start, too."""
         if self.address:
             from cmd_tune.search.execution.nodes import check_nodes
 
-            check_nodes(self.source, self.folder, SEARCH_FILE)
+            check_nodes(source, self.folder, SEARCH_FILE)
+            self._open_hosts()
+        return self.hosts.plan
 
-        def on(nodes: list[Node]) -> ResourcePlan:
-            return plan_resources(nodes, self.request, trials=trials, given=given)
-
-        plan = on(nodes_now())
-        self._hosts = Hosts(self.folder / "ray", nodes_now, on, self.request.hung_after)
-        self._session.callback(lambda: None if self.lost else self._hosts.close())
-        self._hosts.open(plan)
-        return plan
+    @property
+    def hosts(self) -> Hosts:
+        assert self._hosts, "trials are laid out first"
+        return self._hosts
 
     def call(self, function: Callable[..., T], *arguments: object) -> Callable[[], T]:
-        return self._hosts.call(function, *arguments)
+        return self.hosts.call(function, *arguments)
 
     def run(self, plan: ResourcePlan, events: TrialEvents) -> None:
         from cmd_tune.search.execution.ray_tune import run_tune
 
-        run_tune(self.folder, self._hosts, events)
+        run_tune(self.folder, self.hosts, events)
 
     def close(self) -> None:
         self._session.close()

@@ -4,7 +4,6 @@ import logging
 import os
 import re
 import shlex
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -36,32 +35,39 @@ _OBJECT_STORE = 256 * 1024**2  # bytes; data are memory-mapped and do not pass t
 
 
 @contextmanager
-def ray_session(address: str | None, log: Path, here: Node | None = None, *, nested: bool) -> Iterator[None]:
-    """Start Ray, or join the cluster at `address`, for as long as this lasts. Raises CmdTuneError, with Ray's reason.
+def ray_session(address: str | None, log: Path) -> Iterator[str | None]:
+    """Variables and log for a Ray that is started, or for the cluster at `address`; Ray is left at the end.
 
-    address: as of `find_head`. here: what a Ray that is started has; None: all that Ray finds. nested: trials start
-    workers of their own. The dashboard then runs: without it, Ray never frees the workers of a group that is ended.
+    address: as of `find_head`. Returns what `start_ray` takes. Raises CmdTuneError.
     """
     os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
     head = find_head(address) if address else None
-    with joining(head) if head else closed_to_others(), _session(head.address if head else None, log, here, nested):
-        yield
-
-
-@contextmanager
-def _session(address: str | None, log: Path, here: Node | None, nested: bool) -> Iterator[None]:
-    import ray
-
     if not address:
-        _check_place(sys.executable, ray.__file__)
         ensure_ray_folder()
-    _log_to(log)
-    on_sigterm = signal.getsignal(signal.SIGTERM)
+    with joining(head) if head else closed_to_others():
+        import ray
+
+        if not address:
+            _check_place(sys.executable, ray.__file__)
+        _log_to(log)
+        try:
+            yield head.address if head else None
+        finally:
+            ray.shutdown()
+
+
+def start_ray(address: str | None, log: Path, here: Node | None = None, *, nested: bool) -> None:
+    """Start Ray, or join a cluster, within a session. Raises CmdTuneError, with Ray's reason.
+
+    In another thread than the main one Ray leaves the handlers of signals as they are.
+    here: what a Ray that is started has; None: all that Ray finds. nested: trials start workers of their own. The
+    dashboard then runs: without it, Ray never frees the workers of a group that is ended.
+    """
+    import ray
 
     local = {} if address else {"include_dashboard": nested, "object_store_memory": _OBJECT_STORE}
     if here:
         local |= {"num_cpus": int(here.cpus), "num_gpus": int(here.gpus)}
-    where = f"--address {address}" if address else "Ray"
     try:
         ray.init(
             address=address or "local",
@@ -73,14 +79,12 @@ def _session(address: str | None, log: Path, here: Node | None, nested: bool) ->
     except Exception as error:  # Ray has no exception of its own for a failed start
         reason, file = ("", log) if address else _complaint(_ray_logs())
         why = f"{first_line(error)} {f'({reason})' if reason not in ('', _SILENT) else ''}".strip()
-        raise CmdTuneError(f"{where}: cannot be reached or started: {why}; see {file or log}") from error
-    try:
-        signal.signal(signal.SIGTERM, on_sigterm)  # Ray replaces the handler when it starts
-        _await_process(where)
-        _close_token()
-        yield
-    finally:
-        ray.shutdown()
+        raise CmdTuneError(f"{_name(address)}: cannot be reached or started: {why}; see {file or log}") from error
+    _close_token()
+
+
+def _name(address: str | None) -> str:
+    return f"--address {address}" if address else "Ray"
 
 
 def nodes_now() -> list[Node]:
@@ -121,12 +125,14 @@ def _runtime_env(address: str | None) -> dict[str, Any]:
     return environment
 
 
-def _await_process(where: str) -> None:
+def await_process(address: str | None) -> None:
     """Wait for Ray's first process. If none starts, raise CmdTuneError with the reason from Ray's log.
 
     Ray itself would try for ever.
     """
     import ray
+
+    where = _name(address)
 
     answer = ray.remote(num_cpus=0)(_answer).remote()
     waited = 0

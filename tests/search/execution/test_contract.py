@@ -59,25 +59,29 @@ def engine_name(request):
 
 
 @pytest.fixture
-def make_engine(engine_name, tiny_store, tmp_path):
+def make_engine(engine_name, tmp_path):
     """An engine for two trials at once."""
     (tmp_path / "it").mkdir()
-    source = DataSource(tiny_store.path, "xview")
-    return ALL[engine_name](tmp_path / "it", source, ResourceRequest(concurrent=AT_ONCE))
+    return ALL[engine_name](tmp_path / "it", ResourceRequest(concurrent=AT_ONCE))
 
 
-def make_task(engine, layout, settings, index):
+@pytest.fixture
+def source(tiny_store):
+    return DataSource(tiny_store.path, "xview")
+
+
+def make_task(engine, source, layout, settings, index):
     folder = engine.folder / "trials" / f"{index:03d}"
     folder.mkdir(parents=True)
-    return TrialTask(index, folder, settings, engine.source, layout.per_trial)
+    return TrialTask(index, folder, settings, source, layout.per_trial)
 
 
-def test_tasks_run_once_each_as_they_are_answered(make_engine, tiny):
+def test_tasks_run_once_each_as_they_are_answered(make_engine, source, tiny):
     """0 runs to its end, 1 is ended after an epoch, 2 diverges, 3 has run before, 4 comes after all of these."""
     changes = [{}, {"epochs": 400}, {"student_temperature": 1e-40}, {}, {}]
-    with make_engine as engine:
-        layout = engine.plan(trials=5, given=5)
-        tasks = [make_task(engine, layout, tiny(**more), index) for index, more in enumerate(changes)]
+    with make_engine.opened(trials=5, given=5) as engine:
+        layout = engine.plan(source)
+        tasks = [make_task(engine, source, layout, tiny(**more), index) for index, more in enumerate(changes)]
         run_task(tasks[3], lambda report: None)
         script = Script(tasks, stop_after={1: 1})
         engine.run(layout, script)
@@ -96,16 +100,16 @@ def test_tasks_run_once_each_as_they_are_answered(make_engine, tiny):
     assert epochs_done(tasks[0].folder) == 3
 
 
-def test_an_end_in_the_middle_leaves_nothing_running(make_engine, tiny):
+def test_an_end_in_the_middle_leaves_nothing_running(make_engine, source, tiny):
     """As by Ctrl-C, which may come at any moment of the searching process."""
 
     class Interrupted(Script):
         def reported(self, index, report):
             raise KeyboardInterrupt
 
-    with make_engine as engine:
-        layout = engine.plan(trials=1, given=1)
-        task = make_task(engine, layout, tiny(epochs=2000, evaluate_every=2000), 0)
+    with make_engine.opened(trials=1, given=1) as engine:
+        layout = engine.plan(source)
+        task = make_task(engine, source, layout, tiny(epochs=2000, evaluate_every=2000), 0)
         with pytest.raises(KeyboardInterrupt):
             engine.run(layout, Interrupted([task]))
     reached = epochs_done(task.folder)
@@ -114,14 +118,14 @@ def test_an_end_in_the_middle_leaves_nothing_running(make_engine, tiny):
     assert epochs_done(task.folder) == reached
 
 
-def test_what_the_events_raise_ends_the_run(make_engine, tiny):
+def test_what_the_events_raise_ends_the_run(make_engine, source, tiny):
     class Broken(Script):
         def reported(self, index, report):
             raise OSError("no space left")
 
-    with make_engine as engine:
-        layout = engine.plan(trials=2, given=2)
-        tasks = [make_task(engine, layout, tiny(epochs=400), index) for index in range(4)]
+    with make_engine.opened(trials=2, given=2) as engine:
+        layout = engine.plan(source)
+        tasks = [make_task(engine, source, layout, tiny(epochs=400), index) for index in range(4)]
         script = Broken(tasks)
         engine.run(layout, script)
     assert {str(error) for error in script.errors} == {"no space left"}

@@ -7,8 +7,8 @@ import yaml
 
 from cmd_tune.evaluate.tally import Tally, write_tally
 from cmd_tune.runs.pretrain_and_score import RAW_TALLY, TEST_TALLY, UNTRAINED_TALLY, Conditions
-from cmd_tune.search.plan import read_space
 from cmd_tune.search.report import StudyFindings
+from cmd_tune.search.request import read_space
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.study import SearchStudy
 from tests.search.report import tables

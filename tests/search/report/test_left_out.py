@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from cmd_tune.runs.pretrain_and_score import Conditions
-from cmd_tune.search.plan import read_space
 from cmd_tune.search.report.left_out import left_out
+from cmd_tune.search.request import read_space
 from cmd_tune.search.spaces.reported import Origin
 from cmd_tune.search.spaces.space_file import find_space
 from tests.search.report.tables import HERE, METRICS, ORIGIN, reported_on

@@ -4,8 +4,8 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from cmd_tune.search.plan import read_space
 from cmd_tune.search.report.trials_table import FittedTable, by_difference, trials_columns
+from cmd_tune.search.request import read_space
 from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.spaces.space_file import find_space
 from cmd_tune.settings import Settings

@@ -10,7 +10,7 @@ import json
 import pytest
 
 from cmd_tune.errors import UsageError
-from cmd_tune.search.plan import read_space
+from cmd_tune.search.request import read_space
 
 
 def meaning(space):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cmd_tune.search.plan import read_space
+from cmd_tune.search.request import read_space
 from cmd_tune.search.spaces.space_file import find_space
 from cmd_tune.settings import make_settings
 

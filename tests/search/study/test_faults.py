@@ -338,7 +338,7 @@ ON_A_SMALL_DISK = """
 import sys
 from pathlib import Path
 from cmd_tune.full_disk import as_disk_full
-from cmd_tune.search.plan import read_space
+from cmd_tune.search.request import read_space
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.settings import make_settings
 

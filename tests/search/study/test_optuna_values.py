@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmd_tune.search.plan import read_space
+from cmd_tune.search.request import read_space
 from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.spaces.space_file import find_space
 from cmd_tune.search.study.optuna_values import decode, distribution, distributions, encode, from_optuna, to_optuna

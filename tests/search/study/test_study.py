@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState as OptunaState
 
 from cmd_tune.errors import CmdTuneError
-from cmd_tune.search.plan import read_space
+from cmd_tune.search.request import read_space
 from cmd_tune.search.spaces import region
 from cmd_tune.search.spaces.space_file import find_space
 from cmd_tune.search.study.optuna_values import distributions

@@ -1,0 +1,25 @@
+"""The beginning of a search: its engine starts while its data are made and its plan is written."""
+
+from pathlib import Path
+
+from cmd_tune.runs.run_folder import removed_on_failure
+from cmd_tune.search.execution import ENGINES, Engine, ResourceRequest
+from cmd_tune.search.plan import Plan, new_plan
+from cmd_tune.search.request import SearchRequest, given_count
+
+
+def make_engine(folder: Path, request: ResourceRequest, address: str | None) -> Engine:
+    """The engine of a search. Raises CmdTuneError if nobody answers at the address, UsageError as of a plan."""
+    return ENGINES["ray"](folder, request, address)
+
+
+def begin(request: SearchRequest, address: str | None) -> tuple[Plan, Engine]:
+    """Open the engine of a new search, and write down its plan. Of an error nothing is left."""
+    with removed_on_failure(request.folder):
+        engine = make_engine(request.folder, request.resources, address)
+        try:
+            engine.open(trials=request.trials, given=given_count(request.space, request.trials))
+            return new_plan(request), engine
+        except BaseException:
+            engine.close()
+            raise

@@ -1,0 +1,169 @@
+"""What a person asks a new search for, checked as far as it goes without making data: space, settings, folder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cmd_tune.data.splits import split_store
+from cmd_tune.data.store import Store
+from cmd_tune.errors import UsageError
+from cmd_tune.remote_files import Place
+from cmd_tune.runs.data_source import DataSource, open_data
+from cmd_tune.runs.run_folder import new_folder
+from cmd_tune.search.execution import ResourceRequest
+from cmd_tune.search.space_checks import check_joints, check_metrics, check_uses
+from cmd_tune.search.spaces.forms import seconds
+from cmd_tune.search.spaces.refit import Refit
+from cmd_tune.search.spaces.region import RULED
+from cmd_tune.search.spaces.space import DEFAULT_TRIALS, Space
+from cmd_tune.search.spaces.space_file import find_space, load_space
+from cmd_tune.search.study.early_stopping import EARLY_STOPPING
+from cmd_tune.search.study.methods import METHODS
+from cmd_tune.settings import PRESETS, Settings, check_setting, make_settings, parse_overrides
+from cmd_tune.tracking import resolve_tracking_uri
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """A new search that may begin: all is checked but data that are yet to be made or fetched."""
+
+    folder: Path  # new, and empty
+    space: Space
+    preset: str
+    settings: Settings
+    trials: int | None  # None: as many as the time allows
+    resources: ResourceRequest
+    tracking_uri: str
+    refit: Refit | None
+    data: Place | None  # None: made-up actions
+    protocol: str | None
+
+    def open_data(self) -> tuple[DataSource, Store]:
+        """The data, which are made or fetched first if need be: that takes seconds. Raises UsageError."""
+        return _open_data(self.folder.parent, self.data, self.protocol, self.space, self.settings)
+
+
+def check_request(
+    space_name: str | None,
+    *,
+    storage: Path,
+    name: str | None,
+    data: Place | None,
+    protocol: str | None,
+    preset: str | None,
+    overrides: Sequence[str],
+    trials: int | None,
+    time: str | None = None,
+    refit: bool | None = None,
+    resources: ResourceRequest,
+    tracking_uri: str | None,
+) -> SearchRequest:
+    """Resolve what was typed for a new search, and make its folder. Raises UsageError for what does not fit.
+
+    time: how long the trials may run in all, as typed; None: as the space file says.
+    refit: whether to refit the finalists; None: as the space file says.
+    """
+    if space_name is None:
+        raise UsageError("--space: name a space file, for instance --space temps.yaml (or --resume a search)")
+    space = read_space(find_space(space_name))
+    space = replace(space, seconds=typed_seconds(time) or space.seconds)
+    changed = parse_overrides(overrides)
+    if searched := [key for key in changed if key in space.parameters or key in space.fixed]:
+        raise UsageError(f"--set {searched[0]}: is a parameter of {space.path}; change it there")
+    preset = preset or space.preset or "quick"
+    settings = _base_settings(space, preset, changed)
+    space.check(settings.model_dump())
+    space.check_possible(settings.model_dump())
+    check_metrics(space, settings)
+    check_uses(space, settings, changed)
+    if isinstance(data, Path):
+        _open_data(storage, data, protocol, space, settings)
+    return SearchRequest(
+        tracking_uri=resolve_tracking_uri(tracking_uri, storage),
+        folder=new_folder(storage, name, space.path.stem),
+        space=space,
+        preset=preset,
+        settings=settings,
+        trials=trial_count(space, trials, settings),
+        resources=resources.or_else(ResourceRequest(workers=1)),
+        refit=refit_of(space, space.refit, refit),
+        data=data,
+        protocol=protocol,
+    )
+
+
+def _open_data(
+    storage: Path, data: Place | None, protocol: str | None, space: Space, settings: Settings
+) -> tuple[DataSource, Store]:
+    source, store = open_data(storage, data, protocol)
+    split_store(store, source.protocol, settings.holdout)
+    check_joints(space, settings, store.layout)
+    return source, store
+
+
+def given_count(space: Space, trials: int | None) -> int:
+    """Trials whose values do not depend on the results of others; if time ends the search, those listed."""
+    points = len(space.start_points)
+    if trials is None:
+        return points
+    return min(trials, points) if METHODS[space.method].learns else trials
+
+
+def read_space(path: Path) -> Space:
+    """A space file with the methods and rules of early stopping that there are. Raises UsageError."""
+    return load_space(path, METHODS, EARLY_STOPPING)
+
+
+def typed_seconds(typed: str | None) -> float | None:
+    """Seconds that were typed. Raises UsageError."""
+    try:
+        return None if typed is None else seconds(float(typed) if typed.isdecimal() else typed)
+    except ValueError as error:
+        raise UsageError(f"--time: {error}") from None
+
+
+def _base_settings(space: Space, preset: str, changed: Mapping[str, Any]) -> Settings:
+    """The settings that every trial starts from; parameters have the first point's values, or the preset's."""
+
+    def laid_over(point: Mapping[str, Any]) -> Settings:
+        parameters = {**space.fixed, **point}
+        # A comparison selects nothing, so that it needs no validation, unless its file asks for it.
+        whole = ("comparison", {"holdout": "none"} if space.comparison else {})
+        layers = (whole, (f"{space.path}: settings", space.settings), (f"{space.path}: parameters", parameters))
+        return make_settings(preset, *layers, ("--set", changed))
+
+    try:
+        return laid_over(_first_point(space))
+    except UsageError as error:
+        if space.comparison or space.start_points:
+            raise
+        try:
+            single = {key: check_setting(key, value) for key, value in changed.items() if key in RULED}
+        except ValueError:
+            raise error from None
+        whole = {**Settings().model_dump(), **PRESETS.get(preset, {}), **space.settings, **space.fixed, **single}
+        if (point := space.region(whole, "base").draw()) is None:
+            raise error from None
+        return laid_over({name: value for name, value in point.items() if name in RULED})
+
+
+def _first_point(space: Space) -> dict[str, Any]:
+    """Values of the first trial, which the baselines share with it."""
+    points = [cell.values for cell in space.comparison.cells] if space.comparison else space.start_points
+    return next(iter(points), {})
+
+
+def trial_count(space: Space, asked: int | None, settings: Settings) -> int | None:
+    if space.lists_trials:
+        listed = space.comparison.trials() if space.comparison else space.cells(settings.model_dump())
+        count = len(list(listed))
+        return min(asked or space.trials or count, count)
+    return asked or space.trials or (DEFAULT_TRIALS if space.seconds is None else None)
+
+
+def refit_of(space: Space, asked: Refit | None, wanted: bool | None) -> Refit | None:
+    """Raises UsageError for a refit of a comparison, which has no finalists."""
+    if wanted and space.comparison:
+        raise UsageError("--refit: a table selects nothing, and pretrains on the whole training set; leave it out")
+    return asked if wanted is None else (asked or space.refit or Refit()) if wanted else None
