@@ -16,8 +16,8 @@ def run_search_main() -> None:
 
 
 def _run(name: str) -> None:
-    catch()
     try:
+        catch()
         from cmd_tune import cli
 
         getattr(cli, name)()

@@ -58,8 +58,9 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
 
 def _end() -> None:
     if _line[0]:
-        with suppress(OSError):
-            os.write(2, f"{_line[0]}\n".encode(errors="replace"))
+        with suppress(OSError, ValueError, AttributeError):  # sys.stderr may be closed, or None
+            # Not 2, which may lead to a log by now; and past the stream, which this may have interrupted.
+            os.write(sys.stderr.fileno(), f"{_line[0]}\n".encode(errors="replace"))
     with suppress(OSError, ValueError):
         sys.stdout.flush()
     os._exit(EXIT_CODE)

@@ -134,6 +134,7 @@ def test_tracking_is_entered_by_its_door(file: str) -> None:
         ("cmd_tune.runs.single_run, cmd_tune.runs.evaluation_run", "ray optuna mlflow"),
         ("cmd_tune.search.spaces.space_file, cmd_tune.search.plan", "ray optuna mlflow"),
         ("cmd_tune.search.execution", "ray optuna mlflow"),
+        ("cmd_tune.search.beginning", "ray optuna mlflow matplotlib"),  # Ray starts while the rest is loaded
         ("cmd_tune.search.search", "ray mlflow"),
         ("cmd_tune.data.ingest.parallel_reading", "torch"),  # its processes start without it
         ("cmd_tune.cli", "torch ray optuna mlflow"),  # --help answers at once

@@ -53,9 +53,9 @@ from cmd_tune import interrupts
 interrupts._GRACE_S = {grace}
 interrupts.catch()
 interrupts.say_then("interrupted; go on with: …")
-print("ready", flush=True)
 while True:
     try:
+        print("ready", flush=True)
         time.sleep(600)
     except KeyboardInterrupt:
         pass

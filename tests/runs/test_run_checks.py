@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -12,7 +14,7 @@ from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.pretrain_and_score import run
 from cmd_tune.runs.run_checks import check_disk, checkpoint_bytes, describe_disk
 from cmd_tune.runs.single_run import new_single
-from cmd_tune.settings import Settings
+from cmd_tune.settings import Settings, make_settings
 
 
 def test_one_configuration_is_checked_too(tiny_store, tmp_path):
@@ -30,6 +32,20 @@ def test_the_size_of_a_checkpoint(tiny: Callable[..., Settings], tiny_store, tmp
     run(settings, DataSource(tiny_store.path, "xview"), tmp_path, lambda record: None)
     size = (tmp_path / "checkpoint.pt").stat().st_size
     assert size == pytest.approx(checkpoint_bytes(settings, tiny_store.width), rel=0.1)
+
+
+def test_a_checkpoint_is_predicted_without_pytorchs_compiler():
+    """Which takes a second to load, at the start of each command that trains."""
+    lines = (
+        "import sys",
+        "from cmd_tune.runs.run_checks import checkpoint_bytes",
+        "from cmd_tune.settings import make_settings",
+        "print(checkpoint_bytes(make_settings('quick'), 150), 'torch._dynamo' in sys.modules)",
+    )
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    size, loaded = done.stdout.split()
+    assert int(size) == checkpoint_bytes(make_settings("quick"), 150)
+    assert loaded == "False"
 
 
 def checkpoints(folder, count, size):

@@ -66,7 +66,10 @@ class Head(nn.Module):
 
 
 def _uniform(*shape: int, bound: float, generator: torch.Generator | None) -> nn.Parameter:
-    return nn.Parameter((2 * torch.rand(*shape, generator=generator) - 1) * bound)
+    drawn = torch.rand(*shape, generator=generator)
+    if drawn.is_meta:  # of which only the shape is asked: to compute on it, PyTorch loads its compiler, for a second
+        return nn.Parameter(drawn)
+    return nn.Parameter((2 * drawn - 1) * bound)
 
 
 class GRUEncoder(Encoder):

@@ -15,7 +15,7 @@ from cmd_tune.search.execution.engine import Engine, TrialEvents
 from cmd_tune.search.execution.ray_hosts import Hosts
 from cmd_tune.search.execution.ray_joining import find_head
 from cmd_tune.search.execution.ray_output import log_ray_messages, native_errors_to
-from cmd_tune.search.execution.ray_session import await_process, nodes_now, ray_session, start_ray
+from cmd_tune.search.execution.ray_session import await_process, leave_ray, nodes_now, ray_session, start_ray
 from cmd_tune.search.execution.ray_watch import Watch
 from cmd_tune.search.execution.resources import Node, ResourcePlan, ResourceRequest, plan_resources
 
@@ -62,15 +62,18 @@ class RayEngine(Engine):
         self._session.enter_context(native_errors_to(log))
         self._session.callback(self._watch.end)
         joined = self._session.enter_context(ray_session(self.address, log))
+        thread = self._session.enter_context(ThreadPoolExecutor(1, thread_name_prefix="ray"))
+        self._session.callback(lambda: thread.submit(leave_ray).result())
         self._session.callback(self._watch.rest)
         self._session.callback(self._close_hosts)
-        executor = self._session.enter_context(ThreadPoolExecutor(1, thread_name_prefix="ray"))
-        self._starting = executor.submit(self._start, joined, log)
+        self._starting = thread.submit(self._start, joined, log)
 
     def _start(self, address: str | None, log: Path) -> None:
         start_ray(address, log, self._here, nested=(self.request.workers or 1) > 1)
         if self._here:
             self._open_hosts()
+        await_process(self.address)
+        import cmd_tune.search.execution.ray_tune  # noqa: F401  (takes a second)
 
     def _open_hosts(self) -> None:
         self._hosts = Hosts(self.folder / "ray", nodes_now, self._lay, self.request.hung_after)
@@ -83,7 +86,6 @@ class RayEngine(Engine):
     def plan(self, source: DataSource) -> ResourcePlan:
         assert self._starting, "it is opened first"
         self._starting.result()
-        await_process(self.address)
         log_ray_messages()
         self._watch.start()
         if self.address:

@@ -36,7 +36,7 @@ _OBJECT_STORE = 256 * 1024**2  # bytes; data are memory-mapped and do not pass t
 
 @contextmanager
 def ray_session(address: str | None, log: Path) -> Iterator[str | None]:
-    """Variables and log for a Ray that is started, or for the cluster at `address`; Ray is left at the end.
+    """Variables and log for a Ray that is started, or for the cluster at `address`, as long as this process has it.
 
     address: as of `find_head`. Returns what `start_ray` takes. Raises CmdTuneError.
     """
@@ -50,10 +50,7 @@ def ray_session(address: str | None, log: Path) -> Iterator[str | None]:
         if not address:
             _check_place(sys.executable, ray.__file__)
         _log_to(log)
-        try:
-            yield head.address if head else None
-        finally:
-            ray.shutdown()
+        yield head.address if head else None
 
 
 def start_ray(address: str | None, log: Path, here: Node | None = None, *, nested: bool) -> None:
@@ -81,6 +78,16 @@ def start_ray(address: str | None, log: Path, here: Node | None = None, *, neste
         why = f"{first_line(error)} {f'({reason})' if reason not in ('', _SILENT) else ''}".strip()
         raise CmdTuneError(f"{_name(address)}: cannot be reached or started: {why}; see {file or log}") from error
     _close_token()
+
+
+def leave_ray() -> None:
+    """End the Ray that was started, or leave the cluster. Call it in the thread that started Ray.
+
+    In another one it would wait for good if the node is dead.
+    """
+    import ray
+
+    ray.shutdown()
 
 
 def _name(address: str | None) -> str:
@@ -153,7 +160,8 @@ def await_process(address: str | None) -> None:
 
 
 def _answer() -> None:
-    """Prove, by returning, that a process has started and can import this package."""
+    """Prove, by returning, that a process has started and can import what trials' clients need; one takes it over."""
+    import cmd_tune.search.execution.ray_client  # noqa: F401
 
 
 def _ray_logs() -> Path | None:

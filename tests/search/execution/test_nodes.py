@@ -11,7 +11,8 @@ import pytest
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.search.execution.nodes import check_nodes, difference, look_around
-from cmd_tune.search.execution.ray_session import nodes_now, ray_session
+from cmd_tune.search.execution.ray_session import nodes_now
+from tests.search.execution.started_ray import started_ray
 
 pytestmark = pytest.mark.long
 
@@ -89,7 +90,7 @@ def cluster():
 def test_a_node_that_does_not_see_the_data_is_named(cluster, places, tmp_path):
     data, folder = places
     cluster.join(data.parent)
-    with ray_session(cluster.address, tmp_path / "ray.log", nested=False):
+    with started_ray(cluster.address, tmp_path / "ray.log", nested=False):
         assert len(nodes_now()) == 2
         with pytest.raises(CmdTuneError) as caught:
             check_nodes(DataSource(data, "xview"), folder, PLAN)

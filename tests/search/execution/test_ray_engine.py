@@ -17,7 +17,7 @@ def make(tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
 
     def make(address=None, **asked):
-        return RayEngine(tmp_path, DataSource(Path("x.arrow"), "xview"), ResourceRequest(**asked), address)
+        return RayEngine(tmp_path, ResourceRequest(**asked), address)
 
     return make
 
@@ -46,6 +46,6 @@ def test_what_fits_this_machine_is_not(make):
 
 @pytest.mark.long
 def test_a_ray_of_its_own_has_the_cpus_that_were_asked_for(make):
-    with make(cpus=3) as engine:
+    with make(cpus=3).opened(trials=9, given=9) as engine:
+        assert engine.plan(DataSource(Path("x.arrow"), "xview")).concurrent == 3
         assert ray.cluster_resources()["CPU"] == 3
-        assert engine.plan(trials=9, given=9).concurrent == 3

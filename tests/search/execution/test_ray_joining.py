@@ -15,8 +15,8 @@ import pytest
 
 from cmd_tune.errors import CmdTuneError, UsageError
 from cmd_tune.search.execution.ray_joining import Head, find_head
-from cmd_tune.search.execution.ray_session import ray_session
 from tests.ray_clusters import NAMESPACE, TOKEN, RayCluster, free_port, ray_cluster, ray_folder
+from tests.search.execution.started_ray import started_ray
 
 pytestmark = pytest.mark.long
 
@@ -174,7 +174,7 @@ def test_a_ray_of_ones_own_listens_on_this_machine_alone_and_asks_for_a_token(tm
     with ray_folder() as folder:
         monkeypatch.setenv("RAY_TMPDIR", str(folder))
         before = dict(os.environ)
-        with ray_session(None, tmp_path / "ray.log", nested=True):
+        with started_ray(None, tmp_path / "ray.log", nested=True):
             import psutil
             import ray  # which brings psutil
 

@@ -47,9 +47,9 @@ WORKER_DIES = """
 import os, sys, time
 from pathlib import Path
 from cmd_tune.search.execution.ray_output import log_ray_messages
-from cmd_tune.search.execution.ray_session import ray_session
+from tests.search.execution.started_ray import started_ray
 log = Path(sys.argv[1])
-with ray_session(None, log, nested=False):
+with started_ray(None, log, nested=False):
     import ray
     log_ray_messages()
     @ray.remote(max_retries=0)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from cmd_tune.errors import CmdTuneError
-from cmd_tune.search.execution.ray_session import _complaint, nodes_now, ray_session
+from cmd_tune.search.execution.ray_session import _complaint, nodes_now
+from tests.search.execution.started_ray import started_ray
 
 pytestmark = pytest.mark.long
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.long
 def test_who_is_given_no_gpu_sees_none(tmp_path, monkeypatch):
     """Else a trial planned for a CPU would compute on the GPU, beside as many others as there are CPUs."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    with ray_session(None, tmp_path / "ray.log", nested=False):
+    with started_ray(None, tmp_path / "ray.log", nested=False):
         import ray
 
         assert ray.get(ray.remote(os.getenv).remote("CUDA_VISIBLE_DEVICES")) == ""
@@ -25,7 +26,7 @@ def test_what_keeps_rays_processes_from_starting_is_said_with_its_log(tmp_path, 
     """Ray goes on trying for good, and only its log knows. Here they find no shell."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("cmd_tune.search.execution.ray_session._SOON_S", 6)
-    with pytest.raises(CmdTuneError) as caught, ray_session(None, tmp_path / "ray.log", nested=False):
+    with pytest.raises(CmdTuneError) as caught, started_ray(None, tmp_path / "ray.log", nested=False):
         pytest.fail("nothing can run there")
     said = re.fullmatch(r"Ray: its processes die as they start: (.+); see (/.+/raylet\.\w+)", str(caught.value))
     assert said, caught.value
@@ -37,7 +38,7 @@ def test_what_keeps_ray_itself_from_starting_is_said(tmp_path, monkeypatch):
     """Ray refuses an object store of so few bytes."""
     monkeypatch.setattr("cmd_tune.search.execution.ray_session._OBJECT_STORE", 1024)
     with pytest.raises(CmdTuneError, match=r"^Ray: cannot be reached or started: .*1024.*; see /"):
-        ray_session(None, tmp_path / "ray.log", nested=False).__enter__()
+        started_ray(None, tmp_path / "ray.log", nested=False).__enter__()
 
 
 def test_a_long_name_of_the_temporary_folder_keeps_no_search_from_starting(tmp_path, monkeypatch, capsys):
@@ -47,7 +48,7 @@ def test_a_long_name_of_the_temporary_folder_keeps_no_search_from_starting(tmp_p
     monkeypatch.setenv("RAY_TMPDIR", "")  # is restored, whatever is set meanwhile
     monkeypatch.delenv("RAY_TMPDIR")
     monkeypatch.setenv("TMPDIR", str(long))
-    with ray_session(None, tmp_path / "ray.log", nested=False):
+    with started_ray(None, tmp_path / "ray.log", nested=False):
         assert len(nodes_now()) == 1
     assert re.match(
         rf"TMPDIR {long}: is too long by \d+ bytes for the paths of Ray's sockets; ", capsys.readouterr().err
@@ -59,7 +60,7 @@ def test_an_environment_that_ray_cannot_run_is_refused_at_once(tmp_path, monkeyp
     """Ray splits the commands of its own processes at spaces, and takes quotes and backslashes out of them."""
     monkeypatch.setattr("sys.executable", str(tmp_path / name / "python"))
     with pytest.raises(CmdTuneError, match=r"/python: Ray does not start where a path has ['\\]; rename the folder$"):
-        ray_session(None, tmp_path / "ray.log", nested=False).__enter__()
+        started_ray(None, tmp_path / "ray.log", nested=False).__enter__()
 
 
 def test_the_reason_is_an_error_and_not_the_end_of_a_stack(tmp_path):
@@ -79,4 +80,4 @@ def test_what_ray_says_itself_stands_alone_where_its_logs_say_nothing(tmp_path, 
     monkeypatch.setattr("ray.init", fail)
     monkeypatch.setattr("cmd_tune.search.execution.ray_session._ray_logs", lambda: None)
     with pytest.raises(CmdTuneError, match=r"^Ray: cannot be reached or started: .*'/usr/\.ray'; see /"):
-        ray_session(None, tmp_path / "ray.log", nested=False).__enter__()
+        started_ray(None, tmp_path / "ray.log", nested=False).__enter__()

@@ -1,0 +1,18 @@
+"""A Ray as an engine starts or joins it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cmd_tune.search.execution.ray_session import await_process, leave_ray, ray_session, start_ray
+
+
+@contextmanager
+def started_ray(address: str | None, log: Path, *, nested: bool) -> Iterator[None]:
+    with ray_session(address, log) as joined:
+        try:
+            start_ray(joined, log, nested=nested)
+            await_process(joined)
+            yield
+        finally:
+            leave_ray()
