@@ -30,6 +30,7 @@ from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.plan import new_plan
 from cmd_tune.search.request import check_request, read_space
 from cmd_tune.settings import PRESETS, Settings, make_settings
+from tests.conftest import write_tiny_store
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
@@ -149,8 +150,14 @@ def test_ci_finds_one_command_in_the_readme() -> None:
 # Blocks of YAML and Python.
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Of as many clips as the batches on the pages have."""
+    return write_tiny_store(tmp_path_factory.mktemp("docs") / "tiny.arrow", subjects=8, classes=24)
+
+
 @pytest.mark.parametrize("block", blocks("yaml"))
-def test_yaml_blocks_are_read(block: str, tmp_path: Path, tiny_store: Store) -> None:
+def test_yaml_blocks_are_read(block: str, tmp_path: Path, store: Store) -> None:
     path = tmp_path / "block.yaml"
     content = yaml.safe_load(block)
     if "landmarks" in content:
@@ -165,7 +172,7 @@ def test_yaml_blocks_are_read(block: str, tmp_path: Path, tiny_store: Store) -> 
         check_request(
             str(path),
             storage=tmp_path / "runs",
-            data=tiny_store.path,
+            data=store.path,
             **dict.fromkeys(("name", "protocol", "preset", "trials", "tracking_uri")),
             overrides=[],
             resources=ResourceRequest(),

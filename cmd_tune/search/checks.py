@@ -1,19 +1,18 @@
 """Checks of a resolved search against its data and its disk, before it starts."""
 
-from collections.abc import Collection
 from itertools import product
 from pathlib import Path
 
 from cmd_tune.runs.run_checks import (
     CHECKPOINT_SETTINGS,
     bytes_text,
-    check_batch,
     check_disk,
     checkpoint_bytes,
     describe_disk,
     free_bytes,
 )
 from cmd_tune.search.plan import Plan
+from cmd_tune.search.space_checks import check_batches
 from cmd_tune.search.spaces.parameter import is_whole
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.early_stopping import stopping_rule
@@ -28,8 +27,7 @@ def check_start(plan: Plan) -> list[str]:
     """
     store, split = plan.source.open(plan.settings.holdout)
     space, settings = plan.space, plan.settings
-    for size in batch_sizes(space, settings):
-        check_batch(size, len(split.pretrain_N), plan.resources.workers or 1)
+    check_batches(space, settings, split, plan.resources.workers or 1)
     check_disk(plan.folder, largest_checkpoint(space, settings, store.width), _kept(plan))
     lines = []
     rule = stopping_rule(space)
@@ -61,16 +59,3 @@ def largest_checkpoint(space: Space, settings: Settings, channels: int) -> int:
 def _kept(plan: Plan) -> list[Path]:
     """Checkpoints of earlier sessions."""
     return [path for place in ("*", "*/refit-*") for path in plan.folder.glob(f"trials/{place}/*.pt")]
-
-
-def batch_sizes(space: Space, settings: Settings) -> Collection[int]:
-    """The batch sizes that trials of a search may have, without those that a constraint on nothing else rules out."""
-    parameter = space.parameters.get("batch_size")
-    if parameter is None:
-        return [settings.batch_size]
-    first, last = (0, 0) if parameter.choices else parameter.multiples()
-    values = parameter.choices or [parameter.at(k) for k in range(first, last + 1)]
-    others = space.parameters.keys() - {"batch_size"}
-    rules = [rule for rule in space.constraints if not rule.names & others]
-    known = settings.model_dump()
-    return [value for value in values if all(rule.holds({**known, "batch_size": value}) for rule in rules)]

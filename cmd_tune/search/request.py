@@ -12,7 +12,7 @@ from cmd_tune.remote_files import Place
 from cmd_tune.runs.data_source import DataSource, open_data
 from cmd_tune.runs.run_folder import new_folder
 from cmd_tune.search.execution import ResourceRequest
-from cmd_tune.search.space_checks import check_joints, check_metrics, check_uses
+from cmd_tune.search.space_checks import check_batches, check_joints, check_metrics, check_uses
 from cmd_tune.search.spaces.forms import seconds
 from cmd_tune.search.spaces.refit import Refit
 from cmd_tune.search.spaces.region import RULED
@@ -41,7 +41,7 @@ class SearchRequest:
 
     def open_data(self) -> tuple[DataSource, Store]:
         """The data, which are made or fetched first if need be: that takes seconds. Raises UsageError."""
-        return _open_data(self.folder.parent, self.data, self.protocol, self.space, self.settings)
+        return _open_data(self.folder.parent, self.data, self.protocol, self.space, self.settings, self.resources)
 
 
 def check_request(
@@ -77,8 +77,9 @@ def check_request(
     space.check_possible(settings.model_dump())
     check_metrics(space, settings)
     check_uses(space, settings, changed)
+    resources = resources.or_else(ResourceRequest(workers=1))
     if isinstance(data, Path):
-        _open_data(storage, data, protocol, space, settings)
+        _open_data(storage, data, protocol, space, settings, resources)
     return SearchRequest(
         tracking_uri=resolve_tracking_uri(tracking_uri, storage),
         folder=new_folder(storage, name, space.path.stem),
@@ -86,7 +87,7 @@ def check_request(
         preset=preset,
         settings=settings,
         trials=trial_count(space, trials, settings),
-        resources=resources.or_else(ResourceRequest(workers=1)),
+        resources=resources,
         refit=refit_of(space, space.refit, refit),
         data=data,
         protocol=protocol,
@@ -94,11 +95,17 @@ def check_request(
 
 
 def _open_data(
-    storage: Path, data: Place | None, protocol: str | None, space: Space, settings: Settings
+    storage: Path,
+    data: Place | None,
+    protocol: str | None,
+    space: Space,
+    settings: Settings,
+    resources: ResourceRequest,
 ) -> tuple[DataSource, Store]:
     source, store = open_data(storage, data, protocol)
-    split_store(store, source.protocol, settings.holdout)
+    _, split = split_store(store, source.protocol, settings.holdout)
     check_joints(space, settings, store.layout)
+    check_batches(space, settings, split, resources.workers or 1)
     return source, store
 
 

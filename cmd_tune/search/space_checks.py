@@ -1,14 +1,16 @@
-"""Checks that a space and its settings go together: metrics that trials report, settings that have an effect."""
+"""Checks that a space, its settings and its data go together: metrics, settings that have an effect, batches."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from cmd_tune.data.layouts import Layout
+from cmd_tune.data.splits import Split
 from cmd_tune.data.views.modalities import check_modalities
 from cmd_tune.errors import UsageError, did_you_mean
 from cmd_tune.evaluate.scores import PROBES
 from cmd_tune.formatting import format_value
 from cmd_tune.model.objectives import OBJECTIVES
+from cmd_tune.runs.run_checks import check_batch
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.early_stopping import stopping_rule
 from cmd_tune.settings import Settings, check_applies, check_overrides
@@ -98,3 +100,22 @@ def check_uses(space: Space, settings: Settings, changed: Mapping[str, Any]) -> 
     reason = rule.stops_nothing(settings.epochs) if rule else ""
     if reason and not {"epochs"} & (space.parameters.keys() | changed.keys()):
         raise UsageError(f"{space.path}: early_terminate.{reason}")
+
+
+def check_batches(space: Space, settings: Settings, split: Split, workers: int) -> None:
+    """Raise UsageError for a batch size that some trial may have, and that the clips or the workers cannot."""
+    for size in _batch_sizes(space, settings):
+        check_batch(size, len(split.pretrain_N), workers)
+
+
+def _batch_sizes(space: Space, settings: Settings) -> Collection[int]:
+    """The batch sizes that trials of a search may have, without those that a constraint on nothing else rules out."""
+    parameter = space.parameters.get("batch_size")
+    if parameter is None:
+        return [settings.batch_size]
+    first, last = (0, 0) if parameter.choices else parameter.multiples()
+    values = parameter.choices or [parameter.at(k) for k in range(first, last + 1)]
+    others = space.parameters.keys() - {"batch_size"}
+    rules = [rule for rule in space.constraints if not rule.names & others]
+    known = settings.model_dump()
+    return [value for value in values if all(rule.holds({**known, "batch_size": value}) for rule in rules)]

@@ -33,6 +33,7 @@ def test_a_trial_that_hangs_is_ended_and_the_others_go_on(tiny_store, tmp_path):
     assert (hung["state"], hung["failure"], whole["state"], whole["epoch"]) == ("failed", "hung", "finished", "40")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["ray::ResourceTrainable", "ray::Desk", "ray::_be_host"])
 def test_what_stands_between_a_search_and_its_trial_dies(victim, unbroken, tiny_store, tmp_path):
     process = search(tmp_path, tiny_store, GRID, "--concurrent", "1")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.end_to_end.searches import GRID, finish, search, trials
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -47,7 +47,12 @@ def test_one_configuration_that_is_interrupted_goes_on(tiny_store, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=["killed", "interrupted", "terminated"]
+    "how",
+    [
+        pytest.param(signal.SIGKILL, id="killed"),
+        pytest.param(signal.SIGINT, id="interrupted"),
+        pytest.param(signal.SIGTERM, id="terminated", marks=pytest.mark.slow),
+    ],
 )
 def test_a_search_that_is_stopped_goes_on_as_if_it_had_not_been(how, unbroken, tiny_store, tmp_path):
     """No trial is lost, run twice or counted twice, and every number is that of the unbroken search."""

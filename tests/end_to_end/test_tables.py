@@ -62,6 +62,7 @@ TABLE = {
 }
 
 
+@pytest.mark.slow
 def test_a_table_is_killed_and_gets_more_seeds_and_runs_nothing_twice(tiny_store, tmp_path):
     process = search(tmp_path, tiny_store, {**TABLE, "seeds": [0]}, "--concurrent", "1")
     wait_for(lambda: epochs_done(tmp_path, 1) >= 2, process)

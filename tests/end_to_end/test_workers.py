@@ -30,6 +30,7 @@ def test_two_workers_give_what_one_gives_and_survive_the_death_of_one(unbroken, 
             assert abs(float(ours[name]) - float(alone[name])) <= 100 / 12 + 0.01, name
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_go_on_ends_its_group_and_is_named(tiny_store, tmp_path):
     """The checkpoint cannot be written by the one worker that writes it; the other waits for it in a collective."""
     space = {**GRID, "parameters": {"teacher_temperature": {"values": [0.05]}}}

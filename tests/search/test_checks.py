@@ -74,7 +74,7 @@ def test_a_batch_that_does_not_fit_is_refused_before_the_first_trial(
     planned, tmp_path, workers, overrides, changes, said
 ):
     with pytest.raises(UsageError) as caught:
-        _run(planned(workers, overrides, **changes))
+        planned(workers, overrides, **changes)
     assert said in str(caught.value)
     assert not (tmp_path / "runs" / "it").exists()
 

@@ -108,7 +108,7 @@ def start(tiny_store: Store, tmp_path: Path) -> Start:
     def make(space: str, trials: int | None = None) -> Plan:
         return new_plan(check_request(
             space, storage=tmp_path / "runs", name="it", data=tiny_store.path, protocol=None, preset=None,
-            overrides=["epochs=5"], trials=trials, resources=ResourceRequest(), tracking_uri=None,
+            overrides=["epochs=5", "batch_size=8"], trials=trials, resources=ResourceRequest(), tracking_uri=None,
         ))  # fmt: skip
 
     return make
