@@ -66,7 +66,10 @@ def test_trials_are_laid_over_the_nodes_that_are_there(tiny_store, tmp_path):
         wait_for(lambda: epochs_done(tmp_path, 0) >= 1, process)
         os.kill(raylet, signal.SIGKILL)
         wait_for(lambda: "0.5 CPU and no GPU a worker" in log.read_text(), process)
-        cluster.join(cpus=1)
+        wait_for(lambda: epochs_done(tmp_path, 1) >= 1, process)
+        joined = cluster.join(cpus=1)
+        wait_for(lambda: log.read_text().count("2 workers a trial, 1 CPU and no GPU a worker") == 2, process)
+        wait_for(lambda: processes_below(joined, "ray::RayTrainWorker"), process)  # behind the trial that ran
         assert process.wait(timeout=300) == 0, log.read_text()
     output = log.read_text()
     assert "layout: 1 trial at a time, 2 workers a trial, 1 CPU and no GPU a worker" in output

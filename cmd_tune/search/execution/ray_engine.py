@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,7 +16,7 @@ from cmd_tune.search.execution.ray_joining import find_head
 from cmd_tune.search.execution.ray_output import log_ray_messages, native_errors_to
 from cmd_tune.search.execution.ray_session import nodes_now, ray_session
 from cmd_tune.search.execution.ray_watch import Watch
-from cmd_tune.search.execution.resources import Node, ResourcePlan, ResourceRequest, plan_resources
+from cmd_tune.search.execution.resources import Node, ResourcePlan, ResourceRequest, lay_anew, plan_resources
 
 if TYPE_CHECKING:
     from cmd_tune.runs.data_source import DataSource
@@ -62,11 +63,9 @@ class RayEngine(Engine):
 
             check_nodes(self.source, self.folder, SEARCH_FILE)
 
-        def on(nodes: list[Node]) -> ResourcePlan:
-            return plan_resources(nodes, self.request, trials=trials, given=given)
-
-        plan = on(nodes_now())
-        self._hosts = Hosts(self.folder / "ray", nodes_now, on, self.request.hung_after)
+        plan = plan_resources(nodes_now(), self.request, trials=trials, given=given)
+        replan = partial(lay_anew, request=self.request, trials=trials, given=given)
+        self._hosts = Hosts(self.folder / "ray", nodes_now, replan, self.request.hung_after)
         self._session.callback(lambda: None if self.lost else self._hosts.close())
         self._hosts.open(plan)
         return plan

@@ -16,7 +16,7 @@ from cmd_tune.search.execution.engine import HUNG, MAX_RESTARTS, TrialReport
 from cmd_tune.search.execution.ray_desk import DeskOf, end_process, on_this_node, open_desk, this_process
 from cmd_tune.search.execution.ray_group import NoPlaceError
 from cmd_tune.search.execution.ray_session import free_now
-from cmd_tune.search.execution.resources import Node, ResourcePlan, TrialResources, describe_lack, laid_anew
+from cmd_tune.search.execution.resources import Node, ResourcePlan, TrialResources, describe_lack
 
 T = TypeVar("T")
 
@@ -29,6 +29,7 @@ PROCESS_DIED = "its process died: killed, out of memory or crashed"
 NODE_GONE = "its node was lost"
 MEMORY_FULL = "its process was ended, since the memory of its node was full"
 _NO_PLACE = "there was no place for it"
+_WENT_HOME = "its host went home"
 _CLOSING_S = 1.0  # for hosts to end by themselves
 
 
@@ -50,12 +51,12 @@ class Hosts:
         self,
         folder: Path,
         nodes: Callable[[], list[Node]],
-        replan: Callable[[list[Node]], ResourcePlan],
+        replan: Callable[[ResourcePlan, list[Node]], ResourcePlan],
         hung_after: float | None = None,
     ) -> None:
         """folder: for Ray's own files. nodes: the nodes as they are now. hung_after: as of a request.
 
-        replan: the layout on some nodes; raises UsageError if nothing fits.
+        replan: the layout on some nodes, by the first one; raises UsageError if nothing fits.
         """
         self._folder, self._nodes, self._replan, self._hung_after = folder, nodes, replan, hung_after
         self._hosts: dict[int, _Host] = {}
@@ -66,7 +67,7 @@ class Hosts:
 
     def open(self, plan: ResourcePlan) -> None:
         """Open the desk and start as many hosts as there are trials at once."""
-        self.plan, self._laid_on = plan, self._nodes()
+        self.plan, self._first, self._laid_on = plan, plan, self._nodes()
         self._desk = open_desk()
         self.desk = DeskOf(self._desk)
         self._start()
@@ -86,6 +87,7 @@ class Hosts:
             if number in self._hosts:
                 self._hosts[number].processes, self._stillborn = processes, 0
         self._lay_anew(say, relaid)
+        self._dismiss()
         self._end_hung(state)
         self._start()
         self._explain(state, say)
@@ -137,7 +139,7 @@ class Hosts:
             host = self._hosts.pop(number)
             why, last = _why(result)
             self._desk.lost.remote(number, why, last)
-            self._stillborn += not host.up and why != _NO_PLACE
+            self._stillborn += not host.up and why not in (_NO_PLACE, _WENT_HOME)
             if self._stillborn >= _MOST_STILLBORN:
                 raise CmdTuneError(f"the processes of trials end as they start: {why.strip().splitlines()[-1]}")
 
@@ -148,7 +150,7 @@ class Hosts:
             return
         self._laid_on = nodes
         try:
-            plan = laid_anew(self.plan, self._replan(nodes), nodes)
+            plan = self._replan(self._first, nodes)
         except CmdTuneError:  # nothing fits: `_explain` says what they wait for
             return
         if plan == self.plan:
@@ -160,6 +162,11 @@ class Hosts:
         self.plan = plan
         say(f"layout: {plan}")
         relaid(plan)
+
+    def _dismiss(self) -> None:
+        """Have hosts with other shares than planned now go home when their trial has ended; others follow."""
+        if others := [number for number, host in self._hosts.items() if host.each != self.plan.per_trial]:
+            self._desk.dismiss.remote(others)  # at each look, since the desk may have started anew
 
     def _end_hung(self, state: dict[str, Any]) -> None:
         """End hosts whose trials have not reported for too long."""
@@ -254,4 +261,4 @@ def _why(result: Any) -> tuple[str, dict[str, Any] | None]:
         return NODE_GONE, None
     except ray.exceptions.RayError as error:
         return f"{PROCESS_DIED} ({first_line(error)})", None
-    return "its host went home", None
+    return _WENT_HOME, None
