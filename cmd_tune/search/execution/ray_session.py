@@ -14,6 +14,7 @@ from typing import Any
 from cmd_tune.errors import CmdTuneError, first_line
 from cmd_tune.search.execution.ray_folder import ensure_ray_folder
 from cmd_tune.search.execution.ray_joining import closed_to_others, find_head, joining
+from cmd_tune.search.execution.ray_start import start_ray
 from cmd_tune.search.execution.resources import Node
 
 _ENVIRONMENT = {
@@ -63,8 +64,8 @@ def _session(address: str | None, log: Path, here: Node | None, nested: bool) ->
         local |= {"num_cpus": int(here.cpus), "num_gpus": int(here.gpus)}
     where = f"--address {address}" if address else "Ray"
     try:
-        ray.init(
-            address=address or "local",
+        start_ray(
+            address,
             log_to_driver=False,
             configure_logging=False,
             runtime_env=_runtime_env(address),
