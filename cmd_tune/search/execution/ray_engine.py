@@ -6,10 +6,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, TypeVar
 
 from cmd_tune.compute.cpus import usable_cpus
-from cmd_tune.runs.run_folder import SEARCH_FILE
+from cmd_tune.files import write_text
 from cmd_tune.search.execution.engine import Engine, TrialEvents
 from cmd_tune.search.execution.ray_hosts import Hosts
 from cmd_tune.search.execution.ray_joining import find_head
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from cmd_tune.runs.data_source import DataSource
 
 LOG = "ray.log"  # in the search's folder
+WITNESS = "ray/witness"  # a file of this session, which nodes that share the folder see
 T = TypeVar("T")
 
 
@@ -58,14 +60,16 @@ class RayEngine(Engine):
 
     def plan(self, *, trials: int | None, given: int) -> ResourcePlan:
         """The first hosts start, too."""
+        needs = None
         if self.address:
             from cmd_tune.search.execution.nodes import check_nodes
 
-            check_nodes(self.source, self.folder, SEARCH_FILE)
+            write_text(self.folder / WITNESS, token_hex(8))
+            needs = check_nodes(self.source, self.folder, WITNESS)
 
         plan = plan_resources(nodes_now(), self.request, trials=trials, given=given)
         replan = partial(lay_anew, request=self.request, trials=trials, given=given)
-        self._hosts = Hosts(self.folder / "ray", nodes_now, replan, self.request.hung_after)
+        self._hosts = Hosts(self.folder / "ray", nodes_now, replan, self.request.hung_after, needs)
         self._session.callback(lambda: None if self.lost else self._hosts.close())
         self._hosts.open(plan)
         return plan

@@ -6,7 +6,7 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -84,21 +84,23 @@ def _session(address: str | None, log: Path, here: Node | None, nested: bool) ->
         ray.shutdown()
 
 
-def nodes_now() -> list[Node]:
-    """The nodes of the cluster that are alive."""
+def nodes_now(without: Collection[str] = ()) -> list[Node]:
+    """The nodes of the cluster that are alive, but for those with these ids."""
     import ray
 
-    alive = [(node["NodeManagerAddress"], node["Resources"]) for node in ray.nodes() if node["Alive"]]
-    return [Node(has.get("CPU", 0.0), has.get("GPU", 0.0), name) for name, has in alive]
+    alive = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in without]
+    has = [(node["NodeManagerAddress"], node["Resources"]) for node in alive]
+    return [Node(there.get("CPU", 0.0), there.get("GPU", 0.0), name) for name, there in has]
 
 
-def free_now() -> list[Node]:
+def free_now(without: Collection[str] = ()) -> list[Node]:
     """What is free on these."""
     import ray
     from ray._private.state import available_resources_per_node
 
     free = available_resources_per_node()
-    names = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+    alive = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in without]
+    names = {node["NodeID"]: node["NodeManagerAddress"] for node in alive}
     return [Node(has.get("CPU", 0.0), has.get("GPU", 0.0), names[key]) for key, has in free.items() if key in names]
 
 
