@@ -6,7 +6,8 @@
 set -eu
 storage=$1 name=$2
 shift 2
-if [ -f "$storage/$name/search.yaml" ]; then
+begun=$(python -m cmd_tune.runs.has_run "$storage" "$name") # a folder or a URI
+if [ "$begun" = yes ]; then
     set -- --resume "$name"
 else
     set -- --name "$name" "$@"

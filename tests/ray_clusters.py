@@ -16,6 +16,11 @@ NAMESPACE = ("unshare", "--pid", "--fork", "--mount-proc")  # where no other Ray
 TOKEN = "t" * 64
 
 
+def mounts_possible() -> bool:
+    """Whether nodes can be started that do not see a folder."""
+    return not subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode  # noqa: S607
+
+
 class RayCluster:
     """A head that asks for a token, which is in `home`; `env` is that of a user on its machine."""
 
@@ -34,18 +39,20 @@ class RayCluster:
         self.address = re.search(r"--address='(\S+?)'", said)[1]  # type: ignore[index]
         self.dashboard = re.search(r"http://127\.0\.0\.1:\d+", said)[0]  # type: ignore[index]
 
-    def start(self, *options: str, cpus: int) -> str:
-        """Start a node, and return what Ray says of it."""
+    def start(self, *options: str, cpus: int, hidden: Path | None = None, **env: str) -> str:
+        """Start a node, and return what Ray says of it. hidden: a folder that it does not see. env: of this node."""
         words = [*RAY, "start", *options, f"--num-cpus={cpus}", "--object-store-memory=100000000"]
-        environment = {**self.env, "RAY_AUTH_MODE": "token"}
+        if hidden:
+            words = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(hidden), *words]
+        environment = {**self.env, "RAY_AUTH_MODE": "token", **env}
         done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=120)
         assert done.returncode == 0, done.stdout + done.stderr
         return re.sub(r"\x1b\[\d*m", "", done.stdout)
 
-    def join(self, cpus: int) -> int:
-        """Start another node. Returns the process id of its raylet."""
+    def join(self, cpus: int, hidden: Path | None = None, **env: str) -> int:
+        """Start another node, as `start` does. Returns the process id of its raylet."""
         before = processes_of(self.root, "/raylet")
-        self.start(f"--address={self.address}", "--dashboard-agent-listen-port=0", cpus=cpus)
+        self.start(f"--address={self.address}", "--dashboard-agent-listen-port=0", cpus=cpus, hidden=hidden, **env)
         (raylet,) = processes_of(self.root, "/raylet") - before
         return raylet
 

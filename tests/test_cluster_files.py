@@ -1,15 +1,19 @@
 """The launch files of cluster/: each is what its program reads, with commands that exist and lines to edit."""
 
+import os
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from cmd_tune.remote_files import RemoteFolder
 from tests.test_docs import COMMANDS, TEXTS
 
 ROOT = Path(__file__).parents[1]
@@ -57,17 +61,46 @@ def test_scripts_are_shell(name: str) -> None:
     assert (CLUSTER / name).stat().st_mode & 0o111
 
 
-@pytest.mark.parametrize(("resumed", "options"), [(False, "--name it --space a b.yaml"), (True, "--resume it")])
-def test_a_search_is_started_once_and_then_gone_on_with(tmp_path: Path, resumed: bool, options: str) -> None:
-    (tmp_path / "python").write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
-    (tmp_path / "python").chmod(0o755)
-    (tmp_path / "my runs" / "it").mkdir(parents=True)
-    if resumed:
-        (tmp_path / "my runs" / "it" / "search.yaml").touch()
-    words = [CLUSTER / "search.sh", tmp_path / "my runs", "it", "--space", "a b.yaml"]
-    said = subprocess.check_output(words, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, text=True)
-    typed = options.replace(" ", "|").replace("a|b", "a b")
-    assert said == f"-m|cmd_tune|search|{typed}|--storage|{tmp_path}/my runs|--address|auto|"
+@pytest.fixture
+def typed(tmp_path: Path) -> Callable[[str], str]:
+    """What search.sh types for a search `it` in a storage, of which the package says whether it is there."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").write_text(
+        f'#!/bin/sh\n[ "$2" = cmd_tune ] || exec {sys.executable} "$@"\nprintf "%s|" "$@"\n'
+    )
+    (tmp_path / "bin" / "python").chmod(0o755)
+    path = f"{tmp_path / 'bin'}:/usr/bin:/bin"
+
+    def typed(storage: str) -> str:
+        words = [CLUSTER / "search.sh", storage, "it", "--space", "a b.yaml"]
+        done = subprocess.run(words, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False)
+        assert (done.returncode == 0) == (done.stderr == ""), done.stderr
+        return done.stdout or done.stderr
+
+    return typed
+
+
+NEW, AGAIN = "--name|it|--space|a b.yaml", "--resume|it"
+
+
+def test_a_search_in_a_folder_is_started_once_and_then_gone_on_with(
+    typed: Callable[[str], str], tmp_path: Path
+) -> None:
+    storage = tmp_path / "my runs"
+    (storage / "it").mkdir(parents=True)
+    assert typed(str(storage)) == f"-m|cmd_tune|search|{NEW}|--storage|{storage}|--address|auto|"
+    (storage / "it" / "search.yaml").touch()
+    assert typed(str(storage)) == f"-m|cmd_tune|search|{AGAIN}|--storage|{storage}|--address|auto|"
+
+
+def test_a_search_at_a_uri_is_started_once_and_then_gone_on_with(typed: Callable[[str], str], s3: str) -> None:
+    """On whatever node; where the URI cannot be reached nothing is started."""
+    remote = RemoteFolder(f"{s3}/it")
+    remote.write(".owner.json", b"{}")  # of a driver that was lost before it began
+    assert typed(s3) == f"-m|cmd_tune|search|{NEW}|--storage|{s3}|--address|auto|"
+    remote.write("search.yaml", b"name: it")
+    assert typed(s3) == f"-m|cmd_tune|search|{AGAIN}|--storage|{s3}|--address|auto|"
+    assert typed("s3://nobody/runs") == "error: s3://nobody/runs: there is no bucket nobody; make it first\n"
 
 
 @pytest.mark.parametrize(

@@ -349,6 +349,16 @@ def test_links_lead_somewhere(page: str) -> None:
             assert (folder / parts.path).is_file()
 
 
+def test_the_tests_of_the_faults_exist() -> None:
+    """Each row of the table names one that shows it."""
+    text = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
+    rows = [line for line in text.partition("## Faults")[2].partition("\n## ")[0].splitlines() if line[:2] == "| "][1:]
+    assert len(rows) > 20
+    for row in rows:
+        file, name = re.findall(r"\| `([\w/]+\.py)::(\w+)` \|$", row)[0]
+        assert f"\ndef {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), row
+
+
 @pytest.mark.parametrize(("page", "file"), [("changelog.md", "CHANGELOG.md"), ("contributing.md", "CONTRIBUTING.md")])
 def test_pages_of_the_root_are_links_to_its_files(page: str, file: str) -> None:
     assert (ROOT / "docs" / page).is_symlink()

@@ -1,5 +1,9 @@
 """Files at a URI, on a real S3 server; what is typed as a URI and is none."""
 
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -109,6 +113,57 @@ def test_files_come_back_as_they_went(s3: str, tmp_path: Path, monkeypatch: pyte
     folder.delete("a.txt")
     folder.delete("none")
     assert (folder.read("a.txt"), folder.mark("a.txt")) == (None, None)
+
+
+SLOW = pytest.mark.slow
+
+
+@contextmanager
+def cut_after(most: int, server: str) -> Iterator[str]:
+    """The address of a server's door, at which nobody answers any more once so many bytes have gone through."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    host, port = server.removeprefix("http://").rsplit(":", 1)
+    through, ends = 0, [listener]
+
+    def carry(source: socket.socket, to: socket.socket) -> None:
+        nonlocal through
+        with suppress(OSError):
+            while (chunk := source.recv(2**16)) and through < most:
+                through += len(chunk)
+                to.sendall(chunk)
+        for end in (source, to) if through < most else ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                client, there = listener.accept()[0], socket.create_connection((host, int(port)))
+                ends.extend((client, there))
+                for pair in ((client, there), (there, client)):
+                    threading.Thread(target=carry, args=pair, daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        for end in ends:
+            end.close()
+
+
+@pytest.mark.parametrize("most", [12 * 10**6, *(pytest.param(most, marks=SLOW) for most in (10**6, 21 * 10**6))])
+def test_an_upload_that_is_cut_leaves_what_was_there(
+    s3: str, s3_server: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within the second part, within the first, and behind the last, before the server knows of the end."""
+    folder = RemoteFolder(s3)
+    folder.write("checkpoint.pt", b"whole")
+    with cut_after(most, s3_server) as door:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", door)
+        with pytest.raises(RemoteError, match=r"/checkpoint.pt: cannot be written: "):
+            RemoteFolder(s3).write("checkpoint.pt", bytes(21 * 10**6))
+    assert folder.read("checkpoint.pt") == b"whole"
+    assert set(folder.files()) == {"checkpoint.pt"}
 
 
 def test_a_new_content_has_a_new_mark(s3: str) -> None:

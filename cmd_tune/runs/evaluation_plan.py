@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cmd_tune.compute.slower import warn_slower
 from cmd_tune.data.fetched_store import fetch
 from cmd_tune.data.layouts import layout_content
 from cmd_tune.data.seen_clips import count_seen
@@ -20,6 +21,8 @@ from cmd_tune.runs.kept_paths import find_again
 from cmd_tune.runs.run_folder import EVALUATE_FILE, new_folder
 from cmd_tune.runs.run_plan import DataPlace, HomePath, RunPlan, check_same_data, data_fields
 from cmd_tune.tracking import new_identity, resolve_tracking_uri
+from cmd_tune.train.checkpoint import load_checkpoint
+from cmd_tune.train.kept_checkpoints import path_before
 from cmd_tune.train.loop import CHECKPOINT
 from cmd_tune.train.saved_checkpoint import Saved, open_saved
 
@@ -101,8 +104,33 @@ def checkpoint_here(typed: str | None) -> Path | None:
     """The path that was typed as CHECKPOINT; of one at a URI, or of that of a run's folder there, its copy here."""
     place = None if typed is None else read_place(typed, "CHECKPOINT")
     if isinstance(place, str):
-        return fetch(place if place.partition("?")[0].endswith(".pt") else beside(place, CHECKPOINT))
+        return fetch(place) if place.partition("?")[0].endswith(".pt") else _newest_at(place)
     return place
+
+
+def _newest_at(folder: str) -> Path:
+    """The copy here of the newest whole checkpoint in a run's folder at a URI. Raises DataError if there is none."""
+    last, before = (beside(folder, name) for name in (CHECKPOINT, path_before(Path(CHECKPOINT)).name))
+    try:
+        return _fetch_whole(last)
+    except DataError as error:
+        why = error
+    try:
+        path = _fetch_whole(before)
+    except DataError:
+        raise why from None
+    warn_slower(f"{why}; {before} is used in its place")
+    return path
+
+
+def _fetch_whole(uri: str) -> Path:
+    """The copy here of a checkpoint. Raises DataError, by its URI, if there is none or if it is damaged."""
+    path = fetch(uri)
+    try:
+        load_checkpoint(path)
+    except DataError as error:
+        raise DataError(str(error).replace(str(path), uri)) from error
+    return path
 
 
 def _parse_tasks(text: str) -> tuple[str, ...]:

@@ -60,9 +60,12 @@ class Storage:
 
     def _begin(self, remote: RemoteFolder, run: Path, *, new: bool) -> None:
         try:
-            if new and remote.files():
+            if new and _begun(remote):
                 raise UsageError(f"--name {run.name}: {remote.uri} exists; take another name")
             self._owner = self._owner or Owner(remote, self._lost)
+            for name in PLAN_FILES if new else ():  # first: what is there can then be resumed
+                if (run / name).is_file():
+                    remote.upload(run / name, name)
             if remote.read(SESSION) is None:
                 sent_file(run).unlink(missing_ok=True)
             _begin_session(remote, run)
@@ -86,6 +89,11 @@ class Storage:
             self._owner.release()
             self._owner = None
 
+    def has(self, name: str) -> bool:
+        """Whether it has a run of this name, here or at the URI, that can be resumed."""
+        here = any((self.folder / name / file).is_file() for file in PLAN_FILES)
+        return here or bool(self.uri and _begun(RemoteFolder(beside(self.uri, name))))
+
     def find(self, name: str) -> None:
         """Bring the working folder of a run up to what the URI has, for a resume.
 
@@ -94,13 +102,13 @@ class Storage:
         """
         run = self.folder / name
         remote = RemoteFolder(beside(self.uri, name))
-        if not re.fullmatch(r"\w[\w.-]*", name) or not (remote.files() or run.is_dir()):
+        if not re.fullmatch(r"\w[\w.-]*", name) or not (_begun(remote) or run.is_dir()):
             known = [folder for folder in RemoteFolder(self.uri).folders() if folder != "data"]
             hint = did_you_mean(name, known) if known else "there are none"
             raise UsageError(f"--resume {name}: {self.uri} has no such run; {hint}")
         self._owner = Owner(remote, self._lost)
         there = remote.read(SESSION)
-        if there is not None and (not run.is_dir() or _supersedes(there, _read(run / SESSION))):
+        if not run.is_dir() or (there is not None and _supersedes(there, _read(run / SESSION))):
             _say(f"{remote.uri}: downloading to {run}")
             part = self.folder / f".{name}.{token_hex(4)}.part"
             try:
@@ -194,6 +202,11 @@ def _working_folder(place: Place) -> tuple[Path, str]:
         raise CmdTuneError(f"{folder}: cannot be made: {error.strerror}; name another in XDG_CACHE_HOME") from error
     write_storage_uri(folder, uri)
     return folder, uri
+
+
+def _begun(remote: RemoteFolder) -> bool:
+    """Whether a run is there, and not only the sign of life of a driver that was about to begin it."""
+    return any(not name.startswith(".") for name in remote.files())
 
 
 def _begin_session(remote: RemoteFolder, run: Path) -> None:

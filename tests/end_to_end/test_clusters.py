@@ -59,8 +59,11 @@ def test_a_search_is_sent_to_a_cluster_as_a_job_and_sent_again(tmp_path, options
         assert "search alone: starting Ray" in output
 
 
-def test_the_batch_script_of_slurm_runs_a_search(tmp_path, options):
-    """Its variables and srun are made up, in a namespace of processes where `ray stop` ends no other's."""
+def batch(storage, options):
+    """The batch script of Slurm, to its end, and what it printed.
+
+    Its variables and srun are made up, in a namespace of processes where `ray stop` ends no other's.
+    """
     if subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode:
         pytest.skip("no process namespaces here")
     with ray_folder() as folder:
@@ -75,15 +78,26 @@ def test_the_batch_script_of_slurm_runs_a_search(tmp_path, options):
             "RAY_TMPDIR": str(folder),
             "PYTHONPATH": str(REPOSITORY),
             "VENV": str(folder / "venv"),
-            "STORAGE": str(tmp_path / "runs"),
+            "STORAGE": str(storage),
             "NAME": "it",
             "OPTIONS": " ".join(options),
         }
         words = [*NAMESPACE, "bash", "cluster/slurm.sh"]
         done = subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "search it: joining Ray at auto" in done.stdout
+    return done.stdout
+
+
+def test_the_batch_script_of_slurm_runs_a_search(tmp_path, options):
+    assert "search it: joining Ray at auto" in batch(tmp_path / "runs", options)
     assert states(tmp_path) == ["finished"]
+
+
+def test_the_batch_script_of_slurm_goes_on_with_a_search_at_a_uri(s3, tmp_path, options, monkeypatch):
+    """On another node, which has nothing of it."""
+    assert "search it: joining Ray at auto" in batch(f"{s3}/runs", options)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
+    assert "search it: is finished" in batch(f"{s3}/runs", options)
 
 
 def test_nothing_of_rays_own_is_printed_when_a_node_dies_and_the_resume_line_joins_again(

@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from cmd_tune.remote_files import RemoteFolder
 from cmd_tune.tracking.mlflow.uris import default_uri
 from tests.end_to_end.searches import GRID, finish, search, start, trials, wait_for
+from tests.ray_clusters import mounts_possible, ray_cluster
 
 pytestmark = pytest.mark.long
 
@@ -67,3 +68,33 @@ def test_a_search_goes_on_where_its_machine_was_lost(unbroken, s3, tiny_store, t
     remote.download("study.db", tmp_path / "study.db")
     with sqlite3.connect(tmp_path / "study.db") as study:
         assert study.execute("select state, count(*) from trials group by state").fetchall() == [("COMPLETE", 3)]
+
+
+@pytest.mark.slow
+def test_nodes_of_a_search_at_a_uri_share_its_working_folder(s3, tiny_store, tmp_path, monkeypatch):
+    """Their own caches do not matter. A node that does not see the folder is named before any trial."""
+    if not mounts_possible():
+        pytest.skip("no mount namespaces here")
+    RemoteFolder(s3).upload(tiny_store.path, "data/tiny.arrow")
+    data, space = SimpleNamespace(path=f"{s3}/data/tiny.arrow"), {**GRID, "refit": "none"}
+    with ray_cluster(cpus=1) as cluster:
+        for name, value in cluster.env.items():
+            monkeypatch.setenv(name, value)
+        cluster.join(cpus=1, XDG_CACHE_HOME=str(tmp_path / "second"))
+        there = ("--address", cluster.address, "--workers", "2", "--storage")
+        output = finish(search(tmp_path, data, space, *there, f"{s3}/runs"))
+        assert "2 workers a trial, 1 CPU and no GPU a worker" in output
+        assert output.count(" finished\n") == 3
+        assert not (tmp_path / "second" / "cmd_tune" / "storages").exists()
+
+        cluster.join(cpus=1, hidden=tmp_path / "machine", XDG_CACHE_HOME=str(tmp_path / "third"))
+        output = finish(search(tmp_path, data, space, *there, f"{s3}/more"), 1)
+    (line,) = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert re.fullmatch(
+        rf"error: node \S+ \(\S+\): storage: {tmp_path}/machine/\S+/it is not there, or is another folder; "
+        r"all nodes must share the working folder of a storage at a URI: start the search with XDG_CACHE_HOME naming a "
+        r"folder that they share",
+        line,
+    )
+    assert "trial-000 starts" not in output
+    assert RemoteFolder(f"{s3}/more").files() == {}

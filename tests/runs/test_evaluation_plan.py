@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cmd_tune.compute.slower import Slower
 from cmd_tune.data.layouts import LAYOUTS
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import open_store
@@ -218,3 +219,22 @@ def test_a_checkpoint_at_a_uri_is_fetched(s3, run_folder):
     with pytest.raises(DataError, match=r"/q/checkpoint.pt: there is no such file$"):
         checkpoint_here(f"{s3}/q")
     assert (checkpoint_here(None), checkpoint_here("runs/p")) == (None, Path("runs/p"))
+
+
+def test_where_the_last_checkpoint_at_a_uri_is_damaged_or_gone_the_one_before_it_is_taken(s3, run_folder):
+    remote, content = RemoteFolder(f"{s3}/p"), (run_folder / "checkpoint.pt").read_bytes()
+    remote.write("checkpoint-before.pt", content)
+    with pytest.warns(Slower, match=rf"^{s3}/p/checkpoint.pt: there is no such file; {s3}/p/checkpoint-before.pt is"):
+        assert checkpoint_here(f"{s3}/p").name == "checkpoint-before.pt"
+    remote.write("checkpoint.pt", content[:1000] + bytes([content[1000] ^ 4]) + content[1001:])
+    damaged = f"{s3}/p/checkpoint.pt: not a whole checkpoint (its content is not what was written)"
+    with pytest.warns(Slower) as said:
+        path = checkpoint_here(f"{s3}/p")
+    assert [str(warning.message) for warning in said] == [
+        f"{damaged}; {s3}/p/checkpoint-before.pt is used in its place"
+    ]
+    assert open_saved(path).epoch == 3
+    remote.write("checkpoint-before.pt", content[:-3])
+    with pytest.raises(DataError) as neither:
+        checkpoint_here(f"{s3}/p")
+    assert str(neither.value) == damaged

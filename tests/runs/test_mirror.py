@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from cmd_tune.compute.slower import Slower
 from cmd_tune.remote_files import Mark, RemoteError, RemoteFolder
 from cmd_tune.runs import mirror
 from cmd_tune.runs.mirror import Mirror, download, is_copied, record_sent
+from cmd_tune.train.kept_checkpoints import load_newest, save_next
 
 
 @pytest.fixture
@@ -133,6 +135,44 @@ def test_a_trial_that_begins_while_files_are_copied_comes_with_the_study_that_kn
     assert trials_in(run.parent / "end" / "study.db") == begun
     with closing(sqlite3.connect(run.parent / "end" / "study.db")) as study:
         assert study.execute("select name from sqlite_master where type = 'table'").fetchall() == [("trials",)]
+
+
+def test_both_checkpoints_of_a_run_are_copied_and_one_is_whole_whenever_its_machine_is_lost(
+    s3: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checkpoints are written while others are copied. A trial that goes on never falls back by more than is said."""
+    checkpoint = run / "trials" / "000" / "checkpoint.pt"
+    remote, written, found = RemoteFolder(s3), 0, []
+    monkeypatch.setattr(mirror, "PERIOD_S", 0.01)
+
+    def epoch_of(lost: Path) -> int:
+        newest = load_newest(lost / "trials" / "000" / "checkpoint.pt")
+        assert newest is not None
+        return len(newest.state["history"])
+
+    def save(name: str) -> None:
+        nonlocal written
+        if remote.mark("study.db"):
+            there = tmp_path / f"lost-{len(found)}"
+            download(remote, there)
+            found.append(epoch_of(there))
+        if written < 8:
+            written += 1
+            save_next(checkpoint, {"history": [{"epoch": k + 1} for k in range(written)]}, keep=written > 1)
+
+    save("")
+    while written < 8:
+        assert Mirror(Watched(s3, save), run, print).close() == ""
+    assert Mirror(remote, run, print).close() == ""
+    assert len(found) > 4
+    assert found == sorted(found)
+    names = {f"trials/000/{name}.pt" for name in ("checkpoint", "checkpoint-before")}
+    assert names <= set(remote.files())
+    content = remote.read("trials/000/checkpoint.pt") or b""
+    remote.write("trials/000/checkpoint.pt", content[:200] + bytes([content[200] ^ 4]) + content[201:])
+    download(remote, tmp_path / "again")
+    with pytest.warns(Slower, match=r"checkpoint-before.pt, of epoch 7, is used in its place$"):
+        assert epoch_of(tmp_path / "again") == 7
 
 
 class Failing(RemoteFolder):

@@ -146,6 +146,50 @@ def test_a_name_that_is_wrong_or_taken_is_refused(s3: str, move: Callable[[str],
     assert not run.exists()
 
 
+def test_a_driver_that_is_lost_as_it_begins_leaves_what_can_be_resumed_or_begun(
+    s3: str, move: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each thing that it writes there. Never is the run's name taken by what is none."""
+    remote, asked = RemoteFolder(f"{s3}/p"), []
+    write = RemoteFolder.write
+    monkeypatch.setattr(owner, "_SETTLE_S", 0.0)
+
+    class Lost(BaseException):
+        pass
+
+    def stop(*_: object) -> None:
+        asked.append(None)
+        if len(asked) > survived:
+            raise Lost
+        write(*_)  # type: ignore[arg-type]
+
+    for survived in range(3):
+        for name in remote.files():
+            remote.delete(name)
+        asked.clear()
+        move(f"lost-{survived}")
+        storage, run = begun(s3)
+        with monkeypatch.context() as lost:
+            lost.setattr(RemoteFolder, "write", stop)
+            with pytest.raises(Lost):
+                storage._begin(remote, run, new=True)
+            if storage._owner:
+                storage._owner._ended.set()  # without a word
+        left = set(remote.files())
+        assert left == [set(), {".owner.json"}, {".owner.json", "pretrain.yaml"}][survived]
+        remote.write(".owner.json", b"{}")
+        move(f"next-{survived}")
+        assert open_storage(s3).has("p") == (survived == 2)
+        if survived == 2:
+            again = open_storage(s3, "p")
+            assert (again.folder / "p" / "pretrain.yaml").is_file()
+            again.release()
+        else:
+            storage, run = begun(s3)
+            with storage.kept(run, "pretrain", new=True):
+                assert storage.has("p")
+
+
 def test_a_run_in_use_is_refused_on_another_machine_and_left_alone(s3: str, move: Callable[[str], None]) -> None:
     storage, run = begun(s3)
     with storage.kept(run, "pretrain", new=True):

@@ -6,7 +6,7 @@ they need no locks; those that wait do so for a limited time, so that whoever wa
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Final
@@ -14,7 +14,7 @@ from typing import Any, Final
 Report = Mapping[str, Any]  # a TrialReport as plain values; of a call: its result
 
 NOTHING: Final = "nothing"  # there is nothing to do, or to read, yet
-CLOSED: Final = "closed"  # there will be nothing to do any more
+CLOSED: Final = "closed"  # there will be nothing to do any more, for this host
 
 
 @dataclass
@@ -44,6 +44,7 @@ class Desk:
         self._placed: set[int] = set()  # hosts that have a process
         self._hosts: dict[int, Any] = {}  # what each host that is up has said of itself
         self._at: dict[int, str] = {}  # the key of what each host is at: also what was withdrawn, until it stops
+        self._dismissed: set[int] = set()  # hosts that are to take nothing more
         self._closed = False
         self._news = asyncio.Condition()
 
@@ -86,14 +87,17 @@ class Desk:
     async def take(self, host: int, patience_s: float) -> tuple[str, Any] | str:
         """(key, work) for a host, NOTHING if none has come in time, or CLOSED."""
         self._at.pop(host, None)
-        await self._wait(lambda: self._closed or self._next() is not None, patience_s)
+        await self._wait(lambda: self._done_with(host) or self._next() is not None, patience_s)
         key = self._next()  # now: another host may have been quicker
-        if self._closed or key is None:
-            return CLOSED if self._closed else NOTHING
+        if self._done_with(host) or key is None:
+            return CLOSED if self._done_with(host) else NOTHING
         job = self._jobs[key]
         job.host, job.heard = host, monotonic()
         self._at[host] = key
         return key, job.work
+
+    def _done_with(self, host: int) -> bool:
+        return self._closed or host in self._dismissed
 
     def _next(self) -> str | None:
         """The key of the work to do next. What another host still writes to, since it has yet to stop, has to wait."""
@@ -141,6 +145,7 @@ class Desk:
         self._placed.discard(host)
         self._hosts.pop(host, None)
         self._at.pop(host, None)
+        self._dismissed.discard(host)
         for job in self._jobs.values():
             if job.host == host and not job.ended:
                 if last is None:
@@ -148,6 +153,11 @@ class Desk:
                 else:
                     job.reports.append(last)
                     job.ended = True
+        await self._tell()
+
+    async def dismiss(self, hosts: Sequence[int]) -> None:
+        """Send these hosts home, each when it has done what it is at."""
+        self._dismissed.update(hosts)
         await self._tell()
 
     async def close(self) -> None:

@@ -1,9 +1,10 @@
-"""Checks, before the first trial, that each node of a cluster has what trials need."""
+"""Checks that each node of a cluster has what trials need: before the first trial, and where one joins later."""
 
 import os
 import platform
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import torch
 import cmd_tune
 from cmd_tune.errors import CmdTuneError, one_line
 from cmd_tune.runs.data_source import DataSource
-from cmd_tune.search.execution.ray_desk import on_node
+from cmd_tune.runs.run_folder import storage_uri
+from cmd_tune.search.execution.ray_desk import UnfitNode, on_node
 
 PATIENCE_S = 60  # for a node's first worker process, which imports all that a trial does
 _CURES = {
@@ -20,8 +22,50 @@ _CURES = {
     "Python": "install the same on every node",
     "PyTorch": "install the same on every node",
     "data": "the file must lie under the same path, and be the same, on every node",
-    "storage": "--storage, or the working folder of one at a URI, must be shared by all nodes, which may write to it",
+    "storage": "all nodes must share the storage, and may write to it",
 }
+_CURE_AT_A_URI = (
+    "all nodes must share the working folder of a storage at a URI: start the search with XDG_CACHE_HOME naming a "
+    "folder that they share"
+)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What trials need of a node: what the searching process finds. It goes to other nodes.
+
+    source, folder, witness: as of `look_around`. found: what that found. at_a_uri: whether the folder is the working
+    folder of a storage at a URI. fit: ids of nodes that have been checked.
+    """
+
+    source: DataSource
+    folder: Path
+    witness: str
+    found: Mapping[str, str]
+    at_a_uri: bool
+    fit: frozenset[str] = frozenset()
+
+    def check_here(self) -> None:
+        """Raise UnfitNode if the node of this process lacks something."""
+        import ray
+
+        node = ray.get_runtime_context().get_node_id()
+        if node in self.fit:
+            return
+        if problem := self.lack(look_around(self.source, self.folder, self.witness)):
+            raise UnfitNode(f"node {ray.util.get_node_ip_address()} ({platform.node()}): {problem}", node)
+
+    def lack(self, there: Mapping[str, str]) -> str:
+        """The first thing that another node does not find as this one, and what to do; empty if there is none."""
+        for name, ours in self.found.items():
+            theirs = there.get(name, "absent")
+            if theirs == ours:
+                continue
+            if name == "storage":
+                said = theirs if str(self.folder) in theirs else f"{self.folder} is another folder there"
+                return f"storage: {said}; {_CURE_AT_A_URI if self.at_a_uri else _CURES[name]}"
+            return f"{name}: {theirs}, where the search was started {ours}; {_CURES[name]}"
+        return ""
 
 
 def look_around(source: DataSource, folder: Path, witness: str) -> dict[str, str]:
@@ -54,7 +98,10 @@ def _code() -> str:
 
 def _storage(folder: Path, witness: str) -> str:
     """Read the witness of a folder, and check that the folder can be written to."""
-    content = blake2b((folder / witness).read_bytes(), digest_size=8).hexdigest()
+    try:
+        content = blake2b((folder / witness).read_bytes(), digest_size=8).hexdigest()
+    except FileNotFoundError:
+        raise CmdTuneError(f"{folder} is not there, or is another folder") from None
     mine = folder / f".{platform.node()}-{os.getpid()}.part"
     try:
         mine.write_text("")
@@ -64,21 +111,23 @@ def _storage(folder: Path, witness: str) -> str:
     return content
 
 
-def check_nodes(source: DataSource, folder: Path, witness: str) -> None:
+def check_nodes(source: DataSource, folder: Path, witness: str) -> Needs:
     """Raise CmdTuneError for the first node of the Ray cluster that differs from this process.
 
-    Arguments as of `look_around`.
+    Arguments as of `look_around`. Returns what nodes that join later must have.
     """
     import ray
 
     here = look_around(source, folder, witness)
-    asked = {}
+    needs = Needs(source, folder, witness, here, at_a_uri=bool(storage_uri(folder.parent)))
+    asked, fit = {}, set()
     for node in ray.nodes():
         if node["Alive"] and node["Resources"].get("CPU"):
             there = {"scheduling_strategy": on_node(node["NodeID"])}
             task = ray.remote(look_around).options(num_cpus=0, max_retries=0, **there)
             name = f"node {node['NodeManagerAddress']} ({node['NodeManagerHostname']})"
             asked[task.remote(source, folder, witness)] = name
+            fit.add(node["NodeID"])
     answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=PATIENCE_S)
     for answer in answered:
         try:
@@ -87,16 +136,8 @@ def check_nodes(source: DataSource, folder: Path, witness: str) -> None:
             raise CmdTuneError(
                 f"{asked[answer]}: cannot run this cmd_tune: {one_line(error)}; install it there as it is here"
             ) from error
-        if problem := difference(here, found):
+        if problem := needs.lack(found):
             raise CmdTuneError(f"{asked[answer]}: {problem}")
     if silent:
         raise CmdTuneError(f"{asked[silent[0]]}: has started no process within {PATIENCE_S} s; see Ray's logs there")
-
-
-def difference(here: Mapping[str, str], there: Mapping[str, str]) -> str:
-    """Name the first thing that two nodes do not find alike, and what to do; empty if there is none."""
-    for name, ours in here.items():
-        theirs = there.get(name, "absent")
-        if theirs != ours:
-            return f"{name}: {theirs}, where the search was started {ours}; {_CURES[name]}"
-    return ""
+    return replace(needs, fit=frozenset(fit))

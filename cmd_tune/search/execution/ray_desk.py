@@ -6,9 +6,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from cmd_tune.errors import CmdTuneError
 from cmd_tune.search.execution.desk import Desk
 
+NODE_LABEL = "ray.io/node-id"  # by which Ray labels each node
 _NAME = "desk"  # in the namespace of the search's Ray job, which is its own
+
+
+class UnfitNode(CmdTuneError):
+    """A node lacks what trials need. node: its id."""
+
+    def __init__(self, line: str, node: str = "") -> None:
+        super().__init__(line)
+        self.node = node
 
 
 def open_desk() -> Any:

@@ -7,23 +7,33 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from secrets import token_hex
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from cmd_tune.compute.cpus import usable_cpus
-from cmd_tune.runs.run_folder import SEARCH_FILE
+from cmd_tune.files import write_text
 from cmd_tune.search.execution.engine import Engine, TrialEvents
 from cmd_tune.search.execution.ray_hosts import Hosts
 from cmd_tune.search.execution.ray_joining import find_head
 from cmd_tune.search.execution.ray_output import log_ray_messages, native_errors_to
-from cmd_tune.search.execution.ray_session import await_process, leave_ray, nodes_now, ray_session, start_ray
+from cmd_tune.search.execution.ray_session import await_process, leave_ray, nodes_now, ray_session, start_or_join
 from cmd_tune.search.execution.ray_watch import Watch
-from cmd_tune.search.execution.resources import Node, ResourcePlan, ResourceRequest, plan_resources
+from cmd_tune.search.execution.resources import Node, ResourcePlan, ResourceRequest, lay_anew, plan_resources
 
 if TYPE_CHECKING:
     from cmd_tune.runs.data_source import DataSource
+    from cmd_tune.search.execution.nodes import Needs
 
 LOG = "ray.log"  # in the search's folder
+WITNESS = "ray/witness"  # a file of this session, which nodes that share the folder see
 T = TypeVar("T")
+
+
+class Trials(TypedDict):
+    """Arguments of `plan_resources`."""
+
+    trials: int | None
+    given: int
 
 
 class RayEngine(Engine):
@@ -58,7 +68,7 @@ class RayEngine(Engine):
 
     def open(self, *, trials: int | None, given: int) -> None:
         log = self.folder / LOG
-        self._lay = partial(plan_resources, request=self.request, trials=trials, given=given)
+        self._trials: Trials = {"trials": trials, "given": given}
         self._session.enter_context(native_errors_to(log))
         self._session.callback(self._watch.end)
         joined = self._session.enter_context(ray_session(self.address, log))
@@ -69,15 +79,17 @@ class RayEngine(Engine):
         self._starting = thread.submit(self._start, joined, log)
 
     def _start(self, address: str | None, log: Path) -> None:
-        start_ray(address, log, self._here, nested=(self.request.workers or 1) > 1)
+        start_or_join(address, log, self._here, nested=(self.request.workers or 1) > 1)
         if self._here:
             self._open_hosts()
         await_process(self.address)
         import cmd_tune.search.execution.ray_tune  # noqa: F401  (takes a second)
 
-    def _open_hosts(self) -> None:
-        self._hosts = Hosts(self.folder / "ray", nodes_now, self._lay, self.request.hung_after)
-        self._hosts.open(self._lay(nodes_now()))
+    def _open_hosts(self, needs: Needs | None = None) -> None:
+        plan = plan_resources(nodes_now(), self.request, **self._trials)
+        replan = partial(lay_anew, request=self.request, **self._trials)
+        self._hosts = Hosts(self.folder / "ray", nodes_now, replan, self.request.hung_after, needs)
+        self._hosts.open(plan)
 
     def _close_hosts(self) -> None:
         if self._hosts and not self.lost:
@@ -91,8 +103,8 @@ class RayEngine(Engine):
         if self.address:
             from cmd_tune.search.execution.nodes import check_nodes
 
-            check_nodes(source, self.folder, SEARCH_FILE)
-            self._open_hosts()
+            write_text(self.folder / WITNESS, token_hex(8))
+            self._open_hosts(check_nodes(source, self.folder, WITNESS))
         return self.hosts.plan
 
     @property

@@ -1,12 +1,17 @@
 """A host of several processes: a Ray Train run whose workers do what the desk has to do."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cmd_tune.errors import CmdTuneError, first_line
 from cmd_tune.search.execution.resources import TrialResources
+
+if TYPE_CHECKING:
+    from cmd_tune.search.execution.nodes import Needs
 
 _PATIENCE_S = 300  # how long a worker waits for the others; what each does alone takes seconds
 
@@ -15,9 +20,12 @@ class NoPlaceError(RuntimeError):
     """A host's workers did not all find a place for a while."""
 
 
-def serve_in_group(desk: Any, host: int, each: TrialResources, folder: Path) -> None:
+def serve_in_group(
+    desk: Any, host: int, each: TrialResources, folder: Path, needs: Needs | None, where: Mapping[str, str]
+) -> None:
     """Run a host of several workers until the desk closes. desk: the actor. folder: for Train's own files.
 
+    needs: of the nodes, if they may differ. where: labels of the nodes that it may lie on.
     Raises what ended it: a worker's CmdTuneError if one raised that, else an exception that names the worker;
     NoPlaceError, after a while, if there is no place for all workers.
     """
@@ -28,11 +36,12 @@ def serve_in_group(desk: Any, host: int, each: TrialResources, folder: Path) -> 
 
     trainer = TorchTrainer(
         _serve_as_worker,
-        train_loop_config={"desk": desk, "host": host, "resources": asdict(each)},
+        train_loop_config={"desk": desk, "host": host, "resources": asdict(each), "needs": needs},
         scaling_config=ray.train.ScalingConfig(
             num_workers=each.workers,
             use_gpu=each.gpus > 0,
             resources_per_worker={"CPU": each.cpus} | ({"GPU": each.gpus} if each.gpus else {}),
+            label_selector=dict(where) or None,
         ),
         torch_config=TorchConfig(backend="nccl" if each.gpus >= 1 else "gloo", timeout_s=_PATIENCE_S),
         run_config=ray.train.RunConfig(
@@ -55,6 +64,8 @@ def _serve_as_worker(config: Mapping[str, Any]) -> None:
     from cmd_tune.search.execution.host import serve
     from cmd_tune.search.execution.ray_desk import DeskOf, this_process
 
+    if config["needs"]:
+        config["needs"].check_here()
     serve(DeskOf(config["desk"]), config["host"], TrialResources(**config["resources"]), this_process())
 
 

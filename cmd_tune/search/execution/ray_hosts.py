@@ -1,22 +1,35 @@
 """Trial hosts on a Ray cluster: started as planned, watched, and started anew on what is left when one is lost."""
 
+from __future__ import annotations
+
 import itertools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cmd_tune.errors import CmdTuneError, first_line
 from cmd_tune.formatting import count
 from cmd_tune.search.execution.desk import NOTHING
 from cmd_tune.search.execution.engine import HUNG, MAX_RESTARTS, TrialReport
-from cmd_tune.search.execution.ray_desk import DeskOf, end_process, on_this_node, open_desk, this_process
+from cmd_tune.search.execution.ray_desk import (
+    NODE_LABEL,
+    DeskOf,
+    UnfitNode,
+    end_process,
+    on_this_node,
+    open_desk,
+    this_process,
+)
 from cmd_tune.search.execution.ray_group import NoPlaceError
 from cmd_tune.search.execution.ray_session import free_now
-from cmd_tune.search.execution.resources import Node, ResourcePlan, TrialResources, describe_lack, laid_anew
+from cmd_tune.search.execution.resources import Node, ResourcePlan, TrialResources, describe_lack
+
+if TYPE_CHECKING:  # it loads PyTorch
+    from cmd_tune.search.execution.nodes import Needs
 
 T = TypeVar("T")
 
@@ -29,6 +42,7 @@ PROCESS_DIED = "its process died: killed, out of memory or crashed"
 NODE_GONE = "its node was lost"
 MEMORY_FULL = "its process was ended, since the memory of its node was full"
 _NO_PLACE = "there was no place for it"
+_WENT_HOME = "its host went home"
 _CLOSING_S = 1.0  # for hosts to end by themselves
 
 
@@ -49,15 +63,24 @@ class Hosts:
     def __init__(
         self,
         folder: Path,
-        nodes: Callable[[], list[Node]],
-        replan: Callable[[list[Node]], ResourcePlan],
+        nodes: Callable[[Collection[str]], list[Node]],
+        replan: Callable[[ResourcePlan, list[Node]], ResourcePlan],
         hung_after: float | None = None,
+        needs: Needs | None = None,
     ) -> None:
-        """folder: for Ray's own files. nodes: the nodes as they are now. hung_after: as of a request.
+        """folder: for Ray's own files. nodes: those that are there now, but for some. hung_after: as of a request.
 
-        replan: the layout on some nodes; raises UsageError if nothing fits.
+        replan: the layout on some nodes, by the first one; raises UsageError if nothing fits. needs: of nodes
+        that join, if they may differ.
         """
-        self._folder, self._nodes, self._replan, self._hung_after = folder, nodes, replan, hung_after
+        self._folder, self._nodes, self._replan, self._hung_after, self._needs = (
+            folder,
+            nodes,
+            replan,
+            hung_after,
+            needs,
+        )
+        self._unfit: set[str] = set()  # ids of nodes that are left out
         self._hosts: dict[int, _Host] = {}
         self._numbers = itertools.count()
         self._calls = itertools.count()
@@ -66,7 +89,7 @@ class Hosts:
 
     def open(self, plan: ResourcePlan) -> None:
         """Open the desk and start as many hosts as there are trials at once."""
-        self.plan, self._laid_on = plan, self._nodes()
+        self.plan, self._first, self._laid_on = plan, plan, self._nodes(())
         self._desk = open_desk()
         self.desk = DeskOf(self._desk)
         self._start()
@@ -80,12 +103,13 @@ class Hosts:
         if now - self._looked < _EVERY_S:
             return
         self._looked = now
-        self._mourn()
+        self._mourn(say)
         state = self.desk.state()
         for number, processes in state["hosts"].items():
             if number in self._hosts:
                 self._hosts[number].processes, self._stillborn = processes, 0
         self._lay_anew(say, relaid)
+        self._dismiss()
         self._end_hung(state)
         self._start()
         self._explain(state, say)
@@ -121,13 +145,15 @@ class Hosts:
         while len(self._hosts) < self.plan.concurrent:
             number, each = next(self._numbers), self.plan.per_trial
             own: dict[str, Any] = {"num_cpus": 0, "scheduling_strategy": on_this_node()}
+            where = {NODE_LABEL: f"!in({','.join(sorted(self._unfit))})"} if self._unfit else {}
             if each.workers == 1:
-                own = {"num_cpus": each.cpus, "num_gpus": each.gpus}
+                own = {"num_cpus": each.cpus, "num_gpus": each.gpus, "label_selector": where}
             work = ray.remote(_be_host).options(max_retries=0, **own)
-            self._hosts[number] = _Host(work.remote(self._desk, number, asdict(each), str(self._folder)), each)
+            result = work.remote(self._desk, number, asdict(each), str(self._folder), self._needs, where)
+            self._hosts[number] = _Host(result, each)
 
-    def _mourn(self) -> None:
-        """Tell the desk of hosts that are gone, and why."""
+    def _mourn(self, say: Callable[[str], None]) -> None:
+        """Tell the desk of hosts that are gone, and why. Nodes that lack something are left out from now on."""
         import ray
 
         numbers = {host.result: number for number, host in self._hosts.items()}
@@ -135,20 +161,26 @@ class Hosts:
         for result in done:
             number = numbers[result]
             host = self._hosts.pop(number)
-            why, last = _why(result)
+            error = _error(result)
+            why, last = _why(error)
             self._desk.lost.remote(number, why, last)
-            self._stillborn += not host.up and why != _NO_PLACE
+            if isinstance(error, UnfitNode):
+                if error.node not in self._unfit:
+                    self._unfit.add(error.node)
+                    say(f"{error}; the search goes on without this node, until Ray is started there again")
+                continue
+            self._stillborn += not host.up and why not in (_NO_PLACE, _WENT_HOME)
             if self._stillborn >= _MOST_STILLBORN:
                 raise CmdTuneError(f"the processes of trials end as they start: {why.strip().splitlines()[-1]}")
 
     def _lay_anew(self, say: Callable[[str], None], relaid: Callable[[ResourcePlan], None]) -> None:
         """Plan again if nodes have come or gone. Hosts that wait for a place that is no longer planned are given up."""
-        nodes = self._nodes()
+        nodes = self._nodes(self._unfit)
         if nodes == self._laid_on:
             return
         self._laid_on = nodes
         try:
-            plan = laid_anew(self.plan, self._replan(nodes), nodes)
+            plan = self._replan(self._first, nodes)
         except CmdTuneError:  # nothing fits: `_explain` says what they wait for
             return
         if plan == self.plan:
@@ -160,6 +192,11 @@ class Hosts:
         self.plan = plan
         say(f"layout: {plan}")
         relaid(plan)
+
+    def _dismiss(self) -> None:
+        """Have hosts with other shares than planned now go home when their trial has ended; others follow."""
+        if others := [number for number, host in self._hosts.items() if host.each != self.plan.per_trial]:
+            self._desk.dismiss.remote(others)  # at each look, since the desk may have started anew
 
     def _end_hung(self, state: dict[str, Any]) -> None:
         """End hosts whose trials have not reported for too long."""
@@ -189,7 +226,7 @@ class Hosts:
         if monotonic() - self._waits_since < _SOON_S:
             return
         if self._without_place(late, state):
-            text = describe_lack(free_now(), self.plan)
+            text = describe_lack(free_now(self._unfit), self.plan)
         else:
             text = f"waiting for Ray to start the processes of {count(len(late), 'trial')}; see its logs"
         if text != self._said and monotonic() - self._said_at > _SOON_S:
@@ -220,38 +257,53 @@ class Hosts:
         raise CmdTuneError(str(said["lost"]).strip().splitlines()[-1])
 
 
-def _be_host(desk: Any, number: int, each: dict[str, Any], folder: str) -> None:
+def _be_host(
+    desk: Any, number: int, each: dict[str, Any], folder: str, needs: Needs | None, where: dict[str, str]
+) -> None:
     """What Ray runs for each host: its one process, or what starts its workers and waits for them."""
     resources = TrialResources(**each)
     DeskOf(desk).arrive(number)
     if resources.workers > 1:
         from cmd_tune.search.execution.ray_group import serve_in_group
 
-        serve_in_group(desk, number, resources, Path(folder))
+        serve_in_group(desk, number, resources, Path(folder), needs, where)
         return
     from cmd_tune.search.execution.host import serve
 
+    if needs:
+        needs.check_here()
     serve(DeskOf(desk), number, resources, this_process())
 
 
-def _why(result: Any) -> tuple[str, dict[str, Any] | None]:
-    """Why a host has ended, and the last report of what it was doing if that is to blame."""
+def _error(result: Any) -> Exception | None:
+    """What a host ended with: our own exception, or else Ray's; None if it went home."""
     import ray
-
-    from cmd_tune.search.execution.trial_process import failure_report
 
     try:
         ray.get(result)
     except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, NoPlaceError):
-            return _NO_PLACE, None
-        if isinstance(error.cause, CmdTuneError):
-            return str(error.cause), asdict(failure_report(error.cause))
-        return str(error), None
-    except ray.exceptions.OutOfMemoryError:
-        return MEMORY_FULL, None
-    except ray.exceptions.NodeDiedError:
-        return NODE_GONE, None
+        return error.cause if isinstance(error.cause, NoPlaceError | CmdTuneError) else error
     except ray.exceptions.RayError as error:
-        return f"{PROCESS_DIED} ({first_line(error)})", None
-    return "its host went home", None
+        return error
+    return None
+
+
+def _why(error: Exception | None) -> tuple[str, dict[str, Any] | None]:
+    """Why a host has ended, and the last report of what it was doing if that is to blame."""
+    from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError
+
+    from cmd_tune.search.execution.trial_process import failure_report
+
+    if error is None:
+        return _WENT_HOME, None
+    if isinstance(error, NoPlaceError):
+        return _NO_PLACE, None
+    if isinstance(error, CmdTuneError):
+        return str(error), asdict(failure_report(error))
+    if isinstance(error, RayTaskError):
+        return str(error), None
+    if isinstance(error, OutOfMemoryError):
+        return MEMORY_FULL, None
+    if isinstance(error, NodeDiedError):
+        return NODE_GONE, None
+    return f"{PROCESS_DIED} ({first_line(error)})", None

@@ -5,7 +5,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from cmd_tune.errors import CmdTuneError, first_line
 from cmd_tune.search.execution.ray_folder import ensure_ray_folder
 from cmd_tune.search.execution.ray_joining import closed_to_others, find_head, joining
+from cmd_tune.search.execution.ray_start import start_ray
 from cmd_tune.search.execution.resources import Node
 
 _ENVIRONMENT = {
@@ -38,7 +39,7 @@ _OBJECT_STORE = 256 * 1024**2  # bytes; data are memory-mapped and do not pass t
 def ray_session(address: str | None, log: Path) -> Iterator[str | None]:
     """Variables and log for a Ray that is started, or for the cluster at `address`, as long as this process has it.
 
-    address: as of `find_head`. Returns what `start_ray` takes. Raises CmdTuneError.
+    address: as of `find_head`. Returns what `start_or_join` takes. Raises CmdTuneError.
     """
     os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
     head = find_head(address) if address else None
@@ -53,21 +54,19 @@ def ray_session(address: str | None, log: Path) -> Iterator[str | None]:
         yield head.address if head else None
 
 
-def start_ray(address: str | None, log: Path, here: Node | None = None, *, nested: bool) -> None:
+def start_or_join(address: str | None, log: Path, here: Node | None = None, *, nested: bool) -> None:
     """Start Ray, or join a cluster, within a session. Raises CmdTuneError, with Ray's reason.
 
     In another thread than the main one Ray leaves the handlers of signals as they are.
     here: what a Ray that is started has; None: all that Ray finds. nested: trials start workers of their own. The
     dashboard then runs: without it, Ray never frees the workers of a group that is ended.
     """
-    import ray
-
     local = {} if address else {"include_dashboard": nested, "object_store_memory": _OBJECT_STORE}
     if here:
         local |= {"num_cpus": int(here.cpus), "num_gpus": int(here.gpus)}
     try:
-        ray.init(
-            address=address or "local",
+        start_ray(
+            address,
             log_to_driver=False,
             configure_logging=False,
             runtime_env=_runtime_env(address),
@@ -94,21 +93,23 @@ def _name(address: str | None) -> str:
     return f"--address {address}" if address else "Ray"
 
 
-def nodes_now() -> list[Node]:
-    """The nodes of the cluster that are alive."""
+def nodes_now(without: Collection[str] = ()) -> list[Node]:
+    """The nodes of the cluster that are alive, but for those with these ids."""
     import ray
 
-    alive = [(node["NodeManagerAddress"], node["Resources"]) for node in ray.nodes() if node["Alive"]]
-    return [Node(has.get("CPU", 0.0), has.get("GPU", 0.0), name) for name, has in alive]
+    alive = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in without]
+    has = [(node["NodeManagerAddress"], node["Resources"]) for node in alive]
+    return [Node(there.get("CPU", 0.0), there.get("GPU", 0.0), name) for name, there in has]
 
 
-def free_now() -> list[Node]:
+def free_now(without: Collection[str] = ()) -> list[Node]:
     """What is free on these."""
     import ray
     from ray._private.state import available_resources_per_node
 
     free = available_resources_per_node()
-    names = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+    alive = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in without]
+    names = {node["NodeID"]: node["NodeManagerAddress"] for node in alive}
     return [Node(has.get("CPU", 0.0), has.get("GPU", 0.0), names[key]) for key, has in free.items() if key in names]
 
 

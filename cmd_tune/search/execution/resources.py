@@ -110,17 +110,29 @@ def plan_resources(nodes: Sequence[Node], request: ResourceRequest, *, trials: i
     return ResourcePlan(TrialResources(workers, cpus, gpus, max(1, floor(cpus))), concurrent, learning)
 
 
-def laid_anew(plan: ResourcePlan, fresh: ResourcePlan, nodes: Sequence[Node]) -> ResourcePlan:
-    """The plan of a running search when nodes have come or gone. fresh: how these nodes would be planned from nothing.
+def lay_anew(
+    first: ResourcePlan, nodes: Sequence[Node], request: ResourceRequest, *, trials: int | None, given: int
+) -> ResourcePlan:
+    """The plan of a running search when nodes have come or gone. Raises UsageError if not one trial fits.
 
-    Trials keep what each of them gets, so that those that run need not end; if there is no longer a place for even
-    one such trial, they get what the fresh plan says.
+    first: the plan that the search began with. nodes: those that are there now. The rest is as for `plan_resources`.
+    Trials keep what each had at first, and as many as fit run at once, unless there is no place for even one of them,
+    or the nodes now give each more CPUs. What lies between the first plan and now does not matter: once the nodes are
+    those of the first plan, that holds again.
     """
-    each = plan.per_trial
+    each = first.per_trial
     room = _places(nodes, each.cpus, each.gpus) // each.workers
-    if not room:
-        return fresh
-    return ResourcePlan(each, min(room, fresh.concurrent), min(room, fresh.learning))
+    at_once = first
+    try:  # all trials of a search on one kind of device, while that is possible
+        fresh = plan_resources(nodes, replace(request, gpus_per_worker=each.gpus), trials=trials, given=given)
+    except UsageError:
+        if not room:
+            return plan_resources(nodes, request, trials=trials, given=given)
+    else:
+        if not room or fresh.per_trial.cpus > each.cpus:
+            return fresh
+        at_once = fresh
+    return ResourcePlan(each, min(room, at_once.concurrent), min(room, at_once.learning))
 
 
 def describe_lack(free: Sequence[Node], plan: ResourcePlan) -> str:

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cmd_tune.search.execution.ray_session import await_process, leave_ray, ray_session, start_ray
+from cmd_tune.search.execution.ray_session import await_process, leave_ray, ray_session, start_or_join
 
 
 @contextmanager
 def started_ray(address: str | None, log: Path, *, nested: bool) -> Iterator[None]:
     with ray_session(address, log) as joined:
         try:
-            start_ray(joined, log, nested=nested)
+            start_or_join(joined, log, nested=nested)
             await_process(joined)
             yield
         finally:

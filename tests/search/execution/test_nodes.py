@@ -4,19 +4,21 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.runs.data_source import DataSource
-from cmd_tune.search.execution.nodes import check_nodes, difference, look_around
+from cmd_tune.search.execution.nodes import Needs, check_nodes, look_around
 from cmd_tune.search.execution.ray_session import nodes_now
 from tests.search.execution.started_ray import started_ray
 
 pytestmark = pytest.mark.long
 
 PLAN = "search.yaml"
+_CURE = "start the search with XDG_CACHE_HOME naming a folder that they share"
 
 
 @pytest.fixture
@@ -31,33 +33,39 @@ def places(make_store, tmp_path):
     return data, folder
 
 
-def look(data, folder):
-    return look_around(DataSource(data, "xview"), folder, PLAN)
+def needs(data, folder):
+    source = DataSource(data, "xview")
+    return Needs(source, folder, PLAN, look_around(source, folder, PLAN), at_a_uri=False)
 
 
-def test_what_is_the_same_in_two_places_is_no_difference(places):
-    here = look(*places)
-    assert set(here) == {"cmd_tune", "Python", "PyTorch", "data", "storage"}
-    assert difference(here, look(*places)) == ""
+def test_what_is_the_same_in_two_places_is_no_lack(places):
+    here = needs(*places)
+    assert set(here.found) == {"cmd_tune", "Python", "PyTorch", "data", "storage"}
+    assert here.lack(needs(*places).found) == ""
 
 
 def test_what_differs_is_named_with_what_to_do(places):
     data, folder = places
-    here = look(*places)
+    here = needs(*places)
     content = bytearray(data.read_bytes())
     content[-1] ^= 1
     data.write_bytes(content)
-    problem = difference(here, look(*places))
+    problem = here.lack(needs(*places).found)
     assert problem.startswith("data: ")
     assert problem.endswith("the file must lie under the same path, and be the same, on every node")
     data.unlink()
-    assert difference(here, look(*places)).startswith(f"data: {data}: no such file")
+    assert here.lack(needs(*places).found).startswith(f"data: {data}: no such file")
     (folder / PLAN).unlink()
-    assert f"storage: {folder / PLAN}: No such file" in difference({"storage": "…"}, look(*places))
-    assert difference({"PyTorch": "2.8.0"}, {"PyTorch": "2.9.0"}) == (
-        "PyTorch: 2.9.0, where the search was started 2.8.0; install the same on every node"
+    theirs = {**here.found, "storage": needs(*places).found["storage"]}
+    cure = "all nodes must share the storage, and may write to it"
+    assert here.lack(theirs) == f"storage: {folder} is not there, or is another folder; {cure}"
+    assert here.lack({**theirs, "storage": "0" * 16}) == f"storage: {folder} is another folder there; {cure}"
+    at_a_uri = replace(here, at_a_uri=True).lack(theirs)
+    assert at_a_uri.endswith("; all nodes must share the working folder of a storage at a URI: " + _CURE)
+    assert replace(here, found={"PyTorch": "2.9.0"}).lack({"PyTorch": "2.8.0"}) == (
+        "PyTorch: 2.8.0, where the search was started 2.9.0; install the same on every node"
     )
-    assert difference({"cmd_tune": "1"}, {}).startswith("cmd_tune: absent, ")
+    assert here.lack({}).startswith("cmd_tune: absent, ")
     assert not list(folder.iterdir())
 
 

@@ -1,5 +1,6 @@
 """Trials laid over CPUs and GPUs."""
 
+from contextlib import suppress
 from fractions import Fraction
 
 import pytest
@@ -13,6 +14,7 @@ from cmd_tune.search.execution.resources import (
     ResourceRequest,
     TrialResources,
     describe_lack,
+    lay_anew,
     plan_resources,
 )
 
@@ -215,6 +217,62 @@ def test_what_is_planned_can_be_placed_and_no_larger_share_could(nodes, request,
     assert 1 <= made.learning <= made.concurrent
     if request.concurrent:
         assert made.concurrent == made.learning == request.concurrent
+
+
+@pytest.mark.parametrize(
+    ("first", "now", "options", "expected"),
+    [
+        # As few trials fit as nodes are left, each as before.
+        ([(2, 0), (2, 0)], [(2, 0)], {"concurrent": 2}, layout(1, 2.0, 0.0, 2, 1, 1)),
+        ([(16, 0), (16, 0)], [(16, 0)], {}, layout(1, 8.0, 0.0, 8, 2, 2)),
+        # Not even one does.
+        ([(1, 0), (1, 0)], [(1, 0)], {"workers": 2}, layout(2, 0.5, 0.0, 1, 1, 1)),
+        # A node that joins is used, by more trials or by more for each.
+        ([(2, 0)], [(2, 0), (2, 0)], {"trials": 100}, layout(1, 1.0, 0.0, 1, 4, 4)),
+        ([(16, 0)], [(16, 0), (16, 0)], {}, layout(1, 8.0, 0.0, 8, 3, 3)),
+        ([(1, 0)], [(1, 0), (1, 0)], {"workers": 2}, layout(2, 1.0, 0.0, 1, 1, 1)),
+        # So is what the lost node's few CPUs had kept from being used.
+        ([(8, 8), (32, 4)], [(32, 4)], {"gpus": 1.0, "trials": 100}, layout(1, 8.0, 1.0, 8, 4, 4)),
+        # Of what was asked for, as much as is possible.
+        ([(8, 2), (8, 2)], [(8, 2)], {"gpus": 1.0, "concurrent": 3}, layout(1, 4.0, 1.0, 4, 2, 2)),
+        # All trials of a search run on one kind of device while that is possible.
+        ([(16, 0)], [(16, 0), (8, 8)], {"gpus": None, "trials": None}, layout(1, 1.0, 0.0, 1, 24, 24)),
+        ([(8, 1), (4, 0)], [(4, 0)], {"gpus": None, "concurrent": 1}, layout(1, 4.0, 0.0, 4, 1, 1)),
+        ([(4, 0)], [(4, 0), (16, 1)], {"gpus": None, "concurrent": 1}, layout(1, 16.0, 0.0, 16, 1, 1)),
+    ],
+)
+def test_layout_when_nodes_have_come_or_gone(first, now, options, expected):
+    asked = ResourceRequest(options.get("concurrent"), options.get("workers", 1), options.get("gpus", 0.0))
+    nodes = [Node(*node) for node in now]
+    assert lay_anew(plan(*first, **options), nodes, asked, trials=options.get("trials", 12), given=1) == expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(nodes=NODES, request=REQUESTS, trials=st.one_of(st.none(), st.integers(1, 40)), data=st.data())
+def test_what_is_laid_anew_can_be_placed_and_is_the_first_plan_again_on_the_first_nodes(nodes, request, trials, data):
+    listed = data.draw(st.integers(0, trials or 40))
+
+    def laid(some):
+        return lay_anew(first, some, request, trials=trials, given=listed)
+
+    try:
+        first = plan_resources(nodes, request, trials=trials, given=listed)
+    except UsageError:
+        return
+    left = data.draw(st.lists(st.sampled_from(range(len(nodes))), unique=True)) if nodes else []
+    less = [nodes[index] for index in left]
+    each = first.per_trial
+    with suppress(UsageError):  # not one trial fits: they wait
+        now = laid(less)
+        assert can_be_placed(less, now.per_trial.workers * now.concurrent, now.per_trial.cpus, now.per_trial.gpus)
+        assert 1 <= now.learning <= now.concurrent
+        if (now.per_trial.cpus, now.per_trial.gpus) < (each.cpus, each.gpus):
+            assert not can_be_placed(less, each.workers, each.cpus, each.gpus)
+    again = data.draw(st.permutations(nodes))  # lost nodes come back as others, in some order
+    assert laid(again) == first
+    grown = laid([*again, Node(8, 8)])
+    assert grown.per_trial.cpus >= each.cpus
+    assert grown.concurrent >= first.concurrent or grown.per_trial.cpus > each.cpus
 
 
 @pytest.mark.parametrize(
