@@ -9,7 +9,7 @@ import sys
 import pytest
 import yaml
 
-from benchmarks.soak import descendants
+from benchmarks.soak_victims import descendants
 from tests.end_to_end.searches import GRID, REPOSITORY, TINY, epochs_done, finish, search, trials, wait_for
 from tests.ray_clusters import ray_cluster
 
