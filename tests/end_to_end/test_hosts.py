@@ -47,6 +47,17 @@ def test_what_stands_between_a_search_and_its_trial_dies(victim, unbroken, tiny_
     assert scores(tmp_path) == scores(unbroken[0])
 
 
+@pytest.mark.parametrize("victim", ["ray::TrainController", "ray::_be_host"])
+def test_what_starts_workers_dies_and_their_places_are_had_again(victim, tiny_store, tmp_path):
+    space = {**GRID, "parameters": {"teacher_temperature": {"values": [0.05]}}}
+    process = search(tmp_path, tiny_store, space, "--workers", "2", "--concurrent", "1", epochs=2)
+    wait_for(lambda: processes_below(process.pid, "ray::RayTrainWorker"), process)  # before they are all up
+    (pid,) = processes_below(process.pid, victim)
+    os.kill(pid, signal.SIGKILL)
+    finish(process)
+    assert [(row["state"], row["epoch"]) for row in trials(tmp_path)] == [("finished", "2")]
+
+
 @pytest.mark.slow
 def test_trials_are_laid_over_the_nodes_that_are_there(tiny_store, tmp_path):
     """Two workers lie on two nodes of which one is killed, then on what is left; a node that joins is used again."""

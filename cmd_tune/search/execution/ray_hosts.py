@@ -13,8 +13,8 @@ from cmd_tune.errors import CmdTuneError, first_line
 from cmd_tune.formatting import count
 from cmd_tune.search.execution.desk import NOTHING
 from cmd_tune.search.execution.engine import HUNG, MAX_RESTARTS, TrialReport
-from cmd_tune.search.execution.ray_desk import DeskOf, end_process, on_this_node, open_desk, this_process
-from cmd_tune.search.execution.ray_group import NoPlaceError
+from cmd_tune.search.execution.ray_desk import DeskOf, Process, end_process, on_this_node, open_desk, this_process
+from cmd_tune.search.execution.ray_group import NoPlaceError, free_groups
 from cmd_tune.search.execution.ray_session import free_now
 from cmd_tune.search.execution.resources import Node, ResourcePlan, TrialResources, describe_lack, laid_anew
 
@@ -36,7 +36,7 @@ _CLOSING_S = 1.0  # for hosts to end by themselves
 class _Host:
     result: Any  # Ray's reference, which is ready when the host has ended
     each: TrialResources
-    processes: Sequence[tuple[str, int]] = ()  # that serve, as `this_process` names them; none before it is up
+    processes: Sequence[Process] = ()  # that serve; none before it is up
 
     @property
     def up(self) -> bool:
@@ -62,6 +62,7 @@ class Hosts:
         self._numbers = itertools.count()
         self._calls = itertools.count()
         self._looked, self._stillborn = 0.0, 0
+        self._uncleared = False  # whether a host of several workers is gone, which may have left places behind
         self._said, self._said_at, self._waits_since = "", 0.0, monotonic()
 
     def open(self, plan: ResourcePlan) -> None:
@@ -85,6 +86,7 @@ class Hosts:
         for number, processes in state["hosts"].items():
             if number in self._hosts:
                 self._hosts[number].processes, self._stillborn = processes, 0
+        self._clear()
         self._lay_anew(say, relaid)
         self._end_hung(state)
         self._start()
@@ -136,10 +138,23 @@ class Hosts:
             number = numbers[result]
             host = self._hosts.pop(number)
             why, last = _why(result)
+            self._uncleared |= host.each.workers > 1
+            if mine := {process.group for process in host.processes} - {""}:  # what of it still runs must not go on
+                free_groups(mine.__contains__)
             self._desk.lost.remote(number, why, last)
             self._stillborn += not host.up and why != _NO_PLACE
             if self._stillborn >= _MOST_STILLBORN:
                 raise CmdTuneError(f"the processes of trials end as they start: {why.strip().splitlines()[-1]}")
+
+    def _clear(self) -> None:
+        """Free what hosts have left behind that were killed while they started.
+
+        Which places are theirs is known once those of all others are: when each host that there is, is up.
+        """
+        if self._uncleared and all(host.up for host in self._hosts.values()):
+            kept = {process.group for host in self._hosts.values() for process in host.processes}
+            free_groups(lambda group: group not in kept)
+            self._uncleared = False
 
     def _lay_anew(self, say: Callable[[str], None], relaid: Callable[[ResourcePlan], None]) -> None:
         """Plan again if nodes have come or gone. Hosts that wait for a place that is no longer planned are given up."""
@@ -175,8 +190,8 @@ class Hosts:
         import ray
 
         host = self._hosts.pop(number)
-        for node, pid in host.processes:
-            end_process(node, pid)
+        for process in host.processes:
+            end_process(process)
         if not host.up:
             ray.cancel(host.result, force=True)
 
