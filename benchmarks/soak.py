@@ -187,6 +187,8 @@ def _disturb(search: _Search, soak: Soak, chance: random.Random, *, most: int, u
                 nodes = search.cluster.pids() if search.cluster else []
                 if process.poll() is None and (kind := kill_one(process.pid, nodes, chance)):
                     soak.kills[kind] += 1
+                    with (search.folder / "kills.log").open("a", encoding="utf-8") as log:
+                        log.write(f"{time.strftime('%H:%M:%S')} {search.name}: {kind}\n")
         finally:
             process.kill()
         unfinished = 0 if process.returncode else failed(search.run)

@@ -30,17 +30,28 @@ KINDS = {
         2, _begins("_AutoscalingCoordinator", "DatasetManager", "PlacementGroupCleaner", "SynchronizationActor")
     ),
     "trial's driver": _Kind(8, _begins("ResourceTrainable")),  # in Tune's eyes: a client of the desk
-    "desk": _Kind(3, _begins("Desk.", "Desk")),
+    "desk": _Kind(3, _begins("Desk")),
     RAYLET: _Kind(2, lambda word: word.endswith("/raylet")),
     SEARCH: _Kind(2, lambda word: False),
 }
 
 
 def kill_one(search: int, nodes: Sequence[int], chance: random.Random) -> str:
-    """Kill a process of a search, of a kind drawn by weight among those there are. Returns the kind; "" if it is gone.
+    """Kill one of the victims, of a kind drawn by weight among those there are. Returns the kind; "" if it is gone."""
+    found = victims(search, nodes)
+    (kind,) = chance.choices(list(found), [KINDS[kind].weight for kind in found])
+    try:
+        os.kill(chance.choice(found[kind]), signal.SIGKILL)
+    except ProcessLookupError:
+        return ""
+    return kind
+
+
+def victims(search: int, nodes: Sequence[int]) -> dict[str, list[int]]:
+    """Processes of a search, by kind.
 
     search: its process. nodes: what started the nodes of the cluster that it has joined; empty if it has a Ray of its
-    own. The raylet of the first, the head, is spared: a search on another machine would not outlive it either.
+    own. The raylet of the first, the head, is none: the search is on its node, and the cluster ends with it.
     """
     found: dict[str, list[int]] = {SEARCH: [search]}
     for root in (search, *nodes):
@@ -48,12 +59,7 @@ def kill_one(search: int, nodes: Sequence[int], chance: random.Random) -> str:
             for kind in (kind for kind, (_, tells) in KINDS.items() if tells(words[0])):
                 if kind != RAYLET or root not in nodes[:1]:
                     found.setdefault(kind, []).append(pid)
-    (kind,) = chance.choices(list(found), [KINDS[kind].weight for kind in found])
-    try:
-        os.kill(chance.choice(found[kind]), signal.SIGKILL)
-    except ProcessLookupError:
-        return ""
-    return kind
+    return found
 
 
 def descendants(pid: int) -> dict[int, list[str]]:
