@@ -42,7 +42,7 @@ TINY = (
 )  # fmt: skip
 # Most kills come in the second or so after an epoch, so that what is killed is at work; the others come at any time
 # after the last one, so that they meet starts and ends as well.
-_AT_WORK, _AFTER_EPOCH_S, _ANY_TIME_S = 0.75, 1.5, 10.0
+_AT_WORK, _AFTER_EPOCH_S, _ANY_TIME_S = 0.75, 1.0, 8.0
 _PATIENCE_S = 300  # for the next epoch, or for the end, of a search that is killed no more; for an undisturbed search
 _MOST_IDLE = 5  # sessions in a row that were not killed and had no epoch
 
