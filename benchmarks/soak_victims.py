@@ -37,12 +37,14 @@ KINDS = {
 
 
 def kill_one(search: int, nodes: Sequence[int], chance: random.Random) -> str:
-    """Kill one of the victims, of a kind drawn by weight among those there are. Returns the kind; "" if it is gone."""
-    found = victims(search, nodes)
-    (kind,) = chance.choices(list(found), [KINDS[kind].weight for kind in found])
+    """Kill one of the victims, of a kind drawn by weight. Returns the kind; "" if there is none of it.
+
+    Kinds are drawn whether there are any: else most kills would meet the search itself, alone, as it starts.
+    """
+    (kind,) = chance.choices(list(KINDS), [kind.weight for kind in KINDS.values()])
     try:
-        os.kill(chance.choice(found[kind]), signal.SIGKILL)
-    except ProcessLookupError:
+        os.kill(chance.choice(victims(search, nodes)[kind]), signal.SIGKILL)
+    except (KeyError, ProcessLookupError):
         return ""
     return kind
 

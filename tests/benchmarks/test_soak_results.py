@@ -18,12 +18,15 @@ def test_an_epoch_that_was_run_again_has_another_time(tmp_path):
         assert count_again(tmp_path) == expected
 
 
-def test_a_trial_differs_by_all_but_its_time(tmp_path):
+def test_a_trial_differs_by_all_but_its_time_and_tests_of_its_own(tmp_path):
     def written(*rows):
-        (tmp_path / "trials.csv").write_text("\n".join(("trial,state,score,seconds", *rows)))
+        (tmp_path / "trials.csv").write_text("\n".join(("trial,state,score,test,seconds", *rows)))
         return tmp_path
 
-    expected = outcome(written("trial-000,finished,50.0,1.0", "trial-001,finished,40.0,1.0"))
-    assert count_differing(written("trial-000,finished,50.0,2.0", "trial-001,finished,40.5,1.0"), expected) == 1
-    assert count_differing(written("trial-000,failed,50.0,1.0"), expected) == 2
+    expected = outcome(written("trial-000,finished,50.0,45.0,1.0", "trial-001,finished,40.0,,1.0"))
+    assert (
+        count_differing(written("trial-000,finished,50.0,45.0,2.0", "trial-001,finished,40.0,41.0,1.0"), expected) == 0
+    )
+    assert count_differing(written("trial-000,finished,50.0,45.5,1.0", "trial-001,finished,40.0,,1.0"), expected) == 1
+    assert count_differing(written("trial-000,failed,50.0,45.0,1.0"), expected) == 2
     assert failed(tmp_path) == 1
