@@ -1,91 +1,30 @@
-"""`python -m benchmarks soak`: kill processes of a search at random moments, resume it, and count what was lost.
+"""`python -m benchmarks soak`: kill processes of searches at random moments, resume them, and count what was lost."""
 
-Each search is drawn at random, so that its trials are known beforehand: what the killed search ends with is compared
-with what an undisturbed one of the same seed ended with. Every kill is a SIGKILL.
-"""
-
-import os
-import random
-import re
-import signal
-import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Annotated
 
 import typer
-import yaml
 
-from benchmarks.soak_nodes import Cluster, cluster
-from benchmarks.soak_results import Rows, count_again, count_differing, count_lost_and_doubled, failed, outcome
-from benchmarks.soak_victims import RAYLET, kill_one
+from benchmarks.soak_run import Soak, run_soak
+from cmd_tune.formatting import count
 
-ROOT = Path(__file__).resolve().parent.parent
-SPACE = {
-    "method": "random",
-    "metric": {"name": "val/knn/fused", "goal": "maximize"},
-    "parameters": {
-        "teacher_temperature": {"min": 0.01, "max": 0.2, "distribution": "log_uniform_values"},
-        "student_temperature": {"min": 0.05, "max": 0.5, "distribution": "log_uniform_values"},
-    },
-    "refit": "none",
-}
-TINY = (
-    "hidden_size=8", "embedding_size=8", "layers=2", "frames=8", "queue_size=32", "topk=8", "crop_min_frames=4",
-    "batch_size=16", "precision=float32", "evaluate_every=1", "seed=3",
-)  # fmt: skip
-# Most kills come in the second or so after an epoch, so that what is killed is at work; the others come at any time
-# after the last one, so that they meet starts and ends as well.
-_AT_WORK, _AFTER_EPOCH_S, _ANY_TIME_S = 0.75, 1.0, 8.0
-_PATIENCE_S = 300  # for the next epoch, or for the end, of a search that is killed no more; for an undisturbed search
-_MOST_IDLE = 5  # sessions in a row that were not killed and had no epoch
-
-
-@dataclass
-class Soak:
-    """What was killed, and what became of the searches."""
-
-    kills: Counter[str] = field(default_factory=Counter)
-    sessions: int = 0
-    trials: int = 0
-    lost: int = 0
-    doubled: int = 0
-    differing: int = 0  # trials whose values or scores are not those of the undisturbed search
-    again: int = 0  # epochs that had been reported, and were run once more
-    failed: int = 0  # trials that were killed too often for one session, and went on in the next
-    gave_up: list[str] = field(
-        default_factory=list
-    )  # last words of sessions that ended, but not since they were killed
-    seconds: float = 0.0
-
-    @property
-    def clean(self) -> bool:
-        return not (self.lost or self.doubled or self.differing or self.again)
-
-    def __str__(self) -> str:
-        kinds = ", ".join(f"{count} of a {kind}" for kind, count in self.kills.most_common())
-        rate = self.kills.total() / max(self.seconds / 60, 1e-9)
-        gave_up = "".join(f"\na session ended {n} times: {line}" for line, n in Counter(self.gave_up).items())
-        return (
-            f"{self.kills.total()} kills ({kinds}) in {self.sessions} sessions and {self.seconds / 60:.1f} min, "
-            f"{rate:.1f} a minute: {self.trials} trials, {self.lost} lost, {self.doubled} doubled, "
-            f"{self.differing} differing, {self.again} epochs run again; {self.failed} went on in a later session"
-            f"{gave_up}"
-        )
+# Those of several workers first: they come up more slowly, and leave kills for the others.
+_WORKERS, _NODES = (2, 1), (2, 1)
 
 
 def main(
-    kills: Annotated[int, typer.Option(min=1, help="Processes to kill, over as many searches as that takes.")] = 100,
-    minutes: Annotated[float, typer.Option(help="Time after which nothing is killed any more.")] = 15.0,
-    workers: Annotated[int, typer.Option(min=1, help="Workers of a trial.")] = 1,
-    nodes: Annotated[int, typer.Option(min=1, help="Nodes of one CPU of a cluster to join; 1: no cluster.")] = 1,
-    trials: Annotated[int, typer.Option(min=1, help="Trials of a search.")] = 24,
+    kills: Annotated[int, typer.Option(min=1, help="Processes to kill, over as many searches as that takes.")] = 200,
+    minutes: Annotated[float, typer.Option(help="Time after which nothing is killed any more.")] = 35.0,
+    workers: Annotated[int | None, typer.Option(min=1, help="Workers of a trial. (default: 2, then 1)")] = None,
+    nodes: Annotated[
+        int | None, typer.Option(min=1, help="Nodes of a cluster; 1: a Ray of its own. (default: 2, then 1)")
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Trials of a search.")] = 12,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of a trial.")] = 8,
     seed: Annotated[int, typer.Option(help="Of the moments and victims.")] = 0,
 ) -> None:
@@ -93,140 +32,39 @@ def main(
 
     Exits with 1 if anything was lost, doubled, run again, or came out differently.
     """
-    folder = Path(mkdtemp(prefix="soak-"))
-    soak = run_soak(folder, kills, trials, epochs, workers=workers, nodes=nodes, seconds=60 * minutes, seed=seed)
-    print(f"{soak}\n{folder}")
-    sys.exit(int(not soak.clean))
+    folder, until = Path(mkdtemp(prefix="soak-")), time.monotonic() + 60 * minutes
+    kinds = [(w, n) for w in ([workers] if workers else _WORKERS) for n in ([nodes] if nodes else _NODES)]
+    soaks: dict[str, Soak] = {}
+    for done, (w, n) in enumerate(kinds):
+        left = len(kinds) - done
+        most = -(-(kills - sum(soak.kills.total() for soak in soaks.values())) // left)
+        seconds = (until - time.monotonic()) / left
+        name = count(w, "worker") + (f", {count(n, 'node')}" if n > 1 else "")
+        place = folder / f"{w}-{n}"
+        soaks[name] = run_soak(place, most, trials, epochs, workers=w, nodes=n, seconds=seconds, seed=seed)
+        print(f"{name}: {soaks[name].kills.total()} kills in {soaks[name].seconds / 60:.1f} min; {place}", flush=True)
+    print(table(soaks))
+    sys.exit(int(not all(soak.clean for soak in soaks.values())))
 
 
-def run_soak(
-    folder: Path,
-    kills: int,
-    trials: int,
-    epochs: int,
-    *,
-    workers: int = 1,
-    nodes: int = 1,
-    seconds: float = 3600.0,
-    seed: int = 0,
-) -> Soak:
-    """Run searches in `folder` until there have been so many kills, or the time is up; each comes to its end."""
-    settings = [word for setting in (*TINY, f"epochs={epochs}") for word in ("--set", setting)]
-    words = ["--trials", str(trials), "--workers", str(workers), *settings]
-    (folder / "space.yaml").write_text(yaml.safe_dump(SPACE, sort_keys=False), encoding="utf-8")
-    soak, chance = Soak(), random.Random(seed)  # noqa: S311
-    with cluster(nodes) if nodes > 1 else nullcontext() as joined:
-        undisturbed = _Search(folder, "undisturbed", words, joined)
-        if code := undisturbed.start().wait(_PATIENCE_S):
-            raise RuntimeError(f"an undisturbed search ended with {code}; see {undisturbed.log}")
-        expected, began = outcome(undisturbed.run), time.monotonic()
-        while soak.kills.total() < kills and time.monotonic() - began < seconds:
-            search = _Search(folder, f"killed-{soak.trials // trials}", words, joined)
-            _disturb(search, soak, chance, most=kills, until=began + seconds)
-            soak.seconds = time.monotonic() - began
-            _account(search.run, trials, expected, soak)
-    return soak
-
-
-@dataclass
-class _Search:
-    """A search that is started, and resumed as often as need be."""
-
-    folder: Path
-    name: str
-    words: list[str]
-    cluster: Cluster | None
-
-    @property
-    def run(self) -> Path:
-        return self.folder / "runs" / self.name
-
-    @property
-    def log(self) -> Path:
-        return self.folder / f"{self.name}.log"
-
-    def start(self) -> "subprocess.Popen[str]":
-        what = ["--space", "space.yaml", "--name", self.name, *self.words]
-        if (self.run / "search.yaml").exists():
-            what = ["--resume", self.name]
-        environment: Mapping[str, str] = os.environ
-        if self.cluster:
-            what += ["--address", self.cluster.address]
-            environment = self.cluster.environment
-        with self.log.open("a", encoding="utf-8") as log:
-            return subprocess.Popen(  # noqa: S603
-                [sys.executable, ROOT / "run_search.py", *what],
-                cwd=self.folder,
-                env={**environment, "PYTHONPATH": str(ROOT)},
-                text=True,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
-    def epochs_shown(self) -> int:
-        """Over all sessions."""
-        text = self.log.read_text(encoding="utf-8") if self.log.exists() else ""
-        return len(re.findall(r"^trial-\d+ epoch ", text, re.M))
-
-    def last_words(self) -> str:
-        return self.log.read_text(encoding="utf-8").strip().rpartition("\n")[2]
-
-
-def _disturb(search: _Search, soak: Soak, chance: random.Random, *, most: int, until: float) -> None:
-    """Run a search to its end, killing what belongs to it."""
-    idle, kind = 0, ""  # sessions in a row without an epoch, the last kill
-    while True:
-        process, shown = search.start(), search.epochs_shown()
-        soak.sessions += 1
-        try:
-            while process.poll() is None:
-                if soak.kills.total() >= most or time.monotonic() > until:
-                    _await_epoch(process, search)
-                    continue
-                _await_moment(process, search, chance)
-                nodes = search.cluster.pids() if search.cluster else []
-                if process.poll() is None and (kind := kill_one(process.pid, nodes, chance)):
-                    soak.kills[kind] += 1
-                    with (search.folder / "kills.log").open("a", encoding="utf-8") as log:
-                        log.write(f"{time.strftime('%H:%M:%S')} {search.name}: {kind}\n")
-        finally:
-            process.kill()
-        unfinished = 0 if process.returncode else failed(search.run)
-        soak.failed += unfinished
-        if process.returncode == 0 and not unfinished:
-            return
-        killed = process.returncode == -signal.SIGKILL or (kind == RAYLET and not search.cluster)
-        if process.returncode and not killed:
-            soak.gave_up.append(search.last_words())
-        idle = 0 if killed or search.epochs_shown() > shown else idle + 1
-        if idle > _MOST_IDLE:
-            raise RuntimeError(f"{search.name} does not go on; see {search.log}")
-
-
-def _await_moment(process: "subprocess.Popen[str]", search: _Search, chance: random.Random) -> None:
-    """Wait for a moment at which to kill, or the end of the session."""
-    pause = chance.uniform(0, _ANY_TIME_S)
-    if chance.random() < _AT_WORK:
-        pause = chance.uniform(0, _AFTER_EPOCH_S)
-        _await_epoch(process, search)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(pause)
-
-
-def _await_epoch(process: "subprocess.Popen[str]", search: _Search) -> None:
-    """Wait for the end of the next epoch, or of the session. Raises RuntimeError if neither comes."""
-    shown, until = search.epochs_shown(), time.monotonic() + _PATIENCE_S
-    while process.poll() is None and search.epochs_shown() == shown:
-        if time.monotonic() > until:
-            raise RuntimeError(f"{search.name} has stood still for {_PATIENCE_S} s; see {search.log}")
-        time.sleep(0.1)
-
-
-def _account(run: Path, trials: int, expected: Rows, soak: Soak) -> None:
-    """Add a search that has come to its end."""
-    lost, doubled = count_lost_and_doubled(run, trials)
-    soak.trials += trials
-    soak.lost += lost
-    soak.doubled += doubled
-    soak.differing += count_differing(run, expected)
-    soak.again += count_again(run)
+def table(soaks: Mapping[str, Soak]) -> str:
+    """In Markdown: the kills of each kind, then what became of the searches, a column for each soak; what gave up."""
+    columns = list(soaks.values())
+    kinds = [kind for kind, _ in sum((soak.kills for soak in columns), Counter[str]()).most_common()]
+    rows: dict[str, list[object]] = {kind: [soak.kills[kind] for soak in columns] for kind in kinds}
+    rows |= {
+        "kills": [soak.kills.total() for soak in columns],
+        "minutes": [f"{soak.seconds / 60:.1f}" for soak in columns],
+        "sessions": [soak.sessions for soak in columns],
+        "trials": [soak.trials for soak in columns],
+        "lost": [soak.lost for soak in columns],
+        "doubled": [soak.doubled for soak in columns],
+        "differing": [soak.differing for soak in columns],
+        "epochs run again": [soak.again for soak in columns],
+        "trials that went on in a later session": [soak.failed for soak in columns],
+        "sessions that gave up": [len(soak.gave_up) for soak in columns],
+    }
+    lines = [f"| | {' | '.join(soaks)} |", "|---" * (len(columns) + 1) + "|"]
+    lines += [f"| {name} | {' | '.join(map(str, cells))} |" for name, cells in rows.items()]
+    lines += [f"gave up: {words}" for soak in columns for words in soak.gave_up]
+    return "\n".join(lines)

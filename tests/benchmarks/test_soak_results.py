@@ -1,8 +1,11 @@
 """What a soak counts in what a search has left behind."""
 
 import json
+from collections import Counter
 
+from benchmarks.soak import table
 from benchmarks.soak_results import count_again, count_differing, failed, outcome
+from benchmarks.soak_run import Soak
 from cmd_tune.train.checkpoint import save_checkpoint
 
 
@@ -30,3 +33,16 @@ def test_a_trial_differs_by_all_but_its_time_and_tests_of_its_own(tmp_path):
     assert count_differing(written("trial-000,finished,50.0,45.5,1.0", "trial-001,finished,40.0,,1.0"), expected) == 1
     assert count_differing(written("trial-000,failed,50.0,45.0,1.0"), expected) == 2
     assert failed(tmp_path) == 1
+
+
+def test_the_kinds_of_all_soaks_are_in_the_table_the_most_frequent_first():
+    soaks = {"1 worker": Soak(Counter(desk=2, host=1)), "2 workers": Soak(Counter(host=4), gave_up=["error: no place"])}
+    lines = table(soaks).splitlines()
+    assert lines[:5] == [
+        "| | 1 worker | 2 workers |",
+        "|---|---|---|",
+        "| host | 1 | 4 |",
+        "| desk | 2 | 0 |",
+        "| kills | 3 | 4 |",
+    ]
+    assert lines[-1] == "gave up: error: no place"
