@@ -47,6 +47,15 @@ def test_what_stands_between_a_search_and_its_trial_dies(victim, unbroken, tiny_
     assert scores(tmp_path) == scores(unbroken[0])
 
 
+def start_on(cluster, log, *words):
+    """Start a search on a cluster, in the folder of its log."""
+    with log.open("w") as out:
+        return subprocess.Popen(
+            [sys.executable, REPOSITORY / "run_search.py", *map(str, words), "--address", cluster.address],
+            cwd=log.parent, env=cluster.env, text=True, stdout=out, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+
 @pytest.mark.parametrize("victim", ["ray::TrainController", "ray::_be_host"])
 def test_what_starts_workers_dies_and_their_places_are_had_again(victim, tiny_store, tmp_path):
     space = {**GRID, "parameters": {"teacher_temperature": {"values": [0.05]}}}
@@ -59,6 +68,20 @@ def test_what_starts_workers_dies_and_their_places_are_had_again(victim, tiny_st
 
 
 @pytest.mark.slow
+def test_a_node_that_is_lost_while_many_hosts_start_on_it_ends_no_search(tiny_store, tmp_path):
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(GRID))
+    settings = [word for setting in (*TINY, "evaluate_every=1", "epochs=2") for word in ("--set", setting)]
+    words = ["--space", "space.yaml", "--data", tiny_store.path, "--name", "it", *settings]
+    with ray_cluster(cpus=1) as cluster:
+        raylet = cluster.join(cpus=3)
+        process = start_on(cluster, tmp_path / "log", *words, "--concurrent", "4")
+        wait_for(lambda: len(processes_below(raylet, "ray::_be_host")) == 3, process)
+        os.kill(raylet, signal.SIGKILL)
+        assert process.wait(timeout=300) == 0, (tmp_path / "log").read_text()
+    assert [(row["state"], row["epoch"]) for row in trials(tmp_path)] == [("finished", "2")] * 3
+
+
+@pytest.mark.slow
 def test_trials_are_laid_over_the_nodes_that_are_there(tiny_store, tmp_path):
     """Two workers lie on two nodes of which one is killed, then on what is left; a node that joins is used again."""
     space = {**GRID, "parameters": {"teacher_temperature": {"values": [0.01, 0.05, 0.1, 0.2]}}}
@@ -68,12 +91,7 @@ def test_trials_are_laid_over_the_nodes_that_are_there(tiny_store, tmp_path):
     with ray_cluster(cpus=1) as cluster:
         raylet = cluster.join(cpus=1)
         words = ["--space", "space.yaml", "--data", tiny_store.path, "--name", "it", *settings]
-        words += ["--workers", "2", "--concurrent", "1", "--address", cluster.address]
-        with log.open("w") as out:
-            process = subprocess.Popen(
-                [sys.executable, REPOSITORY / "run_search.py", *map(str, words)],
-                cwd=tmp_path, env=cluster.env, text=True, stdout=out, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+        process = start_on(cluster, log, *words, "--workers", "2", "--concurrent", "1")
         wait_for(lambda: epochs_done(tmp_path, 0) >= 1, process)
         os.kill(raylet, signal.SIGKILL)
         wait_for(lambda: "0.5 CPU and no GPU a worker" in log.read_text(), process)

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 _EVERY_S = 1.0  # between two looks at the hosts
 _SOON_S = 30.0  # until it is said what the trials wait for
-_MOST_STILLBORN = 3  # hosts in a row that end before they are up
+_MOST_STILLBORN = 3  # times in a row that hosts end before they are up; all of a node's are ended at once with it
 _HUNG_S, _HUNG_EPOCHS = 3600.0, 10  # an hour, or ten of its longest epochs if that is longer
 # What is said of hosts that are gone; ray_tune.py tells the kind of failure by it.
 PROCESS_DIED = "its process died: killed, out of memory or crashed"
@@ -134,6 +134,7 @@ class Hosts:
 
         numbers = {host.result: number for number, host in self._hosts.items()}
         done, _ = ray.wait(list(numbers), num_returns=len(numbers), timeout=0) if numbers else ([], [])
+        stillborn = ""
         for result in done:
             number = numbers[result]
             host = self._hosts.pop(number)
@@ -142,9 +143,11 @@ class Hosts:
             if mine := {process.group for process in host.processes} - {""}:  # what of it still runs must not go on
                 free_groups(mine.__contains__)
             self._desk.lost.remote(number, why, last)
-            self._stillborn += not host.up and why != _NO_PLACE
-            if self._stillborn >= _MOST_STILLBORN:
-                raise CmdTuneError(f"the processes of trials end as they start: {why.strip().splitlines()[-1]}")
+            if not host.up and why not in (_NO_PLACE, NODE_GONE):
+                stillborn = why
+        self._stillborn += bool(stillborn)
+        if stillborn and self._stillborn >= _MOST_STILLBORN:
+            raise CmdTuneError(f"the processes of trials end as they start: {stillborn.strip().splitlines()[-1]}")
 
     def _clear(self) -> None:
         """Free what hosts have left behind that were killed while they started.
