@@ -29,7 +29,7 @@ KINDS = {
     "helper of Train": _Kind(
         2, _begins("_AutoscalingCoordinator", "DatasetManager", "PlacementGroupCleaner", "SynchronizationActor")
     ),
-    "trial's driver": _Kind(8, _begins("ResourceTrainable")),  # in Tune's eyes: a client of the desk
+    "trial's driver": _Kind(8, _begins("ResourceTrainable", "TrialClient")),  # in Tune's eyes: a client of the desk
     "desk": _Kind(3, _begins("Desk")),
     RAYLET: _Kind(2, lambda word: word.endswith("/raylet")),
     SEARCH: _Kind(2, lambda word: False),

@@ -29,7 +29,7 @@ def test_each_process_is_of_its_kind():
         "ray::RayTrainWorker": "worker of a host",
         "ray::TrainController.run": "controller of a host",
         "ray::PlacementGroupCleaner": "helper of Train",
-        "ray::ResourceTrainable.train": "trial's driver",
+        "ray::ResourceTrainable.train": "trial's driver",  # at work; between its calls it is ray::TrialClient
         "ray::Desk.fetch": "desk",
         "/ray/core/src/ray/raylet/raylet": RAYLET,
         "ray::IDLE": None,
