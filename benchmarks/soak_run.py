@@ -7,7 +7,6 @@ with what an undisturbed one of the same seed ended with. Every kill is a SIGKIL
 import os
 import random
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ import yaml
 
 from benchmarks.soak_nodes import Cluster, cluster
 from benchmarks.soak_results import Rows, count_again, count_differing, count_lost_and_doubled, failed, outcome
-from benchmarks.soak_victims import RAYLET, kill_one
+from benchmarks.soak_victims import RAYLET, SEARCH, kill_one
 
 ROOT = Path(__file__).resolve().parent.parent
 SPACE = {
@@ -40,7 +39,7 @@ TINY = (
 # Most kills come in the second or so after an epoch, so that what is killed is at work; the others come at any time
 # after the last one, so that they meet starts and ends as well.
 _AT_WORK, _AFTER_EPOCH_S, _ANY_TIME_S = 0.75, 1.0, 8.0
-_PATIENCE_S = 300  # for the next epoch, or for the end, of a search that is killed no more; for an undisturbed search
+_PATIENCE_S = 300  # for the next epoch of a search, or its end
 _MOST_IDLE = 5  # sessions in a row that were not killed and had no epoch
 
 
@@ -92,8 +91,11 @@ def run_soak(
     soak, chance, began = Soak(), random.Random(seed), time.monotonic()  # noqa: S311
     with cluster(nodes) if nodes > 1 else nullcontext() as joined:
         undisturbed = _Search(folder, "undisturbed", words, joined)
-        if code := undisturbed.start().wait(_PATIENCE_S):
-            raise RuntimeError(f"an undisturbed search ended with {code}; see {undisturbed.log}")
+        process = undisturbed.start()
+        while process.poll() is None:
+            _await_epoch(process, undisturbed)
+        if process.returncode:
+            raise RuntimeError(f"an undisturbed search ended with {process.returncode}; see {undisturbed.log}")
         expected = outcome(undisturbed.run)
         while soak.kills.total() < kills and time.monotonic() - began < seconds:
             search = _Search(folder, f"killed-{soak.trials // trials}", words, joined)
@@ -149,9 +151,9 @@ class _Search:
 
 def _disturb(search: _Search, soak: Soak, chance: random.Random, *, most: int, until: float) -> None:
     """Run a search to its end, killing what belongs to it."""
-    idle, kind = 0, ""  # sessions in a row without an epoch, the last kill
+    idle = 0  # sessions in a row without an epoch
     while True:
-        process, shown = search.start(), search.epochs_shown()
+        process, shown, killed = search.start(), search.epochs_shown(), set()
         soak.sessions += 1
         try:
             while process.poll() is None:
@@ -161,6 +163,7 @@ def _disturb(search: _Search, soak: Soak, chance: random.Random, *, most: int, u
                 _await_moment(process, search, chance)
                 nodes = search.cluster.pids() if search.cluster else []
                 if process.poll() is None and (kind := kill_one(process.pid, nodes, chance)):
+                    killed.add(kind)
                     soak.kills[kind] += 1
                     with (search.folder / "kills.log").open("a", encoding="utf-8") as log:
                         log.write(f"{time.strftime('%H:%M:%S')} {search.name}: {kind}\n")
@@ -170,10 +173,9 @@ def _disturb(search: _Search, soak: Soak, chance: random.Random, *, most: int, u
         soak.failed += unfinished
         if process.returncode == 0 and not unfinished:
             return
-        killed = process.returncode == -signal.SIGKILL or (kind == RAYLET and not search.cluster)
-        if process.returncode and not killed:
-            soak.gave_up.append(search.last_words())
-        idle = 0 if killed or search.epochs_shown() > shown else idle + 1
+        if not killed & ({SEARCH} if search.cluster else {SEARCH, RAYLET}):
+            soak.gave_up += [search.last_words()] if process.returncode else []
+            idle = 0 if search.epochs_shown() > shown else idle + 1
         if idle > _MOST_IDLE:
             raise RuntimeError(f"{search.name} does not go on; see {search.log}")
 
@@ -193,6 +195,7 @@ def _await_epoch(process: "subprocess.Popen[str]", search: _Search) -> None:
     shown, until = search.epochs_shown(), time.monotonic() + _PATIENCE_S
     while process.poll() is None and search.epochs_shown() == shown:
         if time.monotonic() > until:
+            process.kill()
             raise RuntimeError(f"{search.name} has stood still for {_PATIENCE_S} s; see {search.log}")
         time.sleep(0.1)
 
