@@ -9,7 +9,7 @@ import sys
 import pytest
 import yaml
 
-from benchmarks.soak import descendants
+from benchmarks.soak_victims import descendants
 from tests.end_to_end.searches import GRID, REPOSITORY, TINY, epochs_done, finish, search, trials, wait_for
 from tests.ray_clusters import mounts_possible, ray_cluster
 
@@ -59,6 +59,29 @@ def search_on(cluster, cwd, store, epochs, *more):
             [sys.executable, REPOSITORY / "run_search.py", *map(str, words), "--address", cluster.address],
             cwd=cwd, env=cluster.env, text=True, stdout=out, stderr=subprocess.STDOUT,
         )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["ray::TrainController", "ray::_be_host"])
+def test_what_starts_workers_dies_and_their_places_are_had_again(victim, tiny_store, tmp_path):
+    space = {**GRID, "parameters": {"teacher_temperature": {"values": [0.05]}}}
+    process = search(tmp_path, tiny_store, space, "--workers", "2", "--concurrent", "1", epochs=2)
+    wait_for(lambda: processes_below(process.pid, "ray::RayTrainWorker"), process)  # before they are all up
+    (pid,) = processes_below(process.pid, victim)
+    os.kill(pid, signal.SIGKILL)
+    finish(process)
+    assert [(row["state"], row["epoch"]) for row in trials(tmp_path)] == [("finished", "2")]
+
+
+@pytest.mark.slow
+def test_a_node_that_is_lost_while_many_hosts_start_on_it_ends_no_search(tiny_store, tmp_path):
+    with ray_cluster(cpus=1) as cluster:
+        raylet = cluster.join(cpus=3)
+        process = search_on(cluster, tmp_path, tiny_store, 2, "--concurrent", "4")
+        wait_for(lambda: len(processes_below(raylet, "ray::_be_host")) == 3, process)
+        os.kill(raylet, signal.SIGKILL)
+        assert process.wait(timeout=300) == 0, (tmp_path / "log").read_text()
+    assert [(row["state"], row["epoch"]) for row in trials(tmp_path)] == [("finished", "2")] * 4
 
 
 @pytest.mark.slow

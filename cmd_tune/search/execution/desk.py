@@ -79,13 +79,12 @@ class Desk:
         """A host has its place, and gets ready."""
         self._placed.add(host)
 
-    async def hello(self, host: int, about: Any) -> None:
-        """A host is up. about: what it says of itself."""
-        self._hosts[host] = about
-        await self._tell()
+    async def take(self, host: int, about: Any, patience_s: float) -> tuple[str, Any] | str:
+        """(key, work) for a host, which is up; NOTHING if none has come in time, or CLOSED.
 
-    async def take(self, host: int, patience_s: float) -> tuple[str, Any] | str:
-        """(key, work) for a host, NOTHING if none has come in time, or CLOSED."""
+        about: what it says of itself. Each time, since a desk that was started anew knows of no host.
+        """
+        self._hosts[host] = about
         self._at.pop(host, None)
         await self._wait(lambda: self._done_with(host) or self._next() is not None, patience_s)
         key = self._next()  # now: another host may have been quicker

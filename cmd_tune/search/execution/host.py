@@ -29,9 +29,7 @@ _FOR_GOOD = timedelta(days=365)  # processes without work wait for the first one
 class RemoteDesk(Protocol):
     """The methods of `Desk` that a host calls, each of which waits for the answer."""
 
-    def hello(self, host: int, about: Any) -> None: ...
-
-    def take(self, host: int, patience_s: float) -> tuple[str, Any] | str: ...
+    def take(self, host: int, about: Any, patience_s: float) -> tuple[str, Any] | str: ...
 
     def put(self, host: int, key: str, report: Mapping[str, Any], patience_s: float) -> bool | str: ...
 
@@ -52,8 +50,7 @@ def serve(desk: RemoteDesk, host: int, resources: TrialResources, process: Any =
     Raises what goes wrong in a trial if the other processes, or this one, may then no longer be fit to go on.
     """
     agree, processes = _meet(process)
-    agree(partial(desk.hello, host, processes))
-    while (job := agree(lambda: desk.take(host, _PATIENCE_S))) != CLOSED:
+    while (job := agree(lambda: desk.take(host, processes, _PATIENCE_S))) != CLOSED:
         if job == NOTHING:
             continue
         key, work = job

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -114,30 +115,41 @@ def _storage(folder: Path, witness: str) -> str:
 def check_nodes(source: DataSource, folder: Path, witness: str) -> Needs:
     """Raise CmdTuneError for the first node of the Ray cluster that differs from this process.
 
-    Arguments as of `look_around`. Returns what nodes that join later must have.
+    Arguments as of `look_around`. Returns what nodes that join later must have. A node that is lost meanwhile is none
+    of the cluster's any more.
     """
     import ray
 
     here = look_around(source, folder, witness)
     needs = Needs(source, folder, witness, here, at_a_uri=bool(storage_uri(folder.parent)))
     asked, fit = {}, set()
-    for node in ray.nodes():
-        if node["Alive"] and node["Resources"].get("CPU"):
+    for node in _alive():
+        if node["Resources"].get("CPU"):
             there = {"scheduling_strategy": on_node(node["NodeID"])}
             task = ray.remote(look_around).options(num_cpus=0, max_retries=0, **there)
-            name = f"node {node['NodeManagerAddress']} ({node['NodeManagerHostname']})"
-            asked[task.remote(source, folder, witness)] = name
-            fit.add(node["NodeID"])
+            asked[task.remote(source, folder, witness)] = node
     answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=PATIENCE_S)
-    for answer in answered:
+    for answer in (*answered, *silent):
+        node = asked[answer]
+        name = f"node {node['NodeManagerAddress']} ({node['NodeManagerHostname']})"
         try:
-            found = ray.get(answer)
+            found = ray.get(answer, timeout=0)
         except Exception as error:  # anything can keep a task from running there
-            raise CmdTuneError(
-                f"{asked[answer]}: cannot run this cmd_tune: {one_line(error)}; install it there as it is here"
-            ) from error
+            if isinstance(error, ray.exceptions.NodeDiedError) or node["NodeID"] not in [n["NodeID"] for n in _alive()]:
+                continue
+            if isinstance(error, ray.exceptions.GetTimeoutError):
+                why = f"has started no process within {PATIENCE_S} s; see Ray's logs there"
+            else:
+                why = f"cannot run this cmd_tune: {one_line(error)}; install it there as it is here"
+            raise CmdTuneError(f"{name}: {why}") from error
         if problem := needs.lack(found):
-            raise CmdTuneError(f"{asked[answer]}: {problem}")
-    if silent:
-        raise CmdTuneError(f"{asked[silent[0]]}: has started no process within {PATIENCE_S} s; see Ray's logs there")
+            raise CmdTuneError(f"{name}: {problem}")
+        fit.add(node["NodeID"])
     return replace(needs, fit=frozenset(fit))
+
+
+def _alive() -> list[dict[str, Any]]:
+    """Ray's descriptions of the nodes that are alive."""
+    import ray
+
+    return [node for node in ray.nodes() if node["Alive"]]

@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.search.execution.desk import Desk
@@ -53,18 +53,27 @@ def on_node(node: str) -> Any:
     return NodeAffinitySchedulingStrategy(node, soft=False)
 
 
-def this_process() -> tuple[str, int]:
-    """What `end_process` takes: the node of this process, and its id there."""
+class Process(NamedTuple):
+    """A process of the cluster: its node, its id there, and the placement group that it lies in, if any."""
+
+    node: str
+    pid: int
+    group: str
+
+
+def this_process() -> Process:
     import ray
 
-    return ray.get_runtime_context().get_node_id(), os.getpid()
+    group = ray.util.get_current_placement_group()
+    return Process(ray.get_runtime_context().get_node_id(), os.getpid(), group.id.hex() if group else "")
 
 
-def end_process(node: str, pid: int) -> None:
-    """Kill a process of the cluster, without waiting."""
+def end_process(process: Process) -> None:
+    """Kill a process, without waiting."""
     import ray
 
-    ray.remote(num_cpus=0, max_retries=0)(_kill).options(scheduling_strategy=on_node(node)).remote(pid)
+    there = {"scheduling_strategy": on_node(process.node)}
+    ray.remote(num_cpus=0, max_retries=0)(_kill).options(**there).remote(process.pid)
 
 
 def _kill(pid: int) -> None:

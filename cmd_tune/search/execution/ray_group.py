@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +67,22 @@ def _serve_as_worker(config: Mapping[str, Any]) -> None:
     if config["needs"]:
         config["needs"].check_here()
     serve(DeskOf(config["desk"]), config["host"], TrialResources(**config["resources"]), this_process())
+
+
+def free_groups(which: Callable[[str], bool]) -> None:
+    """Take back the places of workers of this Ray job, by their placement groups' ids, and end what still runs there.
+
+    Ray keeps the places of a group whose starter was killed until the job ends; Train has them taken back, but only
+    those of workers that have all come up.
+    """
+    import ray
+    from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+    job = ray.get_runtime_context().get_job_id()  # with which the ids of its groups end
+    for key, group in ray.util.placement_group_table().items():
+        of_workers = any("CPU" in bundle for bundle in group["bundles"].values())  # Tune has some of its own
+        if key.endswith(job) and of_workers and group["state"] != "REMOVED" and which(key):
+            remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(key))))
 
 
 def group_failure(failures: Mapping[int, Exception]) -> Exception:

@@ -18,13 +18,14 @@ from cmd_tune.search.execution.engine import HUNG, MAX_RESTARTS, TrialReport
 from cmd_tune.search.execution.ray_desk import (
     NODE_LABEL,
     DeskOf,
+    Process,
     UnfitNode,
     end_process,
     on_this_node,
     open_desk,
     this_process,
 )
-from cmd_tune.search.execution.ray_group import NoPlaceError
+from cmd_tune.search.execution.ray_group import NoPlaceError, free_groups
 from cmd_tune.search.execution.ray_session import free_now
 from cmd_tune.search.execution.resources import Node, ResourcePlan, TrialResources, describe_lack
 
@@ -35,7 +36,7 @@ T = TypeVar("T")
 
 _EVERY_S = 1.0  # between two looks at the hosts
 _SOON_S = 30.0  # until it is said what the trials wait for
-_MOST_STILLBORN = 3  # hosts in a row that end before they are up
+_MOST_STILLBORN = 3  # times in a row that hosts end before they are up; all of a node's are ended at once with it
 _HUNG_S, _HUNG_EPOCHS = 3600.0, 10  # an hour, or ten of its longest epochs if that is longer
 # What is said of hosts that are gone; ray_tune.py tells the kind of failure by it.
 PROCESS_DIED = "its process died: killed, out of memory or crashed"
@@ -50,7 +51,7 @@ _CLOSING_S = 1.0  # for hosts to end by themselves
 class _Host:
     result: Any  # Ray's reference, which is ready when the host has ended
     each: TrialResources
-    processes: Sequence[tuple[str, int]] = ()  # that serve, as `this_process` names them; none before it is up
+    processes: Sequence[Process] = ()  # that serve; none before it is up
 
     @property
     def up(self) -> bool:
@@ -85,6 +86,7 @@ class Hosts:
         self._numbers = itertools.count()
         self._calls = itertools.count()
         self._looked, self._stillborn = 0.0, 0
+        self._uncleared = False  # whether a host of several workers is gone, which may have left places behind
         self._said, self._said_at, self._waits_since = "", 0.0, monotonic()
 
     def open(self, plan: ResourcePlan) -> None:
@@ -108,6 +110,7 @@ class Hosts:
         for number, processes in state["hosts"].items():
             if number in self._hosts:
                 self._hosts[number].processes, self._stillborn = processes, 0
+        self._clear()
         self._lay_anew(say, relaid)
         self._dismiss()
         self._end_hung(state)
@@ -158,20 +161,35 @@ class Hosts:
 
         numbers = {host.result: number for number, host in self._hosts.items()}
         done, _ = ray.wait(list(numbers), num_returns=len(numbers), timeout=0) if numbers else ([], [])
+        stillborn = ""
         for result in done:
             number = numbers[result]
             host = self._hosts.pop(number)
             error = _error(result)
             why, last = _why(error)
+            self._uncleared |= host.each.workers > 1
+            if mine := {process.group for process in host.processes} - {""}:  # what of it still runs must not go on
+                free_groups(mine.__contains__)
             self._desk.lost.remote(number, why, last)
             if isinstance(error, UnfitNode):
                 if error.node not in self._unfit:
                     self._unfit.add(error.node)
                     say(f"{error}; the search goes on without this node, until Ray is started there again")
-                continue
-            self._stillborn += not host.up and why not in (_NO_PLACE, _WENT_HOME)
-            if self._stillborn >= _MOST_STILLBORN:
-                raise CmdTuneError(f"the processes of trials end as they start: {why.strip().splitlines()[-1]}")
+            elif not host.up and why not in (_NO_PLACE, _WENT_HOME, NODE_GONE):
+                stillborn = why
+        self._stillborn += bool(stillborn)
+        if stillborn and self._stillborn >= _MOST_STILLBORN:
+            raise CmdTuneError(f"the processes of trials end as they start: {stillborn.strip().splitlines()[-1]}")
+
+    def _clear(self) -> None:
+        """Free what hosts have left behind that were killed while they started.
+
+        Which places are theirs is known once those of all others are: when each host that there is, is up.
+        """
+        if self._uncleared and all(host.up for host in self._hosts.values()):
+            kept = {process.group for host in self._hosts.values() for process in host.processes}
+            free_groups(lambda group: group not in kept)
+            self._uncleared = False
 
     def _lay_anew(self, say: Callable[[str], None], relaid: Callable[[ResourcePlan], None]) -> None:
         """Plan again if nodes have come or gone. Hosts that wait for a place that is no longer planned are given up."""
@@ -212,8 +230,8 @@ class Hosts:
         import ray
 
         host = self._hosts.pop(number)
-        for node, pid in host.processes:
-            end_process(node, pid)
+        for process in host.processes:
+            end_process(process)
         if not host.up:
             ray.cancel(host.result, force=True)
 

@@ -7,6 +7,7 @@ import pytest
 from cmd_tune.search.execution.desk import CLOSED, NOTHING, Desk
 
 SOON, LATER = 0.05, 5.0
+ABOUT = [{"pid": 7}]  # of a host
 
 
 def run(scene):
@@ -16,7 +17,7 @@ def run(scene):
 def test_a_trial_from_its_task_to_its_last_report():
     async def scene(desk):
         await desk.submit("a", {"epochs": 2}, first=True)
-        assert await desk.take(0, SOON) == ("a", {"epochs": 2})
+        assert await desk.take(0, ABOUT, SOON) == ("a", {"epochs": 2})
         client = asyncio.create_task(desk.fetch("a", 0, LATER))
         assert await desk.put(0, "a", {"epoch": 1}, LATER) is False
         assert await client == {"report": {"epoch": 1}}
@@ -32,7 +33,7 @@ def test_a_host_is_ahead_of_what_is_decided_by_one_report():
 
     async def scene(desk):
         await desk.submit("a", {}, first=True)
-        await desk.take(0, SOON)
+        await desk.take(0, ABOUT, SOON)
         await desk.fetch("a", 0, SOON)
         assert await desk.put(0, "a", {"epoch": 1}, SOON) is False
         assert await desk.put(0, "a", {"epoch": 2}, SOON) == NOTHING  # nobody has asked for it
@@ -48,15 +49,15 @@ def test_trials_come_before_calls_and_each_in_order():
     async def scene(desk):
         for key, first in (("call", False), ("a", True), ("b", True)):
             await desk.submit(key, key, first=first)
-        taken = [(await desk.take(host, SOON))[0] for host in range(3)]
-        return taken, await desk.take(3, SOON)
+        taken = [(await desk.take(host, ABOUT, SOON))[0] for host in range(3)]
+        return taken, await desk.take(3, ABOUT, SOON)
 
     assert run(scene) == (["a", "b", "call"], NOTHING)
 
 
 def test_two_hosts_never_get_the_same_work():
     async def scene(desk):
-        hosts = [asyncio.create_task(desk.take(host, 0.2)) for host in range(4)]
+        hosts = [asyncio.create_task(desk.take(host, ABOUT, 0.2)) for host in range(4)]
         await asyncio.sleep(0.01)
         for key in ("a", "b"):
             await desk.submit(key, key, first=True)
@@ -70,13 +71,13 @@ def test_work_under_a_key_waits_until_the_host_that_had_it_has_stopped():
 
     async def scene(desk):
         await desk.submit("a", 1, first=True)
-        await desk.take(0, SOON)
+        await desk.take(0, ABOUT, SOON)
         await desk.submit("a", 2, first=True)
-        assert await desk.take(1, SOON) == NOTHING
+        assert await desk.take(1, ABOUT, SOON) == NOTHING
         assert await desk.put(0, "a", {"epoch": 1}, SOON) is True
-        assert await desk.take(1, SOON) == NOTHING  # it stops, but has not yet
+        assert await desk.take(1, ABOUT, SOON) == NOTHING  # it stops, but has not yet
         await desk.end(0, "a", {})
-        assert await desk.take(1, SOON) == ("a", 2)
+        assert await desk.take(1, ABOUT, SOON) == ("a", 2)
         return await desk.fetch("a", 0, SOON)
 
     assert run(scene) == NOTHING  # nothing of the earlier one
@@ -90,11 +91,11 @@ def test_what_a_lost_host_was_doing(last, told):
     async def scene(desk):
         for key in ("a", "b"):
             await desk.submit(key, key, first=True)
-        await desk.hello(0, {"pid": 7})
-        await desk.take(0, SOON)
+        await desk.take(0, ABOUT, SOON)
+        assert (await desk.state())["hosts"] == {0: ABOUT}
         await desk.lost(0, "killed", last)
         assert (await desk.state())["hosts"] == {}
-        assert await desk.take(1, SOON) == ("b", "b")  # a is nobody's before it is left again
+        assert await desk.take(1, ABOUT, SOON) == ("b", "b")  # a is nobody's before it is left again
         return await desk.fetch("a", 0, SOON)
 
     assert run(scene) == told
@@ -121,7 +122,7 @@ def test_a_host_that_is_dismissed_ends_what_it_is_at_and_takes_nothing_more():
 def test_reports_that_a_lost_host_had_left_are_read_first():
     async def scene(desk):
         await desk.submit("a", {}, first=True)
-        await desk.take(0, SOON)
+        await desk.take(0, ABOUT, SOON)
         await desk.put(0, "a", {"epoch": 1}, SOON)
         await desk.lost(0, "killed")
         return [await desk.fetch("a", number, SOON) for number in (0, 1)]
@@ -142,8 +143,8 @@ def test_a_desk_that_was_started_anew_knows_of_nothing():
 def test_closing_sends_hosts_home():
     async def scene(desk):
         await desk.submit("a", {}, first=True)
-        await desk.take(0, SOON)
-        waiting = asyncio.create_task(desk.take(1, LATER))
+        await desk.take(0, ABOUT, SOON)
+        waiting = asyncio.create_task(desk.take(1, ABOUT, LATER))
         await asyncio.sleep(0.01)
         await desk.close()
         return await waiting, await desk.put(0, "a", {}, SOON)
@@ -155,8 +156,8 @@ def test_how_long_each_trial_has_been_quiet():
     async def scene(desk):
         for key, first in (("a", True), ("call", False)):
             await desk.submit(key, key, first=first)
-        await desk.take(0, SOON)
-        await desk.take(1, SOON)
+        await desk.take(0, ABOUT, SOON)
+        await desk.take(1, ABOUT, SOON)
         await asyncio.sleep(0.2)
         asyncio.create_task(desk.fetch("a", 0, LATER))  # noqa: RUF006
         await desk.put(0, "a", {}, LATER)

@@ -1,14 +1,18 @@
 """What every node of a cluster needs, looked at before the first trial."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
+from benchmarks.soak_victims import descendants
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.search.execution.nodes import Needs, check_nodes, look_around
@@ -71,7 +75,7 @@ def test_what_differs_is_named_with_what_to_do(places):
 
 @pytest.fixture
 def cluster():
-    """One node here; `join` adds one that sees an empty folder in the place of another."""
+    """One node here; `join` adds one that has a folder of its own in the place of another."""
     from ray.cluster_utils import Cluster
 
     if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:  # noqa: S607
@@ -79,14 +83,15 @@ def cluster():
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     joined = []
 
-    def join(hidden):
+    def join(hidden, fill="true"):
         ray = f"exec {sys.executable} -m ray.scripts.scripts start --address {made.address} --num-cpus 1 --block"
-        script = f"mount -t tmpfs none '{hidden}' && {ray}"
+        script = f"mount -t tmpfs none '{hidden}' && {fill} && {ray}"
         joined.append(subprocess.Popen(["unshare", "-m", "sh", "-c", script], stdout=subprocess.DEVNULL))  # noqa: S607
         until = time.monotonic() + 120
         while len(made.global_state._live_node_ids()) < 2:
             assert time.monotonic() < until
             time.sleep(0.2)
+        return joined[-1]
 
     yield SimpleNamespace(address=made.address, join=join)
     for process in joined:
@@ -103,3 +108,22 @@ def test_a_node_that_does_not_see_the_data_is_named(cluster, places, tmp_path):
         with pytest.raises(CmdTuneError) as caught:
             check_nodes(DataSource(data, "xview"), folder, PLAN)
     assert re.match(rf"node \S+ \(\S+\): data: {data}: no such file; make one with .*, where", str(caught.value))
+
+
+def test_a_node_that_is_lost_while_it_is_looked_at_is_passed_over(cluster, places, tmp_path):
+    """Its data set is a pipe, which has no end: it is killed once a process there has begun to read."""
+    data, folder = places
+    node = cluster.join(data.parent, fill=f"mkfifo '{data}'")
+
+    def kill():
+        while not (reading := [pid for pid, words in descendants(node.pid).items() if "look_around" in words[0]]):
+            time.sleep(0.05)
+        (raylet,) = (pid for pid, words in descendants(node.pid).items() if words[0].endswith("/raylet"))
+        for pid in (raylet, *reading):
+            os.kill(pid, signal.SIGKILL)
+
+    with started_ray(cluster.address, tmp_path / "ray.log", nested=False):
+        killer = threading.Thread(target=kill)
+        killer.start()
+        check_nodes(DataSource(data, "xview"), folder, PLAN)
+        killer.join()
