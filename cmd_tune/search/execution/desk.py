@@ -43,6 +43,7 @@ class Desk:
         self._jobs: dict[str, _Job] = {}
         self._placed: set[int] = set()  # hosts that have a process
         self._hosts: dict[int, Any] = {}  # what each host that is up has said of itself
+        self._gone: set[int] = set()  # hosts that are lost: one may have been killed as it waited for work
         self._at: dict[int, str] = {}  # the key of what each host is at: also what was withdrawn, until it stops
         self._closed = False
         self._news = asyncio.Condition()
@@ -79,16 +80,21 @@ class Desk:
         self._placed.add(host)
 
     async def take(self, host: int, about: Any, patience_s: float) -> tuple[str, Any] | str:
-        """(key, work) for a host, which is up; NOTHING if none has come in time, or CLOSED.
+        """(key, work) for a host, which is up; NOTHING if none has come in time; CLOSED, also to one that is lost.
 
         about: what it says of itself. Each time, since a desk that was started anew knows of no host.
         """
-        self._hosts[host] = about
+        if host not in self._gone:
+            self._hosts[host] = about
         self._at.pop(host, None)
-        await self._wait(lambda: self._closed or self._next() is not None, patience_s)
+
+        def over() -> bool:
+            return self._closed or host in self._gone
+
+        await self._wait(lambda: over() or self._next() is not None, patience_s)
         key = self._next()  # now: another host may have been quicker
-        if self._closed or key is None:
-            return CLOSED if self._closed else NOTHING
+        if over() or key is None:
+            return CLOSED if over() else NOTHING
         job = self._jobs[key]
         job.host, job.heard = host, monotonic()
         self._at[host] = key
@@ -137,6 +143,7 @@ class Desk:
 
     async def lost(self, host: int, why: str, last: Report | None = None) -> None:
         """A host is gone. last: the last report of what it was doing, if that is to blame; else it is lost."""
+        self._gone.add(host)
         self._placed.discard(host)
         self._hosts.pop(host, None)
         self._at.pop(host, None)

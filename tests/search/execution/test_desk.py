@@ -101,6 +101,19 @@ def test_what_a_lost_host_was_doing(last, told):
     assert run(scene) == told
 
 
+def test_a_host_that_is_lost_as_it_waits_takes_nothing():
+    async def scene(desk):
+        waiting = asyncio.create_task(desk.take(0, ABOUT, LATER))  # goes on in the desk after the host's death
+        await asyncio.sleep(0.01)
+        await desk.lost(0, "killed")
+        await desk.submit("a", {}, first=True)
+        assert await waiting == CLOSED
+        assert (await desk.state())["hosts"] == {}
+        return await desk.take(1, ABOUT, SOON)
+
+    assert run(scene) == ("a", {})
+
+
 def test_reports_that_a_lost_host_had_left_are_read_first():
     async def scene(desk):
         await desk.submit("a", {}, first=True)
