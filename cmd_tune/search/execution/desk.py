@@ -43,6 +43,7 @@ class Desk:
         self._jobs: dict[str, _Job] = {}
         self._placed: set[int] = set()  # hosts that have a process
         self._hosts: dict[int, Any] = {}  # what each host that is up has said of itself
+        self._gone: set[int] = set()  # hosts that are lost: one may have been killed as it waited for work
         self._at: dict[int, str] = {}  # the key of what each host is at: also what was withdrawn, until it stops
         self._dismissed: set[int] = set()  # hosts that are to take nothing more
         self._closed = False
@@ -80,11 +81,12 @@ class Desk:
         self._placed.add(host)
 
     async def take(self, host: int, about: Any, patience_s: float) -> tuple[str, Any] | str:
-        """(key, work) for a host, which is up; NOTHING if none has come in time, or CLOSED.
+        """(key, work) for a host, which is up; NOTHING if none has come in time; CLOSED, also to one that is lost.
 
         about: what it says of itself. Each time, since a desk that was started anew knows of no host.
         """
-        self._hosts[host] = about
+        if host not in self._gone:
+            self._hosts[host] = about
         self._at.pop(host, None)
         await self._wait(lambda: self._done_with(host) or self._next() is not None, patience_s)
         key = self._next()  # now: another host may have been quicker
@@ -96,7 +98,7 @@ class Desk:
         return key, job.work
 
     def _done_with(self, host: int) -> bool:
-        return self._closed or host in self._dismissed
+        return self._closed or host in self._dismissed or host in self._gone
 
     def _next(self) -> str | None:
         """The key of the work to do next. What another host still writes to, since it has yet to stop, has to wait."""
@@ -141,6 +143,7 @@ class Desk:
 
     async def lost(self, host: int, why: str, last: Report | None = None) -> None:
         """A host is gone. last: the last report of what it was doing, if that is to blame; else it is lost."""
+        self._gone.add(host)
         self._placed.discard(host)
         self._hosts.pop(host, None)
         self._at.pop(host, None)

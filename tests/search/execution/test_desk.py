@@ -104,8 +104,8 @@ def test_what_a_lost_host_was_doing(last, told):
 def test_a_host_that_is_dismissed_ends_what_it_is_at_and_takes_nothing_more():
     async def scene(desk):
         await desk.submit("a", "a", first=True)
-        await desk.take(0, SOON)
-        idle = asyncio.create_task(desk.take(1, LATER))
+        await desk.take(0, ABOUT, SOON)
+        idle = asyncio.create_task(desk.take(1, ABOUT, LATER))
         await asyncio.sleep(0.01)
         await desk.dismiss([0, 1])
         assert await asyncio.wait_for(idle, 1) == CLOSED
@@ -113,10 +113,23 @@ def test_a_host_that_is_dismissed_ends_what_it_is_at_and_takes_nothing_more():
         assert await desk.put(0, "a", {"epoch": 1}, SOON) is False  # it goes on
         await desk.end(0, "a", {})
         await desk.submit("b", "b", first=True)
-        assert await desk.take(0, SOON) == CLOSED
-        return await desk.take(2, SOON)
+        assert await desk.take(0, ABOUT, SOON) == CLOSED
+        return await desk.take(2, ABOUT, SOON)
 
     assert run(scene) == ("b", "b")
+
+
+def test_a_host_that_is_lost_as_it_waits_takes_nothing():
+    async def scene(desk):
+        waiting = asyncio.create_task(desk.take(0, ABOUT, LATER))  # goes on in the desk after the host's death
+        await asyncio.sleep(0.01)
+        await desk.lost(0, "killed")
+        await desk.submit("a", {}, first=True)
+        assert await waiting == CLOSED
+        assert (await desk.state())["hosts"] == {}
+        return await desk.take(1, ABOUT, SOON)
+
+    assert run(scene) == ("a", {})
 
 
 def test_reports_that_a_lost_host_had_left_are_read_first():
