@@ -161,8 +161,7 @@ def await_process(address: str | None) -> None:
 
 
 def _answer() -> None:
-    """Prove, by returning, that a process has started and can import what trials' clients need; one takes it over."""
-    import cmd_tune.search.execution.ray_client  # noqa: F401
+    """Prove, by returning, that a process has started and can import this package."""
 
 
 def _ray_logs() -> Path | None:
