@@ -58,7 +58,7 @@ class Counter(TorchDispatchMode):
 
 
 def step_collectives(settings: Settings, channels: int) -> dict[str, Collective]:
-    """What a step on several workers exchanges, in order, by what it is. channels: X of the store."""
+    """What a step on several workers exchanges, in order, by what it carries. channels: X of the store."""
     statistics = 2 * (2 * len(settings.modalities) * channels + 1)
     return {
         "statistics of the input norm, both views": Collective(ALL_GATHER, _FLOAT * statistics),
