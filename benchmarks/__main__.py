@@ -1,5 +1,5 @@
 """`python -m benchmarks` measures beside the authors' way. With `gpu`: what a card can show; `soak` kills processes;
-`fuzz` tries wrong inputs.
+`fuzz` tries wrong inputs; `workers` counts what workers exchange, and compares their results.
 """
 
 import os
@@ -16,6 +16,7 @@ if __name__ == "__main__":
         "gpu": ("benchmarks.gpu", "measure"),
         "soak": ("benchmarks.soak", "main"),
         "fuzz": ("benchmarks.fuzz", "main"),
+        "workers": ("benchmarks.workers", "main"),
     }
     word = sys.argv.pop(1) if sys.argv[1:2] and sys.argv[1] in others else ""
     module, function = others.get(word, ("benchmarks.table", "main"))

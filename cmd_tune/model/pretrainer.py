@@ -1,6 +1,6 @@
 """M branches (online encoder, momentum twin, memory bank) and the objective: two views of a batch in, losses out.
 
-M modality, A modality that asks a bank, B sample, T frame, X input channel, D embedding.
+M modality, A modality that asks a bank, B sample, T frame, X input channel, D embedding, W worker, S statistic.
 """
 
 import copy
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cmd_tune.model.batch_loss import BatchLoss
-from cmd_tune.model.encoders import Encoder, SumOverWorkers, one_worker
+from cmd_tune.model.encoders import Encoder, GatherFromWorkers, one_worker
 from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.objectives import Objective
 
@@ -53,16 +53,29 @@ class Pretrainer(nn.Module):
         torch._foreach_lerp_(keys, queries, 1 - self.key_momentum)  # in one launch on a GPU
 
     def forward(
-        self, query_MBTX: Tensor, key_MBTX: Tensor, sum_over_workers: SumOverWorkers = one_worker
+        self, query_MBTX: Tensor, key_MBTX: Tensor, gather: GatherFromWorkers = one_worker
     ) -> tuple[Losses, Tensor]:
         """Losses of two views of the same samples, and the second view's keys (M, B, D)."""
         self.update_momentum()
+        of_query_WS, of_key_WS = self._statistics(query_MBTX, key_MBTX, gather)
         with torch.no_grad(), self._beside():
-            key_MBD = self.momentum(key_MBTX, sum_over_workers)
-        query_MBD = self.online(query_MBTX, sum_over_workers)
+            key_MBD = self.momentum(key_MBTX, of_key_WS, gather)
+        query_MBD = self.online(query_MBTX, of_query_WS, gather)
         if self.key_stream is not None:
             torch.cuda.current_stream().wait_stream(self.key_stream)
         return self.losses(query_MBD, key_MBD), key_MBD
+
+    def _statistics(
+        self, query_MBTX: Tensor, key_MBTX: Tensor, gather: GatherFromWorkers
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Each worker's statistics of both views, gathered in one exchange; None of either if there is one worker."""
+        if gather is one_worker:
+            return None, None
+        own_S = self.online.statistics(query_MBTX), self.momentum.statistics(key_MBTX)
+        if not any(len(x) for x in own_S):
+            return None, None
+        of_query_WS, of_key_WS = gather(torch.cat(own_S)).split([len(x) for x in own_S], dim=1)
+        return of_query_WS, of_key_WS
 
     def _beside(self) -> AbstractContextManager[object]:
         """The stream on which the key encoders run."""

@@ -1,6 +1,6 @@
 """Collective operations among the workers of one trial. With one worker, each of these is the identity.
 
-M modality, B sample, D embedding.
+M modality, B sample, D embedding, W worker.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -44,24 +44,33 @@ def sum_over_workers(x: Tensor) -> Tensor:
     return x
 
 
-def gather_batch(x_MBD: Tensor) -> Tensor:
-    """Every worker's samples, in global order: rank 0's first."""
-    workers = world()[1]
-    if workers == 1:
-        return x_MBD
-    given_MBD = x_MBD.contiguous()
-    parts = [torch.empty_like(given_MBD) for _ in range(workers)]
-    _take_place.get()(lambda: dist.all_gather(parts, given_MBD))
-    return torch.cat(parts, dim=1)
+def gather_from_workers(x: Tensor) -> Tensor:
+    """Every worker's tensor, (W, …) in order of ranks. No gradient."""
+    given = x.contiguous()
+    all_W = given.new_empty(world()[1], *given.shape)
+    if len(all_W) == 1:
+        return all_W.copy_(given)
+    parts = list(all_W)
+    _take_place.get()(lambda: dist.all_gather(parts, given))
+    return all_W
 
 
-def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
-    """Replace each gradient by the mean over workers: that of the global batch, since all shares are equal."""
-    workers = world()[1]
+def exchange_gradients(parameters: Iterable[torch.nn.Parameter], key_MBD: Tensor) -> Tensor:
+    """Replace each gradient by the mean over workers: that of the global batch, since all shares are equal.
+
+    Returns every worker's keys, in global order: rank 0's first. They travel behind the gradients in one exchange, as
+    a sum to which only one worker adds anything but 0.
+    """
+    rank, workers = world()
     if workers == 1:
-        return
+        return key_MBD
+    M, B, D = key_MBD.shape
+    keys_MWBD = key_MBD.new_zeros(M, workers, B, D)
+    keys_MWBD[:, rank] = key_MBD
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    flat = sum_over_workers(torch.cat([gradient.flatten() for gradient in gradients]))
-    flat /= workers
-    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient))
+    given = [*gradients, keys_MWBD]
+    flat = sum_over_workers(torch.cat([x.flatten() for x in given]))
+    *sums, keys = flat.split([x.numel() for x in given])
+    for gradient, part in zip(gradients, sums, strict=True):
+        torch.div(part.view_as(gradient), workers, out=gradient)
+    return keys.view(M, workers * B, D)

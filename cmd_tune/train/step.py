@@ -20,9 +20,9 @@ from cmd_tune.model.encoders.base import one_worker
 from cmd_tune.model.pretrainer import Losses, Pretrainer
 from cmd_tune.train.distributed import (
     Exchange,
-    average_gradients,
+    exchange_gradients,
     exchanges_by,
-    gather_batch,
+    gather_from_workers,
     sum_over_workers,
     world,
 )
@@ -34,12 +34,12 @@ WARM_UP = 3  # steps before a capture: they compile kernels and make the optimis
 
 def take_step(pretrainer: Pretrainer, optimizer: torch.optim.Optimizer, query_MBTX: Tensor, key_MBTX: Tensor) -> Losses:
     """One step on this worker's two views of a batch, operation by operation. The host does not wait for a GPU."""
-    losses, key_MBD = pretrainer(query_MBTX, key_MBTX, sum_over_workers if world()[1] > 1 else one_worker)
+    losses, key_MBD = pretrainer(query_MBTX, key_MBTX, gather_from_workers if world()[1] > 1 else one_worker)
     optimizer.zero_grad(set_to_none=True)
     losses.total.backward()
-    average_gradients(pretrainer.online.parameters())
+    keys_MBD = exchange_gradients(pretrainer.online.parameters(), key_MBD)
     optimizer.step()
-    pretrainer.banks.enqueue(gather_batch(key_MBD))
+    pretrainer.banks.enqueue(keys_MBD)
     return losses
 
 

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 import yaml
 
+from benchmarks.invariance import difference, over_nodes
 from tests.end_to_end.searches import GRID, REPOSITORY, TINY, VALIDATED, epochs_done, finish, search, wait_for
 from tests.ray_clusters import NAMESPACE, commands_in, ray_cluster, ray_folder
 
@@ -125,3 +126,12 @@ def test_nothing_of_rays_own_is_printed_when_a_node_dies_and_the_resume_line_joi
         assert f"joining Ray at {cluster.address}" in output
         assert [line for line in output.splitlines() if OF_RAY.search(line)] == []
     assert states(tmp_path) == ["finished"] * 2
+
+
+def test_a_trial_over_two_nodes_has_the_numbers_of_one_worker(tmp_path, tiny_store):
+    """Losses of every epoch, scores, and the tensors of the last checkpoint."""
+    changes = dict(setting.split("=") for setting in (*TINY, VALIDATED))
+    apart = difference(*over_nodes(tiny_store.path, tmp_path, changes))
+    assert apart.losses < 2e-5
+    assert max(apart.weights, apart.banks) < 1e-4
+    assert apart.scores <= 100 / 12 + 1e-4  # of 12 queries, one may tip over

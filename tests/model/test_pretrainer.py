@@ -53,6 +53,35 @@ def test_the_key_encoders_start_as_copies_that_learn_nothing():
         assert not twin.requires_grad, name
 
 
+class Alone(GRUEncoder):
+    """Takes nothing over samples that it would tell other workers."""
+
+    def statistics(self, x_MBTX):
+        return x_MBTX.new_empty(0)
+
+
+@pytest.mark.parametrize(("kind", "exchanges"), [(GRUEncoder, [2 * (2 * M * X + 1)]), (Alone, [])])
+def test_what_workers_tell_each_other_of_both_views_is_one_exchange(kind, exchanges):
+    """Two workers with the same share each have the losses and statistics of one."""
+    alone, several = build(), build()
+    several.online.__class__ = several.momentum.__class__ = kind
+    given = []
+
+    def gather(x):
+        given.append(len(x))
+        return torch.stack([x, x])
+
+    query, key = views()
+    expected, keys_MBD = alone(query, key)
+    found, ours_MBD = several(query, key, gather)
+    assert given == exchanges
+    torch.testing.assert_close(found.total, expected.total)
+    torch.testing.assert_close(ours_MBD, keys_MBD)
+    for encoders in ("online", "momentum"):
+        ours, theirs = (getattr(one, encoders).input_norm.running_mean for one in (several, alone))
+        torch.testing.assert_close(ours, theirs)
+
+
 @pytest.mark.parametrize("momentum", [0.0, 0.25, 0.9, 1.0])
 def test_momentum_moves_parameters_by_its_share(momentum):
     """m = 0 copies the online encoder, m = 1 never moves."""

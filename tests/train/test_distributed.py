@@ -1,17 +1,20 @@
-"""The number of workers does not matter: one process against two and four that talk over gloo."""
+"""The number of workers does not matter: one process against two, three and four that talk over gloo."""
 
 import shutil
+from functools import partial
 
 import pytest
 import torch
 
+from benchmarks.collectives import step_collectives
+
 pytestmark = pytest.mark.long
 
 SINGLE = 1
-WORKERS = (2, 4)
+WORKERS = (2, 3, 4)
 # Accuracies are counts: where two similarities are equal but for rounding, one sample may tip over. What they count
-# is compared below, to the last digits. Percent of one of 12 queries, and of one of an epoch's 4 × 8 samples.
-ONE_MORE = {"val": 100 / 12 + 1e-4, "accuracy": 100 / 32 + 1e-4}
+# is compared below, to the last digits. Percent of one of 12 queries, and of one of an epoch's 3 × 12 samples.
+ONE_MORE = {"val": 100 / 12 + 1e-4, "accuracy": 100 / 36 + 1e-4}
 
 
 class Stopped(Exception):
@@ -20,7 +23,8 @@ class Stopped(Exception):
 
 @pytest.fixture(scope="module")
 def runs(tiny):
-    """Banks of 20 rows and batches of 8: the pointer wraps within a batch."""
+    """Banks of 20 rows and batches of 12: the pointer wraps within a batch."""
+    tiny = partial(tiny, batch_size=12)
     sgd = tiny(optimizer="sgd", learning_rate=0.05, schedule="step", step_epoch=2)
     others = {
         "base": {"objective": "base"},
@@ -38,7 +42,7 @@ def outcomes(tiny_store, runs, worker, run_jobs, tmp_path_factory):
     alone = tmp_path_factory.mktemp("one")
     found = {SINGLE: {name: [worker.outcome(settings, tiny_store, alone / name)] for name, settings in runs.items()}}
 
-    # One process stops after the first epoch; two and four take its checkpoint up.
+    # One process stops after the first epoch; the others take its checkpoint up.
     def stop(record):
         if record["epoch"] == 1:
             raise Stopped
@@ -47,7 +51,7 @@ def outcomes(tiny_store, runs, worker, run_jobs, tmp_path_factory):
         worker.train(runs["sgd"], tiny_store, alone / "resumed", stop)
     found[SINGLE]["resumed"] = found[SINGLE]["sgd"]
 
-    uneven = runs["sgd"].model_copy(update={"batch_size": 9})
+    uneven = runs["sgd"].model_copy(update={"batch_size": 13})
     jobs = []
     for workers in WORKERS:
         folder = tmp_path_factory.mktemp(f"workers-{workers}")
@@ -55,7 +59,8 @@ def outcomes(tiny_store, runs, worker, run_jobs, tmp_path_factory):
         jobs.append({
             "folder": folder,
             "store": tiny_store,
-            "runs": {**runs, "resumed": runs["sgd"], "uneven": uneven},
+            "runs": {**runs, "resumed": runs["sgd"], "uneven": uneven, "counted": runs["sgd"]},
+            "counted": ["counted"],
             "workers": workers,
         })  # fmt: skip
     assert run_jobs(*jobs) == [[0] * workers for workers in WORKERS]
@@ -116,17 +121,35 @@ def test_views_are_slices_of_one_global_batch(outcomes, workers):
     """Same clips, in the same order, augmented the same way, to the bit."""
     (alone,) = outcomes[SINGLE]["sgd"]
     ranks = outcomes[workers]["sgd"]
-    assert len(alone["views"]) == 4
+    assert len(alone["views"]) == 3
     for step, whole in enumerate(alone["views"]):
         parts = [rank["views"][step] for rank in ranks]
-        assert {part.shape[2] for part in parts} == {8 // workers}
+        assert {part.shape[2] for part in parts} == {12 // workers}
         assert torch.equal(torch.cat(parts, dim=2), whole)
 
 
 def test_a_batch_that_does_not_divide_is_refused_by_every_worker(outcomes, workers):
     for rank in outcomes[workers]["uneven"]:
-        assert rank["error"].startswith("UsageError: batch_size 9")
+        assert rank["error"].startswith("UsageError: batch_size 13")
         assert f"the {workers} workers" in rank["error"]
+
+
+def test_what_a_run_exchanges(outcomes, workers, runs, tiny_store):
+    """Two collectives a step, by their bytes: statistics of both views; gradients with the keys of the whole batch.
+
+    Beside these, one sum when the run begins and one of an epoch's means: total, cross-modal, two of each modality.
+    """
+    M, B, X, H, D = 3, 12, tiny_store.width, 8, 8
+    assert X == 60
+    statistics = ("allgather_", 4 * 2 * (2 * M * X + 1))
+    layers = sum(2 * 3 * H * (inputs + H + 2) for inputs in (X, 2 * H))
+    head = 2 * H * 2 * H + 2 * H + D * 2 * H + D
+    gradients_and_keys = ("allreduce_", 4 * (M * (2 * X + layers + head) + M * B * D))
+    epoch = [statistics, gradients_and_keys] * 3 + [("allreduce_", 4 * (2 + 2 * M))]
+    for counted in outcomes[workers]["counted"]:
+        assert counted == [("allreduce_", 8), *epoch * 3]
+    of_step = [(one.operation, one.given) for one in step_collectives(runs["sgd"], X).values()]
+    assert of_step == [statistics, gradients_and_keys]
 
 
 def test_the_way_of_computing_does_not_matter_either(outcomes, runs, tiny_store, run_jobs, tmp_path):

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from benchmarks.collectives import Counter
 from cmd_tune.compute import native
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import Store, open_store
@@ -75,6 +76,14 @@ def outcome(settings: Settings, store: Store, folder: Path, device=CPU) -> dict[
     }
 
 
+def collectives(settings: Settings, store: Store, folder: Path) -> list[tuple[str, int]]:
+    """Those of a run without scores, in order: operation and bytes that this worker gives."""
+    clips_N = split_store(store, PROTOCOL)[1].pretrain_N
+    with Counter() as counter:
+        pretrain(settings, store, clips_N, folder=folder, evaluate=lambda _: {}, report=lambda _: None, device=CPU)
+    return [(one.operation, one.given) for one in counter.collectives]
+
+
 def die_at(event: str, count: int) -> None:
     """SIGKILL to this process at the start of its count-th training step, or as its count-th file is to appear."""
     calls: Iterator[int] = iter(range(1, sys.maxsize))
@@ -106,7 +115,10 @@ def rank_main(job_path: Path, rank: int) -> None:
     store = open_store(Path(job["store"]))
     for name, settings in job["runs"].items():
         folder = job_path.parent / (f"{name}-of-{rank}" if job.get("apart") else name)
-        result = outcome(Settings(**settings), store, folder, torch.device(job.get("device", "cpu")))
+        if name in job.get("counted", ()):
+            result = collectives(Settings(**settings), store, folder)
+        else:
+            result = outcome(Settings(**settings), store, folder, torch.device(job.get("device", "cpu")))
         torch.save(result, job_path.parent / f"{name}-{rank}.pt")
     if dist.is_initialized():
         dist.barrier()

@@ -5,9 +5,9 @@
 the class's `settings`.
 """
 
-from cmd_tune.model.encoders.base import Encoder, SumOverWorkers, one_worker
+from cmd_tune.model.encoders.base import Encoder, GatherFromWorkers, one_worker
 from cmd_tune.model.encoders.gru_encoder import GRUEncoder
 
-__all__ = ["ENCODERS", "Encoder", "GRUEncoder", "SumOverWorkers", "one_worker"]
+__all__ = ["ENCODERS", "Encoder", "GRUEncoder", "GatherFromWorkers", "one_worker"]
 
 ENCODERS: dict[str, type[Encoder]] = {"gru": GRUEncoder}

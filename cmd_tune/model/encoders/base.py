@@ -1,6 +1,6 @@
 """What pretraining and evaluation ask of an encoder: the base class of every variant in this folder.
 
-M modality, B sample, T frame, X input channel (V·C·P), F feature, D embedding.
+M modality, B sample, T frame, X input channel (V·C·P), F feature, D embedding, W worker, S statistic.
 """
 
 from abc import ABC, abstractmethod
@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-SumOverWorkers = Callable[[Tensor], Tensor]  # the sum of every worker's tensor, without gradient
+GatherFromWorkers = Callable[[Tensor], Tensor]  # every worker's tensor, in a new first dimension; without gradient
 
 
 def one_worker(x: Tensor) -> Tensor:
-    """The sum over one worker: x itself."""
-    return x
+    """What is gathered from one worker: x alone."""
+    return x[None]
 
 
 class Encoder(nn.Module, ABC):
@@ -30,8 +30,9 @@ class Encoder(nn.Module, ABC):
     What must hold (tests/model/encoders/test_contract.py runs it for every variant):
 
     - Every parameter's first dimension is M. Output m depends on input m and on the parameters of modality m alone.
-    - In train mode, what is taken over samples (as statistics of a batch norm) goes through `sum_over_workers`: workers
-      with equal shares of a batch compute what one worker computes with the whole of it.
+    - In train mode, what is taken over samples (as statistics of a batch norm) is gathered from all workers: workers
+      with equal shares of a batch compute what one worker computes with the whole of it. What the input alone tells is
+      returned by `statistics`, so that those of both views are one exchange; the rest goes through `gather`.
     - In eval mode, a sample's features depend on that sample and the parameters alone.
     - `copy.deepcopy` gives an encoder that shares nothing with the first one: the momentum twin, or one to fine-tune.
     - On a GPU a forward pass does not make the host wait once shapes are known, or steps cannot be captured.
@@ -51,18 +52,29 @@ class Encoder(nn.Module, ABC):
         super().__init__()
         self.modalities, self.channels = modalities, channels
 
+    def statistics(self, x_MBTX: Tensor) -> Tensor:
+        """What a training pass takes over this worker's samples of its input, as one dimension. Nothing here."""
+        return x_MBTX.new_empty(0)
+
     @abstractmethod
-    def features(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = one_worker) -> Tensor:
-        """What evaluation reads: (M, B, F) in feature_dtype, before the projection head."""
+    def features(
+        self, x_MBTX: Tensor, statistics_WS: Tensor | None = None, gather: GatherFromWorkers = one_worker
+    ) -> Tensor:
+        """What evaluation reads: (M, B, F) in feature_dtype, before the projection head.
+
+        statistics_WS: `statistics` of every worker, in train mode; None if there is one worker, or nothing to tell.
+        """
 
     @staticmethod
     @abstractmethod
     def channels_of(state: Mapping[str, Tensor]) -> int | None:
         """The input channels of an encoder with this state_dict; None if it is not one of this kind."""
 
-    def forward(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = one_worker) -> Tensor:
+    def forward(
+        self, x_MBTX: Tensor, statistics_WS: Tensor | None = None, gather: GatherFromWorkers = one_worker
+    ) -> Tensor:
         """What pretraining compares: L2-normalised embeddings, (M, B, D)."""
-        return F.normalize(self.head(self.features(x_MBTX, sum_over_workers)), dim=2)
+        return F.normalize(self.head(self.features(x_MBTX, statistics_WS, gather)), dim=2)
 
     @property
     def device(self) -> torch.device:

@@ -2,7 +2,8 @@
 
 The authors call their bidirectional GRU one frame at a time with the hidden state carried on, so in every layer *both*
 directions run forward in time. Here each is a group of its own, over the whole sequence: the same numbers.
-M modality, B sample, T frame, X input channel (V·C·P), H hidden, D embedding, G group (modality × direction).
+M modality, B sample, T frame, X input channel (V·C·P), H hidden, D embedding, G group (modality × direction),
+W worker, S statistic.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cmd_tune.model.encoders.base import Encoder, SumOverWorkers, one_worker
+from cmd_tune.model.encoders.base import Encoder, GatherFromWorkers, one_worker
 from cmd_tune.model.encoders.gru_dispatch import Recurrence
 from cmd_tune.model.encoders.gru_layer import LayerFunction
 from cmd_tune.model.encoders.input_norm import InputNorm
@@ -102,9 +103,15 @@ class GRUEncoder(Encoder):
         self.recurrence = Recurrence()
         self.head = Head(modalities, 2 * hidden_size, embedding_size, generator)
 
-    def features(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = one_worker) -> Tensor:
-        """The last frame's output of both groups of the last layer, (M, B, 2H)."""
-        x_MTBX = self.input_norm.frames_first(x_MBTX, self.compute_dtype, sum_over_workers)
+    def statistics(self, x_MBTX: Tensor) -> Tensor:
+        """Those of the input norm."""
+        return self.input_norm.statistics(x_MBTX)
+
+    def features(
+        self, x_MBTX: Tensor, statistics_WS: Tensor | None = None, gather: GatherFromWorkers = one_worker
+    ) -> Tensor:
+        """The last frame's output of both groups of the last layer, (M, B, 2H). Nothing is gathered on the way."""
+        x_MTBX = self.input_norm.frames_first(x_MBTX, self.compute_dtype, statistics_WS)
         return self.recurrence(self, x_MTBX, training=self.training)
 
     @staticmethod

@@ -1,13 +1,14 @@
 """Batch norm of the input of all modalities; on a GPU by input_norm_kernels.py.
 
-M modality, B sample, T frame, X input channel.
+M modality, B sample, T frame, X input channel, W worker, S = 2·M·X + 1.
 """
 
 import torch
 from torch import Tensor, nn
 
 from cmd_tune.compute.native import kernels
-from cmd_tune.model.encoders.base import SumOverWorkers, one_worker
+
+Moments = tuple[Tensor, Tensor, Tensor]  # means, sums of squares about them, numbers of values
 
 
 class InputNorm(nn.Module):
@@ -29,15 +30,29 @@ class InputNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(modalities, channels))
         self.register_buffer("num_batches_tracked", torch.zeros((), dtype=torch.long))
 
-    def forward(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = one_worker) -> Tensor:
-        standard_MBTX = self.standardise(x_MBTX, sum_over_workers)
+    def forward(self, x_MBTX: Tensor, statistics_WS: Tensor | None = None) -> Tensor:
+        standard_MBTX = self.standardise(x_MBTX, statistics_WS)
         return torch.addcmul(self.bias[:, None, None], standard_MBTX, self.weight[:, None, None])
 
-    def standardise(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers = one_worker) -> Tensor:
-        """The input with mean 0 and variance 1, before weight and bias; it carries no gradient."""
+    @torch.no_grad()
+    def statistics(self, x_MBTX: Tensor) -> Tensor:
+        """Of these samples' frames, (S,): each channel's mean and sum of squares about it, then the number of frames.
+
+        Those of several workers are joined by `standardise` and `frames_first`.
+        """
+        mean_MX, square_MX, count = _moments(x_MBTX)
+        return torch.cat((mean_MX.flatten(), square_MX.flatten(), count))
+
+    def standardise(self, x_MBTX: Tensor, statistics_WS: Tensor | None = None) -> Tensor:
+        """The input with mean 0 and variance 1, before weight and bias; it carries no gradient.
+
+        statistics_WS: of every worker, in train mode; None: the input is the whole batch.
+        """
         if self.training:
-            mean_MX, var_MX, count = self._global_statistics(x_MBTX.detach(), sum_over_workers)
             with torch.no_grad():
+                of_batch = _moments(x_MBTX) if statistics_WS is None else _joined(*self.parts(statistics_WS))
+                mean_MX, square_MX, count = of_batch
+                var_MX = square_MX / count
                 self.running_mean.lerp_(mean_MX, self.momentum)
                 self.running_var.lerp_(var_MX * (count / (count - 1)), self.momentum)
                 self.num_batches_tracked += 1
@@ -46,24 +61,35 @@ class InputNorm(nn.Module):
         scale_MX = torch.rsqrt(var_MX + self.eps)
         return torch.addcmul((-mean_MX * scale_MX)[:, None, None], x_MBTX, scale_MX[:, None, None])
 
-    def frames_first(self, x_MBTX: Tensor, dtype: torch.dtype, sum_over_workers: SumOverWorkers = one_worker) -> Tensor:
+    def frames_first(self, x_MBTX: Tensor, dtype: torch.dtype, statistics_WS: Tensor | None = None) -> Tensor:
         """`standardise`, as recurrences take it: (M, T, B, X) of their dtype, with channels of 0 behind X on a GPU."""
         for_gpu = kernels("cmd_tune.model.encoders.input_norm_kernels", x_MBTX) if self.training else None
         if for_gpu is None:
-            return self.standardise(x_MBTX, sum_over_workers).transpose(1, 2).to(dtype)
+            return self.standardise(x_MBTX, statistics_WS).transpose(1, 2).to(dtype)
         x_MBTX = x_MBTX.detach()
-        if sum_over_workers is one_worker:
-            statistics = for_gpu.statistics(x_MBTX)
-        else:
-            mean_MX, var_MX, count = self._global_statistics(x_MBTX, sum_over_workers)
-            statistics = (mean_MX[:, None], count * var_MX[:, None], count)
+        parts = for_gpu.statistics(x_MBTX) if statistics_WS is None else self.parts(statistics_WS)
         running = (self.running_mean, self.running_var, self.num_batches_tracked)
-        return for_gpu.standardise(x_MBTX, statistics, running, eps=self.eps, momentum=self.momentum, dtype=dtype)
+        return for_gpu.standardise(x_MBTX, parts, running, eps=self.eps, momentum=self.momentum, dtype=dtype)
 
-    def _global_statistics(self, x_MBTX: Tensor, sum_over_workers: SumOverWorkers) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean, biased variance and the number of values, (1,). Two passes: one would lose digits of a large mean."""
-        M, B, T, X = x_MBTX.shape
-        total = sum_over_workers(torch.cat((x_MBTX.sum((1, 2)).flatten(), x_MBTX.new_full((1,), B * T))))
-        mean_MX, count = total[:-1].view(M, X) / total[-1:], total[-1:]
-        var_MX = sum_over_workers((x_MBTX - mean_MX[:, None, None]).square().sum((1, 2))) / count
-        return mean_MX, var_MX, count
+    def parts(self, statistics_WS: Tensor) -> Moments:
+        """`statistics` of every worker as mean and sum of squares, (M, W, X), and number of frames, (W,)."""
+        of_channels = statistics_WS[:, :-1].unflatten(1, (2, *self.weight.shape)).permute(1, 2, 0, 3).contiguous()
+        return of_channels[0], of_channels[1], statistics_WS[:, -1].contiguous()
+
+
+def _moments(x_MBTX: Tensor) -> Moments:
+    """Mean and sum of squares about it, (M, X), over the frames; their number, (1,).
+
+    Two passes: one would lose digits of a large mean.
+    """
+    count = x_MBTX.new_full((1,), x_MBTX.shape[1] * x_MBTX.shape[2])
+    mean_MX = x_MBTX.sum((1, 2)) / count
+    return mean_MX, (x_MBTX - mean_MX[:, None, None]).square().sum((1, 2)), count
+
+
+def _joined(mean_MWX: Tensor, square_MWX: Tensor, count_W: Tensor) -> Moments:
+    """`_moments` of all workers' frames together."""
+    count, count_W1 = count_W.sum(), count_W[:, None]
+    mean_MX = (count_W1 * mean_MWX).sum(1) / count
+    square_MX = (square_MWX + count_W1 * (mean_MWX - mean_MX[:, None]).square()).sum(1)
+    return mean_MX, square_MX, count

@@ -141,15 +141,16 @@ def test_workers_with_equal_shares_are_as_good_as_one(encoder, workers):
     x_MBTX = inputs()
 
     def work(rank):
-        def sum_over_workers(x):
+        def gather(x):
             given[rank] = x
             barrier.wait(60)
-            total = torch.stack([part.detach() for part in given]).sum(0)
+            all_W = torch.stack([part.detach() for part in given])
             barrier.wait(60)
-            return total
+            return all_W
 
         torch.set_num_threads(1)
-        out = copies[rank](x_MBTX.chunk(workers, dim=1)[rank], sum_over_workers)
+        own_MBTX = x_MBTX.chunk(workers, dim=1)[rank]
+        out = copies[rank](own_MBTX, gather(copies[rank].statistics(own_MBTX)), gather)
         pull = torch.randn(M, B, 7, generator=torch.Generator().manual_seed(9)).chunk(workers, dim=1)[rank]
         outs[rank] = out.detach()
         found[rank] = torch.autograd.grad((out * pull).sum(), list(copies[rank].parameters()))

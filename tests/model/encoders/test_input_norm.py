@@ -73,26 +73,30 @@ def test_a_large_offset_costs_no_digits_of_the_variance():
 
 
 def test_statistics_are_of_all_workers():
-    """A worker that holds one half, told the sums of both, norms like one that holds the whole."""
-    x_MBTX = batch()
+    """A worker of 2 of 5 samples, told what three workers found in 2, 1 and 2, norms like one that holds the whole.
+
+    Means far apart: what is between the workers is most of the variance. And one far from 0, which costs no digits.
+    """
+    x_MBTX = batch() + torch.tensor([0.0, 1, 40, -7, 2])[:, None, None]
+    x_MBTX[..., 3] += 1000
     whole = InputNorm(M, X)
     expected = whole(x_MBTX)
-    mine, other = x_MBTX[:, :2], x_MBTX[:, 2:]
-    mean_MX = x_MBTX.mean((1, 2))
-    of_the_other = iter([
-        torch.cat((other.sum((1, 2)).flatten(), torch.tensor([3.0 * T]))),
-        (other - mean_MX[:, None, None]).square().sum((1, 2)),
-    ])  # fmt: skip
-    half = InputNorm(M, X)
-    ours = half(mine, lambda sums: sums + next(of_the_other))
+    shares = x_MBTX.split((2, 1, 2), dim=1)
+    part = InputNorm(M, X)
+    statistics_WS = torch.stack([part.statistics(share) for share in shares])
+    assert statistics_WS.shape == (3, 2 * M * X + 1)
+    assert statistics_WS[:, -1].tolist() == [2 * T, T, 2 * T]
+    ours = part(shares[0], statistics_WS)
     torch.testing.assert_close(ours, expected[:, :2], rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(half.running_var, whole.running_var)
-    torch.testing.assert_close(half.running_mean, whole.running_mean)
+    torch.testing.assert_close(part.running_var, whole.running_var, rtol=1e-5, atol=0)
+    torch.testing.assert_close(part.running_mean, whole.running_mean)
+    expected = x_MBTX[0, ..., 3].double().var().item()
+    assert (part.running_var[0, 3].item() - 0.9) / 0.1 == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("together", [True, False], ids=["in parts", "given"])
-def test_a_gpus_kernels_are_the_same_norm(dtype, together):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_gpus_kernels_are_the_same_norm(dtype, workers):
     """By Triton's interpreter: frames first, channels of 0 up to a multiple of 8, the same running statistics."""
     kernels = pytest.importorskip("tests.model.interpreted").input_norm_kernels
     ours, theirs = InputNorm(M, X), InputNorm(M, X)
@@ -100,15 +104,13 @@ def test_a_gpus_kernels_are_the_same_norm(dtype, together):
     for seed in (1, 2):
         x_MBTX = batch(seed, frames) + 100
         expected = theirs.standardise(x_MBTX).transpose(1, 2)
-        if together:
-            statistics = kernels.statistics(x_MBTX)
+        if workers == 1:
+            parts = kernels.statistics(x_MBTX)
         else:
-            var_MX, mean_MX = torch.var_mean(x_MBTX, (1, 2), correction=0, keepdim=True)
-            count = torch.tensor([float(B * frames)])
-            statistics = (mean_MX[:, 0], count * var_MX[:, 0], count)
+            parts = ours.parts(torch.stack([ours.statistics(share) for share in x_MBTX.split((2, 3), dim=1)]))
         found = kernels.standardise(
             x_MBTX,
-            statistics,
+            parts,
             (ours.running_mean, ours.running_var, ours.num_batches_tracked),
             eps=ours.eps,
             momentum=ours.momentum,
