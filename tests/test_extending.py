@@ -129,6 +129,7 @@ def test_the_copy_is_in_the_house_style(extended: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("path", CONTRACTS)
 def test_what_is_new_keeps_its_contract(extended: Path, path: str) -> None:
     words = CONTRACTS[path]

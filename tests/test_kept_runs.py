@@ -50,6 +50,7 @@ def records(path: Path):
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+@pytest.mark.slow
 def test_a_search_goes_on(kept):
     trials = kept / "runs" / "search" / "trials"
     before = {path.parent.name: records(path) for path in sorted(trials.glob("*/history.jsonl"))}

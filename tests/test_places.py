@@ -39,6 +39,7 @@ def odd_environment(tmp_path: Path) -> Path:
     return folder / ".venv" / "bin" / "python"
 
 
+@pytest.mark.slow
 def test_a_search_in_an_odd_place_outlives_its_screen(odd_environment: Path, tiny_store, tmp_path: Path) -> None:
     cwd = odd_environment.parents[2]
     (cwd / "space.yaml").write_text(yaml.safe_dump(SPACE))

@@ -53,6 +53,7 @@ def test_wheels_are_installed_beside_the_parts(tmp_path: Path) -> None:
         assert str(ROOT) in environment["PYTHONPATH"].split(os.pathsep)
 
 
+@pytest.mark.slow
 def test_the_command_writes_every_part(tmp_path: Path) -> None:
     """Too short for all of them: those that have no time left are named."""
     out = tmp_path / "gpu.jsonl"

@@ -9,7 +9,7 @@ import pytest
 from cmd_tune.train.checkpoint import load_checkpoint
 from tests.end_to_end.searches import GRID, finish, mlflow_runs, search, start, trials, wait_for
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 
 def epochs(folder):

@@ -17,6 +17,7 @@ from tests.ray_clusters import mounts_possible, ray_cluster
 pytestmark = pytest.mark.long
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_where_its_machine_was_lost(unbroken, s3, tiny_store, tmp_path, monkeypatch):
     """Of the other machine only the URI is known; every number is that of an unbroken search."""
     RemoteFolder(s3).upload(tiny_store.path, "data/tiny.arrow")

@@ -34,6 +34,7 @@ def on_postgresql(database, tmp_path_factory):
         yield address
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["request", "answer"])
 def test_calls_that_are_lost_once_each_leave_all_recorded_once(on_postgresql, tmp_path, monkeypatch, what):
     monkeypatch.setattr("cmd_tune.tracking.backlog.PAUSE_S", 0.02)
