@@ -1,5 +1,6 @@
 """The commands that make runs: search, pretrain, evaluate."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -116,7 +117,7 @@ def search(
         plan, engine = begin(request, address)
     from cmd_tune.search.search import run_search  # while the engine starts
 
-    with at.kept(plan.folder, "search", new=plan.new):
+    with closing(engine), at.kept(plan.folder, "search", new=plan.new):
         run_search(plan, engine, console=Console())
 
 
