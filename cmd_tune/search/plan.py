@@ -26,10 +26,7 @@ from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.spaces.space_file import find_space
 from cmd_tune.search.study.clock import CLOCK, Clock
 from cmd_tune.search.study.study_file import trial_folders
-from cmd_tune.settings import (
-    Settings,
-    kept_settings,
-)
+from cmd_tune.settings import Settings, kept_settings
 from cmd_tune.tracking import Identity, earlier_identity, new_identity, relative_uri
 from cmd_tune.yaml_files import dump_yaml
 

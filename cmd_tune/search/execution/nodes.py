@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -16,6 +15,7 @@ from cmd_tune.errors import CmdTuneError, one_line
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.run_folder import storage_uri
 from cmd_tune.search.execution.ray_desk import UnfitNode, on_node
+from cmd_tune.search.execution.ray_session import alive_nodes
 
 PATIENCE_S = 60  # for a node's first worker process, which imports all that a trial does
 _CURES = {
@@ -123,7 +123,7 @@ def check_nodes(source: DataSource, folder: Path, witness: str) -> Needs:
     here = look_around(source, folder, witness)
     needs = Needs(source, folder, witness, here, at_a_uri=bool(storage_uri(folder.parent)))
     asked, fit = {}, set()
-    for node in _alive():
+    for node in alive_nodes():
         if node["Resources"].get("CPU"):
             there = {"scheduling_strategy": on_node(node["NodeID"])}
             task = ray.remote(look_around).options(num_cpus=0, max_retries=0, **there)
@@ -135,7 +135,9 @@ def check_nodes(source: DataSource, folder: Path, witness: str) -> Needs:
         try:
             found = ray.get(answer, timeout=0)
         except Exception as error:  # anything can keep a task from running there
-            if isinstance(error, ray.exceptions.NodeDiedError) or node["NodeID"] not in [n["NodeID"] for n in _alive()]:
+            if isinstance(error, ray.exceptions.NodeDiedError) or node["NodeID"] not in [
+                n["NodeID"] for n in alive_nodes()
+            ]:
                 continue
             if isinstance(error, ray.exceptions.GetTimeoutError):
                 why = f"has started no process within {PATIENCE_S} s; see Ray's logs there"
@@ -146,10 +148,3 @@ def check_nodes(source: DataSource, folder: Path, witness: str) -> Needs:
             raise CmdTuneError(f"{name}: {problem}")
         fit.add(node["NodeID"])
     return replace(needs, fit=frozenset(fit))
-
-
-def _alive() -> list[dict[str, Any]]:
-    """Ray's descriptions of the nodes that are alive."""
-    import ray
-
-    return [node for node in ray.nodes() if node["Alive"]]

@@ -74,13 +74,8 @@ class Hosts:
         replan: the layout on some nodes, by the first one; raises UsageError if nothing fits. needs: of nodes
         that join, if they may differ.
         """
-        self._folder, self._nodes, self._replan, self._hung_after, self._needs = (
-            folder,
-            nodes,
-            replan,
-            hung_after,
-            needs,
-        )
+        self._folder, self._nodes, self._replan = folder, nodes, replan
+        self._hung_after, self._needs = hung_after, needs
         self._unfit: set[str] = set()  # ids of nodes that are left out
         self._hosts: dict[int, _Host] = {}
         self._numbers = itertools.count()

@@ -93,23 +93,25 @@ def _name(address: str | None) -> str:
     return f"--address {address}" if address else "Ray"
 
 
-def nodes_now(without: Collection[str] = ()) -> list[Node]:
-    """The nodes of the cluster that are alive, but for those with these ids."""
+def alive_nodes(without: Collection[str] = ()) -> list[dict[str, Any]]:
+    """Ray's descriptions of the nodes that are alive, but for those with these ids."""
     import ray
 
-    alive = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in without]
-    has = [(node["NodeManagerAddress"], node["Resources"]) for node in alive]
+    return [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in without]
+
+
+def nodes_now(without: Collection[str] = ()) -> list[Node]:
+    """The nodes of the cluster that are alive, but for those with these ids."""
+    has = [(node["NodeManagerAddress"], node["Resources"]) for node in alive_nodes(without)]
     return [Node(there.get("CPU", 0.0), there.get("GPU", 0.0), name) for name, there in has]
 
 
 def free_now(without: Collection[str] = ()) -> list[Node]:
     """What is free on these."""
-    import ray
     from ray._private.state import available_resources_per_node
 
     free = available_resources_per_node()
-    alive = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in without]
-    names = {node["NodeID"]: node["NodeManagerAddress"] for node in alive}
+    names = {node["NodeID"]: node["NodeManagerAddress"] for node in alive_nodes(without)}
     return [Node(has.get("CPU", 0.0), has.get("GPU", 0.0), names[key]) for key, has in free.items() if key in names]
 
 
