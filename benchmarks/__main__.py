@@ -1,5 +1,6 @@
 """`python -m benchmarks` measures beside the authors' way. With `gpu`: what a card can show; `soak` kills processes;
-`fuzz` tries wrong inputs; `workers` counts what workers exchange, and compares their results.
+`fuzz` tries wrong inputs; `workers` counts what workers exchange, and compares their results; `search-start` times
+the start of a search.
 """
 
 import os
@@ -17,6 +18,7 @@ if __name__ == "__main__":
         "soak": ("benchmarks.soak", "main"),
         "fuzz": ("benchmarks.fuzz", "main"),
         "workers": ("benchmarks.workers", "main"),
+        "search-start": ("benchmarks.search_start", "main"),
     }
     word = sys.argv.pop(1) if sys.argv[1:2] and sys.argv[1] in others else ""
     module, function = others.get(word, ("benchmarks.table", "main"))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cmd_tune.compute.device import to_device
+from cmd_tune.compute.optimizers import SGD
 from cmd_tune.compute.random_keys import keyed_generator
 from cmd_tune.compute.slower import warn_slower
 from cmd_tune.compute.threads import steadily
@@ -116,7 +117,7 @@ def train_classifier(
     encoders = classifier.encoders
     encoders.requires_grad_(not recipe.frozen)
     trained = classifier.heads() if recipe.frozen else list(classifier.parameters())
-    optimizer = torch.optim.SGD(trained, lr=recipe.learning_rate, momentum=recipe.sgd_momentum)
+    optimizer = SGD(trained, lr=recipe.learning_rate, momentum=recipe.sgd_momentum)
     label_N = data.labels(data.train_N, device)
     clips = torch.from_numpy(data.train_N)
     history = _resume(checkpoint, classifier, optimizer)

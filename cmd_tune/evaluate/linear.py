@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cmd_tune.compute.optimizers import LBFGS
 from cmd_tune.compute.threads import run_shared, steadily
 
 _ROWS = 1024  # of the gallery, that a thread of a CPU takes at a time
@@ -45,9 +46,7 @@ def linear_probabilities(
     target_GL = F.one_hot(label_G).to(gallery_MGF.dtype)
     weight_MFL = gallery_MGF.new_zeros(modalities, width, target_GL.shape[1])
     bias_M1L = gallery_MGF.new_zeros(modalities, 1, target_GL.shape[1])
-    solver = torch.optim.LBFGS(
-        [weight_MFL, bias_M1L], max_iter=iterations, history_size=_HISTORY, line_search_fn="strong_wolfe"
-    )
+    solver = LBFGS([weight_MFL, bias_M1L], max_iter=iterations, history_size=_HISTORY, line_search_fn="strong_wolfe")
 
     def of_rows(rows: slice) -> Sequence[Tensor]:
         """The summed log probability of these rows' labels, and the rows' part of the gradients."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from cmd_tune.compute.optimizers import SGD, AdamW
 from cmd_tune.compute.random_keys import keyed_generator
 from cmd_tune.data.seen_clips import pretraining_record
 from cmd_tune.data.splits import Indices
@@ -84,8 +85,8 @@ def round_products(settings: Settings) -> None:
 def build_optimizer(settings: Settings, pretrainer: Pretrainer) -> torch.optim.Optimizer:
     parameters = pretrainer.online.parameters()
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
-    return torch.optim.SGD(
+        return AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    return SGD(
         parameters,
         lr=settings.learning_rate,
         momentum=settings.sgd_momentum,

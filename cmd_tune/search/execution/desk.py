@@ -54,6 +54,14 @@ class Desk:
         self._jobs[key] = _Job(work, first)
         await self._tell()
 
+    async def ensure(self, key: str, work: Any, *, first: bool) -> None:
+        """Leave work unless it is there already and nobody has asked for a report of it: so does who may be the first
+        to ask, or begins anew.
+        """
+        job = self._jobs.get(key)
+        if job is None or job.asked or job.lost:
+            await self.submit(key, work, first=first)
+
     async def fetch(self, key: str, number: int, patience_s: float) -> Mapping[str, Any] | str:
         """The report of this number, from 0; asking for it accepts those before it.
 

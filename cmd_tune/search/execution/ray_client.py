@@ -1,6 +1,7 @@
-"""A trial as Ray Tune has it: a light client that leaves its task at the desk and fetches a report at a time.
+"""A trial as Ray Tune has it: a light client that fetches a report at a time from the desk.
 
-It loads no PyTorch. It goes on from the checkpoint in its folder when Tune starts it again, since its host does.
+It loads no PyTorch. Its task is at the desk before its process is up, so that a host may have begun. When Tune starts
+it again it leaves its task anew, and the trial goes on from the checkpoint in its folder, since its host does.
 """
 
 from typing import Any
@@ -26,7 +27,7 @@ class TrialClient(tune.Trainable):
     def step(self) -> dict[str, Any]:
         desk, key = find_desk(), key_of(self._task)
         if self._number == 0:  # here, since what fails in `setup` Tune does not try again
-            desk.submit(key, self._task, first=True)
+            desk.ensure(key, self._task, first=True)
         while (said := desk.fetch(key, self._number, _PATIENCE_S)) == NOTHING:
             pass
         if "lost" in said:

@@ -79,10 +79,10 @@ class RayEngine(Engine):
         self._starting = thread.submit(self._start, joined, log)
 
     def _start(self, address: str | None, log: Path) -> None:
-        start_or_join(address, log, self._here, nested=(self.request.workers or 1) > 1)
+        start_or_join(address, log, self._here)
         if self._here:
             self._open_hosts()
-        await_process(self.address)
+        await_process(self.address, self._hosts and self._hosts.answer())
         import cmd_tune.search.execution.ray_tune  # noqa: F401  (takes a second)
 
     def _open_hosts(self, needs: Needs | None = None) -> None:

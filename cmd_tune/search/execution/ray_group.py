@@ -13,6 +13,9 @@ from cmd_tune.search.execution.resources import TrialResources
 if TYPE_CHECKING:
     from cmd_tune.search.execution.nodes import Needs
 
+# Callbacks of Train that start a process each, for a second or two. There are no data of Ray to watch; places are
+# taken back by `free_groups`.
+_UNUSED = ("DatasetsCallback", "PlacementGroupCleanerCallback")
 _PATIENCE_S = 300  # how long a worker waits for the others; what each does alone takes seconds
 
 
@@ -34,7 +37,11 @@ def serve_in_group(
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 
-    trainer = TorchTrainer(
+    class Trainer(TorchTrainer):
+        def _create_default_callbacks(self) -> list[Any]:
+            return [each for each in super()._create_default_callbacks() if type(each).__name__ not in _UNUSED]
+
+    trainer = Trainer(
         _serve_as_worker,
         train_loop_config={"desk": desk, "host": host, "resources": asdict(each), "needs": needs},
         scaling_config=ray.train.ScalingConfig(

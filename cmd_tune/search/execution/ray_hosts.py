@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -91,6 +91,10 @@ class Hosts:
         self.desk = DeskOf(self._desk)
         self._start()
 
+    def answer(self) -> Any:
+        """What the process of the desk will return once it has started, as Ray has it."""
+        return self._desk.state.remote()
+
     def look(self, say: Callable[[str], None], relaid: Callable[[ResourcePlan], None]) -> None:
         """See to what has changed since the last look; at once if that was a moment ago.
 
@@ -119,6 +123,10 @@ class Hosts:
         key, work = f"call {next(self._calls)}", cloudpickle.dumps(partial(function, *arguments))
         self.desk.submit(key, work, first=False)
         return lambda: self._result(key, work)
+
+    def submit(self, key: str, task: Mapping[str, Any]) -> None:
+        """Leave the task of a trial, without waiting: its client, who asks for the reports, sees that it is there."""
+        self._desk.submit.remote(key, task, first=True)
 
     def leave(self, key: str) -> None:
         """Withdraw work, without waiting."""

@@ -24,11 +24,13 @@ _ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the search at once; the study is on disk
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a process without a GPU of its own sees none
+    "RAY_prestart_worker_first_driver": "0",  # Ray would wait for its processes, for good if they die as they start
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # until the death of one of a host's workers is noticed
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15",  # until places are given back that did not all come free
     "TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S": "5",  # how long workers wait for one that has failed
+    "OMP_WAIT_POLICY": "passive",  # as in cli.py
 }
 _SOON_S, _LATE_S = 25, 120  # until Ray's first process must answer: a line on the screen, the end
 _SILENT = "Ray does not say why"
@@ -54,14 +56,13 @@ def ray_session(address: str | None, log: Path) -> Iterator[str | None]:
         yield head.address if head else None
 
 
-def start_or_join(address: str | None, log: Path, here: Node | None = None, *, nested: bool) -> None:
+def start_or_join(address: str | None, log: Path, here: Node | None = None) -> None:
     """Start Ray, or join a cluster, within a session. Raises CmdTuneError, with Ray's reason.
 
     In another thread than the main one Ray leaves the handlers of signals as they are.
-    here: what a Ray that is started has; None: all that Ray finds. nested: trials start workers of their own. The
-    dashboard then runs: without it, Ray never frees the workers of a group that is ended.
+    here: what a Ray that is started has; None: all that Ray finds.
     """
-    local = {} if address else {"include_dashboard": nested, "object_store_memory": _OBJECT_STORE}
+    local = {} if address else {"include_dashboard": False, "object_store_memory": _OBJECT_STORE}
     if here:
         local |= {"num_cpus": int(here.cpus), "num_gpus": int(here.gpus)}
     try:
@@ -127,24 +128,26 @@ def _check_place(*paths: str) -> None:
 
 
 def _runtime_env(address: str | None) -> dict[str, Any]:
-    """Variables and interpreter for Ray's processes. All get the same ones, so that any can serve any task."""
-    variables = {**_ENVIRONMENT, "OMP_WAIT_POLICY": "passive"}
-    environment: dict[str, Any] = {"env_vars": {name: os.environ.get(name, variables[name]) for name in variables}}
-    if not address and shlex.quote(sys.executable) != sys.executable:
-        environment["py_executable"] = shlex.quote(sys.executable)  # Ray passes it to a shell unquoted
-    return environment
+    """Variables and interpreter for Ray's processes. All get the same ones, so that any can serve any task.
+
+    Those of a Ray that is started here have this process's. They are then the ones that Ray has started in advance.
+    """
+    if address:
+        return {"env_vars": {name: os.environ[name] for name in _ENVIRONMENT}}
+    if shlex.quote(sys.executable) != sys.executable:
+        return {"py_executable": shlex.quote(sys.executable)}  # Ray passes it to a shell unquoted
+    return {}
 
 
-def await_process(address: str | None) -> None:
+def await_process(address: str | None, answer: Any = None) -> None:
     """Wait for Ray's first process. If none starts, raise CmdTuneError with the reason from Ray's log.
 
-    Ray itself would try for ever.
+    Ray itself would try for ever. answer: what some process will return; None: one is started to answer.
     """
     import ray
 
     where = _name(address)
-
-    answer = ray.remote(num_cpus=0)(_answer).remote()
+    answer = answer or ray.remote(num_cpus=0)(_answer).remote()
     waited = 0
     while not ray.wait([answer], timeout=_SOON_S)[0]:
         waited += _SOON_S

@@ -43,7 +43,7 @@ def run_tune(folder: Path, hosts: Hosts, events: TrialEvents) -> None:
     tune.Tuner(
         tune.with_resources(TrialClient, {here: _SOME}),
         tune_config=tune.TuneConfig(
-            search_alg=TuneSearcher(events),
+            search_alg=TuneSearcher(events, hosts),
             scheduler=TuneScheduler(events),
             num_samples=-1,  # the events say when it is enough
             reuse_actors=True,
@@ -90,13 +90,21 @@ class _Passing:
 
 
 class TuneSearcher(_Passing, Searcher):
-    """Hands out tasks."""
+    """Hands out tasks, to Tune and to the hosts, which need not wait for the trial's client."""
+
+    def __init__(self, events: TrialEvents, hosts: Hosts) -> None:
+        super().__init__(events)
+        self.hosts = hosts
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         task = self._ask(self.events.next_task, None)
         if task == WAIT:
             return None
-        return Searcher.FINISHED if task is None else task.to_plain()
+        if task is None:
+            return Searcher.FINISHED
+        config = task.to_plain()
+        self.hosts.submit(key_of(config), config)
+        return config
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Does nothing: the callback reports the end."""

@@ -8,10 +8,10 @@ from cmd_tune.search.execution.ray_session import await_process, leave_ray, ray_
 
 
 @contextmanager
-def started_ray(address: str | None, log: Path, *, nested: bool) -> Iterator[None]:
+def started_ray(address: str | None, log: Path) -> Iterator[None]:
     with ray_session(address, log) as joined:
         try:
-            start_or_join(joined, log, nested=nested)
+            start_or_join(joined, log)
             await_process(joined)
             yield
         finally:

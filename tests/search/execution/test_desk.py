@@ -66,6 +66,33 @@ def test_two_hosts_never_get_the_same_work():
     assert run(scene) == ["('a', 'a')", "('b', 'b')", NOTHING, NOTHING]
 
 
+def test_who_is_first_to_ask_finds_the_work_begun_and_who_asks_again_begins_anew():
+    async def scene(desk):
+        await desk.submit("a", 1, first=True)
+        assert await desk.take(0, ABOUT, SOON) == ("a", 1)
+        await desk.ensure("a", 1, first=True)
+        await desk.end(0, "a", {"epoch": 1})
+        await desk.ensure("a", 1, first=True)
+        assert await desk.fetch("a", 0, SOON) == {"end": {"epoch": 1}}
+        await desk.ensure("a", 2, first=True)
+        assert await desk.take(0, ABOUT, SOON) == ("a", 2)
+        await desk.lost(0, "killed")
+        await desk.ensure("a", 3, first=True)
+        return await desk.take(1, ABOUT, SOON)
+
+    assert run(scene) == ("a", 3)
+
+
+def test_work_that_nobody_left_is_left_by_who_asks():
+    """The desk may have started anew in between."""
+
+    async def scene(desk):
+        await desk.ensure("a", 1, first=True)
+        return await desk.take(0, ABOUT, SOON)
+
+    assert run(scene) == ("a", 1)
+
+
 def test_work_under_a_key_waits_until_the_host_that_had_it_has_stopped():
     """Its client has died and left it again. Two hosts would write to one folder."""
 

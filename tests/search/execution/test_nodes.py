@@ -103,7 +103,7 @@ def cluster():
 def test_a_node_that_does_not_see_the_data_is_named(cluster, places, tmp_path):
     data, folder = places
     cluster.join(data.parent)
-    with started_ray(cluster.address, tmp_path / "ray.log", nested=False):
+    with started_ray(cluster.address, tmp_path / "ray.log"):
         assert len(nodes_now()) == 2
         with pytest.raises(CmdTuneError) as caught:
             check_nodes(DataSource(data, "xview"), folder, PLAN)
@@ -122,7 +122,7 @@ def test_a_node_that_is_lost_while_it_is_looked_at_is_passed_over(cluster, place
         for pid in (raylet, *reading):
             os.kill(pid, signal.SIGKILL)
 
-    with started_ray(cluster.address, tmp_path / "ray.log", nested=False):
+    with started_ray(cluster.address, tmp_path / "ray.log"):
         killer = threading.Thread(target=kill)
         killer.start()
         check_nodes(DataSource(data, "xview"), folder, PLAN)

@@ -174,7 +174,7 @@ def test_a_ray_of_ones_own_listens_on_this_machine_alone_and_asks_for_a_token(tm
     with ray_folder() as folder:
         monkeypatch.setenv("RAY_TMPDIR", str(folder))
         before = dict(os.environ)
-        with started_ray(None, tmp_path / "ray.log", nested=True):
+        with started_ray(None, tmp_path / "ray.log"):
             import psutil
             import ray  # which brings psutil
 

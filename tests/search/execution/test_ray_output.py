@@ -49,7 +49,7 @@ from pathlib import Path
 from cmd_tune.search.execution.ray_output import log_ray_messages
 from tests.search.execution.started_ray import started_ray
 log = Path(sys.argv[1])
-with started_ray(None, log, nested=False):
+with started_ray(None, log):
     import ray
     log_ray_messages()
     @ray.remote(max_retries=0)

@@ -53,7 +53,7 @@ def wait_for_none(folder):
 
 def test_a_node_that_is_not_up_in_time_is_started_once_more(stopped, tmp_path, capsys):
     folder, seen = stopped(1)
-    with started_ray(None, tmp_path / "ray.log", nested=False):
+    with started_ray(None, tmp_path / "ray.log"):
         assert len(nodes_now()) == 1
         (raylet,) = processes_of(folder, "/raylet")
         assert raylet not in seen
@@ -67,7 +67,7 @@ def test_a_node_that_is_not_up_in_time_is_started_once_more(stopped, tmp_path, c
 def test_one_that_never_comes_up_is_told_and_leaves_nothing(stopped, tmp_path):
     folder, seen = stopped(3)
     with pytest.raises(CmdTuneError, match=r"^Ray: cannot be reached or started: The current node timed out during"):
-        started_ray(None, tmp_path / "ray.log", nested=False).__enter__()
+        started_ray(None, tmp_path / "ray.log").__enter__()
     assert len(seen) == 2
     assert not ray.is_initialized()
     wait_for_none(folder)

@@ -10,7 +10,7 @@ from ray.tune.search import Searcher
 from cmd_tune.search.execution import WAIT, TrialReport
 from cmd_tune.search.execution.ray_tune import ERROR, TuneCallback, TuneScheduler, TuneSearcher, TuneStopper, _kind
 
-HOSTS = SimpleNamespace(leave=lambda key: None, look=lambda say, relaid: None)
+HOSTS = SimpleNamespace(leave=lambda key: None, look=lambda say, relaid: None, submit=pytest.fail)
 STACK = 'ray::Trial() (pid=7)\n  File "loop.py", line 3, in run\n    step()\n    ^^^^^^\n'
 CUDA = """RuntimeError: CUDA error: device-side assert triggered
 CUDA kernel errors might be asynchronously reported at some other API call.
@@ -70,7 +70,16 @@ def test_last_words_are_no_report_and_go_with_the_end():
 @pytest.mark.parametrize(("answer", "suggestion"), [(WAIT, None), (None, Searcher.FINISHED)])
 def test_no_task_for_now_and_none_at_all_are_two_things(answer, suggestion):
     events = SimpleNamespace(next_task=lambda: answer, failed=pytest.fail)
-    assert TuneSearcher(events).suggest("a") == suggestion
+    assert TuneSearcher(events, HOSTS).suggest("a") == suggestion
+
+
+def test_a_task_is_with_the_hosts_as_tune_hears_of_it():
+    """A trial's process at Tune takes a second to start, for which its host need not wait."""
+    left, config = [], {"trial": 3, "folder": "/runs/it/trials/003"}
+    events = SimpleNamespace(next_task=lambda: SimpleNamespace(to_plain=lambda: config), failed=pytest.fail)
+    hosts = SimpleNamespace(submit=lambda *what: left.append(what))
+    assert TuneSearcher(events, hosts).suggest("a") == config
+    assert left == [("trial /runs/it/trials/003", config)]
 
 
 class Broken:
@@ -96,7 +105,7 @@ def test_nothing_raises_into_tunes_loop():
     events = Broken()
     stopper = TuneStopper(events)
     assert not stopper.stop_all()
-    assert TuneSearcher(events).suggest("a") == Searcher.FINISHED
+    assert TuneSearcher(events, HOSTS).suggest("a") == Searcher.FINISHED
     assert stopper.stop_all()
     assert TuneScheduler(events).on_trial_result(None, trial(0), {"records": [{"epoch": 1}]}) == TrialScheduler.STOP
     callback = TuneCallback(events, HOSTS)
