@@ -47,6 +47,7 @@ def over() -> None:
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
+    signal.alarm(0)  # Ray, once it runs, is told of SIGTERM first, and would abort the process in three seconds
     if _timers:
         _end()
     timer = Timer(_GRACE_S, _end)

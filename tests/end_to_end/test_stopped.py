@@ -50,8 +50,8 @@ def test_one_configuration_that_is_interrupted_goes_on(tiny_store, tmp_path):
     "how",
     [
         pytest.param(signal.SIGKILL, id="killed"),
-        pytest.param(signal.SIGINT, id="interrupted"),
-        pytest.param(signal.SIGTERM, id="terminated", marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, id="interrupted", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, id="terminated"),
     ],
 )
 def test_a_search_that_is_stopped_goes_on_as_if_it_had_not_been(how, unbroken, tiny_store, tmp_path):
