@@ -1,6 +1,6 @@
 """`python -m benchmarks` measures beside the authors' way. With `gpu`: what a card can show; `soak` kills processes;
 `fuzz` tries wrong inputs; `workers` counts what workers exchange, and compares their results; `search-start` times
-the start of a search.
+the start of a search; `tuning` repeats searches over the runs of `tuning-runs`.
 """
 
 import os
@@ -19,6 +19,8 @@ if __name__ == "__main__":
         "fuzz": ("benchmarks.fuzz", "main"),
         "workers": ("benchmarks.workers", "main"),
         "search-start": ("benchmarks.search_start", "main"),
+        "tuning": ("benchmarks.tuning", "main"),
+        "tuning-runs": ("benchmarks.tuning_runs", "main"),
     }
     word = sys.argv.pop(1) if sys.argv[1:2] and sys.argv[1] in others else ""
     module, function = others.get(word, ("benchmarks.table", "main"))

@@ -1,0 +1,359 @@
+"""`python -m benchmarks tuning`: repeats searches over known runs (tuning_runs.parquet), and compares what each way of
+searching returns for its epochs.
+
+A search sees single runs, with seeds that are drawn for it, and returns a setting. What that is worth is the mean of
+runs of the setting whose seeds the search has not seen. Trials come one at a time, so that no way gains by chance of
+who ends first.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from multiprocessing import get_context
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated, Any
+
+import numpy as np
+import optuna
+import pyarrow.parquet as pq
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.tuning_runs import EVERY, GRID, TABLE
+from cmd_tune.search.study.methods import METHODS
+
+METRIC = "val/knn/fused"
+BUDGETS = (4, 8, 12, 16, 24, 32, 48)  # in whole runs
+_ATTEMPTS = 8  # suggestions of a setting that has been run, before one that has not is drawn
+
+
+@dataclass(frozen=True)
+class Known:
+    """Scores in percent of G settings, S seeds, P validations, `EVERY` epochs apart. NaN: it had diverged by then.
+
+    levels: of each setting, the places of its values in GRID.
+    """
+
+    levels: tuple[tuple[int, ...], ...]
+    score_GSP: NDArray[np.float64]
+
+    @property
+    def epochs(self) -> int:
+        return EVERY * self.score_GSP.shape[2]
+
+    @cached_property
+    def last_GS(self) -> NDArray[np.float64]:  # noqa: N802  (a tensor's name)
+        """Scores of the last epoch; of a run that diverged, zero."""
+        return np.nan_to_num(self.score_GSP[:, :, -1])
+
+
+def read(path: Path = TABLE, metric: str = METRIC) -> Known:
+    """The runs of a table, of seeds that have all settings."""
+    columns = pq.read_table(path).to_pydict()
+    keys = sorted({tuple(values) for values in zip(*(columns[name] for name in GRID), strict=True)})
+    place = {key: number for number, key in enumerate(keys)}
+    seeds, points = max(columns["seed"]) + 1, max(columns["epoch"]) // EVERY
+    score_GSP = np.full((len(keys), seeds, points), np.nan)
+    for row, seed in enumerate(columns["seed"]):
+        setting = place[tuple(columns[name][row] for name in GRID)]
+        score_GSP[setting, seed, columns["epoch"][row] // EVERY - 1] = columns[metric][row]
+    levels = tuple(tuple(GRID[name].index(value) for name, value in zip(GRID, key, strict=True)) for key in keys)
+    return Known(levels, score_GSP)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way of searching.
+
+    method: of METHODS; "ray": OptunaSearch and AsyncHyperBandScheduler of Ray Tune, which return the best last report.
+    stopping: epochs of the first rung and the reduction factor of ASHA. seeds: runs of a trial, whose mean is its
+    score. top, more: the best `top` settings are run again with `more` other seeds each, and the mean over all decides.
+    smooth: whether the best are those of a regression over all trials (`smoothed`), instead of their own scores.
+    first: whether the start point is the first trial.
+    """
+
+    name: str
+    method: str
+    startup: int = 10
+    stopping: tuple[int, int] | None = None
+    seeds: int = 1
+    top: int = 0
+    more: int = 0
+    smooth: bool = False
+    first: bool = True
+
+    @property
+    def search(self) -> "Way":
+        """The way without what comes after the search, which several may share."""
+        return Way("", self.method, self.startup, self.stopping, self.seeds, first=self.first)
+
+
+@dataclass
+class Trial:
+    """A setting, its seeds, the epochs spent on it, its score (NaN if it was stopped), its last validation, and the
+    epochs of all trials until then.
+    """
+
+    setting: int
+    seeds: tuple[int, ...]
+    spent: int
+    score: float
+    last: float
+    total: int
+
+
+@dataclass
+class _Search:
+    """One search over known runs, which goes on until its epochs are spent."""
+
+    known: Known
+    way: Way
+    seed: int
+    trials: list[Trial] = field(default_factory=list)
+
+    def run(self, epochs: int) -> list[Trial]:
+        random = np.random.default_rng(self.seed)
+        suggest, tell, stops = (_ray if self.way.method == "ray" else _ours)(self.known, self.way, self.seed)
+        start = self.known.levels.index(START) if self.way.first and self.way.method != "ray" else None
+        while sum(trial.spent for trial in self.trials) < epochs:
+            number = len(self.trials)
+            setting = start if number == 0 and start is not None else suggest(number, self.trials)
+            if setting is None:
+                break
+            seeds = tuple(int(s) for s in random.permutation(self.known.score_GSP.shape[1])[: self.way.seeds])
+            self._take(number, setting, seeds, stops)
+            tell(number, self.trials[-1])
+        return self.trials
+
+    def _take(self, number: int, setting: int, seeds: tuple[int, ...], stops: Any) -> None:
+        """Run a trial: the first seed's run may be stopped, and the others then do not begin."""
+        curve_P = self.known.score_GSP[setting, seeds[0]]
+        spent, stopped, last = 0, False, 0.0
+        for point, score in enumerate(curve_P, 1):
+            spent = point * EVERY
+            last = 0.0 if np.isnan(score) else float(score)
+            if np.isnan(score) or (point < len(curve_P) and stops(number, spent, float(score))):
+                stopped = True
+                break
+        spent += 0 if stopped else (len(seeds) - 1) * self.known.epochs
+        score = float("nan") if stopped else float(self.known.last_GS[setting, list(seeds)].mean())
+        total = spent + (self.trials[-1].total if self.trials else 0)
+        self.trials.append(Trial(setting, seeds if not stopped else seeds[:1], spent, score, last, total))
+
+
+# The setting that is nearest to the preset's; the first trial, as the shipped spaces have it.
+START = tuple(GRID[name].index(value) for name, value in zip(GRID, (0.05, 0.1, 0.004, 0.97), strict=True))
+
+
+def _ours(known: Known, way: Way, seed: int) -> tuple[Any, Any, Any]:
+    """Our own methods, each suggestion by a sampler of its own, and no setting twice."""
+    pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
+    if way.stopping:
+        pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=way.stopping[0], reduction_factor=way.stopping[1])
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+    spread = {name: optuna.distributions.IntDistribution(0, len(values) - 1) for name, values in GRID.items()}
+    live: dict[int, optuna.trial.Trial] = {}
+    random = np.random.default_rng(seed + 1)
+
+    def enter(number: int, levels: Sequence[int]) -> None:
+        study.enqueue_trial(dict(zip(GRID, levels, strict=True)))
+        live[number] = study.ask(spread)
+
+    def suggest(number: int, trials: Sequence[Trial]) -> int | None:
+        tried = {trial.setting for trial in trials}
+        for attempt in range(_ATTEMPTS):
+            study.sampler = METHODS[way.method].sampler((seed * 1000 + number) * 100 + attempt, way.startup)
+            asked = study.ask(spread)
+            setting = known.levels.index(tuple(asked.params[name] for name in GRID))
+            if setting not in tried:
+                live[number] = asked
+                return setting
+            study.tell(asked, state=optuna.trial.TrialState.FAIL)
+        left = [setting for setting in range(len(known.levels)) if setting not in tried]
+        if not left:
+            return None
+        setting = int(random.choice(left))
+        enter(number, known.levels[setting])
+        return setting
+
+    def stops(number: int, epoch: int, score: float) -> bool:
+        if number not in live:
+            enter(number, START)
+        live[number].report(score, epoch)
+        return live[number].should_prune()
+
+    def tell(number: int, trial: Trial) -> None:
+        if np.isnan(trial.score):
+            study.tell(live[number], state=optuna.trial.TrialState.PRUNED)
+        else:
+            study.tell(live[number], trial.score)
+
+    return suggest, tell, stops
+
+
+def _ray(known: Known, way: Way, seed: int) -> tuple[Any, Any, Any]:
+    """Ray Tune's own OptunaSearch and, if trials are stopped, AsyncHyperBandScheduler."""
+    from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
+    from ray.tune.search.optuna import OptunaSearch
+
+    spread = {name: optuna.distributions.IntDistribution(0, len(values) - 1) for name, values in GRID.items()}
+    searcher = OptunaSearch(
+        space=spread,
+        metric=METRIC,
+        mode="max",
+        sampler=optuna.samplers.TPESampler(seed=seed),
+        points_to_evaluate=[dict(zip(GRID, START, strict=True))] if way.first else None,
+    )
+    scheduler = None
+    if way.stopping:
+        scheduler = AsyncHyperBandScheduler(
+            time_attr="epoch",
+            metric=METRIC,
+            mode="max",
+            max_t=known.epochs,
+            grace_period=way.stopping[0],
+            reduction_factor=way.stopping[1],
+        )
+    runs: dict[int, SimpleNamespace] = {}
+
+    def suggest(number: int, trials: Sequence[Trial]) -> int:
+        levels = searcher.suggest(str(number))
+        runs[number] = SimpleNamespace(trial_id=str(number), stub=True)
+        if scheduler:
+            scheduler.on_trial_add(None, runs[number])
+        return known.levels.index(tuple(int(levels[name]) for name in GRID))
+
+    def stops(number: int, epoch: int, score: float) -> bool:
+        runs[number].last = {"epoch": epoch, "training_iteration": epoch, METRIC: score}
+        searcher.on_trial_result(str(number), runs[number].last)
+        if not scheduler:
+            return False
+        return bool(scheduler.on_trial_result(None, runs[number], runs[number].last) == TrialScheduler.STOP)
+
+    def tell(number: int, trial: Trial) -> None:
+        last = {
+            "training_iteration": trial.spent,
+            METRIC: known.score_GSP[trial.setting, trial.seeds[0], trial.spent // EVERY - 1],
+        }
+        searcher.on_trial_complete(str(number), last)
+
+    return suggest, tell, stops
+
+
+def worth(known: Known, way: Way, trials: Sequence[Trial], epochs: int) -> float:
+    """What the returned setting is worth after so many epochs, in percent, by seeds that the search has not seen.
+
+    NaN if the epochs are too few for the way.
+    """
+    after = way.top * way.more * known.epochs
+    done = [trial for trial in trials if trial.total <= epochs - after]
+    scored = [trial for trial in done if not np.isnan(trial.score)]
+    if not scored:
+        return float("nan")
+    seen: dict[int, list[int]] = {}
+    for trial in scored:
+        seen.setdefault(trial.setting, []).extend(trial.seeds)
+    if way.method == "ray":
+        best = max(done, key=lambda trial: trial.last).setting
+    else:
+        single = {trial.setting: trial.score for trial in scored}
+        found = smoothed(known, single) if way.smooth else single
+        finalists = sorted(found, key=lambda setting: -found[setting])[: max(1, way.top)]
+        for setting in finalists if way.top else ():
+            others = [seed for seed in range(known.score_GSP.shape[1]) if seed not in seen[setting]]
+            seen[setting] += others[: way.more]
+        if way.top:
+            means = {setting: float(known.last_GS[setting, seen[setting]].mean()) for setting in finalists}
+            runs = {setting: len(seen[setting]) for setting in found}
+            found = smoothed(known, {**single, **means}, runs) if way.smooth else means
+        best = max(finalists, key=lambda setting: found[setting])
+    unseen = [seed for seed in range(known.score_GSP.shape[1]) if seed not in seen.get(best, ())]
+    return float(known.last_GS[best, unseen or slice(None)].mean())
+
+
+_REACH, _NOISE = (
+    1.0,
+    0.1,
+)  # of the regression: levels over which settings are alike; variance of a run beside that of settings
+
+
+def smoothed(known: Known, score: dict[int, float], runs: dict[int, int] | None = None) -> dict[int, float]:
+    """The mean that a Gaussian process expects of each setting, by the scores of all (Rasmussen and Williams, 2.23).
+
+    runs: how many each score is the mean of; None: one.
+    """
+    settings = list(score)
+    x_GN = np.array([known.levels[setting] for setting in settings], dtype=float)
+    distance_GG = np.square(x_GN[:, None] - x_GN[None]).sum(2)
+    kernel_GG = np.exp(-distance_GG / (2 * _REACH**2))
+    y_G = np.array([score[setting] for setting in settings])
+    noise_G = np.array([_NOISE / (runs[setting] if runs else 1) for setting in settings])
+    mean = float(np.median(y_G))
+    expected_G = mean + kernel_GG @ np.linalg.solve(kernel_GG + np.diag(noise_G), y_G - mean)
+    return dict(zip(settings, expected_G.tolist(), strict=True))
+
+
+PLAIN = "Ray's OptunaSearch, ASHA"
+WAYS = (
+    Way("random", "random"),
+    Way("Ray's OptunaSearch", "ray"),
+    Way(PLAIN, "ray", stopping=(4, 4)),
+    Way("tpe", "tpe"),
+    Way("tpe, start-up 5", "tpe", startup=5),
+    Way("tpe, asha 8, 3", "tpe", stopping=(8, 3)),
+    Way("tpe, 2 seeds", "tpe", seeds=2),
+    Way("tpe, 3 seeds", "tpe", seeds=3),
+    Way("tpe, confirm 3 × 2", "tpe", top=3, more=2),
+    Way("tpe, confirm 3 × 3", "tpe", top=3, more=3),
+    Way("tpe, asha 8, 3, confirm 3 × 2", "tpe", stopping=(8, 3), top=3, more=2),
+    Way("random, smooth", "random", smooth=True),
+    Way("tpe, smooth", "tpe", smooth=True),
+    Way("tpe, asha 8, 3, smooth", "tpe", stopping=(8, 3), smooth=True),
+    Way("tpe, smooth, confirm 3 × 2", "tpe", smooth=True, top=3, more=2),
+    Way("tpe, asha 8, 3, smooth, confirm 3 × 2", "tpe", stopping=(8, 3), smooth=True, top=3, more=2),
+)
+
+
+def main(
+    repeats: Annotated[int, typer.Option(help="Searches of each way.", min=2)] = 200,
+    table: Annotated[Path, typer.Option(help="As `tuning-runs` writes it.")] = TABLE,
+    processes: Annotated[int, typer.Option(help="Searches at once.", min=1)] = 2,
+    without_start: Annotated[bool, typer.Option(help="Begin without the start point.")] = False,
+) -> None:
+    """Print the regret of each way by its budget: how many points the best setting's mean is above what it returns."""
+    known = read(table)
+    ways = [replace(way, first=way.first and not without_start) for way in WAYS]
+    best = float(known.last_GS.mean(1).max())
+    searches = list(dict.fromkeys(way.search for way in ways))
+    work = [(table, search, seed) for search in searches for seed in range(repeats)]
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        found = list(pool.map(_trials, work, chunksize=10))
+    by_search = {search: found[n * repeats : (n + 1) * repeats] for n, search in enumerate(searches)}
+    title = f"Regret in points, mean of {repeats} searches and its 95 % interval, by budget in runs; best {best:.1f}"
+    shown = Table(title=title, title_justify="left")
+    for heading in ("", *map(str, BUDGETS)):
+        shown.add_column(heading)
+    for way in ways:
+        shown.add_row(way.name, *_cells(known, way, by_search[way.search], best))
+    Console(width=150).print(shown)
+
+
+def _trials(work: tuple[Path, Way, int]) -> list[Trial]:
+    path, way, seed = work
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore")
+    known = read(path)
+    return _Search(known, way, seed).run(BUDGETS[-1] * known.epochs)
+
+
+def _cells(known: Known, way: Way, searches: Sequence[list[Trial]], best: float) -> Iterator[str]:
+    for budget in BUDGETS:
+        lost = best - np.array([worth(known, way, trials, budget * known.epochs) for trials in searches])
+        lost = lost[~np.isnan(lost)]
+        few = len(lost) < len(searches)
+        yield "–" if few else f"{lost.mean():.2f} ± {1.96 * lost.std(ddof=1) / len(lost) ** 0.5:.2f}"

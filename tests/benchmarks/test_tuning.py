@@ -1,0 +1,125 @@
+"""Searches over runs that are known."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import optuna
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from benchmarks.tuning import START, Known, Trial, Way, _Search, read, smoothed, worth
+from benchmarks.tuning_runs import EVERY, GRID
+
+LEVELS = tuple(product(*(range(len(values)) for values in GRID.values())))
+POINTS = 10
+
+
+@pytest.fixture(autouse=True)
+def silent():
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def known(of_setting, noise_S=(0.0, 0.0, 0.0)):
+    """Runs that reach their score evenly over the epochs."""
+    last_GS = np.array([[of_setting(levels) + noise for noise in noise_S] for levels in LEVELS])
+    return Known(LEVELS, last_GS[:, :, None] * np.arange(1, POINTS + 1) / POINTS)
+
+
+def slope(levels):
+    return 50.0 + 10 * levels[0] + levels[2]
+
+
+def search(runs, way, seed=0, budget=12):
+    return _Search(runs, way, seed).run(budget * runs.epochs)
+
+
+def test_a_search_as_long_as_the_table_runs_each_setting_once_and_finds_the_best():
+    runs, way = known(slope), Way("", "random")
+    trials = search(runs, way, budget=len(LEVELS))
+    assert sorted(trial.setting for trial in trials) == list(range(len(LEVELS)))
+    assert LEVELS[trials[0].setting] == START
+    assert trials[-1].total == len(LEVELS) * runs.epochs
+    assert worth(runs, way, trials, trials[-1].total) == 82.0  # 50 + 10 · 3 + 2
+
+
+def test_what_is_returned_is_worth_its_runs_of_other_seeds():
+    """The best of single runs is a lucky one: here a seed adds 30 points to a bad setting."""
+    runs, way = known(lambda levels: 50.0, noise_S=(30.0, 0.0, 3.0)), Way("", "random")
+    trials = [Trial(0, (0,), 40, 80.0, 80.0, 40), Trial(1, (1,), 40, 50.0, 50.0, 80)]
+    assert worth(runs, way, trials, 80) == pytest.approx(51.5)
+    assert worth(runs, way, trials, 40) == pytest.approx(51.5)
+    assert np.isnan(worth(runs, way, trials, 39))
+
+
+def test_runs_that_confirm_count_in_the_budget_and_decide():
+    score = np.array([[80.0, 50.0, 50.0, 50.0], [70.0, 68.0, 70.0, 75.0]])
+    runs = Known(LEVELS[:2], score[:, :, None] * np.ones(POINTS))
+    trials = [Trial(0, (0,), 40, 80.0, 80.0, 40), Trial(1, (0,), 40, 70.0, 70.0, 80)]
+    single, confirmed = Way("", "random"), Way("", "random", top=2, more=2)
+    assert worth(runs, single, trials, 80) == 50.0
+    assert np.isnan(worth(runs, confirmed, trials, 199))  # 80 epochs, and 2 × 2 runs of 40: 240; at 200, one trial
+    assert worth(runs, confirmed, trials, 240) == 75.0  # means of three 60 and 69.3; the fourth run is unseen
+
+
+def test_ray_returns_the_best_last_report_even_of_a_trial_that_was_stopped():
+    runs = known(slope)
+    trials = [Trial(0, (0,), 40, 60.0, 60.0, 40), Trial(1, (0,), 8, float("nan"), 65.0, 48)]
+    assert worth(runs, Way("", "ray"), trials, 48) == slope(LEVELS[1])
+    assert worth(runs, Way("", "random"), trials, 48) == slope(LEVELS[0])
+
+
+@pytest.mark.parametrize("method", ["tpe", "ray"])
+def test_trials_that_lag_behind_are_stopped_at_a_rung(method):
+    runs, way = known(slope), Way("", method, stopping=(8, 4))
+    trials = search(runs, way)
+    stopped = [trial for trial in trials if np.isnan(trial.score)]
+    assert stopped
+    assert {trial.spent for trial in stopped} <= {8, 32}
+    assert all(trial.spent == 40 for trial in trials if not np.isnan(trial.score))
+    assert [trial.total for trial in trials] == np.cumsum([trial.spent for trial in trials]).tolist()
+
+
+def test_a_trial_of_several_seeds_has_their_mean_and_costs_them_all():
+    runs, way = known(lambda levels: 50.0, noise_S=(0.0, 3.0, 9.0)), Way("", "random", seeds=2)
+    for trial in search(runs, way, budget=6):
+        assert trial.spent == 2 * runs.epochs
+        assert trial.score == pytest.approx(50 + sum((0.0, 3.0, 9.0)[seed] for seed in trial.seeds) / 2)
+
+
+def test_the_same_seed_searches_alike():
+    runs, way = known(slope, noise_S=(0.0, 1.0, 2.0)), Way("", "tpe", startup=4)
+    assert search(runs, way) == search(runs, way)
+    assert search(runs, way) != search(runs, way, seed=1)
+
+
+def test_smoothing_leaves_one_score_nearly_as_it_is_and_draws_an_odd_one_to_its_neighbours():
+    runs = known(slope)
+    assert smoothed(runs, {0: 70.0}) == {0: 70.0}
+    near = [number for number, levels in enumerate(LEVELS) if levels[2:] == (0, 0)]
+    found = smoothed(runs, {number: 90.0 if number == near[5] else 70.0 for number in near})
+    assert 70 < found[near[5]] < 89
+    surer = smoothed(runs, {number: 90.0 if number == near[5] else 70.0 for number in near}, dict.fromkeys(near, 5))
+    assert surer[near[5]] > found[near[5]]
+
+
+def test_a_table_is_read_as_it_is_written(tmp_path):
+    rows = [
+        {
+            **{name: values[0] for name, values in GRID.items()},
+            "seed": seed,
+            "epoch": epoch,
+            "val/knn/fused": 10.0 * seed + epoch,
+        }
+        for seed in (0, 1)
+        for epoch in (EVERY, 2 * EVERY)
+        if (seed, epoch) != (1, 2 * EVERY)  # it diverged
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "it.parquet")
+    runs = read(tmp_path / "it.parquet")
+    assert runs.levels == ((0,) * len(GRID),)
+    assert runs.epochs == 2 * EVERY
+    assert runs.score_GSP[0, 0].tolist() == [EVERY, 2 * EVERY]
+    assert runs.last_GS.tolist() == [[2 * EVERY, 0.0]]
+    assert np.isnan(replace(runs).score_GSP[0, 1, 1])
