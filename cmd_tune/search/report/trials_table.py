@@ -24,6 +24,7 @@ STATE_STYLES = {
     TrialState.FAILED: "red",
 }
 _WORD = 9  # characters that a word of a heading keeps on a narrow screen
+_FEW = 2  # parameters that matter more to a reader than the scores that may be left out
 _LOG = 10.0  # ranges whose ends differ by this factor are compared on a log scale
 
 
@@ -31,22 +32,27 @@ _LOG = 10.0  # ranges whose ends differ by this factor are compared on a log sca
 class FittedTable:
     """A table that leaves out parameters from the end of `names` until its widest line fits the screen.
 
-    build: makes the table from the headings of its parameters, by name. more: a note below the table on the parameters
-    that are left out, with "{}" for their number.
+    build: makes the table from the headings of its parameters, by name, and the scores that have a column. more: a note
+    below the table on the parameters that are left out, with "{}" for their number. scores: those that are left out,
+    the last one first, before fewer than two parameters are shown.
     """
 
     names: Sequence[str]
-    build: Callable[[Mapping[str, str]], Table]
+    build: Callable[[Mapping[str, str], Sequence[str]], Table]
     more: str
+    scores: Sequence[str] = ()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         def fits(table: Table) -> bool:
             return Measurement.get(console, options.update_width(10_000), table).maximum <= options.max_width
 
-        tries = [(self.names, max(map(len, self.names), default=0))]
-        tries += [(self.names[:count], _WORD) for count in range(len(self.names), -1, -1)]
-        for names, most in tries:
-            table = self.build({name: _heading(name, most) for name in names})
+        few = min(_FEW, len(self.names))
+        tries = [(self.names, max(map(len, self.names), default=0), self.scores)]
+        tries += [(self.names[:count], _WORD, self.scores) for count in range(len(self.names), few - 1, -1)]
+        tries += [(self.names[:few], _WORD, self.scores[:count]) for count in range(len(self.scores) - 1, -1, -1)]
+        tries += [(self.names[:count], _WORD, ()) for count in range(few - 1, -1, -1)]
+        for names, most, scores in tries:
+            table = self.build({name: _heading(name, most) for name in names}, scores)
             if fits(table):
                 break
         yield table
@@ -86,14 +92,17 @@ def trials_table(study: SearchStudy, trials: Sequence[TrialRecord], best: Sequen
     validated = ("val/knn/joint", "val/knn/fused") if study.base.holdout == "validation" else ()
     scores = list(dict.fromkeys(("loss/total", metric, *(comparison.metrics() if comparison else validated))))
 
-    def build(parameters: Mapping[str, str]) -> Table:
+    spare = [name for name in ("val/knn/joint", "loss/total") if name in scores and name != metric]
+
+    def build(parameters: Mapping[str, str], kept: Sequence[str]) -> Table:
+        shown = [name for name in scores if name not in spare or name in kept]
         table = Table(box=None, header_style="bold", pad_edge=False)
         table.add_column("trial", vertical="bottom")
-        for heading in (*parameters.values(), *(name.replace("/", "\n") for name in ("epoch", *scores))):
+        for heading in (*parameters.values(), *(name.replace("/", "\n") for name in ("epoch", *shown))):
             table.add_column(heading, justify="right", no_wrap=True)
         table.add_column("state", no_wrap=True)
         for trial in trials:
-            numbers = (trial.score(name) for name in scores)
+            numbers = (trial.score(name) for name in shown)
             table.add_row(
                 f"{trial.index:03d}",
                 *(format_value(trial.values[name]) for name in parameters),
@@ -104,7 +113,7 @@ def trials_table(study: SearchStudy, trials: Sequence[TrialRecord], best: Sequen
             )
         return table
 
-    return FittedTable(tuple(study.space.parameters), build, "… and {} more parameters")
+    return FittedTable(tuple(study.space.parameters), build, "… and {} more parameters", spare[::-1])
 
 
 def trials_columns(study: SearchStudy) -> dict[str, list[Any]]:

@@ -13,19 +13,21 @@ from cmd_tune.settings import Settings
 NAMES = ("teacher_temperature", "topk", "queue_size")
 
 
-def build(headings):
+def build(headings, scores):
     table = Table(box=None, pad_edge=False)
     table.add_column("trial")
+    for name in scores:
+        table.add_column(name, no_wrap=True)
     for heading in headings.values():
         table.add_column(heading, no_wrap=True)
-    table.add_row("000", *("1" for _ in headings))
+    table.add_row("000", *("1" for _ in (*scores, *headings)))
     return table
 
 
-def lines_of(width):
+def lines_of(width, scores=()):
     console = Console(width=width, legacy_windows=False)
     with console.capture() as capture:
-        console.print(FittedTable(NAMES, build, "… and {} more parameters"))
+        console.print(FittedTable(NAMES, build, "… and {} more parameters", scores))
     return [line.rstrip() for line in capture.get().splitlines()]
 
 
@@ -45,6 +47,22 @@ def test_words_are_cut_first_and_then_parameters_left_out(width, headings, more)
     assert lines[: len(headings)] == headings
     assert " ".join(lines[len(headings) + 1 :]) == more
     assert all(len(line) <= width for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("width", "heading", "more"),
+    [
+        (45, "trial  joint  linear  temperat…  topk  size", ""),
+        (40, "trial  joint  linear  temperat…  topk", "… and 1 more parameters"),
+        (36, "trial  joint  temperat…  topk", "… and 1 more parameters"),
+        (24, "trial  temperat…  topk", "… and 1 more parameters"),
+        (16, "trial  temperat…", "… and 2 more parameters"),
+    ],
+)
+def test_scores_are_left_out_before_fewer_than_two_parameters_are_shown(width, heading, more):
+    lines = lines_of(width, ("joint", "linear"))
+    assert lines[1].strip() == heading
+    assert " ".join(lines[3:]) == more
 
 
 def test_parameters_that_differ_most_come_first():

@@ -1,6 +1,6 @@
 """The best trials of a search beside the baselines, with as many parameters as the screen has room for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +16,7 @@ BEST = 5  # trials shown
 _COLUMNS = (
     "val/knn/joint", "val/knn/fused", "val/linear/fused", "test/knn/joint", "test/knn/fused", "test/linear/fused",
 )  # fmt: skip
+_SPARE = ("val/linear/fused", "test/linear/fused", "val/knn/joint", "test/knn/joint")  # the last ones go first
 _LEGEND = (
     "Percent right. untrained: the encoder as it starts; raw 1-NN: bare skeletons. "
     "The score that chose the best trial flatters it; its test scores do not."
@@ -42,24 +43,27 @@ def _table(findings: StudyFindings) -> FittedTable:
     columns = [*([] if metric in _COLUMNS else [metric]), *_COLUMNS]
     best = study.ranked()[:BEST]
 
-    def build(headings: Mapping[str, str]) -> Table:
+    spare = [name for name in _SPARE if name != metric]
+
+    def build(headings: Mapping[str, str], kept: Sequence[str]) -> Table:
         names = [name for name in parameters if name in headings]
+        shown = [name for name in columns if name not in spare or name in kept]
         table = Table(box=None, header_style="bold", pad_edge=False)
         table.add_column("", no_wrap=True)
-        for heading in (*(headings[name] for name in names), *(name.replace("/", "\n") for name in columns)):
+        for heading in (*(headings[name] for name in names), *(name.replace("/", "\n") for name in shown)):
             table.add_column(heading, justify="right", no_wrap=True)
         for trial in best:
             values = (format_value(trial.values[name]) for name in names)
-            table.add_row(trial.name, *values, *(_score(trial, name) for name in columns))
+            table.add_row(trial.name, *values, *(_score(trial, name) for name in shown))
         for title, scores in ((UNTRAINED, findings.untrained), (RAW, findings.raw)):
             blank = [""] * len(names)
-            table.add_row(title, *blank, *(percent(scores.get(name)) for name in columns), style="dim")
+            table.add_row(title, *blank, *(percent(scores.get(name)) for name in shown), style="dim")
         return table
 
     more = "Shown are the parameters that differ most; trials.csv has {} more."
     for trial in best[:1]:
         more += f" All of {trial.name}: {named_values({name: trial.values[name] for name in parameters})}."
-    return FittedTable(by_difference(parameters, [trial.values for trial in best]), build, more)
+    return FittedTable(by_difference(parameters, [trial.values for trial in best]), build, more, spare)
 
 
 def _score(trial: TrialRecord, name: str) -> str:
