@@ -53,17 +53,19 @@ class Known:
 
 
 def read(path: Path = TABLE, metric: str = METRIC) -> Known:
-    """The runs of a table, of seeds that have all settings."""
-    columns = pq.read_table(path).to_pydict()
-    keys = sorted({tuple(values) for values in zip(*(columns[name] for name in GRID), strict=True)})
-    place = {key: number for number, key in enumerate(keys)}
-    seeds, points = max(columns["seed"]) + 1, max(columns["epoch"]) // EVERY
-    score_GSP = np.full((len(keys), seeds, points), np.nan)
-    for row, seed in enumerate(columns["seed"]):
-        setting = place[tuple(columns[name][row] for name in GRID)]
-        score_GSP[setting, seed, columns["epoch"][row] // EVERY - 1] = columns[metric][row]
-    levels = tuple(tuple(GRID[name].index(value) for name, value in zip(GRID, key, strict=True)) for key in keys)
-    return Known(levels, score_GSP)
+    """The runs of a table; a seed that lacks settings is left out."""
+    curves: dict[int, dict[tuple[float, ...], dict[int, float]]] = {}  # by seed, setting and epoch
+    for row in pq.read_table(path).to_pylist():
+        values = tuple(row[name] for name in GRID)
+        curves.setdefault(row["seed"], {}).setdefault(values, {})[row["epoch"]] = row[metric]
+    settings = sorted({values for curve in curves.values() for values in curve})
+    whole = [seed for seed in sorted(curves) if len(curves[seed]) == len(settings)]
+    points = range(EVERY, 1 + max(max(curve) for curve in curves[whole[0]].values()), EVERY)
+    score_GSP = np.array(
+        [[[curves[seed][values].get(epoch, np.nan) for epoch in points] for seed in whole] for values in settings]
+    )
+    levels = [tuple(GRID[name].index(value) for name, value in zip(GRID, values, strict=True)) for values in settings]
+    return Known(tuple(levels), score_GSP)
 
 
 @dataclass(frozen=True)

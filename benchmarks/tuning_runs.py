@@ -40,25 +40,35 @@ def main(
     out: Annotated[Path, typer.Option(help="The table.")] = TABLE,
     processes: Annotated[int, typer.Option(help="Runs at once, of a thread each.", min=1)] = 2,
 ) -> None:
-    """Pretrain what is not yet done, and write the table. Runs that are done lie in a folder beside it until then."""
+    """Pretrain what is not in the table yet, and write it anew. What is done lies in a folder beside it until then; after
+    Ctrl-C, a later command goes on.
+    """
     console = Console()
     done = out.with_suffix(".runs")
     done.mkdir(parents=True, exist_ok=True)
     runs = dict(enumerate(_runs()))
-    left = [number for number in runs if not _path(done, number).exists()]
+    kept: dict[int, list[dict[str, Any]]] = {}
+    for row in pq.read_table(out).to_pylist() if out.exists() else ():
+        kept.setdefault(row["run"], []).append(row)
+    left = [number for number in runs if number not in kept and not _path(done, number).exists()]
     start = perf_counter()
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=os.nice, initargs=(15,)) as pool:
         waiting = [pool.submit(_pretrain, runs[number], data, _path(done, number)) for number in left]
-        for count, ended in enumerate(as_completed(waiting), 1):
-            ended.result()
-            each = (perf_counter() - start) / count
-            if count % 10 == 0:
-                console.print(
-                    f"{count} of {len(left)} runs, {each:.1f} s each, {each * (len(left) - count) / 60:.0f} min left"
-                )
-    records = [row for number, run in runs.items() for row in _rows(number, run, _path(done, number))]
+        try:
+            for count, ended in enumerate(as_completed(waiting), 1):
+                ended.result()
+                each = (perf_counter() - start) / count
+                if count % 10 == 0:
+                    minutes = each * (len(left) - count) / 60
+                    console.print(f"{count} of {len(left)} runs, {each:.1f} s each, {minutes:.0f} min left")
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+    for number, run in runs.items():
+        if number not in kept and _path(done, number).exists():
+            kept[number] = list(_rows(number, run, _path(done, number)))
+    records = [row for _, rows in sorted(kept.items()) for row in rows]
     pq.write_table(pa.Table.from_pylist(records), out, compression="zstd")
-    console.print(f"{out}: {len(runs)} runs, {len(records)} rows, {out.stat().st_size / 1e3:.0f} kB")
+    console.print(f"{out}: {len(kept)} runs, {len(records)} rows, {out.stat().st_size / 1e3:.0f} kB")
 
 
 def _runs() -> Iterator[Run]:

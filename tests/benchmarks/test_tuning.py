@@ -1,6 +1,5 @@
 """Searches over runs that are known."""
 
-from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -104,22 +103,24 @@ def test_smoothing_leaves_one_score_nearly_as_it_is_and_draws_an_odd_one_to_its_
     assert surer[near[5]] > found[near[5]]
 
 
-def test_a_table_is_read_as_it_is_written(tmp_path):
+def test_a_table_is_read_as_it_is_written_but_for_seeds_that_lack_settings(tmp_path):
+    one = {name: values[0] for name, values in GRID.items()}
+    two = {**one, "key_momentum": GRID["key_momentum"][1]}
+    ends = [
+        (two, 0, 2),
+        (one, 0, 2),
+        (one, 1, 2),
+        (two, 1, 1),
+        (one, 2, 2),
+    ]  # the fourth diverged, the sixth is not done
     rows = [
-        {
-            **{name: values[0] for name, values in GRID.items()},
-            "seed": seed,
-            "epoch": epoch,
-            "val/knn/fused": 10.0 * seed + epoch,
-        }
-        for seed in (0, 1)
-        for epoch in (EVERY, 2 * EVERY)
-        if (seed, epoch) != (1, 2 * EVERY)  # it diverged
+        {**values, "seed": seed, "epoch": EVERY * point, "val/knn/fused": 10.0 * seed + point}
+        for values, seed, end in ends
+        for point in range(1, end + 1)
     ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "it.parquet")
     runs = read(tmp_path / "it.parquet")
-    assert runs.levels == ((0,) * len(GRID),)
+    assert runs.levels == ((0, 0, 0, 0), (0, 0, 0, 1))
     assert runs.epochs == 2 * EVERY
-    assert runs.score_GSP[0, 0].tolist() == [EVERY, 2 * EVERY]
-    assert runs.last_GS.tolist() == [[2 * EVERY, 0.0]]
-    assert np.isnan(replace(runs).score_GSP[0, 1, 1])
+    assert runs.last_GS.tolist() == [[2.0, 12.0], [2.0, 0.0]]
+    assert runs.score_GSP[1, 1, 0] == 11.0
