@@ -40,8 +40,9 @@ def main(
     out: Annotated[Path, typer.Option(help="The table.")] = TABLE,
     processes: Annotated[int, typer.Option(help="Runs at once, of a thread each.", min=1)] = 2,
 ) -> None:
-    """Pretrain what is not in the table yet, and write it anew. What is done lies in a folder beside it until then; after
-    Ctrl-C, a later command goes on.
+    """Pretrain what is not in the table yet, and write it anew: also on Ctrl-C, after which a later command goes on.
+
+    What is done lies in a folder beside the table meanwhile.
     """
     console = Console()
     done = out.with_suffix(".runs")
