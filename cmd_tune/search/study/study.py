@@ -20,7 +20,7 @@ from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.clock import CLOCK, Clock
 from cmd_tune.search.study.early_stopping import stopping_rule
 from cmd_tune.search.study.failure_tags import FailureTag
-from cmd_tune.search.study.methods import METHODS
+from cmd_tune.search.study.methods import method_of
 from cmd_tune.search.study.optuna_values import END_STATES, TRIAL_STATES
 from cmd_tune.search.study.study_file import NAME, TRIALS, as_damaged, check_study, trial_folders
 from cmd_tune.search.study.suggestions import REJECTED, Suggestions, infeasible
@@ -64,7 +64,7 @@ class SearchStudy:
         self.remarks: list[str] = []  # what is missing on disk, a line each
         self._retry_failed = retry_failed
         self._startup = min(10, max(3, (trials or MANY) // 4))  # trials with a score before TPE learns from them
-        self._method = METHODS[space.method]
+        self._method = method_of(space, trials)
         check_study(folder / STUDY)
         with as_damaged(folder / STUDY):
             self._study = self._open_study()
@@ -84,7 +84,7 @@ class SearchStudy:
                 raise ValueError(f"it has nothing of trial {lost[0]}, which has run")
             for index, frozen in self._last.items():
                 self._recall(index, frozen)
-            self._suggestions = Suggestions(self._study, space, base, self._startup, self._has, known)
+            self._suggestions = Suggestions(self._study, space, base, self._method, self._startup, self._has, known)
             self._cut_short = [
                 frozen
                 for frozen in known

@@ -15,7 +15,7 @@ from optuna.trial import TrialState as OptunaState
 
 from cmd_tune.search.spaces.region import MOST_DRAWS
 from cmd_tune.search.spaces.space import Space
-from cmd_tune.search.study.methods import METHODS
+from cmd_tune.search.study.methods import Method
 from cmd_tune.search.study.optuna_values import distributions, from_optuna, to_optuna
 from cmd_tune.settings import Settings
 
@@ -36,12 +36,14 @@ class Suggestions:
         study: optuna.Study,
         space: Space,
         base: Settings,
+        method: Method,
         startup: int,
         tried: Callable[[Mapping[str, Any]], bool],
         known: Sequence[FrozenTrial],
     ) -> None:
         """startup: trials with a score before the sampler learns. known: Optuna's trials of earlier sessions."""
         self._study, self._space, self._seed, self._startup, self._tried = study, space, base.seed, startup, tried
+        self._method = method
         self._settings = base.model_dump()
         self.shortfall = ""  # why the last call found nothing
         rejected = [frozen for frozen in known if REJECTED in frozen.user_attrs]
@@ -115,10 +117,9 @@ class Suggestions:
 
     def _ask(self, number: int, key: str) -> Suggested:
         """Optuna's next trial, by a sampler that depends on nothing but the seed, the trial's number and `key`."""
-        method = METHODS[self._space.method]
-        of = str(self._seed) if method.sequence else f"{self._seed}/{number}/{key}"
+        of = str(self._seed) if self._method.sequence else f"{self._seed}/{number}/{key}"
         seed = int.from_bytes(blake2b(of.encode(), digest_size=4).digest())
-        self._study.sampler = method.sampler(seed, self._startup)
+        self._study.sampler = self._method.sampler(seed, self._startup)
         optuna_trial = self._study.ask(distributions(self._space))
         return optuna_trial, {**self._space.fixed, **from_optuna(self._space, optuna_trial.params)}
 

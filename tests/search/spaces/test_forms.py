@@ -76,7 +76,7 @@ def one(spec: str, name: str = "topk") -> dict[str, str]:
 BAD: list[tuple[dict[str, str | None], str, str]] = [
     ({"methd": "tpe"}, "methd", "did you mean 'method'?"),
     ({"method": None}, "method", "is missing"),
-    ({"method": "bayes"}, "method", "'bayes' is unknown, known: cells, grid, random, tpe"),
+    ({"method": "x"}, "method", "'x' is unknown, known: auto, cells, cmaes, gp, grid, qmc, random, tpe"),
     ({"method": "rando"}, "method", "did you mean 'random'?"),
     ({"method": "[tpe]"}, "method", "['tpe'] is unknown"),
     ({"metric": None}, "metric", "is missing"),

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.spaces.space import Space, TrialSource
 
 if TYPE_CHECKING:
@@ -33,6 +34,14 @@ class Method(ABC):
         settings: what every trial starts from. Here: the start points that are allowed under it.
         """
         return [point for point in space.start_points if space.allows(point, settings)]
+
+    def unfit(self, parameters: Mapping[str, Parameter]) -> str:
+        """Why it cannot search these parameters, and what to write instead; empty if it can."""
+        return ""
+
+    def remark(self, parameters: Mapping[str, Parameter]) -> str:
+        """What it does not do for these parameters, in one line that the start of a search says; empty: nothing."""
+        return ""
 
     @abstractmethod
     def sampler(self, seed: int, startup: int) -> "BaseSampler":
