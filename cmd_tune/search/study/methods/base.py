@@ -27,6 +27,9 @@ class Method(ABC):
     trials: ClassVar[TrialSource]
     learns: ClassVar[bool] = False  # whether the results of earlier trials decide what comes next
     sequence: ClassVar[bool] = False  # whether its trials are points of one sequence, which Optuna counts in the study
+    # How it is told of configurations that may not run, or failed for their own values: as pruned trials that break a
+    # constraint; else as finished ones with the worst score so far.
+    constrained: ClassVar[bool] = False
 
     def listed(self, space: Space, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The trials that the file gives, in order, as values of the searched parameters.
