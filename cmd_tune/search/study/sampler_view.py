@@ -4,6 +4,7 @@ It is made anew for each suggestion from the study on disk and from nothing else
 """
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from typing import Any
 
 import optuna
@@ -25,9 +26,20 @@ _ALLOWED = "allowed"  # Optuna's constraint
 class SamplerView:
     """A study in memory, whose trials are those on disk and what they were drawn beside."""
 
-    def __init__(self, space: Space, method: Method, startup: int, known: Iterable[FrozenTrial]) -> None:
-        """startup: trials with a score before the sampler learns. known: the trials on disk, in their order."""
+    def __init__(
+        self,
+        space: Space,
+        method: Method,
+        startup: int,
+        known: Iterable[FrozenTrial],
+        made: dict[int, FrozenTrial] | None = None,
+    ) -> None:
+        """startup: trials with a score before the sampler learns. known: the trials on disk, in their order.
+
+        made: ended trials as sampled, by number, of earlier views; new ones are added, to be made once.
+        """
         self._space, self._method, self._startup = space, method, startup
+        made = {} if made is None else made
         self.distributions = distributions(space)
         known = list(known)
         scores = [frozen.value for frozen in known if frozen.state is OptunaState.COMPLETE and frozen.value is not None]
@@ -41,7 +53,10 @@ class SamplerView:
         for frozen in known:
             for params in frozen.user_attrs.get(NOT_ALLOWED, ()):
                 self.tell_infeasible(params)
-            self._show(frozen)
+            if ready := made.get(frozen.number):
+                self._add(ready)
+            elif (shown := self._show(frozen)) and frozen.state in ended:
+                made[frozen.number] = shown
             for name, value in frozen.user_attrs.get(KEPT, {}).items():
                 self.study._storage.set_study_system_attr(self.study._study_id, name, value)
 
@@ -56,9 +71,9 @@ class SamplerView:
         """Tell the sampler of values, as sampled, that it should not propose."""
         self._infeasible += 1
         if self._method.constrained:
-            self._add(OptunaState.PRUNED, params, constraints={_ALLOWED: 1.0})
+            self._add(self._make(OptunaState.PRUNED, params, constraints={_ALLOWED: 1.0}))
         elif self._worst is not None:
-            self._add(OptunaState.COMPLETE, params, self._worst, system_attrs=attributes)
+            self._add(self._make(OptunaState.COMPLETE, params, self._worst, system_attrs=attributes))
 
     @property
     def takes_infeasible(self) -> bool:
@@ -77,21 +92,26 @@ class SamplerView:
         """What the sampler keeps in the study, such as its place in a sequence."""
         return dict(self.study._storage.get_study_system_attrs(self.study._study_id))
 
-    def _show(self, frozen: FrozenTrial) -> None:
-        """Add a trial on disk, unless it has no values of all parameters, or nothing is to be learnt of it."""
+    def _show(self, frozen: FrozenTrial) -> FrozenTrial | None:
+        """Add a trial on disk, unless it has no values of all parameters, or nothing is to be learnt of it.
+
+        Returns it as sampled, if that depends on no other trial.
+        """
         if REJECTED in frozen.user_attrs:  # by an earlier release
             if frozen.constraints and frozen.params.keys() == self.distributions.keys():
                 self.tell_infeasible(frozen.params)
-            return
+            return None
         params = self._params(frozen)
-        if params is None:
-            return
+        if params is None or frozen.state is OptunaState.WAITING:
+            return None
         if frozen.state is OptunaState.FAIL:
             passing = FailureTag(frozen.user_attrs.get(FAILURE, FailureTag.VALUES)).passing
             if not passing and self.takes_infeasible:
                 self.tell_infeasible(params, frozen.system_attrs)
-        elif frozen.state is not OptunaState.WAITING:
-            self._add(frozen.state, params, frozen.value, frozen.intermediate_values, frozen.system_attrs)
+            return None
+        made = self._make(frozen.state, params, frozen.value, frozen.intermediate_values, frozen.system_attrs)
+        self._add(made)
+        return made
 
     def _params(self, frozen: FrozenTrial) -> dict[str, Any] | None:
         """A trial's values as they are sampled; None if it lacks some, or has others than the space allows."""
@@ -103,7 +123,10 @@ class SamplerView:
             return None
         return to_optuna(self._space, params)
 
-    def _add(
+    def _add(self, made: FrozenTrial) -> None:
+        self.study._storage.create_new_trial(self.study._study_id, template_trial=made)
+
+    def _make(
         self,
         state: OptunaState,
         params: Mapping[str, Any],
@@ -111,7 +134,7 @@ class SamplerView:
         intermediate: Mapping[int, float] | None = None,
         system_attrs: Mapping[str, Any] | None = None,
         constraints: dict[str, float] | None = None,
-    ) -> None:
+    ) -> FrozenTrial:
         made = create_trial(
             state=state,
             params=dict(params),
@@ -121,7 +144,17 @@ class SamplerView:
             system_attrs=_own(system_attrs or {}),
             constraints=constraints,
         )
-        self.study.add_trial(made)
+        made.__class__ = _Shared
+        return made
+
+
+class _Shared(FrozenTrial):
+    """A trial whose values nobody changes, so that a storage's own copy may share them."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTrial:
+        copied = copy(self)
+        copied.__class__ = FrozenTrial
+        return copied
 
 
 def _own(system_attrs: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,6 +49,7 @@ class Suggestions:
         self._study, self._space, self._seed, self._startup, self._tried = study, space, base.seed, startup, tried
         self._method = method
         self._settings = base.model_dump()
+        self._made: dict[int, FrozenTrial] = {}  # by the views so far
         self.shortfall = ""  # why the last call found nothing
 
     def next(self, number: int) -> Suggestion | None:
@@ -97,7 +98,8 @@ class Suggestions:
         return self._suggestion(view, asked, values, [])
 
     def _view(self) -> SamplerView:
-        return SamplerView(self._space, self._method, self._startup, self._study.get_trials(deepcopy=False))
+        known = self._study.get_trials(deepcopy=False)
+        return SamplerView(self._space, self._method, self._startup, known, self._made)
 
     def _suggestion(
         self, view: SamplerView, asked: Trial, values: dict[str, Any], refused: list[dict[str, Any]]
