@@ -28,7 +28,7 @@ CONTRACTS = {
     "tests/model/encoders/test_contract.py": ["pool"],
     "tests/model/objectives/test_contract.py": ["match"],
     "tests/search/study/methods/test_contract.py": ["halton"],
-    "tests/search/study/early_stopping/test_contract.py": ["median"],
+    "tests/search/study/early_stopping/test_contract.py": ["quartile"],
     "tests/search/execution/test_contract.py": ["serial"],
     "tests/tracking/test_contract.py": ["folder"],
     "tests/search/report/test_contract.py": [],  # all parts of a report, on the studies below
@@ -54,7 +54,7 @@ SPACE = {
         "learning_rate": 0.01,
         "warmup_epochs": 2,
     },
-    "early_terminate": {"type": "median", "grace_period": 2, "startup_trials": 1},
+    "early_terminate": {"type": "quartile", "grace_period": 2, "startup_trials": 1},
     "budget": {"trials": 6},
 }
 

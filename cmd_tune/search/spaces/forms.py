@@ -180,7 +180,9 @@ class SearchForm(SpaceForm):
 
     @field_validator("early_terminate", mode="plain")
     @classmethod
-    def _early_terminate(cls, value: Any, info: ValidationInfo) -> FileModel:
+    def _early_terminate(cls, value: Any, info: ValidationInfo) -> FileModel | None:
+        if value in ("none", {"type": "none"}):
+            return None
         rules = _words(info).early_stopping
         example = next(iter(rules.values())).example
         check_mapping(value, example)

@@ -5,6 +5,7 @@ restart, finished trials stay finished. Unfinished trials run first, with the sa
 seed, the trial's number and what is known by then, so that a restart changes none.
 """
 
+import warnings
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
@@ -20,7 +21,7 @@ from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.clock import CLOCK, Clock
 from cmd_tune.search.study.early_stopping import stopping_rule
 from cmd_tune.search.study.failure_tags import FailureTag
-from cmd_tune.search.study.methods import method_of
+from cmd_tune.search.study.methods import method_of, method_title
 from cmd_tune.search.study.optuna_trials import INDEX, OptunaTrials, number_of, reopen
 from cmd_tune.search.study.optuna_values import END_STATES, TRIAL_STATES
 from cmd_tune.search.study.sampler_view import FAILURE, REJECTED, VALUES
@@ -51,11 +52,13 @@ class SearchStudy:
         trials: int | None,
         *,
         retry_failed: bool = False,
+        data: Mapping[str, str] | None = None,
     ) -> None:
         """Read what there is; the first `next` is the first to write.
 
         base: settings that every trial starts from. trials: how many the search may start in all; None: any.
-        retry_failed: whether trials that failed for their own values run again as well.
+        retry_failed: whether trials that failed for their own values run again as well. data: what to keep of the data
+        in the study's attributes, by name.
         Raises CmdTuneError, in one line, if a file of the study or of a trial is damaged.
         """
         self.folder, self.space, self.base, self.preset, self.budget = folder, space, base, preset, trials
@@ -63,7 +66,8 @@ class SearchStudy:
         self.deadline = monotonic() + space.seconds - self.clock.seconds if space.seconds is not None else None
         self.shortfall = ""  # why there are no more trials to start, if not for the budget
         self.remarks: list[str] = []  # what is missing on disk, a line each
-        self._retry_failed = retry_failed
+        self._retry_failed, self._data = retry_failed, data or {}
+        self._described = False  # whether the study's attributes are written
         self._startup = min(10, max(3, (trials or MANY) // 4))  # trials with a score before TPE learns from them
         self._method = method_of(space, trials)
         check_study(folder / STUDY)
@@ -104,6 +108,7 @@ class SearchStudy:
 
     def next(self) -> TrialRecord | None:
         """The next trial to run, or None when there are no more. Unfinished trials of an earlier session come first."""
+        self._describe()
         self._settle_cut_short()
         listed = self.space.lists_trials
         given = None
@@ -251,6 +256,22 @@ class SearchStudy:
             )
         except RuntimeError as error:  # of a file that another release of Optuna made
             raise CmdTuneError(f"{path}: {first_line(error)}") from error
+
+    def _describe(self) -> None:
+        """Write the study's attributes for those who open it with other programs, unless they are there."""
+        if self._described:
+            return
+        self._described = True
+        if self._study.metric_names != [self.space.metric]:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                self._study.set_metric_names([self.space.metric])
+        text = self.space.path.read_text(encoding="utf-8") if self.space.path.exists() else ""
+        attributes = {"method": method_title(self.space, self.budget), "preset": self.preset, "space": text}
+        kept = self._study.user_attrs
+        for name, value in {**attributes, **self._data}.items():
+            if kept.get(name) != value:
+                self._study.set_user_attr(name, value)
 
     def _list(self) -> list[dict[str, Any]]:
         """The trials that the space file lists: a table's, a grid's, or start points."""

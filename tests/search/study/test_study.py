@@ -471,3 +471,25 @@ def test_a_study_lies_in_its_folder(name, tmp_path, make_space, tiny):
         assert study.execute("select count(*) from trials").fetchall() == [(1,)]
     again = SearchStudy(tmp_path / name, space, tiny(), "quick", 4).next()
     assert again.values == trial.values
+
+
+def test_the_study_says_what_it_is_of(make_space, tmp_path, tiny):
+    """Once a trial begins; what has changed is written again at a resume."""
+    space = make_space()
+    (tmp_path / "search").mkdir()
+
+    def opened(trials, fingerprint):
+        data = {"dataset": "made up", "fingerprint": fingerprint}
+        return SearchStudy(tmp_path / "search", space, tiny(), "quick", trials, data=data)
+
+    study = opened(4, "a1")
+    assert study._study.user_attrs == {}
+    study.next()
+    attributes = {
+        "method": "tpe", "preset": "quick", "space": space.path.read_text(), "dataset": "made up", "fingerprint": "a1",
+    }  # fmt: skip
+    assert study._study.user_attrs == attributes
+    assert study._study.metric_names == ["val/knn/fused"]
+    again = opened(4, "b2")
+    again.next()
+    assert again._study.user_attrs == {**attributes, "fingerprint": "b2"}
