@@ -27,14 +27,14 @@ CONTRACTS = {
     "tests/evaluate/tasks/test_contract.py": ["centroid"],
     "tests/model/encoders/test_contract.py": ["pool"],
     "tests/model/objectives/test_contract.py": ["match"],
-    "tests/search/study/methods/test_contract.py": ["qmc"],
-    "tests/search/study/early_stopping/test_contract.py": ["median"],
+    "tests/search/study/methods/test_contract.py": ["halton"],
+    "tests/search/study/early_stopping/test_contract.py": ["quartile"],
     "tests/search/execution/test_contract.py": ["serial"],
     "tests/tracking/test_contract.py": ["folder"],
     "tests/search/report/test_contract.py": [],  # all parts of a report, on the studies below
 }
 SPACE = {
-    "method": "qmc",
+    "method": "halton",
     "metric": {"name": "loss/match", "goal": "minimize"},
     "parameters": {"key_momentum": {"min": 0.9, "max": 0.99}, "contrast_temperature": {"min": 0.05, "max": 0.2}},
     "settings": {
@@ -54,7 +54,7 @@ SPACE = {
         "learning_rate": 0.01,
         "warmup_epochs": 2,
     },
-    "early_terminate": {"type": "median", "grace_period": 2, "startup_trials": 1},
+    "early_terminate": {"type": "quartile", "grace_period": 2, "startup_trials": 1},
     "budget": {"trials": 6},
 }
 

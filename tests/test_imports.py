@@ -19,7 +19,9 @@ PLACES = {
     "optuna": (
         "search/study/methods/*.py",
         "search/study/early_stopping/*.py",
+        "search/study/optuna_trials.py",
         "search/study/optuna_values.py",
+        "search/study/sampler_view.py",
         "search/study/study.py",
         "search/study/suggestions.py",
     ),

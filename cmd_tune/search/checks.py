@@ -16,6 +16,7 @@ from cmd_tune.search.space_checks import check_batches
 from cmd_tune.search.spaces.parameter import is_whole
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.early_stopping import stopping_rule
+from cmd_tune.search.study.methods import method_of, method_title
 from cmd_tune.settings import Settings
 from cmd_tune.train.kept_checkpoints import MOST_AT_ONCE
 
@@ -30,6 +31,10 @@ def check_start(plan: Plan) -> list[str]:
     check_batches(space, settings, split, plan.resources.workers or 1)
     check_disk(plan.folder, largest_checkpoint(space, settings, store.width), _kept(plan))
     lines = []
+    if (title := method_title(space, plan.trials)) != space.method:
+        lines.append(f"method {title}")
+    if remark := method_of(space, plan.trials).remark(space.parameters):
+        lines.append(f"{space.path}: {remark}")
     rule = stopping_rule(space)
     reason = rule.stops_nothing(settings.epochs) if rule and "epochs" not in space.parameters else ""
     if reason:

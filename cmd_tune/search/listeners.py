@@ -12,6 +12,7 @@ from cmd_tune.search.plan import KeptLayout, Plan
 from cmd_tune.search.report import SearchReport
 from cmd_tune.search.report.live_refits import SearchDisplay
 from cmd_tune.search.report.trials_table import trials_columns
+from cmd_tune.search.study.methods import method_title
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import RefitRecord, TrialRecord, TrialState
 from cmd_tune.tracking import BackgroundTracker, Page, RunSnapshot, RunStatus
@@ -150,7 +151,7 @@ class TrackerListener(SearchListener):
                 key=None,
                 name=plan.name,
                 params={
-                    "method": plan.space.method,
+                    "method": method_title(plan.space, plan.trials),
                     "metric": plan.space.metric,
                     "trials": plan.trials or "as many as the time allows",
                     "preset": plan.preset,
@@ -225,7 +226,7 @@ def search_note(plan: Plan, resources: ResourcePlan | KeptLayout) -> str:
     """The note of a search, in Markdown."""
     space = plan.space
     goal = "highest" if space.maximize else "lowest"
-    chosen = f"Method {space.method}, {plan.trials} trials over {', '.join(space.parameters)}"
+    chosen = f"Method {method_title(space, plan.trials)}, {plan.trials} trials over {', '.join(space.parameters)}"
     judged = "" if space.comparison else f"; the best has the {goal} {space.metric}"
     what = f"{chosen}{judged}. Preset {plan.preset}, {plan.settings.epochs} epochs; {resources}."
     return run_note(what, plan.folder, "search.yaml, trials.csv, trials/", plan.resume)

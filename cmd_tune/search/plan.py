@@ -25,6 +25,7 @@ from cmd_tune.search.spaces.refit import Refit, read_refit, refit_content
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.spaces.space_file import find_space
 from cmd_tune.search.study.clock import CLOCK, Clock
+from cmd_tune.search.study.methods import method_title
 from cmd_tune.search.study.study_file import trial_folders
 from cmd_tune.settings import Settings, kept_settings
 from cmd_tune.tracking import Identity, earlier_identity, new_identity, relative_uri
@@ -236,7 +237,7 @@ def keep_plan(plan: Plan, layout: ResourcePlan | None = None) -> None:
         "name": plan.name,
         "id": plan.id,
         "space": str(plan.space.path),
-        "method": plan.space.method,
+        "method": method_title(plan.space, plan.trials),
         "dataset": plan.dataset,
         "normalization": plan.normalization,
         "data": str(plan.source.place),

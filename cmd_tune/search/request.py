@@ -19,7 +19,7 @@ from cmd_tune.search.spaces.region import RULED
 from cmd_tune.search.spaces.space import DEFAULT_TRIALS, Space
 from cmd_tune.search.spaces.space_file import find_space, load_space
 from cmd_tune.search.study.early_stopping import EARLY_STOPPING
-from cmd_tune.search.study.methods import METHODS
+from cmd_tune.search.study.methods import METHODS, method_of
 from cmd_tune.settings import PRESETS, Settings, check_setting, make_settings, parse_overrides
 from cmd_tune.tracking import resolve_tracking_uri
 
@@ -114,7 +114,7 @@ def given_count(space: Space, trials: int | None) -> int:
     points = len(space.start_points)
     if trials is None:
         return points
-    return min(trials, points) if METHODS[space.method].learns else trials
+    return min(trials, points) if method_of(space, trials).learns else trials
 
 
 def read_space(path: Path) -> Space:

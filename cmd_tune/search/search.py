@@ -71,7 +71,8 @@ def _removed_unless_started(plan: Plan) -> Iterator[None]:
 
 def _open_study(plan: Plan) -> SearchStudy:
     kept = (plan.folder, plan.space, plan.settings, plan.preset, plan.trials)
-    return SearchStudy(*kept, retry_failed=plan.retry_failed)
+    data = {"dataset": plan.dataset, "protocol": plan.source.protocol, "fingerprint": plan.fingerprint or ""}
+    return SearchStudy(*kept, retry_failed=plan.retry_failed, data=data)
 
 
 def _describe_work(plan: Plan, at_once: int) -> Iterator[str]:

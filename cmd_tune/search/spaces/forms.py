@@ -45,6 +45,9 @@ class MethodKind(Protocol):
 
     trials: ClassVar[TrialSource]
 
+    def unfit(self, parameters: Mapping[str, Parameter]) -> str:
+        """Why it cannot search these parameters, and what to write instead; empty if it can."""
+
 
 @dataclass(frozen=True)
 class Words:
@@ -150,6 +153,8 @@ class SearchForm(SpaceForm):
             raise ValueError(f"the grid has more than {MOST_CELLS} cells; list fewer values, or use method: tpe")
         if not _searched(parameters):
             raise ValueError("there is nothing to search; give a setting values, or min and max")
+        if "method" in info.data and (reason := _words(info).methods[info.data["method"]].unfit(_searched(parameters))):
+            raise ValueError(reason)
         return parameters
 
     @field_validator("constraints", mode="plain")
@@ -175,7 +180,9 @@ class SearchForm(SpaceForm):
 
     @field_validator("early_terminate", mode="plain")
     @classmethod
-    def _early_terminate(cls, value: Any, info: ValidationInfo) -> FileModel:
+    def _early_terminate(cls, value: Any, info: ValidationInfo) -> FileModel | None:
+        if value in ("none", {"type": "none"}):
+            return None
         rules = _words(info).early_stopping
         example = next(iter(rules.values())).example
         check_mapping(value, example)

@@ -1,7 +1,8 @@
-"""Parameters as Optuna samples them; values and states of trials on the way to Optuna and back.
+"""Parameters and values on the way to Optuna and back, in two forms, and states of trials.
 
-Of a stepped range, Optuna sees k of the multiple k·q, so that what it suggests is exactly what runs. Its categories
-hold no lists, which become JSON.
+As shown: what runs, which the study on disk holds: 192 of 64 to 2048 in steps of 64. As sampled: of a stepped range, k
+of the multiple k·q, since Optuna has no steps on a log scale. In both, Optuna's categories hold no lists, which become
+JSON.
 """
 
 import json
@@ -11,7 +12,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState as OptunaState
 
-from cmd_tune.search.spaces.parameter import Parameter
+from cmd_tune.search.spaces.parameter import Parameter, is_whole
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.trial_record import TrialState
 
@@ -37,8 +38,18 @@ def distribution(parameter: Parameter) -> BaseDistribution:
     return IntDistribution(*parameter.multiples(), log=parameter.log)
 
 
+def shown(parameter: Parameter) -> BaseDistribution:
+    """A parameter as the study on disk shows it. Optuna has a log scale for steps of 1 alone."""
+    if parameter.choices or not parameter.q:
+        return distribution(parameter)
+    first, last = (parameter.at(k) for k in parameter.multiples())
+    if is_whole(parameter.name) and parameter.q == int(parameter.q):
+        return IntDistribution(int(first), int(last), step=int(parameter.q), log=parameter.log and parameter.q == 1)
+    return FloatDistribution(first, last, step=parameter.q)
+
+
 def to_optuna(space: Space, point: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of the parameters (a start point, a cell) as Optuna has them: the inverse of `from_optuna`."""
+    """Settings of the parameters (a start point, a cell) as Optuna samples them: the inverse of `from_optuna`."""
     return {name: encode(space.parameters[name], value) for name, value in point.items()}
 
 
@@ -47,8 +58,30 @@ def from_optuna(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
     return {name: decode(p, params[name]) for name, p in space.parameters.items() if name in params}
 
 
+def to_shown(space: Space, point: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the parameters as the study on disk shows them: the inverse of `from_shown`."""
+    return {name: _category(value) for name, value in point.items()}
+
+
+def from_shown(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Values that the study shows, or that others put in its queue, as settings. Raises ValueError for others."""
+    point = {}
+    for name, value in params.items():
+        if name not in space.parameters:
+            raise ValueError(f"{name} is no parameter of the space")
+        parameter = space.parameters[name]
+        if parameter.choices:
+            value = next((choice for choice in parameter.choices if _category(choice) == value), value)
+        elif is_whole(name) and value == int(value):
+            value = int(value)
+        if problem := parameter.why_invalid(value):
+            raise ValueError(f"{name} {value} {problem}")
+        point[name] = value
+    return point
+
+
 def encode(parameter: Parameter, value: Any) -> Any:
-    """A setting's value as Optuna has it."""
+    """A setting's value as Optuna samples it."""
     return _category(value) if parameter.choices else parameter.position(value)
 
 

@@ -5,6 +5,7 @@ restart, finished trials stay finished. Unfinished trials run first, with the sa
 seed, the trial's number and what is known by then, so that a restart changes none.
 """
 
+import warnings
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
@@ -20,18 +21,19 @@ from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.clock import CLOCK, Clock
 from cmd_tune.search.study.early_stopping import stopping_rule
 from cmd_tune.search.study.failure_tags import FailureTag
-from cmd_tune.search.study.methods import METHODS
+from cmd_tune.search.study.methods import method_of, method_title
+from cmd_tune.search.study.optuna_trials import INDEX, OptunaTrials, number_of, reopen
 from cmd_tune.search.study.optuna_values import END_STATES, TRIAL_STATES
+from cmd_tune.search.study.sampler_view import FAILURE, REJECTED, VALUES
 from cmd_tune.search.study.study_file import NAME, TRIALS, as_damaged, check_study, trial_folders
-from cmd_tune.search.study.suggestions import REJECTED, Suggestions, infeasible
+from cmd_tune.search.study.suggestions import Suggestion, Suggestions, waiting
 from cmd_tune.search.study.trial_record import HISTORY, TrialRecord, TrialState
 from cmd_tune.settings import Settings, make_settings
 from cmd_tune.sqlite_url import sqlite_url
 
 STUDY = "study.db"  # in a search's folder
 MANY = 40  # trials assumed of a search that its time ends
-# User attributes of a trial
-INDEX, VALUES, REASON, FAILURE = "index", "values", "reason", "failure"
+REASON = "reason"  # a user attribute of a trial
 FINALISTS = 3  # trials that are scored on the test set
 AGAIN = "again"  # an attribute of earlier releases: a later session goes on with this trial
 TIME_UP = "the time is up"
@@ -50,11 +52,13 @@ class SearchStudy:
         trials: int | None,
         *,
         retry_failed: bool = False,
+        data: Mapping[str, str] | None = None,
     ) -> None:
         """Read what there is; the first `next` is the first to write.
 
         base: settings that every trial starts from. trials: how many the search may start in all; None: any.
-        retry_failed: whether trials that failed for their own values run again as well.
+        retry_failed: whether trials that failed for their own values run again as well. data: what to keep of the data
+        in the study's attributes, by name.
         Raises CmdTuneError, in one line, if a file of the study or of a trial is damaged.
         """
         self.folder, self.space, self.base, self.preset, self.budget = folder, space, base, preset, trials
@@ -62,36 +66,38 @@ class SearchStudy:
         self.deadline = monotonic() + space.seconds - self.clock.seconds if space.seconds is not None else None
         self.shortfall = ""  # why there are no more trials to start, if not for the budget
         self.remarks: list[str] = []  # what is missing on disk, a line each
-        self._retry_failed = retry_failed
+        self._retry_failed, self._data = retry_failed, data or {}
+        self._described = False  # whether the study's attributes are written
         self._startup = min(10, max(3, (trials or MANY) // 4))  # trials with a score before TPE learns from them
-        self._method = METHODS[space.method]
+        self._method = method_of(space, trials)
         check_study(folder / STUDY)
         with as_damaged(folder / STUDY):
-            self._study = self._open_study()
+            known = self._attach()
             self._live: dict[int, Trial] = {}
+            self._reopened = False  # whether what Optuna takes for ended has been opened again
             self._pruned: set[int] = set()  # trials that early stopping ends
             self.trials: dict[int, TrialRecord] = {}
             self._tried: set[frozenset[tuple[str, Any]]] = set()
             self._listed = self._list()
             self._given = iter(self._listed[:trials])
-            known = self._study.get_trials(deepcopy=False)
-            # Of a trial that ran again, Optuna has several: the last is the one that counts.
-            self._last = dict(
-                sorted((frozen.user_attrs[INDEX], frozen) for frozen in known if INDEX in frozen.user_attrs)
-            )
+            # Of a trial that ran again in an earlier release, Optuna has several: the last is the one that counts.
+            numbered = ((number_of(frozen), frozen) for frozen in known)
+            self._last = dict(sorted((number, frozen) for number, frozen in numbered if number is not None))
             run = [index for index in trial_folders(folder) if (self._folder_of(index) / HISTORY).exists()]
             if lost := [index for index in run if index not in self._last]:
                 raise ValueError(f"it has nothing of trial {lost[0]}, which has run")
             for index, frozen in self._last.items():
                 self._recall(index, frozen)
-            self._suggestions = Suggestions(self._study, space, base, self._startup, self._has, known)
             self._cut_short = [
                 frozen
                 for frozen in known
                 if frozen.state is OptunaState.RUNNING
-                and self._last.get(frozen.user_attrs.get(INDEX, -1)) is not frozen
+                and self._last.get(frozen.user_attrs.get(INDEX, frozen.number)) is not frozen
             ]
             self._unfinished = [trial for trial in self.trials.values() if trial.state is TrialState.UNFINISHED]
+            self._to_reopen = {
+                trial.index: self._last[trial.index] for trial in self._unfinished if self._has_ended(trial)
+            }
 
     def settings_of(self, trial: TrialRecord) -> Settings:
         """The whole configuration of a trial. Raises UsageError if its values do not fit together."""
@@ -102,6 +108,7 @@ class SearchStudy:
 
     def next(self) -> TrialRecord | None:
         """The next trial to run, or None when there are no more. Unfinished trials of an earlier session come first."""
+        self._describe()
         self._settle_cut_short()
         listed = self.space.lists_trials
         given = None
@@ -117,18 +124,19 @@ class SearchStudy:
             return None
         if self._unfinished:
             return self._take_up(self._unfinished.pop(0))
-        if given is not None:
-            return self._enter(*self._suggestions.given(len(self.trials), given))
-        scored = sum(trial.state in (TrialState.FINISHED, TrialState.STOPPED) for trial in self.trials.values())
-        suggested = self._suggestions.next(len(self.trials), scored)
+        if not self.space.comparison and (queued := self._queued()):
+            return queued
+        suggestion = Suggestion(given) if given is not None else self._suggestions.next(len(self.trials))
         self.shortfall = self._suggestions.shortfall
-        return self._enter(*suggested) if suggested else None
+        if suggestion is None:
+            return None
+        return self._enter(*self._optuna_trials.begin(suggestion, len(self.trials)), suggestion.values)
 
     def learns(self) -> bool:
         """Whether the next trial is one that the sampler chooses by the results it has."""
         if self._unfinished or not self._method.learns or not all(map(self._has, self._listed)):
             return False
-        return not self._study.get_trials(deepcopy=False, states=(OptunaState.WAITING,))
+        return not waiting(self._study)
 
     def record(self, trial: TrialRecord, record: Mapping[str, float]) -> bool:
         """Record one epoch's metrics. Returns False if the epoch is already recorded, as after a resume."""
@@ -223,6 +231,14 @@ class SearchStudy:
             return [trial for trial in self.trials.values() if trial.state is TrialState.FINISHED]
         return self.ranked()[:count]
 
+    def _attach(self) -> list[optuna.trial.FrozenTrial]:
+        """Open the study, with all that writes to it. Returns the trials it has."""
+        self._study = self._open_study()
+        known = self._study.get_trials(deepcopy=False)
+        self._optuna_trials = OptunaTrials(self._study, self.space, known)
+        self._suggestions = Suggestions(self._study, self.space, self.base, self._method, self._startup, self._has)
+        return known
+
     def _open_study(self) -> optuna.Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         rule = stopping_rule(self.space)
@@ -241,6 +257,22 @@ class SearchStudy:
         except RuntimeError as error:  # of a file that another release of Optuna made
             raise CmdTuneError(f"{path}: {first_line(error)}") from error
 
+    def _describe(self) -> None:
+        """Write the study's attributes for those who open it with other programs, unless they are there."""
+        if self._described:
+            return
+        self._described = True
+        if self._study.metric_names != [self.space.metric]:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                self._study.set_metric_names([self.space.metric])
+        text = self.space.path.read_text(encoding="utf-8") if self.space.path.exists() else ""
+        attributes = {"method": method_title(self.space, self.budget), "preset": self.preset, "space": text}
+        kept = self._study.user_attrs
+        for name, value in {**attributes, **self._data}.items():
+            if kept.get(name) != value:
+                self._study.set_user_attr(name, value)
+
     def _list(self) -> list[dict[str, Any]]:
         """The trials that the space file lists: a table's, a grid's, or start points."""
         points = self._method.listed(self.space, self.base.model_dump())
@@ -253,12 +285,22 @@ class SearchStudy:
     def _has(self, values: Mapping[str, Any]) -> bool:
         return _key(values) in self._tried
 
-    def _enter(self, optuna_trial: Trial, values: dict[str, Any]) -> TrialRecord:
-        index = len(self.trials)
+    def _queued(self) -> TrialRecord | None:
+        """The first point of Optuna's queue that may run, as a trial; None if there is none."""
+        number = len(self.trials)
+        for point in waiting(self._study):
+            given = {**point.params, **point.system_attrs.get("fixed_params", {})}
+            try:
+                suggestion = self._suggestions.complete(number, given, sampled=self._optuna_trials.earlier)
+            except ValueError as error:
+                self._optuna_trials.refuse_waiting(point, first_line(error))
+                continue
+            return self._enter(*self._optuna_trials.begin_waiting(point, suggestion, number), suggestion.values)
+        return None
+
+    def _enter(self, index: int, optuna_trial: Trial, values: dict[str, Any]) -> TrialRecord:
         trial = TrialRecord(index, values, self._folder_of(index))
         trial.folder.mkdir(parents=True, exist_ok=True)
-        optuna_trial.set_user_attr(VALUES, values)
-        optuna_trial.set_user_attr(INDEX, index)
         self.trials = {**self.trials, index: trial}  # another thread may be going through the old one
         self._live[index] = optuna_trial
         self._tried.add(_key(values))
@@ -291,41 +333,38 @@ class SearchStudy:
                 steps = sorted(frozen.intermediate_values.items())
                 trial.history = [{"epoch": step, self.space.metric: value} for step, value in steps]
 
-    def _take_up(self, trial: TrialRecord) -> TrialRecord:
-        """Go on with an unfinished trial. For Optuna, whose trials end once, it is another one if it had ended."""
+    def _has_ended(self, trial: TrialRecord) -> bool:
+        """Whether Optuna takes a trial that goes on for one that has ended, or has values that are gone from disk."""
         frozen = self._last[trial.index]
-        values = {int(r["epoch"]): r[self.space.metric] for r in trial.history if self.space.metric in r}
-        if frozen.state is OptunaState.RUNNING and frozen.intermediate_values.keys() <= values.keys():
-            optuna_trial = Trial(self._study, frozen._trial_id)
-            for epoch in values.keys() - frozen.intermediate_values.keys():
-                optuna_trial.report(values[epoch], epoch)
-            if frozen.user_attrs.get(REASON):
-                optuna_trial.set_user_attr(REASON, "")
-        else:
-            again = optuna.trial.create_trial(
-                state=OptunaState.RUNNING,
-                params=frozen.params,
-                distributions=frozen.distributions,
-                user_attrs={VALUES: trial.values, INDEX: trial.index},
-                intermediate_values=values,
-            )
-            self._study.add_trial(again)
-            optuna_trial = Trial(self._study, self._study.get_trials(deepcopy=False)[-1]._trial_id)
-            if frozen.state is OptunaState.RUNNING:  # its folder is gone
-                self._study.tell(frozen.number, state=OptunaState.FAIL)
+        epochs = {int(record["epoch"]) for record in trial.history}
+        return frozen.state is not OptunaState.RUNNING or not frozen.intermediate_values.keys() <= epochs
+
+    def _take_up(self, trial: TrialRecord) -> TrialRecord:
+        """Go on with an unfinished trial. The first of a session has all that Optuna takes for ended opened again."""
+        if self._to_reopen and not self._reopened:
+            reopen(self.folder / STUDY, list(self._to_reopen.values()))
+            self._attach()
+            self._reopened = True
+        frozen = self._last[trial.index]
+        optuna_trial = Trial(self._study, frozen._trial_id)
+        reported = {} if trial.index in self._to_reopen else frozen.intermediate_values
+        for record in trial.history:
+            if self.space.metric in record and int(record["epoch"]) not in reported:
+                optuna_trial.report(record[self.space.metric], int(record["epoch"]))
+        if frozen.user_attrs.get(REASON) and trial.index not in self._to_reopen:
+            optuna_trial.set_user_attr(REASON, "")
         self._live[trial.index] = optuna_trial
         trial.state, trial.reason, trial.failure = TrialState.RUNNING, "", None
         trial.folder.mkdir(parents=True, exist_ok=True)
         return trial
 
     def _settle_cut_short(self) -> None:
-        """End what Optuna has begun and this study has not: a kill came between. A given point is queued again."""
+        """End what an earlier release had begun in Optuna when a kill came. A given point is queued again."""
         for frozen in self._cut_short:
             given = frozen.system_attrs.get("fixed_params")
             if given is not None and not frozen.user_attrs.keys() & {REJECTED, INDEX}:
                 self._study.enqueue_trial(given)
-            learnt = REJECTED in frozen.user_attrs and infeasible(frozen)
-            self._study.tell(frozen.number, state=OptunaState.PRUNED if learnt else OptunaState.FAIL)
+            self._study.tell(frozen.number, state=OptunaState.FAIL)
         self._cut_short = []
 
 

@@ -76,7 +76,7 @@ def one(spec: str, name: str = "topk") -> dict[str, str]:
 BAD: list[tuple[dict[str, str | None], str, str]] = [
     ({"methd": "tpe"}, "methd", "did you mean 'method'?"),
     ({"method": None}, "method", "is missing"),
-    ({"method": "bayes"}, "method", "'bayes' is unknown, known: cells, grid, random, tpe"),
+    ({"method": "x"}, "method", "'x' is unknown, known: auto, cells, cmaes, gp, grid, qmc, random, tpe"),
     ({"method": "rando"}, "method", "did you mean 'random'?"),
     ({"method": "[tpe]"}, "method", "['tpe'] is unknown"),
     ({"metric": None}, "metric", "is missing"),
@@ -136,7 +136,7 @@ BAD: list[tuple[dict[str, str | None], str, str]] = [
         "points_to_evaluate[0].topk",
         "20 is no multiple of 16",
     ),
-    ({"early_terminate": "{type: hyperband}"}, "early_terminate.type", "'hyperband' is unknown, known: asha"),
+    ({"early_terminate": "{type: x}"}, "early_terminate.type", "'x' is unknown, known: asha, hyperband, median"),
     ({"early_terminate": "{grace_period: 3}"}, "early_terminate.type", "is missing"),
     ({"early_terminate": "{type: asha, min_iter: 3}"}, "early_terminate.min_iter", "unknown key"),
     (
@@ -212,14 +212,16 @@ ALL_AT_ONCE = [
     (
         {"early_terminate": "{rungs: 3, grace_period: 4}"},
         [
-            "early_terminate.rungs: unknown key, known: grace_period, reduction_factor, type",
+            "early_terminate.rungs: unknown key, known: eta, grace_period, max_iter, min_iter, reduction_factor, "
+            "startup_trials, type",
             "early_terminate.type: is missing; write {type: asha, grace_period: epochs, reduction_factor: 3}",
         ],
     ),
     (
         {"early_terminate": "{type: ahsa, rungs: 3}"},
         [
-            "early_terminate.rungs: unknown key, known: grace_period, reduction_factor, type",
+            "early_terminate.rungs: unknown key, known: eta, grace_period, max_iter, min_iter, reduction_factor, "
+            "startup_trials, type",
             "early_terminate.type: 'ahsa' is unknown, did you mean 'asha'?",
         ],
     ),

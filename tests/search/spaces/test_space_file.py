@@ -65,7 +65,9 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_nested_aliases_do_not_fill_the_memory(load: Load) -> None:
     bomb = "[&a0 [1, 2]" + "".join(f", &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)) + "]"
-    with pytest.raises(UsageError, match=r"method: .* is unknown, known: cells, grid, random, tpe$"):
+    with pytest.raises(
+        UsageError, match=r"method: .* is unknown, known: auto, cells, cmaes, gp, grid, qmc, random, tpe$"
+    ):
         load(method=bomb)
 
 

@@ -228,7 +228,7 @@ def with_rows(*commands):
         ),
         (
             with_rows("delete from trial_user_attributes where key = 'values'"),
-            "is damaged (KeyError: 'values')",
+            "is damaged (ValueError: it has nothing of trial 0, which has run)",
         ),
         (lambda path: path.write_bytes(path.read_bytes()[:5000]), "is damaged (database disk image is malformed)"),
         (lambda path: path.write_bytes(path.read_bytes()[:50]), "is damaged ("),

@@ -32,9 +32,9 @@ def play(study, trial, values, start=1):
 
 
 def states(study):
-    """Optuna's own account, by index; rejected suggestions left out."""
+    """Optuna's own account, by number."""
     trials = study._study.get_trials(deepcopy=False)
-    return {t.user_attrs["index"]: t.state for t in trials if "index" in t.user_attrs}
+    return {t.number: t.state for t in trials}
 
 
 def test_a_cells_value_is_its_test_score(make_space, open_study):
@@ -164,11 +164,13 @@ def test_a_search_whose_best_lies_at_a_constraint_runs_to_its_budget(make_space,
     run = run_all(study, lambda values: values["topk"] - values["queue_size"] / 100)
     assert len(run) == 24
     assert all(values["topk"] <= values["queue_size"] for values in run)
-    told = [trial for trial in study._study.trials if trial.constraints]
+    trials = study._study.trials
+    told = [params for trial in trials for params in trial.user_attrs.get("not_allowed", ())]
     assert 0 < len(told) <= 24
-    assert {trial.state for trial in told} == {OptunaState.PRUNED}
-    assert all(trial.params["topk"] * 16 > trial.params["queue_size"] * 64 for trial in told)
-    assert study._study.best_trial.user_attrs["index"] == study.ranked()[0].index
+    assert all(params["topk"] * 16 > params["queue_size"] * 64 for params in told)
+    assert [trial.number for trial in trials] == [trial.index for trial in study.trials.values()] == list(range(24))
+    best = study.ranked()[0]
+    assert (study._study.best_trial.number, study._study.best_params) == (best.index, best.values)
 
 
 @pytest.mark.parametrize("method", ["tpe", "random"])
@@ -347,10 +349,11 @@ def test_what_a_kill_left_between_history_and_optuna_is_made_up_for(make_space, 
 def test_a_start_point_that_was_asked_for_but_never_entered_waits_again(make_space, open_study):
     space = make_space()
     study = open_study(space)
-    study._study.ask(distributions(space))  # killed here, before the study had it
+    study._study.enqueue_trial({"teacher_temperature": 0.05, "student_temperature": 0.1})
+    study._study.ask(distributions(space))  # killed here, before the study had it: a release before 0.2
     again = open_study(space)
     trial = again.next()
-    assert (trial.index, trial.values) == (0, {"teacher_temperature": 0.05, "student_temperature": 0.1})
+    assert trial.values == {"teacher_temperature": 0.05, "student_temperature": 0.1}
 
 
 def test_asha_keeps_the_best_third_of_each_rung(make_space, open_study):
@@ -468,3 +471,25 @@ def test_a_study_lies_in_its_folder(name, tmp_path, make_space, tiny):
         assert study.execute("select count(*) from trials").fetchall() == [(1,)]
     again = SearchStudy(tmp_path / name, space, tiny(), "quick", 4).next()
     assert again.values == trial.values
+
+
+def test_the_study_says_what_it_is_of(make_space, tmp_path, tiny):
+    """Once a trial begins; what has changed is written again at a resume."""
+    space = make_space()
+    (tmp_path / "search").mkdir()
+
+    def opened(trials, fingerprint):
+        data = {"dataset": "made up", "fingerprint": fingerprint}
+        return SearchStudy(tmp_path / "search", space, tiny(), "quick", trials, data=data)
+
+    study = opened(4, "a1")
+    assert study._study.user_attrs == {}
+    study.next()
+    attributes = {
+        "method": "tpe", "preset": "quick", "space": space.path.read_text(), "dataset": "made up", "fingerprint": "a1",
+    }  # fmt: skip
+    assert study._study.user_attrs == attributes
+    assert study._study.metric_names == ["val/knn/fused"]
+    again = opened(4, "b2")
+    again.next()
+    assert again._study.user_attrs == {**attributes, "fingerprint": "b2"}

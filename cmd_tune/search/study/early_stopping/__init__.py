@@ -7,8 +7,10 @@ study is opened. Not here: the end of a search whose time is up, which is the st
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.early_stopping.asha import Asha
 from cmd_tune.search.study.early_stopping.base import StoppingRule
+from cmd_tune.search.study.early_stopping.hyperband import Hyperband
+from cmd_tune.search.study.early_stopping.median import Median
 
-EARLY_STOPPING: dict[str, type[StoppingRule]] = {"asha": Asha}
+EARLY_STOPPING: dict[str, type[StoppingRule]] = {"asha": Asha, "hyperband": Hyperband, "median": Median}
 
 
 def stopping_rule(space: Space) -> StoppingRule | None:

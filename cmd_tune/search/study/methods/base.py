@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.spaces.space import Space, TrialSource
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ class Method(ABC):
     trials: ClassVar[TrialSource]
     learns: ClassVar[bool] = False  # whether the results of earlier trials decide what comes next
     sequence: ClassVar[bool] = False  # whether its trials are points of one sequence, which Optuna counts in the study
+    # How it is told of configurations that may not run, or failed for their own values: as pruned trials that break a
+    # constraint; else as finished ones with the worst score so far.
+    constrained: ClassVar[bool] = False
 
     def listed(self, space: Space, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The trials that the file gives, in order, as values of the searched parameters.
@@ -33,6 +37,14 @@ class Method(ABC):
         settings: what every trial starts from. Here: the start points that are allowed under it.
         """
         return [point for point in space.start_points if space.allows(point, settings)]
+
+    def unfit(self, parameters: Mapping[str, Parameter]) -> str:
+        """Why it cannot search these parameters, and what to write instead; empty if it can."""
+        return ""
+
+    def remark(self, parameters: Mapping[str, Parameter]) -> str:
+        """What it does not do for these parameters, in one line that the start of a search says; empty: nothing."""
+        return ""
 
     @abstractmethod
     def sampler(self, seed: int, startup: int) -> "BaseSampler":

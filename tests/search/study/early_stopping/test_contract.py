@@ -7,7 +7,11 @@ from cmd_tune.search.study.early_stopping.asha import Asha
 
 EPOCHS = 8
 # Of each rule: its keys in a space file, and the first epoch after which it may stop a trial of EPOCHS.
-CASES = {"asha": ({"grace_period": 2, "reduction_factor": 3}, 2)}
+CASES = {
+    "asha": ({"grace_period": 2, "reduction_factor": 3}, 2),
+    "hyperband": ({"min_iter": 2, "max_iter": 8, "eta": 3}, 2),
+    "median": ({"grace_period": 2, "startup_trials": 1}, 2),
+}
 
 
 @pytest.fixture(params=EARLY_STOPPING)
@@ -101,6 +105,34 @@ def test_a_rule_without_a_pruner_cannot_be_read():
 
     with pytest.raises(TypeError, match="abstract method"):
         Half.model_validate({"type": "half"})
+
+
+@pytest.mark.parametrize("written", ["none", {"type": "none"}])
+def test_none_stops_nothing(make_space, open_study, written):
+    space = make_space(method="random", metric={"name": "loss/total", "goal": "minimize"}, early_terminate=written)
+    study = open_study(space, 99, epochs=EPOCHS)
+    for loss in (0.1, 0.1, 9.0):
+        study, epoch = play(study, loss)
+        assert epoch == EPOCHS
+
+
+def test_median_compares_the_best_so_far_with_the_median_of_those_that_finished(make_space, open_study):
+    """Of losses 1, 2, 3 it is 2: a trial of 2.1 ends at the first look, one of 1.9 runs to its end."""
+    rule = {"type": "median", "grace_period": 3, "startup_trials": 3}
+    metric = {"name": "loss/total", "goal": "minimize"}
+    study = open_study(make_space(method="random", metric=metric, early_terminate=rule), 99, epochs=EPOCHS)
+    ends = []
+    for loss in (3.0, 2.0, 1.0, 1.9, 2.1):
+        study, epoch = play(study, loss)
+        ends.append(epoch)
+    assert ends == [EPOCHS] * 4 + [3]
+
+
+def test_hyperband_has_a_bracket_for_each_first_rung_before_the_end():
+    """Rungs first after 2, 6 and 18 epochs, of 20."""
+    pruner = EARLY_STOPPING["hyperband"].model_validate({"type": "hyperband", "min_iter": 2, "max_iter": 20}).pruner()
+    pruner._try_initialization(None)
+    assert [rung._min_resource * 3**rung._min_early_stopping_rate for rung in pruner._pruners] == [2, 6, 18]
 
 
 def test_asha_has_its_rungs_where_the_file_says():

@@ -37,6 +37,7 @@ LARGE = {
     },
 }
 NINE = {"parameters": {"key_momentum": {"values": [0.9, 0.97, 0.99]}, "layers": {"values": [1, 2, 3]}}}
+NINE_DRAWN = {"parameters": {"key_momentum": {"values": [0.9, 0.97, 0.99]}, "layers": {"min": 1, "max": 3}}}
 NINE_CELLS = {"parameters": None, "cells": [{"layers": layers} for layers in (2, 3, 1)], "seeds": [2, 0, 1]}
 TRIALS = 8
 
@@ -103,7 +104,8 @@ def test_the_same_seed_gives_the_same_trials(large, open_study):
 
 def test_a_finite_space_is_run_whole_and_each_trial_once(make_space, method, open_study):
     cells = METHODS[method].trials is TrialSource.CELLS
-    space = make_space(method=method, **COMMON, **(NINE_CELLS if cells else NINE))
+    nine = {TrialSource.DRAWN: NINE_DRAWN, TrialSource.COMBINED: NINE, TrialSource.CELLS: NINE_CELLS}
+    space = make_space(method=method, **COMMON, **nine[METHODS[method].trials])
     values = run(open_study(space, trials=20))
     assert len({tuple(trial.values()) for trial in values}) == len(values) == 9
     if METHODS[method].trials is TrialSource.COMBINED:
