@@ -156,9 +156,9 @@ def test_a_search_with_every_new_word(searched: tuple[Path, str]) -> None:
     with (folder / "trials.csv").open(encoding="utf-8", newline="") as file:
         trials = list(csv.DictReader(file))
     assert len(trials) == 6
-    shares = [(float(trial["key_momentum"]) - 0.9) / 0.09 for trial in trials]
-    # Optuna draws the first trial by itself, to learn of the parameters. The first four points of a scrambled Sobol'
-    # sequence lie in four quarters; of random draws, one time in eleven.
+    shares = [(float(trial["contrast_temperature"]) - 0.05) / 0.15 for trial in trials]
+    # Optuna draws the first trial by itself, to learn of the parameters. The first four points of a scrambled Halton
+    # sequence lie in four quarters of its first parameter; of random draws, one time in eleven.
     assert {int(4 * share) for share in shares[1:5]} == {0, 1, 2, 3}
     assert [trial["state"] for trial in trials].count("stopped early") + sum(t["rank"] != "" for t in trials) == 6
     history = [json.loads(line) for line in (folder / "trials/000/history.jsonl").read_text("utf-8").splitlines()]
