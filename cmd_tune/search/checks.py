@@ -29,7 +29,7 @@ def check_start(plan: Plan) -> list[str]:
     space, settings = plan.space, plan.settings
     check_batches(space, settings, split, plan.resources.workers or 1)
     check_disk(plan.folder, largest_checkpoint(space, settings, store.width), _kept(plan))
-    lines = []
+    lines = list(space.remarks) if plan.new else []
     rule = stopping_rule(space)
     reason = rule.stops_nothing(settings.epochs) if rule and "epochs" not in space.parameters else ""
     if reason:
