@@ -19,6 +19,7 @@ _NEEDS: dict[str, tuple[str, ...]] = {  # the keys of each distribution; those o
     "categorical": ("values",),
     **dict.fromkeys(("uniform", "int_uniform", "q_uniform", *LOG), _RANGE),
 }
+DISTRIBUTIONS = tuple(_NEEDS)
 RANGES = tuple(kind for kind, keys in _NEEDS.items() if keys == _RANGE)
 
 
