@@ -9,6 +9,8 @@ from rich.console import Console
 
 from cmd_tune.commands.options import Data, Name, Overrides, Preset, Protocol, Resume, Storage, TrackingUri, place
 from cmd_tune.errors import UsageError
+from cmd_tune.files import home_path
+from cmd_tune.remote_files import looks_like_uri
 from cmd_tune.runs.run_folder import DEFAULT_STORAGE
 
 
@@ -70,6 +72,9 @@ def search(
         bool,
         typer.Option("--retry-failed", help="With --resume: run trials again that failed for their own values, too."),
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check space and data, show what would run, and write nothing.")
+    ] = False,
 ) -> None:
     """Search a space of settings (the same as run_search.py)."""
     from cmd_tune.runs.remote_storage import open_storage
@@ -82,7 +87,29 @@ def search(
         raise UsageError("--cpus: is for this machine, and the cluster at --address counts its own; leave it out")
     if retry_failed and not resume:
         raise UsageError("--retry-failed: goes with --resume, for the trials of an earlier session; leave it out")
+    if dry_run and resume:
+        raise UsageError("--dry-run: is for a new search, and --resume goes on with one; leave one out")
     resources = ResourceRequest(concurrent, workers, gpus_per_worker, cpus, hung_after)
+    if dry_run:
+        from cmd_tune.search.preview import show_preview
+
+        request = check_request(
+            space,
+            data=place(data, "--data"),
+            protocol=protocol,
+            preset=preset,
+            overrides=overrides or [],
+            trials=trials,
+            time=time,
+            refit=refit,
+            resources=resources,
+            name=name,
+            storage=DEFAULT_STORAGE if looks_like_uri(storage) else home_path(storage),
+            tracking_uri=tracking_uri,
+            dry=True,
+        )
+        show_preview(request, address, Console())
+        return
     at = open_storage(storage, resume)
     if at.resume:
         plan = resumed_plan(

@@ -57,13 +57,22 @@ def open_data(storage: Path, data: Place | None, protocol: str | None) -> tuple[
     return replace(source, protocol=name), store
 
 
+def made_before(storage: Path) -> bool:
+    """Whether a storage has the made-up actions."""
+    return _synthetic_path(storage).exists()
+
+
+def _synthetic_path(storage: Path) -> Path:
+    return storage.absolute() / "data" / _SYNTHETIC_FILE
+
+
 def _synthetic_store(storage: Path) -> Path:
     # Here, since the processes of trials, which make no data, start sooner without these.
     from cmd_tune.data.ingest.ingest import store_clips
     from cmd_tune.data.layouts import LAYOUTS
     from cmd_tune.data.synthetic import synthesize
 
-    path = storage.absolute() / "data" / _SYNTHETIC_FILE
+    path = _synthetic_path(storage)
     if not path.exists():
         store_clips(synthesize(), path, dataset=SYNTHETIC, layout=LAYOUTS["ntu-25"], normalization="2s-agcn")
     return path

@@ -28,8 +28,7 @@ _COMMANDS = {"search": SEARCH_FILE, "pretrain": PRETRAIN_FILE, "evaluate": EVALU
 
 def new_folder(storage: Path, name: str | None, kind: str) -> Path:
     """Make a run's folder, called `name`, or after its kind and the time. Raises UsageError if `name` is taken."""
-    if name is not None and not re.fullmatch(r"\w[\w.-]*", name):
-        raise UsageError(f"--name {name}: use letters, digits, '-', '_' and '.', beginning with a letter or digit")
+    _check_name(name)
     made = f"{kind}-{datetime.now():%Y%m%d-%H%M%S}"
     for tried in [name] if name is not None else chain([made], (f"{made}-{number}" for number in count(2))):
         folder = storage.absolute() / tried
@@ -42,7 +41,26 @@ def new_folder(storage: Path, name: str | None, kind: str) -> Path:
                 raise CmdTuneError(f"--storage {storage}: cannot be written: {error.strerror}") from error
         except OSError as error:
             raise CmdTuneError(f"--storage {storage}: cannot be written: {error.strerror}") from error
-    raise UsageError(f"--name {name}: {folder} exists; take another name, or go on with --resume {name}")
+    raise _taken(folder)
+
+
+def free_folder(storage: Path, name: str | None, kind: str) -> Path:
+    """The folder that a run would have, which is not made. Raises UsageError as `new_folder`."""
+    _check_name(name)
+    folder = storage.absolute() / (name or kind)
+    if name is not None and os.path.lexists(folder):
+        raise _taken(folder)
+    return folder
+
+
+def _check_name(name: str | None) -> None:
+    if name is not None and not re.fullmatch(r"\w[\w.-]*", name):
+        raise UsageError(f"--name {name}: use letters, digits, '-', '_' and '.', beginning with a letter or digit")
+
+
+def _taken(folder: Path) -> UsageError:
+    name = folder.name
+    return UsageError(f"--name {name}: {folder} exists; take another name, or go on with --resume {name}")
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def check_start(plan: Plan) -> list[str]:
     space, settings = plan.space, plan.settings
     check_batches(space, settings, split, plan.resources.workers or 1)
     check_disk(plan.folder, largest_checkpoint(space, settings, store.width), _kept(plan))
-    lines = []
+    lines = list(space.remarks) if plan.new else []
     if (title := method_title(space, plan.trials)) != space.method:
         lines.append(f"method {title}")
     if remark := method_of(space, plan.trials).remark(space.parameters):

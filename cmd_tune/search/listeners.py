@@ -19,6 +19,7 @@ from cmd_tune.tracking import BackgroundTracker, Page, RunSnapshot, RunStatus
 from cmd_tune.train.loop import CHECKPOINT
 
 STATE, FAILURE = "cmd_tune.state", "cmd_tune.failure"  # tags
+SWEEP = "cmd_tune."  # tags of a search: before the keys name, description and project of its file
 _PARAMETERS = 4  # that have a column in the UI; the others are behind its button *Columns*
 _STATUS = {
     TrialState.RUNNING: RunStatus.RUNNING,
@@ -161,6 +162,7 @@ class TrackerListener(SearchListener):
                     "workers": plan.resources.workers,
                 },
                 documents={"settings.yaml": plan.settings.model_dump(mode="json")},
+                tags={f"{SWEEP}{key}": value for key, value in plan.space.texts.items()},
                 note=search_note(plan, self.resources) if self.resources else "",
                 commit=git_commit() or "" if self._status is RunStatus.RUNNING else last_commit(plan.folder),
                 scores=report.metrics | self._cost(*self.study.trials.values()) if report else {},
@@ -229,6 +231,7 @@ def search_note(plan: Plan, resources: ResourcePlan | KeptLayout) -> str:
     chosen = f"Method {method_title(space, plan.trials)}, {plan.trials} trials over {', '.join(space.parameters)}"
     judged = "" if space.comparison else f"; the best has the {goal} {space.metric}"
     what = f"{chosen}{judged}. Preset {plan.preset}, {plan.settings.epochs} epochs; {resources}."
+    what = "\n\n".join([*space.texts.values(), what])
     return run_note(what, plan.folder, "search.yaml, trials.csv, trials/", plan.resume)
 
 

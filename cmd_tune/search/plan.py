@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, PlainValidator
 
 from cmd_tune.data.layouts import Layout
+from cmd_tune.data.store import Store
 from cmd_tune.errors import UsageError
 from cmd_tune.files import write_text
 from cmd_tune.formatting import time_span
@@ -119,8 +120,15 @@ class KeptPlan(KeptData):
 
 def new_plan(request: SearchRequest) -> Plan:
     """Open the data of a new search, and write the search into its folder. Raises UsageError for what does not fit."""
-    source, store = request.open_data()
-    plan = Plan(
+    plan = plan_of(request, *request.open_data())
+    write_text(plan.folder / SPACE, plan.space.path.read_text(encoding="utf-8-sig"))
+    keep_plan(plan)
+    return plan
+
+
+def plan_of(request: SearchRequest, source: DataSource, store: Store) -> Plan:
+    """The plan of a new search, on data that are open. Writes nothing."""
+    return Plan(
         folder=request.folder,
         space=request.space,
         preset=request.preset,
@@ -135,9 +143,6 @@ def new_plan(request: SearchRequest) -> Plan:
         new=True,
         normalization=store.normalization,
     )
-    write_text(plan.folder / SPACE, plan.space.path.read_text(encoding="utf-8-sig"))
-    keep_plan(plan)
-    return plan
 
 
 def resumed_plan(

@@ -10,7 +10,7 @@ from cmd_tune.data.store import Store
 from cmd_tune.errors import UsageError
 from cmd_tune.remote_files import Place
 from cmd_tune.runs.data_source import DataSource, open_data
-from cmd_tune.runs.run_folder import new_folder
+from cmd_tune.runs.run_folder import free_folder, new_folder
 from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.space_checks import check_batches, check_joints, check_metrics, check_uses
 from cmd_tune.search.spaces.forms import seconds
@@ -28,7 +28,7 @@ from cmd_tune.tracking import resolve_tracking_uri
 class SearchRequest:
     """A new search that may begin: all is checked but data that are yet to be made or fetched."""
 
-    folder: Path  # new, and empty
+    folder: Path  # new, and empty; of a dry request not there
     space: Space
     preset: str
     settings: Settings
@@ -39,9 +39,14 @@ class SearchRequest:
     data: Place | None  # None: made-up actions
     protocol: str | None
 
-    def open_data(self) -> tuple[DataSource, Store]:
-        """The data, which are made or fetched first if need be: that takes seconds. Raises UsageError."""
-        return _open_data(self.folder.parent, self.data, self.protocol, self.space, self.settings, self.resources)
+    def open_data(self, storage: Path | None = None) -> tuple[DataSource, Store]:
+        """The data, which are made or fetched first if need be: that takes seconds. Raises UsageError.
+
+        storage: where made-up data go; None: the search's own.
+        """
+        return _open_data(
+            storage or self.folder.parent, self.data, self.protocol, self.space, self.settings, self.resources
+        )
 
 
 def check_request(
@@ -58,8 +63,11 @@ def check_request(
     refit: bool | None = None,
     resources: ResourceRequest,
     tracking_uri: str | None,
+    dry: bool = False,
 ) -> SearchRequest:
     """Resolve what was typed for a new search, and make its folder. Raises UsageError for what does not fit.
+
+    dry: whether to make no folder.
 
     time: how long the trials may run in all, as typed; None: as the space file says.
     refit: whether to refit the finalists; None: as the space file says.
@@ -82,7 +90,7 @@ def check_request(
         _open_data(storage, data, protocol, space, settings, resources)
     return SearchRequest(
         tracking_uri=resolve_tracking_uri(tracking_uri, storage),
-        folder=new_folder(storage, name, space.path.stem),
+        folder=(free_folder if dry else new_folder)(storage, name, space.path.stem),
         space=space,
         preset=preset,
         settings=settings,

@@ -8,7 +8,6 @@ from functools import partial
 
 from rich.console import Console
 
-from cmd_tune.data.splits import describe_pretraining
 from cmd_tune.errors import CmdTuneError, DiskFull, Interrupted, one_line
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.formatting import time_span
@@ -19,13 +18,14 @@ from cmd_tune.runs.messages import close_tracker, print_line, print_places, star
 from cmd_tune.runs.pretrain_and_score import Conditions, baseline_scores, conditions
 from cmd_tune.runs.run_folder import SEARCH_FILE, lock_folder
 from cmd_tune.runs.session import termination_as_interrupt
-from cmd_tune.search.checks import check_start, disk_line
+from cmd_tune.search.checks import check_start
 from cmd_tune.search.controller import SearchController
 from cmd_tune.search.execution import Engine
 from cmd_tune.search.finalists import score_finalists
 from cmd_tune.search.listeners import ScreenListener, SearchListener, TrackerListener
 from cmd_tune.search.plan import Plan, keep_plan
-from cmd_tune.search.refits import all_tested, describe_refits, refit_count, run_refits
+from cmd_tune.search.preview import describe_work
+from cmd_tune.search.refits import all_tested, refit_count, run_refits
 from cmd_tune.search.report import SearchReport, StudyFindings, kept_baselines, print_report, write_report
 from cmd_tune.search.report.live import state_with_reason
 from cmd_tune.search.study.study import STUDY, TIME_UP, SearchStudy
@@ -73,17 +73,6 @@ def _open_study(plan: Plan) -> SearchStudy:
     kept = (plan.folder, plan.space, plan.settings, plan.preset, plan.trials)
     data = {"dataset": plan.dataset, "protocol": plan.source.protocol, "fingerprint": plan.fingerprint or ""}
     return SearchStudy(*kept, retry_failed=plan.retry_failed, data=data)
-
-
-def _describe_work(plan: Plan, at_once: int) -> Iterator[str]:
-    """The clips that trials pretrain on, for each holdout that some trial has; what refits cost, if any; disk space."""
-    base = plan.settings.model_dump()
-    for holdout in dict.fromkeys({**base, **some}["holdout"] for some in plan.space.variants(base, ("holdout",))):
-        store, split = plan.source.open(holdout)
-        yield f"pretraining on {describe_pretraining(store, plan.source.protocol, split)}"
-    if refits := describe_refits(plan, plan.source.open(plan.settings.holdout)[1]):
-        yield refits
-    yield disk_line(plan, at_once, refit_count(plan))
 
 
 class _SearchSession:
@@ -165,7 +154,7 @@ class _SearchSession:
             record_session(plan.folder, describe_software())
             keep_plan(plan, resources)
             console.print(f"layout: {resources}", highlight=False, soft_wrap=True)
-            for line in _describe_work(plan, resources.concurrent):
+            for line in describe_work(plan, resources.concurrent):
                 console.print(line, highlight=False, soft_wrap=True, markup=False)
             study = self.study = study or _open_study(plan)
             if study.timed_out:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     GetCoreSchemaHandler,
     ModelWrapValidatorHandler,
     PlainValidator,
@@ -99,8 +100,8 @@ def whole(value: Any, least: int) -> int:
 
 
 def at_least(least: int) -> PlainValidator:
-    """The validator of a whole number that is not below `least`."""
-    return PlainValidator(lambda value: whole(value, least))
+    """The validator of a whole number that is not below `least`, which its JSON schema says, too."""
+    return PlainValidator(lambda value: whole(value, least), json_schema_input_type=Annotated[int, Field(ge=least)])
 
 
 Text = Annotated[str, PlainValidator(text)]

@@ -34,9 +34,18 @@ from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.spaces.parameter_file import RANGES, read_parameter
 from cmd_tune.search.spaces.refit import Refit, read_refit
 from cmd_tune.search.spaces.reported import Origin
-from cmd_tune.search.spaces.space import DEFAULT_TRIALS, MAX_FAILURE_RATE, Space, TrialSource
+from cmd_tune.search.spaces.space import (
+    DEFAULT_METRIC,
+    DEFAULT_TABLE_METRIC,
+    DEFAULT_TRIALS,
+    MAX_FAILURE_RATE,
+    Space,
+    TrialSource,
+)
+from cmd_tune.search.spaces.sweep_file import nested
 from cmd_tune.settings import PRESETS, Settings
 
+GOALS = ("maximize", "minimize")
 MOST_CELLS = 100_000  # of a grid, which is held as a list
 
 
@@ -58,12 +67,17 @@ class Words:
 
 
 class Metric(FileModel):
-    """The metric that trials are judged by, and its direction."""
+    """The metric that trials are judged by, and its direction: unless it is written, losses fall, accuracies rise."""
 
     example: ClassVar[str] = "{name: val/knn/fused, goal: maximize}"
 
     name: Text
-    goal: Annotated[str, PlainValidator(lambda word: one_of(word, ("maximize", "minimize")))]
+    goal: IfWritten[Annotated[str, PlainValidator(lambda word: one_of(word, GOALS))]] = None
+
+    @property
+    def maximize(self) -> bool:
+        """Whether larger is better."""
+        return self.goal == "maximize" if self.goal else not self.name.startswith("loss/")
 
 
 def seconds(value: Any) -> float:
@@ -100,7 +114,7 @@ class SpaceForm(FileModel):
     example: ClassVar[str] = "method, metric, parameters, …"
 
     method: str
-    metric: Metric
+    metric: Metric = Metric(name=DEFAULT_METRIC)
     preset: IfWritten[Annotated[str, PlainValidator(lambda word: one_of(word, PRESETS))]] = None
     settings: Annotated[dict[str, Any], PlainValidator(read_settings)] = {}  # noqa: RUF012  (pydantic copies it)
     budget: IfWritten[Budget] = None
@@ -140,7 +154,8 @@ class SearchForm(SpaceForm):
     @classmethod
     def _parameters(cls, value: Any, info: ValidationInfo) -> dict[str, Parameter]:
         example = "setting: {min: …, max: …} or setting: {values: […]}"
-        parameters = read_mapping(value, example, read_parameter, Settings.model_fields)
+        known = {*Settings.model_fields, *nested(value)}  # the nested are answered by their reader
+        parameters = read_mapping(value, example, read_parameter, known)
         combined = _source(info) is TrialSource.COMBINED
         with Mistakes() as mistakes:
             for name, parameter in parameters.items():
@@ -209,7 +224,7 @@ class SearchForm(SpaceForm):
             method=self.method,
             source=source,
             metric=self.metric.name,
-            maximize=self.metric.goal == "maximize",
+            maximize=self.metric.maximize,
             parameters=searched,
             fixed={name: p.choices[0] for name, p in self.parameters.items() if name not in searched},
             constraints=self.constraints,
@@ -229,6 +244,7 @@ class ComparisonForm(SpaceForm):
 
     example: ClassVar[str] = "method, metric, cells, …"
 
+    metric: Metric = Metric(name=DEFAULT_TABLE_METRIC)
     cells: tuple[Cell, ...]
     seeds: Annotated[tuple[int, ...], PlainValidator(read_seeds)] = (0,)
     claims: tuple[Claim, ...] = ()
@@ -265,7 +281,7 @@ class ComparisonForm(SpaceForm):
             method=self.method,
             source=source,
             metric=self.metric.name,
-            maximize=self.metric.goal == "maximize",
+            maximize=self.metric.maximize,
             parameters=comparison.parameters(),
             fixed={},
             constraints=(),

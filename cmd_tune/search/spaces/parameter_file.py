@@ -8,6 +8,7 @@ from pydantic import PlainValidator, model_validator
 from cmd_tune.mistakes import Mistakes, mistake
 from cmd_tune.search.spaces.file_model import FileModel, IfWritten, Number, one_of, read_list, setting
 from cmd_tune.search.spaces.parameter import LOG, Parameter, is_whole
+from cmd_tune.search.spaces.sweep_file import own_parameter
 from cmd_tune.settings import Settings
 
 MOST_MULTIPLES = 2**53  # of q, which samplers treat as float64
@@ -18,13 +19,11 @@ _NEEDS: dict[str, tuple[str, ...]] = {  # the keys of each distribution; those o
     "categorical": ("values",),
     **dict.fromkeys(("uniform", "int_uniform", "q_uniform", *LOG), _RANGE),
 }
+DISTRIBUTIONS = tuple(_NEEDS)
 RANGES = tuple(kind for kind, keys in _NEEDS.items() if keys == _RANGE)
-_EXPONENTS = ("log_uniform", "q_log_uniform")  # W&B's, whose bounds are exponents
 
 
 def _distribution(word: Any) -> str:
-    if word in _EXPONENTS:
-        raise ValueError(f"W&B's {word} takes exponents as min and max; write {word}_values for the values")
     return one_of(word, _NEEDS)
 
 
@@ -134,4 +133,4 @@ class ParameterSpec(FileModel):
 
 def read_parameter(name: str, value: Any) -> Parameter:
     """Read a parameter. Raises ValueError with the mistakes, each at its key."""
-    return ParameterSpec.model_validate(value).parameter(name)
+    return ParameterSpec.model_validate(own_parameter(name, value)).parameter(name)

@@ -1,7 +1,7 @@
 """A search space: what a search varies, over which values, judged by which metric."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import product
 from pathlib import Path
@@ -19,6 +19,8 @@ from cmd_tune.search.spaces.refit import Refit
 from cmd_tune.search.spaces.region import MOST_DRAWS, RULES, Region
 from cmd_tune.settings import Settings
 
+DEFAULT_METHOD = "tpe"  # of a search; a file with cells is a comparison
+DEFAULT_METRIC, DEFAULT_TABLE_METRIC = "val/knn/fused", "test/knn/fused"  # of a search; of a comparison
 DEFAULT_TRIALS = 20  # of a search whose trials are drawn
 MAX_FAILURE_RATE = 0.5
 
@@ -55,6 +57,8 @@ class Space:
     comparison: Comparison | None = None
     refit: Refit | None = None
     max_failure_rate: float = MAX_FAILURE_RATE
+    texts: Mapping[str, str] = field(default_factory=dict)  # name, description, project: as the file has them
+    remarks: tuple[str, ...] = ()  # on what the file has of W&B, a line each
 
     @property
     def lists_trials(self) -> bool:

@@ -1,19 +1,24 @@
 """Space files: found by name, and read into a space. Written as W&B sweeps are, in YAML."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 import cmd_tune
 from cmd_tune.errors import did_you_mean, usage_error
 from cmd_tune.files import home_path
-from cmd_tune.mistakes import refusal
+from cmd_tune.mistakes import Mistakes, refusal
 from cmd_tune.search.spaces.file_model import FileModel, check_mapping
 from cmd_tune.search.spaces.forms import ComparisonForm, MethodKind, SearchForm, SpaceForm, Words
-from cmd_tune.search.spaces.space import Space, TrialSource
+from cmd_tune.search.spaces.space import DEFAULT_METHOD, Space, TrialSource
+from cmd_tune.search.spaces.sweep_file import read_sweep
 from cmd_tune.settings import PRESETS, Settings
 from cmd_tune.yaml_files import read_yaml
+
+_CELLS = "cells"  # the method of a file that lists cells
 
 
 def find_space(text: str) -> Path:
@@ -41,26 +46,35 @@ def load_space(path: Path, methods: Mapping[str, MethodKind], early_stopping: Ma
     """
     content = read_yaml(path)
     if content is None:
-        raise usage_error(str(path), "is empty; write method, metric and parameters, as in search_spaces/temps.yaml")
+        raise usage_error(str(path), "is empty; write parameters, as in search_spaces/temps.yaml")
     try:
         check_mapping(content, SpaceForm.example)
-        method = content.get("method")
-        known = isinstance(method, str) and method in methods
-        if known:
-            compares = methods[method].trials is TrialSource.CELLS
-        else:
-            compares = "cells" in content
-            keys = (SearchForm if compares else ComparisonForm).model_fields.keys() - SpaceForm.model_fields.keys()
-            content = {key: value for key, value in content.items() if key not in keys}
-        kind = ComparisonForm if compares else SearchForm
-        file = kind.model_validate(content, context=Words(methods, early_stopping))
+        with Mistakes() as mistakes:
+            sweep = read_sweep(content, early_stopping, mistakes)
+            with mistakes.at():
+                file = _read(sweep.content, Words(methods, early_stopping))
     except ValidationError as error:
         raise refusal(str(path), error) from None
     except ValueError as error:
         raise usage_error(str(path), str(error)) from None
-    space = file.space(path, methods[file.method].trials)
+    space = replace(file.space(path, methods[file.method].trials), texts=sweep.texts, remarks=sweep.remarks)
     # Without a preset, what a trial starts from is known only to the command line.
     preset = {**Settings().model_dump(), **PRESETS[space.preset]} if space.preset else {}
     space.check({**preset, **space.settings})
     space.check_possible({})  # whatever the settings will be
     return space
+
+
+def _read(content: dict[str, Any], words: Words) -> SearchForm | ComparisonForm:
+    """Read the form that the file's method has; of an unknown method, the form that its keys look like."""
+    methods, method = words.methods, content.get("method")
+    if "method" not in content:
+        method = _CELLS if "cells" in content else DEFAULT_METHOD
+        content = {"method": method, **content}
+    if isinstance(method, str) and method in methods:
+        compares = methods[method].trials is TrialSource.CELLS
+    else:
+        compares = "cells" in content
+        keys = (SearchForm if compares else ComparisonForm).model_fields.keys() - SpaceForm.model_fields.keys()
+        content = {key: value for key, value in content.items() if key not in keys}
+    return (ComparisonForm if compares else SearchForm).model_validate(content, context=words)

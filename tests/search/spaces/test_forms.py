@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from cmd_tune.search.spaces.parameter import Parameter
-from cmd_tune.search.spaces.space import Space
+from cmd_tune.search.spaces.space import Space, TrialSource
 from cmd_tune.search.study.early_stopping.asha import Asha
 
 Load = Callable[..., Space]
@@ -52,6 +52,32 @@ def test_what_is_left_out(load: Load) -> None:
     )
 
 
+def test_two_parameters_alone_are_a_search(load: Load) -> None:
+    space = load(method=None, metric=None, parameters="{topk: {min: 16, max: 64}, layers: {values: [1, 2]}}")
+    assert (space.method, space.metric, space.maximize) == ("tpe", "val/knn/fused", True)
+    assert (space.source, space.trials, space.seconds) == (TrialSource.DRAWN, 20, None)
+
+
+def test_cells_alone_are_a_table(load_table: Load) -> None:
+    """A table holds nothing out, so that it is shown by the test set."""
+    table = load_table(method=None, metric=None)
+    assert (table.method, table.metric, table.maximize) == ("cells", "test/knn/fused", True)
+
+
+@pytest.mark.parametrize(
+    ("metric", "maximize"),
+    [
+        ("{name: val/linear/joint}", True),
+        ("{name: loss/total}", False),
+        ("{name: loss/cmd}", False),
+        ("{name: loss/cmd, goal: maximize}", True),
+        ("{name: val/knn/fused, goal: minimize}", False),
+    ],
+)
+def test_losses_fall_and_accuracies_rise_unless_the_goal_is_written(load: Load, metric: str, maximize: bool) -> None:
+    assert load(metric=metric).maximize is maximize
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("5m", 300), ("1h30m", 5400), ("90s", 90), ("1h1m1s", 3661), ("2h", 7200), ("45", 45), ("0.5", 0.5)],
@@ -75,13 +101,13 @@ def one(spec: str, name: str = "topk") -> dict[str, str]:
 
 BAD: list[tuple[dict[str, str | None], str, str]] = [
     ({"methd": "tpe"}, "methd", "did you mean 'method'?"),
-    ({"method": None}, "method", "is missing"),
-    ({"method": "x"}, "method", "'x' is unknown, known: auto, cells, cmaes, gp, grid, qmc, random, tpe"),
+    ({"method": ""}, "method", "nothing is unknown, known: auto, cells, cmaes, gp, grid, qmc, random, tpe"),
+    ({"method": "bays"}, "method", "'bays' is unknown, known: auto, cells, cmaes, gp, grid, qmc, random, tpe"),
     ({"method": "rando"}, "method", "did you mean 'random'?"),
     ({"method": "[tpe]"}, "method", "['tpe'] is unknown"),
-    ({"metric": None}, "metric", "is missing"),
+    ({"metric": ""}, "metric", "should be a mapping"),
     ({"metric": "val/knn/fused"}, "metric", "should be a mapping"),
-    ({"metric": "{name: a}"}, "metric.goal", "is missing"),
+    ({"metric": "{name: a, goal: }"}, "metric.goal", "nothing is unknown"),
     ({"metric": "{goal: maximize}"}, "metric.name", "is missing"),
     ({"metric": "{name: 3, goal: maximize}"}, "metric.name", "should be a name"),
     ({"metric": "{name: a, goal: maximise}"}, "metric.goal", "did you mean 'maximize'?"),
@@ -136,7 +162,11 @@ BAD: list[tuple[dict[str, str | None], str, str]] = [
         "points_to_evaluate[0].topk",
         "20 is no multiple of 16",
     ),
-    ({"early_terminate": "{type: x}"}, "early_terminate.type", "'x' is unknown, known: asha, hyperband, median"),
+    (
+        {"early_terminate": "{type: envelope}"},
+        "early_terminate.type",
+        "'envelope' is unknown, known: asha, hyperband, median",
+    ),
     ({"early_terminate": "{grace_period: 3}"}, "early_terminate.type", "is missing"),
     ({"early_terminate": "{type: asha, min_iter: 3}"}, "early_terminate.min_iter", "unknown key"),
     (
@@ -237,7 +267,7 @@ ALL_AT_ONCE = [
     (
         {"method": None, "cells": "[{topk: 3}]", "parameters": "{topk: 4}", "seeds": "3"},
         [
-            "method: is missing; write method, metric, cells, …",
+            "parameters: does not go with method cells, whose cells all run to their end; remove it",
             "seeds: should be a list of whole numbers, such as [0, 1, 2]; found 3",
         ],
     ),

@@ -106,17 +106,17 @@ BAD: list[tuple[dict[str, str | None], str, str]] = [
     ),
     (one("{distribution: unifrom, min: 1, max: 5}"), "parameters.topk.distribution", "did you mean 'uniform'?"),
     (one("{distribution: uniform, mu: 1}"), "parameters.topk.mu", "unknown key, known: distribution, max, min, q,"),
-    (one("{distribution: beta, min: 1, max: 5}"), "parameters.topk.distribution", "known: categorical, constant"),
+    (one("{distribution: gamma, min: 1, max: 5}"), "parameters.topk.distribution", "known: categorical, constant"),
     (one("{distribution: [a], min: 1, max: 5}"), "parameters.topk.distribution", "['a'] is unknown"),
     (
         one("{distribution: log_uniform, min: -5, max: 0}", "learning_rate"),
         "parameters.learning_rate.distribution",
-        "W&B's log_uniform takes exponents as min and max; write log_uniform_values",
+        "W&B's log_uniform takes exponents as min and max; write learning_rate: {distribution: log_uniform_values, ",
     ),
     (
         one("{distribution: q_log_uniform, min: 0, max: 5}"),
         "parameters.topk.distribution",
-        "write q_log_uniform_values",
+        "write topk: {distribution: q_log_uniform_values, min: 1, max: 149, q: 1}",
     ),
     (
         one("{distribution: log_uniform_values, min: 0, max: 5}", "distill_weight"),
@@ -146,10 +146,11 @@ def test_each_mistake_is_named_in_one_line(
 def test_all_mistakes_are_named_at_once(check_mistakes: Callable[..., None], load: Load) -> None:
     check_mistakes(
         load,
-        one("{distribution: normal, mu: 1, sigma: 5}"),
+        one("{distribution: gamma, mu: 1, sigma: 5}"),
         [
             "parameters.topk.mu: unknown key, known: distribution, max, min, q, value, values",
             "parameters.topk.sigma: unknown key, did you mean 'max'?",
-            "parameters.topk.distribution: 'normal' is unknown, did you mean 'uniform'?",
+            "parameters.topk.distribution: 'gamma' is unknown, known: categorical, constant, int_uniform, "
+            "log_uniform_values, q_log_uniform_values, q_uniform, uniform",
         ],
     )

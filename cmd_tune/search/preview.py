@@ -1,0 +1,137 @@
+"""What a search would do, before it is started: checked, and shown in lines. Nothing is written; Ray does not start."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+
+from cmd_tune.compute.cpus import usable_cpus
+from cmd_tune.compute.device import gpu_count
+from cmd_tune.data.splits import describe_pretraining
+from cmd_tune.errors import CmdTuneError, Interrupted, UsageError
+from cmd_tune.formatting import count, format_value, time_span
+from cmd_tune.runs.data_source import made_before
+from cmd_tune.search.checks import check_start, disk_line
+from cmd_tune.search.execution import ResourcePlan
+from cmd_tune.search.execution.resources import Node, plan_resources
+from cmd_tune.search.plan import Plan, plan_of
+from cmd_tune.search.refits import describe_refits, refit_count
+from cmd_tune.search.request import SearchRequest
+from cmd_tune.settings import Settings, make_settings
+
+
+@dataclass(frozen=True)
+class Work:
+    """The runs of a search, at most: none is stopped early.
+
+    trials: None if the time ends the search. epochs: of each run.
+    """
+
+    trials: int | None
+    refits: int
+    epochs: int
+
+    @property
+    def runs(self) -> int | None:
+        """Trials and refits."""
+        return None if self.trials is None else self.trials + self.refits
+
+    def __str__(self) -> str:
+        """In one line, for people."""
+        again = f" and {count(self.refits, 'refit')}" if self.refits else ""
+        if self.runs is None:
+            return f"trials until the time is up{again}, of {count(self.epochs, 'epoch')} each"
+        total = f"{self.runs * self.epochs:,} in all"
+        return f"{count(self.trials or 0, 'trial')}{again}, of {count(self.epochs, 'epoch')} each: {total}"
+
+
+def show_preview(request: SearchRequest, address: str | None, console: Console) -> None:
+    """Check a new search as its start does, and print what it would do.
+
+    address: of a cluster, of which nothing is asked. Raises UsageError for whatever would keep it from starting.
+    """
+    try:
+        with TemporaryDirectory() as folder:
+            if request.data is None and not made_before(request.folder.parent):
+                source, store = request.open_data(Path(folder))
+            else:
+                source, store = request.open_data()
+            plan = plan_of(request, source, store)
+            layout = None if address else layout_here(plan)
+            for line in preview_lines(plan, layout, address):
+                console.print(line, highlight=False, soft_wrap=True, markup=False)
+    except Interrupted:
+        raise
+    except CmdTuneError as error:  # a disk that is full is a mistake in what is planned
+        raise UsageError(*error.args) from error
+
+
+def layout_here(plan: Plan) -> ResourcePlan:
+    """How the trials would be laid out on this machine. Raises UsageError if they do not fit."""
+    here = Node(plan.resources.cpus or usable_cpus(), gpu_count())
+    return plan_resources([here], plan.resources, trials=plan.trials, given=plan.given)
+
+
+def preview_lines(plan: Plan, layout: ResourcePlan | None, address: str | None = None) -> Iterator[str]:
+    """What a search would do. layout: on this machine; None on the cluster at `address`, which is not asked."""
+    space = plan.space
+    remarks = check_start(plan)
+    goal = "highest" if space.maximize else "lowest"
+    judged = f"shown by {space.metric}" if space.comparison else f"the {goal} {space.metric} is best"
+    yield f"space: {space.path}, method {space.method}, {judged}"
+    for name, parameter in space.parameters.items():
+        if parameter.choices:
+            yield f"  {name}: {', '.join(map(format_value, parameter.choices))}"
+        else:
+            step = f" in multiples of {parameter.q:g}" if parameter.q not in (0, 1) else ""
+            even = ", on a log scale" if parameter.log else ""
+            yield f"  {name}: {format_value(parameter.low)} to {format_value(parameter.high)}{step}{even}"
+    yield f"settings: preset {plan.preset}{_differences(plan)}"
+    yield f"data: {plan.dataset}, {plan.source.protocol}, {count(len(plan.source.store()), 'clip')}"
+    yield f"runs: {work_of(plan)}"
+    yield from _limits(plan)
+    yield f"layout: {layout}" if layout else f"layout: known once the cluster at {address} is joined"
+    yield from describe_work(plan, layout.concurrent if layout else 1)
+    yield from remarks
+
+
+def work_of(plan: Plan) -> Work:
+    """The runs of a search, at most."""
+    epochs = plan.space.parameters.get("epochs")
+    most = max(epochs.choices, default=int(epochs.high)) if epochs else plan.settings.epochs
+    return Work(plan.trials, refit_count(plan), int(most))
+
+
+def _limits(plan: Plan) -> Iterator[str]:
+    space = plan.space
+    if space.comparison:
+        cells, seeds = len(space.comparison.cells), len(space.comparison.seeds)
+        yield f"  {count(cells, 'cell')} × {count(seeds, 'seed')}"
+    if plan.refit and plan.refit.seeds and refit_count(plan):
+        yield f"  refits with {count(len(plan.refit.seeds), 'seed')} each"
+    if space.early_terminate:
+        yield f"  fewer epochs, where early_terminate ({getattr(space.early_terminate, 'type', '')}) ends trials"
+    if space.seconds:
+        yield f"  no longer than {time_span(space.seconds)}, refits not counted"
+
+
+def _differences(plan: Plan) -> str:
+    """The settings of every trial that are not the preset's, in words."""
+    preset = make_settings(plan.preset)
+    names = [name for name in Settings.model_fields if name not in plan.space.parameters]
+    values = {name: getattr(plan.settings, name) for name in names}
+    changed = {name: value for name, value in values.items() if value != getattr(preset, name)}
+    return "".join(f", {name} {format_value(value)}" for name, value in changed.items())
+
+
+def describe_work(plan: Plan, at_once: int) -> Iterator[str]:
+    """The clips that trials pretrain on, for each holdout that some trial has; what refits cost, if any; disk space."""
+    base = plan.settings.model_dump()
+    for holdout in dict.fromkeys({**base, **some}["holdout"] for some in plan.space.variants(base, ("holdout",))):
+        store, split = plan.source.open(holdout)
+        yield f"pretraining on {describe_pretraining(store, plan.source.protocol, split)}"
+    if refits := describe_refits(plan, plan.source.open(plan.settings.holdout)[1]):
+        yield refits
+    yield disk_line(plan, at_once, refit_count(plan))

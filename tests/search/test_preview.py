@@ -1,0 +1,119 @@
+"""What a search would do: counted in closed form, checked as at its start, and nothing written."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from cmd_tune.data.store import Store
+from cmd_tune.errors import UsageError
+from cmd_tune.search.execution import ResourceRequest
+from cmd_tune.search.preview import Work, show_preview
+from cmd_tune.search.request import SearchRequest, check_request
+from cmd_tune.search.spaces.space import Space
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def request_of(make_space: Callable[..., Space], tiny_store: Store, tmp_path: Path) -> Callable[..., SearchRequest]:
+    """A dry request of the temperatures, 4 trials with one start point, on 36 clips."""
+
+    def make(*overrides: str, trials: int | None = None, cpus: int = 4, **changes: object) -> SearchRequest:
+        return check_request(
+            str(make_space(**changes).path),
+            storage=tmp_path / "runs",
+            data=tiny_store.path,
+            protocol="xview",
+            name=None,
+            preset=None,
+            overrides=["batch_size=8", *overrides],
+            trials=trials,
+            resources=ResourceRequest(cpus=cpus),
+            tracking_uri=None,
+            dry=True,
+        )
+
+    return make
+
+
+def shown(request: SearchRequest, address: str | None = None) -> list[str]:
+    console = Console(width=500, file=StringIO())
+    show_preview(request, address, console)
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def test_trials_epochs_and_refits_are_counted(request_of: Callable[..., SearchRequest], tmp_path: Path) -> None:
+    lines = shown(request_of("epochs=5", refit={"seeds": [1, 2]}))
+    assert "runs: 4 trials and 6 refits, of 5 epochs each: 50 in all" in lines  # (4 + 3 × 2) × 5
+    assert "settings: preset quick, epochs 5, batch_size 8" in lines
+    assert "  teacher_temperature: 0.01 to 0.2, on a log scale" in lines
+    (layout,) = (line for line in lines if line.startswith("layout: "))
+    assert layout.startswith("layout: 1 trial at a time, 1 worker a trial, 4 CPUs and ")  # a quarter of four trials
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"parameters": {"epochs": {"min": 3, "max": 9}}, "points_to_evaluate": None, "refit": "none"},
+            "runs: 4 trials, of 9 epochs each: 36 in all",
+        ),
+        (
+            {"budget": {"time": "1h30m"}},
+            "runs: trials until the time is up and 3 refits, of 40 epochs each",
+        ),
+        ({"budget": {"time": "1h30m"}}, "  no longer than 1h30m, refits not counted"),
+        (
+            {"early_terminate": {"type": "asha", "grace_period": 20}},
+            "  fewer epochs, where early_terminate (asha) ends trials",
+        ),
+        (
+            {
+                "method": "cells", "parameters": None, "points_to_evaluate": None, "budget": None, "metric": None,
+                "cells": [{"topk": 8}, {"topk": 16}], "seeds": [0, 1, 2],
+            },
+            "  2 cells × 3 seeds",
+        ),
+        ({"method": "bayes"}, "method: bayes runs as tpe"),
+    ],
+)  # fmt: skip
+def test_what_limits_it_is_said(
+    request_of: Callable[..., SearchRequest], changes: dict[str, object], line: str
+) -> None:
+    assert line in shown(request_of(**changes))
+
+
+def test_a_cluster_is_not_asked(request_of: Callable[..., SearchRequest]) -> None:
+    assert "layout: known once the cluster at 10.0.0.1:6379 is joined" in shown(request_of(), "10.0.0.1:6379")
+
+
+def test_work_without_a_number_of_trials() -> None:
+    assert Work(None, 0, 3).runs is None
+    assert (Work(5, 3, 10).runs, str(Work(1, 0, 1))) == (8, "1 trial, of 1 epoch each: 1 in all")
+
+
+def test_what_would_keep_it_from_starting_is_a_usage_error(request_of: Callable[..., SearchRequest]) -> None:
+    with pytest.raises(UsageError, match=r"^batch_size 99: there are only 36 clips"):
+        request_of("batch_size=99")
+    request = request_of()
+    request = replace(request, resources=ResourceRequest(concurrent=99, workers=1, cpus=4))
+    with pytest.raises(UsageError, match=r"^--concurrent 99: 99 workers do not fit on 4 CPUs"):
+        shown(request)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("words", "code"), [([], 0), (["--concurrent", "99"], 2)])
+def test_a_dry_run_writes_nothing_also_of_made_up_data(tmp_path: Path, words: list[str], code: int) -> None:
+    command = [sys.executable, str(ROOT / "run_search.py"), "--space", "temps", "--cpus", "2", "--dry-run", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert ("runs: 12 trials and 3 refits, of 40 epochs each: 600 in all" in done.stdout) == (code == 0)
+    assert list(tmp_path.iterdir()) == []
