@@ -103,7 +103,7 @@ def parser(words: list[str]) -> tuple[click.Command | None, list[str]]:
             return COMMANDS.commands["search"], rest
         case ["python", "-m", "venv" | "pytest" | "mkdocs", *_] | ["pip" | "." | "bash" | "pre-commit", *_]:
             return None, []
-        case ["docker" | "kubectl" | "sbatch" | "scp" | "ssh", *_]:
+        case ["docker" | "kubectl" | "optuna-dashboard" | "sbatch" | "scp" | "ssh", *_]:
             return None, []
     raise AssertionError(f"{shlex.join(words)}: this test does not know the command")
 

@@ -6,6 +6,7 @@ k·q.
 """
 
 import sqlite3
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -75,6 +76,18 @@ class OptunaTrials:
     def _params(self, values: Mapping[str, Any]) -> dict[str, Any]:
         point = {name: values[name] for name in self._distributions}
         return to_optuna(self._space, point) if self.earlier else to_shown(self._space, point)
+
+
+def describe(study: optuna.Study, metric: str, attributes: Mapping[str, str]) -> None:
+    """Write the metric's name and attributes for other programs that open the study, unless they are there."""
+    if study.metric_names != [metric]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names([metric])
+    kept = study.user_attrs
+    for name, value in attributes.items():
+        if kept.get(name) != value:
+            study.set_user_attr(name, value)
 
 
 def number_of(frozen: FrozenTrial) -> int | None:

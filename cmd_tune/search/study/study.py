@@ -5,7 +5,6 @@ restart, finished trials stay finished. Unfinished trials run first, with the sa
 seed, the trial's number and what is known by then, so that a restart changes none.
 """
 
-import warnings
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
@@ -22,7 +21,7 @@ from cmd_tune.search.study.clock import CLOCK, Clock
 from cmd_tune.search.study.early_stopping import stopping_rule
 from cmd_tune.search.study.failure_tags import FailureTag
 from cmd_tune.search.study.methods import method_of, method_title
-from cmd_tune.search.study.optuna_trials import INDEX, OptunaTrials, number_of, reopen
+from cmd_tune.search.study.optuna_trials import INDEX, OptunaTrials, describe, number_of, reopen
 from cmd_tune.search.study.optuna_values import END_STATES, TRIAL_STATES
 from cmd_tune.search.study.sampler_view import FAILURE, REJECTED, VALUES
 from cmd_tune.search.study.study_file import NAME, TRIALS, as_damaged, check_study, trial_folders
@@ -250,7 +249,7 @@ class SearchStudy:
                     sqlite_url(path), engine_kwargs={"connect_args": {"timeout": _BUSY_S}}
                 ),
                 load_if_exists=True,
-                sampler=self._method.sampler(self.base.seed, self._startup),
+                sampler=optuna.samplers.RandomSampler(seed=self.base.seed),  # never asked: suggestions have a view
                 direction="maximize" if self.space.maximize else "minimize",
                 pruner=rule.pruner() if rule else optuna.pruners.NopPruner(),
             )
@@ -258,20 +257,13 @@ class SearchStudy:
             raise CmdTuneError(f"{path}: {first_line(error)}") from error
 
     def _describe(self) -> None:
-        """Write the study's attributes for those who open it with other programs, unless they are there."""
+        """Write what the study is of, once in a session."""
         if self._described:
             return
         self._described = True
-        if self._study.metric_names != [self.space.metric]:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                self._study.set_metric_names([self.space.metric])
         text = self.space.path.read_text(encoding="utf-8") if self.space.path.exists() else ""
         attributes = {"method": method_title(self.space, self.budget), "preset": self.preset, "space": text}
-        kept = self._study.user_attrs
-        for name, value in {**attributes, **self._data}.items():
-            if kept.get(name) != value:
-                self._study.set_user_attr(name, value)
+        describe(self._study, self.space.metric, {**attributes, **self._data})
 
     def _list(self) -> list[dict[str, Any]]:
         """The trials that the space file lists: a table's, a grid's, or start points."""
