@@ -156,7 +156,7 @@ def test_every_answered_distribution_is_tried() -> None:
             "metrics: a search is judged by one; write metric: {name: loss/total, goal: minimize}",
         ),
         (
-            {"early_terminate": "{type: hyperband}"},
+            {"early_terminate": "{type: hyperband, strict: true}"},
             "early_terminate: has no min_iter, nor max_iter and s; "
             "write early_terminate: {type: asha, grace_period: 20, reduction_factor: 3}",
         ),
