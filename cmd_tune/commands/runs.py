@@ -75,6 +75,9 @@ def search(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check space and data, show what would run, and write nothing.")
     ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="As --dry-run, and predict time, cost and memory from a few measured steps.")
+    ] = False,
 ) -> None:
     """Search a space of settings (the same as run_search.py)."""
     from cmd_tune.runs.remote_storage import open_storage
@@ -87,10 +90,12 @@ def search(
         raise UsageError("--cpus: is for this machine, and the cluster at --address counts its own; leave it out")
     if retry_failed and not resume:
         raise UsageError("--retry-failed: goes with --resume, for the trials of an earlier session; leave it out")
-    if dry_run and resume:
-        raise UsageError("--dry-run: is for a new search, and --resume goes on with one; leave one out")
+    if (dry_run or plan) and resume:
+        raise UsageError(
+            f"{'--plan' if plan else '--dry-run'}: is for a new search, and --resume goes on with one; leave one out"
+        )
     resources = ResourceRequest(concurrent, workers, gpus_per_worker, cpus, hung_after)
-    if dry_run:
+    if dry_run or plan:
         from cmd_tune.search.preview import show_preview
 
         request = check_request(
@@ -108,11 +113,11 @@ def search(
             tracking_uri=tracking_uri,
             dry=True,
         )
-        show_preview(request, address, Console())
+        show_preview(request, address, Console(), probed=plan)
         return
     at = open_storage(storage, resume)
     if at.resume:
-        plan = resumed_plan(
+        made = resumed_plan(
             at.resume,
             space_name=space,
             kept_options={"--protocol": protocol, "--preset": preset, "--set": overrides, "--name": name},
@@ -125,7 +130,7 @@ def search(
             resources=resources,
             tracking_uri=tracking_uri,
         )
-        engine = make_engine(plan.folder, plan.resources, address)
+        engine = make_engine(made.folder, made.resources, address)
     else:
         request = check_request(
             space,
@@ -141,11 +146,11 @@ def search(
             storage=at.folder,
             tracking_uri=tracking_uri,
         )
-        plan, engine = begin(request, address)
+        made, engine = begin(request, address)
     from cmd_tune.search.search import run_search  # while the engine starts
 
-    with closing(engine), at.kept(plan.folder, "search", new=plan.new):
-        run_search(plan, engine, console=Console())
+    with closing(engine), at.kept(made.folder, "search", new=made.new):
+        run_search(made, engine, console=Console())
 
 
 def pretrain(

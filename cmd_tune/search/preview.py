@@ -47,10 +47,11 @@ class Work:
         return f"{count(self.trials or 0, 'trial')}{again}, of {count(self.epochs, 'epoch')} each: {total}"
 
 
-def show_preview(request: SearchRequest, address: str | None, console: Console) -> None:
+def show_preview(request: SearchRequest, address: str | None, console: Console, *, probed: bool = False) -> None:
     """Check a new search as its start does, and print what it would do.
 
-    address: of a cluster, of which nothing is asked. Raises UsageError for whatever would keep it from starting.
+    address: of a cluster, of which nothing is asked. probed: whether steps are measured, to predict time and memory, on
+    this machine. Raises UsageError for whatever would keep it from starting.
     """
     try:
         with TemporaryDirectory() as folder:
@@ -62,6 +63,11 @@ def show_preview(request: SearchRequest, address: str | None, console: Console) 
             layout = None if address else layout_here(plan)
             for line in preview_lines(plan, layout, address):
                 console.print(line, highlight=False, soft_wrap=True, markup=False)
+            if probed:
+                from cmd_tune.search.prediction import predict
+
+                for line in predict(plan, layout or layout_here(plan)).lines():
+                    console.print(line, highlight=False, soft_wrap=True, markup=False)
     except Interrupted:
         raise
     except CmdTuneError as error:  # a disk that is full is a mistake in what is planned

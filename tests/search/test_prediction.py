@@ -1,0 +1,116 @@
+"""What a search will take: counted in closed form from a probe, and on real steps against a real run."""
+
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+
+import pytest
+import torch
+
+from cmd_tune.data.store import Store
+from cmd_tune.runs.data_source import DataSource, open_data
+from cmd_tune.runs.pretrain_and_score import run
+from cmd_tune.runs.probe import Probed
+from cmd_tune.search.execution import ResourcePlan, ResourceRequest, TrialResources
+from cmd_tune.search.plan import Plan, plan_of
+from cmd_tune.search.prediction import Prediction, predicted, probe_at_once
+from cmd_tune.search.request import check_request
+from cmd_tune.search.spaces.space import Space
+from cmd_tune.settings import Settings, make_settings
+
+FOUND = Probed(step=0.5, validation=3.0, test=7.0, checkpoint=0.25, memory=100, gpu_memory=0)
+TRIAL = TrialResources(workers=1, cpus=2.0, gpus=0.5, threads=2)
+
+
+@pytest.fixture
+def planned(make_space: Callable[..., Space], tiny_store: Store, tmp_path: Path) -> Callable[..., Plan]:
+    """Plans a search of 36 clips in batches of 8, 10 epochs each, an evaluation every 4 and a checkpoint every 2."""
+
+    def make(*more: str, **changes: object) -> Plan:
+        request = check_request(
+            str(make_space(**changes).path),
+            storage=tmp_path / "runs",
+            data=tiny_store.path,
+            protocol="xview",
+            name=None,
+            preset=None,
+            overrides=["batch_size=8", "epochs=10", "checkpoint_every=2", *more],
+            trials=None,
+            resources=ResourceRequest(cpus=4),
+            tracking_uri=None,
+            dry=True,
+        )
+        return plan_of(request, *request.open_data())
+
+    return make
+
+
+EVERY = "evaluate_every=4"
+ONE = 40 * 0.5 + 3 * 3.0 + 5 * 0.25  # 36 // 8 = 4 steps an epoch; evaluated after epochs 4, 8 and 10
+
+
+def test_trials_run_in_rounds_and_refits_after_them(planned: Callable[..., Plan]) -> None:
+    plan = planned(EVERY, refit={"seeds": [0, 1]})
+    _, split = plan.source.open("validation")
+    steps = len(split.test[0].gallery_N) // 8
+    refit = 10 * steps * 0.5 + 5 * 0.25 + 7.0
+    found = predicted(plan, ResourcePlan(TRIAL, concurrent=4, learning=3), FOUND)
+    assert (found.trial, found.refit) == (ONE, refit)
+    assert found.whole == 2 * ONE + 2 * refit  # four trials, three at once; six refits, four at once
+    hours = (4 * ONE + 6 * refit) / 3600
+    assert found.cpu_hours == pytest.approx(2 * hours)
+    assert found.gpu_hours == pytest.approx(0.5 * hours)
+    assert found.memory == 4 * 100
+
+
+def test_a_table_is_tested_and_has_no_refits(planned: Callable[..., Plan]) -> None:
+    cells = {"method": "cells", "cells": [{"topk": 8}, {"topk": 16}], "seeds": [0, 1, 2], "metric": None}
+    plan = planned(**cells, parameters=None, points_to_evaluate=None, budget=None)
+    _, split = plan.source.open("none")
+    trial = 10 * (len(split.pretrain_N) // 8) * 0.5 + 5 * 0.25 + 7.0
+    found = predicted(plan, ResourcePlan(TRIAL, concurrent=4, learning=4), FOUND)
+    assert (found.trial, found.refit, found.whole) == (trial, 0, 2 * trial)
+
+
+def test_the_time_of_the_budget_is_the_longest(planned: Callable[..., Plan]) -> None:
+    layout = ResourcePlan(TRIAL, concurrent=2, learning=2)
+    plan = planned(EVERY, budget={"trials": 50, "time": 100}, refit="none")
+    assert predicted(plan, layout, FOUND).whole == 100
+    found = predicted(replace(plan, trials=None), layout, FOUND)
+    assert found.whole <= 100
+    assert found.cpu_hours == pytest.approx(2 * 6 * ONE / 3600)  # three rounds of two in 100 s
+
+
+def test_lines_have_units() -> None:
+    lines = Prediction(30.25, 0, 5400, 3.0, 1.5, 2_000_000_000, 3_000_000_000).lines()
+    assert list(lines) == [
+        "time: about 1h30m; a trial takes 30s",
+        "cost: 3 CPU-hours, 1.5 GPU-hours",
+        "memory: 2 GB for all that runs at once, 3 GB of a GPU for each worker",
+    ]
+
+
+def _timed(settings: Settings, source: DataSource, folder: Path) -> float:
+    torch.set_num_threads(1)
+    began = monotonic()
+    run(settings, source, folder, lambda record: None)
+    return monotonic() - began
+
+
+@pytest.mark.slow
+def test_a_prediction_is_within_15_percent_of_a_real_run(tmp_path: Path) -> None:
+    """The quick preset on made-up actions, by one thread: a probe, the run, a probe, each in a process of its own."""
+    source, store = open_data(tmp_path, None, None)
+    settings = make_settings("quick")
+    clips = len(source.open("validation")[1].pretrain_N)
+    assert len(store) == 960
+    before = probe_at_once(settings, source, 1, 1, False)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        (tmp_path / "run").mkdir()
+        took = pool.submit(_timed, settings, source, tmp_path / "run").result()
+    after = probe_at_once(settings, source, 1, 1, False)
+    told = sum(found.seconds(settings, clips, validated=True, tested=False) for found in (before, after)) / 2
+    assert told / took == pytest.approx(1, abs=0.15)
