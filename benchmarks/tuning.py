@@ -1,9 +1,8 @@
 """`python -m benchmarks tuning`: repeats searches over known runs (tuning_runs.parquet), and compares what each way of
 searching returns for its epochs.
 
-A search sees single runs, with seeds that are drawn for it, and returns a setting. What that is worth is the mean of
-runs of the setting whose seeds the search has not seen. Trials come one at a time, so that no way gains by chance of
-who ends first.
+A search sees single runs, with seeds that are drawn for it, with replacement, and returns a setting. What that is worth
+is the mean over all seeds of the table. Trials come one at a time, so that no way gains by chance of who ends first.
 """
 
 import warnings
@@ -29,6 +28,7 @@ from cmd_tune.search.study.methods import METHODS
 
 METRIC = "val/knn/fused"
 BUDGETS = (4, 8, 12, 16, 24, 32, 48)  # in whole runs
+_SPARE = 4  # seeds that are drawn for runs which may confirm a trial
 _ATTEMPTS = 8  # suggestions of a setting that has been run, before one that has not is drawn
 
 
@@ -98,11 +98,12 @@ class Way:
 @dataclass
 class Trial:
     """A setting, its seeds, the epochs spent on it, its score (NaN if it was stopped), its last validation, and the
-    epochs of all trials until then.
+    epochs of all trials until then. spare: seeds of runs that may confirm it.
     """
 
     setting: int
     seeds: tuple[int, ...]
+    spare: tuple[int, ...]
     spent: int
     score: float
     last: float
@@ -127,13 +128,14 @@ class _Search:
             setting = start if number == 0 and start is not None else suggest(number, self.trials)
             if setting is None:
                 break
-            seeds = tuple(int(s) for s in random.permutation(self.known.score_GSP.shape[1])[: self.way.seeds])
-            self._take(number, setting, seeds, stops)
+            drawn = random.integers(self.known.score_GSP.shape[1], size=self.way.seeds + _SPARE).tolist()
+            self._take(number, setting, drawn, stops)
             tell(number, self.trials[-1])
         return self.trials
 
-    def _take(self, number: int, setting: int, seeds: tuple[int, ...], stops: Any) -> None:
+    def _take(self, number: int, setting: int, drawn: Sequence[int], stops: Any) -> None:
         """Run a trial: the first seed's run may be stopped, and the others then do not begin."""
+        seeds, spare = tuple(drawn[: self.way.seeds]), tuple(drawn[self.way.seeds :])
         curve_P = self.known.score_GSP[setting, seeds[0]]
         spent, stopped, last = 0, False, 0.0
         for point, score in enumerate(curve_P, 1):
@@ -145,7 +147,7 @@ class _Search:
         spent += 0 if stopped else (len(seeds) - 1) * self.known.epochs
         score = float("nan") if stopped else float(self.known.last_GS[setting, list(seeds)].mean())
         total = spent + (self.trials[-1].total if self.trials else 0)
-        self.trials.append(Trial(setting, seeds if not stopped else seeds[:1], spent, score, last, total))
+        self.trials.append(Trial(setting, seeds if not stopped else seeds[:1], spare, spent, score, last, total))
 
 
 # The setting that is nearest to the preset's; the first trial, as the shipped spaces have it.
@@ -248,7 +250,7 @@ def _ray(known: Known, way: Way, seed: int) -> tuple[Any, Any, Any]:
 
 
 def worth(known: Known, way: Way, trials: Sequence[Trial], epochs: int) -> float:
-    """What the returned setting is worth after so many epochs, in percent, by seeds that the search has not seen.
+    """What the returned setting is worth after so many epochs, in percent: the mean over all seeds.
 
     NaN if the epochs are too few for the way.
     """
@@ -257,25 +259,20 @@ def worth(known: Known, way: Way, trials: Sequence[Trial], epochs: int) -> float
     scored = [trial for trial in done if not np.isnan(trial.score)]
     if not scored:
         return float("nan")
-    seen: dict[int, list[int]] = {}
-    for trial in scored:
-        seen.setdefault(trial.setting, []).extend(trial.seeds)
     if way.method == "ray":
         best = max(done, key=lambda trial: trial.last).setting
-    else:
-        single = {trial.setting: trial.score for trial in scored}
-        found = smoothed(known, single) if way.smooth else single
-        finalists = sorted(found, key=lambda setting: -found[setting])[: max(1, way.top)]
-        for setting in finalists if way.top else ():
-            others = [seed for seed in range(known.score_GSP.shape[1]) if seed not in seen[setting]]
-            seen[setting] += others[: way.more]
-        if way.top:
-            means = {setting: float(known.last_GS[setting, seen[setting]].mean()) for setting in finalists}
-            runs = {setting: len(seen[setting]) for setting in found}
-            found = smoothed(known, {**single, **means}, runs) if way.smooth else means
-        best = max(finalists, key=lambda setting: found[setting])
-    unseen = [seed for seed in range(known.score_GSP.shape[1]) if seed not in seen.get(best, ())]
-    return float(known.last_GS[best, unseen or slice(None)].mean())
+        return float(known.last_GS[best].mean())
+    score = {trial.setting: trial.score for trial in scored}
+    found = smoothed(known, score) if way.smooth else score
+    if way.top:
+        spare = {trial.setting: trial.spare for trial in scored}
+        for setting in sorted(found, key=lambda setting: -found[setting])[: way.top]:
+            more = known.last_GS[setting, list(spare[setting][: way.more])]
+            score[setting] = float((way.seeds * score[setting] + more.sum()) / (way.seeds + way.more))
+        confirmed = sorted(found, key=lambda setting: -found[setting])[: way.top]
+        found = {setting: score[setting] for setting in confirmed}
+    best = max(found, key=lambda setting: found[setting])
+    return float(known.last_GS[best].mean())
 
 
 _REACH, _NOISE = (
@@ -284,19 +281,15 @@ _REACH, _NOISE = (
 )  # of the regression: levels over which settings are alike; variance of a run beside that of settings
 
 
-def smoothed(known: Known, score: dict[int, float], runs: dict[int, int] | None = None) -> dict[int, float]:
-    """The mean that a Gaussian process expects of each setting, by the scores of all (Rasmussen and Williams, 2.23).
-
-    runs: how many each score is the mean of; None: one.
-    """
+def smoothed(known: Known, score: dict[int, float]) -> dict[int, float]:
+    """The mean that a Gaussian process expects of each setting, by the scores of all (Rasmussen and Williams, 2.23)."""
     settings = list(score)
     x_GN = np.array([known.levels[setting] for setting in settings], dtype=float)
     distance_GG = np.square(x_GN[:, None] - x_GN[None]).sum(2)
     kernel_GG = np.exp(-distance_GG / (2 * _REACH**2))
     y_G = np.array([score[setting] for setting in settings])
-    noise_G = np.array([_NOISE / (runs[setting] if runs else 1) for setting in settings])
     mean = float(np.median(y_G))
-    expected_G = mean + kernel_GG @ np.linalg.solve(kernel_GG + np.diag(noise_G), y_G - mean)
+    expected_G = mean + kernel_GG @ np.linalg.solve(kernel_GG + _NOISE * np.eye(len(y_G)), y_G - mean)
     return dict(zip(settings, expected_G.tolist(), strict=True))
 
 
