@@ -41,8 +41,7 @@ def count_differing(run: Path, expected: Rows) -> int:
 def count_lost_and_doubled(run: Path, trials: int) -> tuple[int, int]:
     """Trials that Optuna, MLflow or the table of trials does not have; trials and epochs that one of them has twice."""
     with sqlite3.connect(run / "study.db") as study:
-        query = "select value_json from trial_user_attributes a join trials t using (trial_id) where key = 'index'"
-        complete = Counter(int(json.loads(value)) for (value,) in study.execute(f"{query} and state = 'COMPLETE'"))
+        complete = Counter(number for (number,) in study.execute("select number from trials where state = 'COMPLETE'"))
     shown, steps = _in_mlflow(run.parent / "mlflow.db", run.name)
     everywhere = (set(complete), set(shown), {int(row.rpartition("-")[2]) for row in outcome(run)})
     lost = sum(trials - len(there & set(range(trials))) for there in everywhere)

@@ -52,7 +52,7 @@ def test_optimisers_get_their_own_numbers_and_every_parameter(tiny):
     assert (group["lr"], group["momentum"], group["weight_decay"], group["nesterov"]) == (0.3, 0.8, 0.02, False)
     assert len(group["params"]) == len(list(pretrainer.online.parameters()))
     adamw = build_optimizer(settings.model_copy(update={"optimizer": "adamw"}), pretrainer)
-    assert type(adamw) is torch.optim.AdamW
+    assert isinstance(adamw, torch.optim.AdamW)
     assert (adamw.param_groups[0]["lr"], adamw.param_groups[0]["weight_decay"]) == (0.3, 0.02)
 
 
