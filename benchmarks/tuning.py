@@ -266,11 +266,10 @@ def worth(known: Known, way: Way, trials: Sequence[Trial], epochs: int) -> float
     found = smoothed(known, score) if way.smooth else score
     if way.top:
         spare = {trial.setting: trial.spare for trial in scored}
-        for setting in sorted(found, key=lambda setting: -found[setting])[: way.top]:
-            more = known.last_GS[setting, list(spare[setting][: way.more])]
-            score[setting] = float((way.seeds * score[setting] + more.sum()) / (way.seeds + way.more))
-        confirmed = sorted(found, key=lambda setting: -found[setting])[: way.top]
-        found = {setting: score[setting] for setting in confirmed}
+        finalists = sorted(found, key=lambda setting: -found[setting])[: way.top]
+        more = {setting: known.last_GS[setting, list(spare[setting][: way.more])].sum() for setting in finalists}
+        runs = way.seeds + way.more
+        found = {setting: float((way.seeds * score[setting] + more[setting]) / runs) for setting in finalists}
     best = max(found, key=lambda setting: found[setting])
     return float(known.last_GS[best].mean())
 
@@ -293,11 +292,10 @@ def smoothed(known: Known, score: dict[int, float]) -> dict[int, float]:
     return dict(zip(settings, expected_G.tolist(), strict=True))
 
 
-PLAIN = "Ray's OptunaSearch, ASHA"
 WAYS = (
     Way("random", "random"),
     Way("Ray's OptunaSearch", "ray"),
-    Way(PLAIN, "ray", stopping=(4, 4)),
+    Way("Ray's OptunaSearch, ASHA", "ray", stopping=(4, 4)),
     Way("tpe", "tpe"),
     Way("tpe, start-up 5", "tpe", startup=5),
     Way("tpe, asha 8, 3", "tpe", stopping=(8, 3)),

@@ -84,7 +84,7 @@ def search(
     from cmd_tune.search.beginning import begin, make_engine
     from cmd_tune.search.execution import ResourceRequest
     from cmd_tune.search.plan import resumed_plan
-    from cmd_tune.search.request import check_request
+    from cmd_tune.search.request import SearchRequest, check_request
 
     if cpus and address:
         raise UsageError("--cpus: is for this machine, and the cluster at --address counts its own; leave it out")
@@ -95,10 +95,9 @@ def search(
             f"{'--plan' if plan else '--dry-run'}: is for a new search, and --resume goes on with one; leave one out"
         )
     resources = ResourceRequest(concurrent, workers, gpus_per_worker, cpus, hung_after)
-    if dry_run or plan:
-        from cmd_tune.search.preview import show_preview
 
-        request = check_request(
+    def request_in(folder: Path, *, dry: bool = False) -> SearchRequest:
+        return check_request(
             space,
             data=place(data, "--data"),
             protocol=protocol,
@@ -109,10 +108,15 @@ def search(
             refit=refit,
             resources=resources,
             name=name,
-            storage=DEFAULT_STORAGE if looks_like_uri(storage) else home_path(storage),
+            storage=folder,
             tracking_uri=tracking_uri,
-            dry=True,
+            dry=dry,
         )
+
+    if dry_run or plan:
+        from cmd_tune.search.preview import show_preview
+
+        request = request_in(DEFAULT_STORAGE if looks_like_uri(storage) else home_path(storage), dry=True)
         show_preview(request, address, Console(), probed=plan)
         return
     at = open_storage(storage, resume)
@@ -132,21 +136,7 @@ def search(
         )
         engine = make_engine(made.folder, made.resources, address)
     else:
-        request = check_request(
-            space,
-            data=place(data, "--data"),
-            protocol=protocol,
-            preset=preset,
-            overrides=overrides or [],
-            trials=trials,
-            time=time,
-            refit=refit,
-            resources=resources,
-            name=name,
-            storage=at.folder,
-            tracking_uri=tracking_uri,
-        )
-        made, engine = begin(request, address)
+        made, engine = begin(request_in(at.folder), address)
     from cmd_tune.search.search import run_search  # while the engine starts
 
     with closing(engine), at.kept(made.folder, "search", new=made.new):

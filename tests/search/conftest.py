@@ -10,7 +10,7 @@ import yaml
 from cmd_tune.data.store import Store
 from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.plan import Plan, new_plan
-from cmd_tune.search.request import check_request, read_space
+from cmd_tune.search.request import SearchRequest, check_request, read_space
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.settings import Settings
@@ -48,6 +48,28 @@ def open_study(tmp_path: Path, tiny: Callable[..., Settings]) -> Callable[..., S
         folder = tmp_path / "search"
         folder.mkdir(exist_ok=True)
         return SearchStudy(folder, space, tiny(**settings), "quick", trials)
+
+    return make
+
+
+@pytest.fixture
+def request_of(make_space: Callable[..., Space], tiny_store: Store, tmp_path: Path) -> Callable[..., SearchRequest]:
+    """A dry request of the temperatures, 4 trials with one start point, on 36 clips."""
+
+    def make(*overrides: str, trials: int | None = None, cpus: int = 4, **changes: object) -> SearchRequest:
+        return check_request(
+            str(make_space(**changes).path),
+            storage=tmp_path / "runs",
+            data=tiny_store.path,
+            protocol="xview",
+            name=None,
+            preset=None,
+            overrides=["batch_size=8", *overrides],
+            trials=trials,
+            resources=ResourceRequest(cpus=cpus),
+            tracking_uri=None,
+            dry=True,
+        )
 
     return make
 

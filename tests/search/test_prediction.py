@@ -10,15 +10,13 @@ from time import monotonic
 import pytest
 import torch
 
-from cmd_tune.data.store import Store
 from cmd_tune.runs.data_source import DataSource, open_data
 from cmd_tune.runs.pretrain_and_score import run
 from cmd_tune.runs.probe import Probed
-from cmd_tune.search.execution import ResourcePlan, ResourceRequest, TrialResources
+from cmd_tune.search.execution import ResourcePlan, TrialResources
 from cmd_tune.search.plan import Plan, plan_of
 from cmd_tune.search.prediction import Prediction, predicted, probe_at_once
-from cmd_tune.search.request import check_request
-from cmd_tune.search.spaces.space import Space
+from cmd_tune.search.request import SearchRequest
 from cmd_tune.settings import Settings, make_settings
 
 FOUND = Probed(step=0.5, validation=3.0, test=7.0, checkpoint=0.25, memory=100, gpu_memory=0)
@@ -26,23 +24,11 @@ TRIAL = TrialResources(workers=1, cpus=2.0, gpus=0.5, threads=2)
 
 
 @pytest.fixture
-def planned(make_space: Callable[..., Space], tiny_store: Store, tmp_path: Path) -> Callable[..., Plan]:
+def planned(request_of: Callable[..., SearchRequest]) -> Callable[..., Plan]:
     """Plans a search of 36 clips in batches of 8, 10 epochs each, an evaluation every 4 and a checkpoint every 2."""
 
     def make(*more: str, **changes: object) -> Plan:
-        request = check_request(
-            str(make_space(**changes).path),
-            storage=tmp_path / "runs",
-            data=tiny_store.path,
-            protocol="xview",
-            name=None,
-            preset=None,
-            overrides=["batch_size=8", "epochs=10", "checkpoint_every=2", *more],
-            trials=None,
-            resources=ResourceRequest(cpus=4),
-            tracking_uri=None,
-            dry=True,
-        )
+        request = request_of("epochs=10", "checkpoint_every=2", *more, **changes)
         return plan_of(request, *request.open_data())
 
     return make

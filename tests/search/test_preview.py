@@ -10,36 +10,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from cmd_tune.data.store import Store
 from cmd_tune.errors import UsageError
 from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.preview import Work, show_preview
-from cmd_tune.search.request import SearchRequest, check_request
-from cmd_tune.search.spaces.space import Space
+from cmd_tune.search.request import SearchRequest
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def request_of(make_space: Callable[..., Space], tiny_store: Store, tmp_path: Path) -> Callable[..., SearchRequest]:
-    """A dry request of the temperatures, 4 trials with one start point, on 36 clips."""
-
-    def make(*overrides: str, trials: int | None = None, cpus: int = 4, **changes: object) -> SearchRequest:
-        return check_request(
-            str(make_space(**changes).path),
-            storage=tmp_path / "runs",
-            data=tiny_store.path,
-            protocol="xview",
-            name=None,
-            preset=None,
-            overrides=["batch_size=8", *overrides],
-            trials=trials,
-            resources=ResourceRequest(cpus=cpus),
-            tracking_uri=None,
-            dry=True,
-        )
-
-    return make
 
 
 def shown(request: SearchRequest, address: str | None = None) -> list[str]:
