@@ -15,7 +15,7 @@ from pathlib import Path
 from cmd_tune.errors import CmdTuneError, one_line
 from cmd_tune.files import write_text
 from cmd_tune.remote_files import RemoteFolder
-from cmd_tune.runs.run_folder import LOCK
+from cmd_tune.runs.lock_holder import LOCK
 
 PERIOD_S = 3.0  # between two passes
 _HASTE_S = 5.0  # for a file that is on its way when nothing more is to be copied

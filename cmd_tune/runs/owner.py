@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import socket
 import threading
 import time
@@ -13,6 +12,7 @@ from typing import Any
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.remote_files import RemoteFolder
+from cmd_tune.runs.lock_holder import is_dead_here, this_machine
 
 OWNER = ".owner.json"  # in the run's folder
 STALE_S = 60.0  # without a sign of life: the owner has died
@@ -49,7 +49,7 @@ class Owner:
 
     def _refuse_living(self) -> None:
         other, written = self._read(), self.remote.mark(OWNER)
-        if not other or written is None or _is_dead_here(other):
+        if not other or written is None or is_dead_here(other.get("machine"), other.get("pid")):
             return
         probe = f".{self.token}.part"  # both times are the server's: clocks of machines differ
         self.remote.write(probe, b"-")
@@ -72,7 +72,7 @@ class Owner:
         return {}
 
     def _beat(self) -> None:
-        mine = {"token": self.token, "host": socket.gethostname(), "pid": os.getpid(), "machine": _machine()}
+        mine = {"token": self.token, "host": socket.gethostname(), "pid": os.getpid(), "machine": this_machine()}
         self.remote.write(OWNER, json.dumps({**mine, "time": time.time()}).encode())
 
     def _work(self) -> None:
@@ -83,24 +83,3 @@ class Owner:
                     self._lost()
                     return
                 self._beat()
-
-
-def _machine() -> str:
-    """A text that two processes share if the one's number of a process means the same to the other."""
-    try:
-        return f"{platform.node()}/{os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return platform.node()
-
-
-def _is_dead_here(other: dict[str, Any]) -> bool:
-    """Whether an owner was a process of this machine, and is no more."""
-    if other.get("machine") != _machine() or not isinstance(other.get("pid"), int):
-        return False
-    try:
-        os.kill(other["pid"], 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False

@@ -6,19 +6,19 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from cmd_tune.errors import CmdTuneError, UsageError, did_you_mean
 from cmd_tune.files import home_path, write_text
 from cmd_tune.locks import lock_file
 from cmd_tune.remote_files import beside
+from cmd_tune.runs.lock_holder import LOCK, holder_text
 
 DEFAULT_STORAGE = Path("runs")  # all runs, made-up data and mlflow.db, in the folder a command is started from
-LOCK = "lock"
 # What a command was asked for, in its run's folder.
 SEARCH_FILE, PRETRAIN_FILE, EVALUATE_FILE = "search.yaml", "pretrain.yaml", "evaluate.yaml"
 PLAN_FILES = (SEARCH_FILE, PRETRAIN_FILE, EVALUATE_FILE)
@@ -83,7 +83,7 @@ def earlier_run(storage: Path, name: str, plan: str, *, kept: Mapping[str, Any])
     """
     if given := [option for option, value in kept.items() if not (value is None or value is False or value == [])]:
         raise UsageError(f"{given[0]}: a resumed run keeps its own; leave it out, or start a new one")
-    places = [Path(os.path.abspath(place)) for place in (storage / name, home_path(name))]
+    places = _places(storage, name)
     path = next((path for place in places if (path := place / plan).is_file()), None)
     if path is None:
         for command, file in _COMMANDS.items():
@@ -98,6 +98,23 @@ def earlier_run(storage: Path, name: str, plan: str, *, kept: Mapping[str, Any])
         raise UsageError(f"--resume {name}: {storage} has no such run; {hint}")
     with lock_folder(path.parent):  # before anything is written there: a run that goes on keeps its plan
         return path
+
+
+def find_run(storage: Path, name: str) -> tuple[Path, str]:
+    """The folder of a run, and the command that made it. name: as of `earlier_run`.
+
+    Writes nothing. Raises UsageError, with the nearest name, if there is no such run.
+    """
+    for place in _places(storage, name):
+        for command, file in _COMMANDS.items():
+            if (place / file).is_file():
+                return place, command
+    known = [found.parent.name for file in PLAN_FILES for found in storage.glob(f"*/{file}")]
+    raise UsageError(f"{name}: {storage} has no such run; {did_you_mean(name, known) if known else 'there are none'}")
+
+
+def _places(storage: Path, name: str) -> list[Path]:
+    return [Path(os.path.abspath(place)) for place in (storage / name, home_path(name))]
 
 
 def write_storage_uri(storage: Path, uri: str) -> None:
@@ -137,7 +154,19 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
     Raises CmdTuneError if another process has it.
     """
-    with (folder / LOCK).open("w") as handle:
+    with (folder / LOCK).open("a") as handle:
         if not lock_file(handle, wait=False):
             raise CmdTuneError(f"{folder}: is in use by another process; wait for it or stop it")
-        yield
+        try:
+            _hold(handle, holder_text())
+            yield
+        finally:
+            _hold(handle, "")
+
+
+def _hold(handle: IO[str], text: str) -> None:
+    """Write what the lock holds. On a full disk it holds nothing: the lock itself is what counts."""
+    with suppress(OSError):
+        handle.truncate(0)
+        handle.write(text)
+        handle.flush()

@@ -9,7 +9,7 @@ from threading import Barrier
 import pytest
 
 from cmd_tune.errors import CmdTuneError, UsageError
-from cmd_tune.runs.run_folder import earlier_run, lock_folder, new_folder, resume_line
+from cmd_tune.runs.run_folder import earlier_run, find_run, lock_folder, new_folder, resume_line
 
 
 def test_runs_that_start_in_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
@@ -80,3 +80,16 @@ def test_the_resume_line_has_all_that_the_folder_does_not_hold(tmp_path: Path, m
     assert resume_line("search", tmp_path / "a b" / "it", "auto") == (
         f"{command} --storage '{tmp_path}/a b' --address auto"
     )
+
+
+def test_a_run_of_any_command_is_found_with_its_command(tmp_path: Path) -> None:
+    for command in ("search", "pretrain", "evaluate"):
+        (tmp_path / f"my-{command}").mkdir()
+        (tmp_path / f"my-{command}" / f"{command}.yaml").touch()
+        assert find_run(tmp_path, f"my-{command}") == (tmp_path / f"my-{command}", command)
+    assert find_run(Path("nowhere"), str(tmp_path / "my-search")) == (tmp_path / "my-search", "search")
+    with pytest.raises(UsageError) as caught:
+        find_run(tmp_path, "my-serch")
+    assert str(caught.value) == f"my-serch: {tmp_path} has no such run; did you mean 'my-search'?"
+    with pytest.raises(UsageError, match="has no such run; there are none"):
+        find_run(tmp_path / "none", "it")
