@@ -90,6 +90,15 @@ def describe(study: optuna.Study, metric: str, attributes: Mapping[str, str]) ->
             study.set_user_attr(name, value)
 
 
+def in_memory(storage: optuna.storages.RDBStorage) -> optuna.storages.InMemoryStorage:
+    """A copy of all that a file has of the study, which does not need the file any more."""
+    memory = optuna.storages.InMemoryStorage()
+    for name in optuna.get_all_study_names(storage):
+        optuna.copy_study(from_study_name=name, from_storage=storage, to_storage=memory)
+    storage.engine.dispose()
+    return memory
+
+
 def number_of(frozen: FrozenTrial) -> int | None:
     """A trial's number; None of what is not a trial of a search, or waits to become one."""
     if VALUES not in frozen.user_attrs or frozen.state is OptunaState.WAITING:

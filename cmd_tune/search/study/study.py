@@ -6,6 +6,7 @@ seed, the trial's number and what is known by then, so that a restart changes no
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from math import isfinite
 from pathlib import Path
 from statistics import mean
@@ -22,10 +23,10 @@ from cmd_tune.search.study.clock import CLOCK, Clock
 from cmd_tune.search.study.early_stopping import stopping_rule
 from cmd_tune.search.study.failure_tags import FailureTag
 from cmd_tune.search.study.methods import method_of, method_title
-from cmd_tune.search.study.optuna_trials import INDEX, OptunaTrials, describe, number_of, reopen
+from cmd_tune.search.study.optuna_trials import INDEX, OptunaTrials, describe, in_memory, number_of, reopen
 from cmd_tune.search.study.optuna_values import END_STATES, TRIAL_STATES
 from cmd_tune.search.study.sampler_view import FAILURE, REJECTED, VALUES
-from cmd_tune.search.study.study_file import NAME, TRIALS, as_damaged, check_study, trial_folders
+from cmd_tune.search.study.study_file import NAME, TRIALS, as_damaged, check_study, snapshot, trial_folders
 from cmd_tune.search.study.suggestions import Suggestion, Suggestions, waiting
 from cmd_tune.search.study.trial_record import HISTORY, Repeat, RepeatRecord, TrialRecord, TrialState
 from cmd_tune.settings import Settings, make_settings
@@ -41,7 +42,7 @@ _BUSY_S = 30  # how long a write waits for another program that reads or writes 
 
 
 class SearchStudy:
-    """All trials of one search. Only the process that runs the search opens it."""
+    """All trials of one search. Only the process that runs the search opens it to write."""
 
     def __init__(
         self,
@@ -53,12 +54,14 @@ class SearchStudy:
         *,
         retry_failed: bool = False,
         data: Mapping[str, str] | None = None,
+        read_only: bool = False,
     ) -> None:
-        """Read what there is; the first `next` is the first to write.
+        """Read what there is; the first `next` is the first to write a trial.
 
         base: settings that every trial starts from. trials: how many the search may start in all; None: any.
         retry_failed: whether trials that failed for their own values run again as well. data: what to keep of the data
-        in the study's attributes, by name.
+        in the study's attributes, by name. read_only: a copy in memory is opened, and the folder stays as it is, also
+        while another process runs the search; trials that failed for a passing reason are shown as failed.
         Raises CmdTuneError, in one line, if a file of the study or of a trial is damaged.
         """
         self.folder, self.space, self.base, self.preset, self.budget = folder, space, base, preset, trials
@@ -66,13 +69,16 @@ class SearchStudy:
         self.deadline = monotonic() + space.seconds - self.clock.seconds if space.seconds is not None else None
         self.shortfall = ""  # why there are no more trials to start, if not for the budget
         self.remarks: list[str] = []  # what is missing on disk, a line each
-        self._retry_failed, self._data = retry_failed, data or {}
+        self._retry_failed, self._data, self._read_only = retry_failed, data or {}, read_only
         self._sign = -1 if space.maximize else 1
         self._described = False  # whether the study's attributes are written
         self._startup = min(10, max(3, (trials or MANY) // 4))  # trials with a score before TPE learns from them
         self._method = method_of(space, trials)
-        check_study(folder / STUDY)
-        with as_damaged(folder / STUDY):
+        # First: a trial that another process begins meanwhile is in the study before it is here.
+        run = [index for index in trial_folders(folder) if (self._folder_of(index) / HISTORY).exists()]
+        path = folder / STUDY
+        with snapshot(path) if read_only else nullcontext(path) as self._file, as_damaged(path):
+            check_study(path, self._file)
             known = self._attach()
             self._live: dict[int, Trial] = {}
             self._reopened = False  # whether what Optuna takes for ended has been opened again
@@ -84,7 +90,6 @@ class SearchStudy:
             # Of a trial that ran again in an earlier release, Optuna has several: the last is the one that counts.
             numbered = ((number_of(frozen), frozen) for frozen in known)
             self._last = dict(sorted((number, frozen) for number, frozen in numbered if number is not None))
-            run = [index for index in trial_folders(folder) if (self._folder_of(index) / HISTORY).exists()]
             if lost := [index for index in run if index not in self._last]:
                 raise ValueError(f"it has nothing of trial {lost[0]}, which has run")
             for index, frozen in self._last.items():
@@ -271,20 +276,20 @@ class SearchStudy:
     def _open_study(self) -> optuna.Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         rule = stopping_rule(self.space)
-        path = self.folder / STUDY
         try:
+            storage = optuna.storages.RDBStorage(
+                sqlite_url(self._file), engine_kwargs={"connect_args": {"timeout": _BUSY_S}}
+            )
             return optuna.create_study(
                 study_name=NAME,
-                storage=optuna.storages.RDBStorage(
-                    sqlite_url(path), engine_kwargs={"connect_args": {"timeout": _BUSY_S}}
-                ),
+                storage=in_memory(storage) if self._read_only else storage,
                 load_if_exists=True,
                 sampler=optuna.samplers.RandomSampler(seed=self.base.seed),  # never asked: suggestions have a view
                 direction="maximize" if self.space.maximize else "minimize",
                 pruner=rule.pruner() if rule else optuna.pruners.NopPruner(),
             )
         except RuntimeError as error:  # of a file that another release of Optuna made
-            raise CmdTuneError(f"{path}: {first_line(error)}") from error
+            raise CmdTuneError(f"{self.folder / STUDY}: {first_line(error)}") from error
 
     def _describe(self) -> None:
         """Write what the study is of, once in a session."""
@@ -343,7 +348,7 @@ class SearchStudy:
         again = bool(kept.get(AGAIN))
         if trial.state is TrialState.FAILED:
             trial.failure = FailureTag(kept.get(FAILURE, FailureTag.DEFECT if again else FailureTag.VALUES))
-            again = self._retry_failed or trial.failure.passing
+            again = self._retry_failed or (trial.failure.passing and not self._read_only)
         if again and trial.state in (TrialState.FAILED, TrialState.STOPPED):
             trial.state, trial.failure = TrialState.UNFINISHED, None
         if not trial.history and frozen.intermediate_values:

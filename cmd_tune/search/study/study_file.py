@@ -1,9 +1,11 @@
 """Checks the study's file before anything is written to it, and names what is wrong with it in one line."""
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from cmd_tune.errors import CmdTuneError, first_line
 from cmd_tune.full_disk import as_disk_full
@@ -23,10 +25,39 @@ def trial_folders(folder: Path) -> list[int]:
     return sorted(int(path.name) for path in found if path.name.isdecimal() and path.is_dir())
 
 
-def check_study(path: Path) -> None:
+@contextmanager
+def snapshot(path: Path) -> Iterator[Path]:
+    """A copy of a study's file as it is at this moment, also while a process writes to it. It is gone after the block.
+
+    Writes nothing beside the file. Raises CmdTuneError if another program has locked it for seconds.
+    """
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        if path.exists():
+            with _named(path):
+                _copy(path, copy)
+        yield copy
+
+
+def _copy(path: Path, copy: Path) -> None:
+    try:
+        with closing(_connect(path, "ro")) as source, closing(sqlite3.connect(copy)) as to:
+            source.execute("select count(*) from sqlite_master").fetchone()  # raises if it is locked
+            source.backup(to)
+    except sqlite3.DatabaseError as error:
+        if _is_busy(error):
+            raise
+        # What a kill has left half written, which SQLite undoes in the copy; or what is damaged, which the copy shows.
+        copy.unlink(missing_ok=True)
+        for end in ("", "-journal"):
+            if (part := path.with_name(path.name + end)).exists():
+                shutil.copyfile(part, copy.with_name(copy.name + end))
+
+
+def check_study(path: Path, copy: Path | None = None) -> None:
     """Raise CmdTuneError if a study's file is damaged, locked, of another program, or missing though there are trials.
 
-    Writes nothing.
+    Writes nothing. copy: what is looked at in its place, while messages name the path.
     """
     if not path.exists() or path.stat().st_size == 0:
         if trials := len(trial_folders(path.parent)):
@@ -34,7 +65,7 @@ def check_study(path: Path) -> None:
                 f"{path}: is {_missing(path)}, and with it what {trials} trials were and scored; {_CURE}"
             )
         return
-    with _named(path), closing(_connect(path)) as study:
+    with _named(path), closing(_connect(copy or path)) as study:
         study.execute("begin immediate").connection.rollback()  # raises if it is locked or cannot be written
         ((verdict,), *_) = study.execute("pragma quick_check(1)").fetchall()
         if verdict != "ok":
@@ -66,8 +97,13 @@ def _missing(path: Path) -> str:
     return "empty" if path.exists() else "missing"
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_PATIENCE_S, isolation_level=None)
+def _connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    return sqlite3.connect(uri, uri=True, timeout=_PATIENCE_S, isolation_level=None)
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 @contextmanager
@@ -81,6 +117,6 @@ def _named(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         if full := as_disk_full(error, path):
             raise full from error
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        if _is_busy(error):
             raise CmdTuneError(f"{path}: another program has locked it; end that program, and try again") from error
         raise CmdTuneError(f"{path}: is damaged ({error}); {_CURE}") from error
