@@ -23,7 +23,7 @@ from cmd_tune.search.report.verdicts import t_interval
 from cmd_tune.search.request import confirm_of, read_space, refit_of, trial_count
 from cmd_tune.search.spaces.confirm import Confirm
 from cmd_tune.search.spaces.refit import Refit
-from cmd_tune.search.study.clock import CLOCK
+from cmd_tune.search.study.clock import CLOCK, Clock
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import TrialRecord, TrialState
 from cmd_tune.settings import kept_settings
@@ -135,7 +135,7 @@ def open_kept(folder: Path) -> KeptSearch:
     settings = kept_settings(f"{path}: settings", plan.settings)
     trials = trial_count(space, plan.trials, settings)
     study = SearchStudy(folder, space, settings, plan.preset, trials, read_only=True)
-    used = study.clock.seconds if (folder / CLOCK).exists() else None
+    used = round(Clock(folder / CLOCK).seconds, 1) if (folder / CLOCK).exists() else None
     confirm, refit = confirm_of(space, plan.confirm, None), refit_of(space, plan.refit, None)
     return KeptSearch(folder, plan, study, confirm, refit, use, _started(folder), used)
 

@@ -1,0 +1,43 @@
+"""The commands for kept runs, as they are typed, on searches whose trials were played."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from cmd_tune.cli import app
+from tests.search.played import give_test_scores, new_search, play, study_of
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    """Runs a command in this process; returns its exit code and what it printed. Errors are raised."""
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def run(*words):
+        done = CliRunner().invoke(app, [str(word) for word in words])
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done.exit_code, done.output
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory, tiny_store):
+    """Two searches, one finished and one interrupted, that tests read."""
+    runs = tmp_path_factory.mktemp("kept") / "runs"
+    study = study_of(new_search(runs, "done", tiny_store))
+    play(study, [50.0, 70.0, 60.0, 40.0])
+    give_test_scores(study)
+    play(study_of(new_search(runs, "half", tiny_store)), [50.0, None])
+    return runs
+
+
+def test_searches_lists_them(typed, storage):
+    code, said = typed("searches", "--storage", storage)
+    assert code == 0
+    names = [line.split()[:3] for line in said.splitlines()[2:]]
+    assert sorted(names) == [["done", "finished", "4/4"], ["half", "interrupted", "1/4"]]
+    code, said = typed("searches", "--storage", storage, "--json")
+    assert {search["name"] for search in json.loads(said)} == {"done", "half"}
