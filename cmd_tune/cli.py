@@ -14,7 +14,7 @@ import cmd_tune
 from cmd_tune import interrupts
 from cmd_tune.commands.checkpoints import export, import_
 from cmd_tune.commands.data import ingest, inspect
-from cmd_tune.commands.kept import searches
+from cmd_tune.commands.kept import report, searches
 from cmd_tune.commands.options import from_home
 from cmd_tune.commands.runs import evaluate, pretrain, search
 from cmd_tune.commands.settings import settings
@@ -75,6 +75,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {  # as they are listed
     "pretrain": pretrain,
     "evaluate": evaluate,
     "searches": searches,
+    "report": report,
     "import": import_,
     "export": export,
     "ingest": ingest,

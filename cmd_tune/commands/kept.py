@@ -1,4 +1,4 @@
-"""The commands for runs that are kept: searches."""
+"""The commands for runs that are kept: searches, report."""
 
 from typing import Annotated
 
@@ -20,3 +20,18 @@ def searches(
     from cmd_tune.search.search_list import show_searches
 
     show_searches(open_storage(storage).folder, Console(), as_json=as_json)
+
+
+def report(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a search in the storage, or its folder.")],
+    storage: Storage = str(DEFAULT_STORAGE),
+) -> None:
+    """Write the report of a search anew, from what is known so far.
+
+    Of a search that runs or was interrupted, too. Needs neither Ray nor an MLflow server.
+    """
+    from cmd_tune.runs.remote_storage import open_storage
+    from cmd_tune.search.kept_report import show_report
+    from cmd_tune.search.kept_search import find_search, open_kept
+
+    show_report(open_kept(find_search(open_storage(storage).folder, name)), Console())

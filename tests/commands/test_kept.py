@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cmd_tune.cli import app
+from cmd_tune.errors import UsageError
 from tests.search.played import give_test_scores, new_search, play, study_of
 
 
@@ -41,3 +42,13 @@ def test_searches_lists_them(typed, storage):
     assert sorted(names) == [["done", "finished", "4/4"], ["half", "interrupted", "1/4"]]
     code, said = typed("searches", "--storage", storage, "--json")
     assert {search["name"] for search in json.loads(said)} == {"done", "half"}
+
+
+def test_report_writes_it_anew(typed, storage):
+    code, said = typed("report", "done", "--storage", storage)
+    assert (code, "so far" in said) == (0, False)
+    assert (storage / "done" / "best.yaml").read_text().startswith("# trial-001 of done: val/knn/fused 70.00\n")
+    code, said = typed("report", storage / "half")
+    assert (code, "1 of 4 trials have ended; this is what is known so far" in said) == (0, True)
+    with pytest.raises(UsageError, match=r"^don: .* has no such run; did you mean 'done'\?$"):
+        typed("report", "don", "--storage", storage)
