@@ -14,10 +14,11 @@ import cmd_tune
 from cmd_tune import interrupts
 from cmd_tune.commands.checkpoints import export, import_
 from cmd_tune.commands.data import ingest, inspect
-from cmd_tune.commands.kept import report, searches
+from cmd_tune.commands.kept import report, searches, stop
 from cmd_tune.commands.options import from_home
 from cmd_tune.commands.runs import evaluate, pretrain, search
 from cmd_tune.commands.settings import settings
+from cmd_tune.commands.short import plan, resume
 from cmd_tune.compute.home import ensure_home, ensure_temporary_folder
 from cmd_tune.compute.screen import outlive_screen
 from cmd_tune.compute.slower import format_warning
@@ -72,18 +73,22 @@ app = typer.Typer(
 
 _COMMANDS: dict[str, Callable[..., None]] = {  # as they are listed
     "search": search,
+    "plan": plan,
     "pretrain": pretrain,
     "evaluate": evaluate,
     "searches": searches,
     "report": report,
+    "resume": resume,
+    "stop": stop,
     "import": import_,
     "export": export,
     "ingest": ingest,
     "inspect": inspect,
     "settings": settings,
 }
+_PASSED_ON = {"resume": {"ignore_unknown_options": True, "allow_extra_args": True}}  # options, to another command
 for _name, _command in _COMMANDS.items():
-    app.command(_name)(from_home(_command))
+    app.command(_name, context_settings=_PASSED_ON.get(_name))(from_home(_command))
 
 
 def _version(wanted: bool) -> None:

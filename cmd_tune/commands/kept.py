@@ -1,4 +1,4 @@
-"""The commands for runs that are kept: searches, report."""
+"""The commands for runs that are kept: searches, report, stop."""
 
 from typing import Annotated
 
@@ -35,3 +35,18 @@ def report(
     from cmd_tune.search.kept_search import find_search, open_kept
 
     show_report(open_kept(find_search(open_storage(storage).folder, name)), Console())
+
+
+def stop(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a run in the storage, or its folder.")],
+    storage: Storage = str(DEFAULT_STORAGE),
+) -> None:
+    """End a run that is running, as Ctrl-C does; it can be resumed.
+
+    Waits until it has ended. A run on another host is ended there.
+    """
+    from cmd_tune.runs.remote_storage import open_storage
+    from cmd_tune.runs.run_folder import find_run
+    from cmd_tune.runs.stopping import stop_run
+
+    stop_run(*find_run(open_storage(storage).folder, name), Console())

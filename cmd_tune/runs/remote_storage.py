@@ -22,7 +22,7 @@ from cmd_tune.remote_files import Place, RemoteFolder, beside, looks_like_uri, r
 from cmd_tune.runs.kept_paths import inside_storage
 from cmd_tune.runs.mirror import Mirror, download, record_sent, sent_file
 from cmd_tune.runs.owner import Owner
-from cmd_tune.runs.run_folder import PLAN_FILES, resume_line, storage_uri, write_storage_uri
+from cmd_tune.runs.run_folder import COMMANDS, PLAN_FILES, find_run, resume_line, storage_uri, write_storage_uri
 from cmd_tune.yaml_files import read_yaml
 
 SESSION = "session.json"  # in a run's folder: the number of its sessions, and the last one's token
@@ -159,6 +159,23 @@ def open_storage(storage: str, resume: str | None = None) -> Storage:
         atexit.register(opened.release)  # whatever comes between this and `kept`
         opened.find(resume)
     return opened
+
+
+def command_of(storage: str, name: str) -> str:
+    """The command that made a run of a storage, also of one whose files are at its URI alone.
+
+    name: of the run, the path of its folder, or its URI. Raises UsageError, with the nearest name, if there is none.
+    """
+    if looks_like_uri(name):
+        place, name = _storage_and_run(read_place(name, "NAME"))
+        storage = str(place)
+    opened = open_storage(storage)
+    if opened.uri:
+        there = RemoteFolder(opened.uri)
+        for command, file in COMMANDS.items():
+            if re.fullmatch(r"\w[\w.-]*", name) and there.mark(f"{name}/{file}") is not None:
+                return command
+    return find_run(opened.folder, name)[1]
 
 
 def _storage_and_run(run: Place) -> tuple[Place, str]:

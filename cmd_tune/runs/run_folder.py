@@ -23,7 +23,7 @@ DEFAULT_STORAGE = Path("runs")  # all runs, made-up data and mlflow.db, in the f
 SEARCH_FILE, PRETRAIN_FILE, EVALUATE_FILE = "search.yaml", "pretrain.yaml", "evaluate.yaml"
 PLAN_FILES = (SEARCH_FILE, PRETRAIN_FILE, EVALUATE_FILE)
 _URI = ".uri"  # in the working folder of a storage that lies at a URI
-_COMMANDS = {"search": SEARCH_FILE, "pretrain": PRETRAIN_FILE, "evaluate": EVALUATE_FILE}
+COMMANDS = {"search": SEARCH_FILE, "pretrain": PRETRAIN_FILE, "evaluate": EVALUATE_FILE}
 
 
 def new_folder(storage: Path, name: str | None, kind: str) -> Path:
@@ -86,7 +86,7 @@ def earlier_run(storage: Path, name: str, plan: str, *, kept: Mapping[str, Any])
     places = _places(storage, name)
     path = next((path for place in places if (path := place / plan).is_file()), None)
     if path is None:
-        for command, file in _COMMANDS.items():
+        for command, file in COMMANDS.items():
             if any((place / file).is_file() for place in places):
                 raise UsageError(f"--resume {name}: is a run of {command}; resume it with: {command} --resume {name}")
         if lost := next((place for place in places if (place / LOCK).is_file()), None):
@@ -106,7 +106,7 @@ def find_run(storage: Path, name: str) -> tuple[Path, str]:
     Writes nothing. Raises UsageError, with the nearest name, if there is no such run.
     """
     for place in _places(storage, name):
-        for command, file in _COMMANDS.items():
+        for command, file in COMMANDS.items():
             if (place / file).is_file():
                 return place, command
     known = [found.parent.name for file in PLAN_FILES for found in storage.glob(f"*/{file}")]

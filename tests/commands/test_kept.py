@@ -52,3 +52,8 @@ def test_report_writes_it_anew(typed, storage):
     assert (code, "1 of 4 trials have ended; this is what is known so far" in said) == (0, True)
     with pytest.raises(UsageError, match=r"^don: .* has no such run; did you mean 'done'\?$"):
         typed("report", "don", "--storage", storage)
+
+
+def test_stop_refuses_what_is_not_running(typed, storage):
+    with pytest.raises(UsageError, match=r"^done: is not running$"):
+        typed("stop", "done", "--storage", storage)

@@ -17,7 +17,7 @@ from cmd_tune.data.store import Store
 from cmd_tune.errors import CmdTuneError, UsageError
 from cmd_tune.remote_files import RemoteFolder
 from cmd_tune.runs import mirror, owner
-from cmd_tune.runs.remote_storage import Storage, open_storage
+from cmd_tune.runs.remote_storage import Storage, command_of, open_storage
 from cmd_tune.runs.run_folder import new_folder, resume_line, shown_place
 
 SETTINGS = (
@@ -350,3 +350,16 @@ def test_a_uri_that_is_none_is_refused_before_anything_is_made(words: list[str],
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith(said)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_of_a_run_is_known_where_its_files_are_at_the_uri_alone(s3: str) -> None:
+    remote = RemoteFolder(f"{s3}/runs")
+    remote.write("there/pretrain.yaml", b"-")
+    assert command_of(f"{s3}/runs", "there") == "pretrain"
+    assert command_of("runs", f"{s3}/runs/there") == "pretrain"
+    here = open_storage(f"{s3}/runs").folder / "here"
+    here.mkdir()
+    (here / "search.yaml").touch()
+    assert command_of(f"{s3}/runs", "here") == "search"
+    with pytest.raises(UsageError, match="has no such run"):
+        command_of(f"{s3}/runs", "nowhere")
