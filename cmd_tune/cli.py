@@ -14,7 +14,7 @@ import cmd_tune
 from cmd_tune import interrupts
 from cmd_tune.commands.checkpoints import export, import_
 from cmd_tune.commands.data import ingest, inspect
-from cmd_tune.commands.kept import report, searches, stop
+from cmd_tune.commands.kept import compare, report, searches, stop
 from cmd_tune.commands.options import from_home
 from cmd_tune.commands.runs import evaluate, pretrain, search
 from cmd_tune.commands.settings import settings
@@ -78,6 +78,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {  # as they are listed
     "evaluate": evaluate,
     "searches": searches,
     "report": report,
+    "compare": compare,
     "resume": resume,
     "stop": stop,
     "import": import_,

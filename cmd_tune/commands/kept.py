@@ -1,4 +1,4 @@
-"""The commands for runs that are kept: searches, report, stop."""
+"""The commands for runs that are kept: searches, report, compare, stop."""
 
 from typing import Annotated
 
@@ -35,6 +35,25 @@ def report(
     from cmd_tune.search.kept_search import find_search, open_kept
 
     show_report(open_kept(find_search(open_storage(storage).folder, name)), Console())
+
+
+def compare(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Two searches or more, each as of 'report'.")],
+    storage: Storage = str(DEFAULT_STORAGE),
+) -> None:
+    """Show searches side by side: settings, best scores, cost.
+
+    Tells by fresh seeds whether the best of each differs from that of the first.
+    """
+    from cmd_tune.errors import UsageError
+    from cmd_tune.runs.remote_storage import open_storage
+    from cmd_tune.search.comparing import show_comparison
+    from cmd_tune.search.kept_search import find_search, open_kept
+
+    if len(names) < 2:
+        raise UsageError(f"{names[0]}: name another search to compare it with")
+    folder = open_storage(storage).folder
+    show_comparison([open_kept(find_search(folder, name)) for name in names], Console())
 
 
 def stop(

@@ -57,3 +57,11 @@ def test_report_writes_it_anew(typed, storage):
 def test_stop_refuses_what_is_not_running(typed, storage):
     with pytest.raises(UsageError, match=r"^done: is not running$"):
         typed("stop", "done", "--storage", storage)
+
+
+def test_compare_shows_them_side_by_side(typed, storage):
+    code, said = typed("compare", "done", "half", "--storage", storage)
+    assert (code, said.splitlines()[0].split()) == (0, ["done", "half"])
+    assert "half less done: -20.00, of which single runs cannot tell" in said
+    with pytest.raises(UsageError, match=r"^done: name another search to compare it with$"):
+        typed("compare", "done", "--storage", storage)
