@@ -141,6 +141,8 @@ def test_tracking_is_entered_by_its_door(file: str) -> None:
         ("cmd_tune.search.beginning", "ray optuna mlflow matplotlib"),  # Ray starts while the rest is loaded
         ("cmd_tune.search.search", "ray mlflow"),
         ("cmd_tune.data.ingest.parallel_reading", "torch"),  # its processes start without it
+        ("cmd_tune", "torch ray optuna mlflow pandas numpy pydantic"),
+        ("cmd_tune.search.from_python", "ray mlflow pandas"),
         ("cmd_tune.cli", "torch ray optuna mlflow"),  # --help answers at once
     ],
 )
