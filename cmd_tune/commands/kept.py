@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from cmd_tune.commands.options import Storage
-from cmd_tune.runs.run_folder import DEFAULT_STORAGE
+from cmd_tune.runs.run_folder import DEFAULT_STORAGE, SEARCH_FILE
 
 
 def searches(
@@ -19,7 +19,8 @@ def searches(
     from cmd_tune.runs.remote_storage import open_storage
     from cmd_tune.search.search_list import show_searches
 
-    show_searches(open_storage(storage).folder, Console(), as_json=as_json)
+    at = open_storage(storage)
+    show_searches(at.folder, Console(), as_json=as_json, elsewhere=at.elsewhere(SEARCH_FILE))
 
 
 def report(
@@ -66,6 +67,8 @@ def stop(
     """
     from cmd_tune.runs.remote_storage import open_storage
     from cmd_tune.runs.run_folder import find_run
-    from cmd_tune.runs.stopping import stop_run
+    from cmd_tune.runs.stopping import refuse_elsewhere, stop_run
 
-    stop_run(*find_run(open_storage(storage).folder, name), Console())
+    at = open_storage(storage)
+    refuse_elsewhere(name, at.driver(name))
+    stop_run(*find_run(at.folder, name), Console())

@@ -12,7 +12,7 @@ from typing import Any
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.remote_files import RemoteFolder
-from cmd_tune.runs.lock_holder import is_dead_here, this_machine
+from cmd_tune.runs.lock_holder import Holder, is_dead_here, this_machine
 
 OWNER = ".owner.json"  # in the run's folder
 STALE_S = 60.0  # without a sign of life: the owner has died
@@ -83,3 +83,12 @@ class Owner:
                     self._lost()
                     return
                 self._beat()
+
+
+def living_owner(remote: RemoteFolder) -> Holder | None:
+    """The driver that has given a sign of life in the last minute, by its own clock; None if none has."""
+    with suppress(ValueError, KeyError, TypeError):
+        kept = json.loads(remote.read(OWNER) or b"{}")
+        if time.time() - float(kept["time"]) < STALE_S and not is_dead_here(kept["machine"], kept["pid"]):
+            return Holder(str(kept["host"]), int(kept["pid"]), str(kept["machine"]))
+    return None

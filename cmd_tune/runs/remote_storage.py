@@ -20,8 +20,9 @@ from cmd_tune.errors import CmdTuneError, UsageError, did_you_mean
 from cmd_tune.files import atomic_file, home_path, write_text
 from cmd_tune.remote_files import Place, RemoteFolder, beside, looks_like_uri, read_place, split_uri
 from cmd_tune.runs.kept_paths import inside_storage
+from cmd_tune.runs.lock_holder import Holder
 from cmd_tune.runs.mirror import Mirror, download, record_sent, sent_file
-from cmd_tune.runs.owner import Owner
+from cmd_tune.runs.owner import Owner, living_owner
 from cmd_tune.runs.run_folder import COMMANDS, PLAN_FILES, find_run, resume_line, storage_uri, write_storage_uri
 from cmd_tune.yaml_files import read_yaml
 
@@ -93,6 +94,19 @@ class Storage:
         """Whether it has a run of this name, here or at the URI, that can be resumed."""
         here = any((self.folder / name / file).is_file() for file in PLAN_FILES)
         return here or bool(self.uri and _begun(RemoteFolder(beside(self.uri, name))))
+
+    def driver(self, name: str) -> Holder | None:
+        """The process, of this machine or another, that runs a run whose files are at the URI; None if none does."""
+        named = self.uri and re.fullmatch(r"\w[\w.-]*", name)
+        return living_owner(RemoteFolder(beside(self.uri, name))) if named else None
+
+    def elsewhere(self, file: str) -> list[str]:
+        """The names of runs with a file of this name that are at the URI, and not on this machine."""
+        if not self.uri:
+            return []
+        there = RemoteFolder(self.uri)
+        names = [name for name in there.folders() if not (self.folder / name).exists()]
+        return [name for name in names if there.mark(f"{name}/{file}") is not None]
 
     def find(self, name: str) -> None:
         """Bring the working folder of a run up to what the URI has, for a resume.

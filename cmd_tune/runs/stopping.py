@@ -26,13 +26,12 @@ def stop_run(folder: Path, command: str, console: Console, *, patience_s: float 
     if use is None:
         raise UsageError(f"{name}: is not running")
     holder = use.holder
-    by_hand = f"kill -INT {holder.pid}"
     if not use.sure:
         raise CmdTuneError(
-            f"{name}: its file system has no locks, so that {holder} may have ended; if it runs, type there: {by_hand}"
+            f"{name}: its file system has no locks, so that {holder} may have ended; if it runs, type there: "
+            f"{_by_hand(holder)}"
         )
-    if not holder.is_here:
-        raise CmdTuneError(f"{name}: runs as {holder}, and can be ended there alone; type there: {by_hand}")
+    refuse_elsewhere(name, holder)
     _interrupt(name, holder)
     print_line(console, f"{name}: {holder} is told to end; waiting for it to leave {folder}")
     until = time.monotonic() + patience_s
@@ -44,6 +43,16 @@ def stop_run(folder: Path, command: str, console: Console, *, patience_s: float 
             )
         time.sleep(_LOOK_S)
     print_line(console, f"{name}: has ended; go on with: {resume_line(command, folder)}")
+
+
+def refuse_elsewhere(name: str, holder: Holder | None) -> None:
+    """Raise CmdTuneError, with what ends a run there, if the process that has it is of another host or container."""
+    if holder and not holder.is_here:
+        raise CmdTuneError(f"{name}: runs as {holder}, and can be ended there alone; type there: {_by_hand(holder)}")
+
+
+def _by_hand(holder: Holder) -> str:
+    return f"kill -INT {holder.pid}"
 
 
 def _interrupt(name: str, holder: Holder) -> None:

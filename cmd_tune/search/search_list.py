@@ -18,7 +18,7 @@ from cmd_tune.redact import redact
 from cmd_tune.search.kept_search import KeptSearch, SearchState, kept_searches
 
 Found = Sequence[tuple[Path, KeptSearch | CmdTuneError]]
-_DAMAGED, _NOTHING = "damaged", "–"
+_DAMAGED, _ELSEWHERE, _NOTHING = "damaged", "not on this machine", "–"
 _STYLES = {
     SearchState.RUNNING: "cyan",
     SearchState.INTERRUPTED: "magenta",
@@ -29,18 +29,24 @@ _ALIKE = ("metric", "data")  # said once, above the table, if all searches share
 _SPARE = ("took", "started", "data")  # columns that a narrow screen does without, the first one first
 
 
-def show_searches(storage: Path, console: Console, *, as_json: bool = False) -> None:
-    """Print the searches of a storage, newest first, with the reason for each that cannot be read."""
+def show_searches(storage: Path, console: Console, *, as_json: bool = False, elsewhere: Sequence[str] = ()) -> None:
+    """Print the searches of a storage, newest first, with the reason for each that cannot be read.
+
+    elsewhere: names of those that are at the storage's URI alone.
+    """
     found = list(kept_searches(storage))
     if as_json:
-        print(json.dumps([search_content(folder, search) for folder, search in found], indent=1))
+        absent = [{"name": name, "state": _ELSEWHERE} for name in elsewhere]
+        print(json.dumps([*(search_content(folder, search) for folder, search in found), *absent], indent=1))
         return
-    if not found:
+    if not (found or elsewhere):
         line = f"{storage}: holds no searches; begin one with: python run_search.py --space temps.yaml"
         console.print(line, soft_wrap=True, highlight=False, markup=False)
         return
-    console.print(SearchList(found, datetime.now().astimezone()))
-    for line in _notes(found):
+    if found:
+        console.print(SearchList(found, datetime.now().astimezone()))
+    at_uri = [f"{_ELSEWHERE}: {', '.join(elsewhere)}; resume NAME brings one here"] if elsewhere else []
+    for line in [*_notes(found), *at_uri]:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 

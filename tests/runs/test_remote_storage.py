@@ -19,6 +19,7 @@ from cmd_tune.remote_files import RemoteFolder
 from cmd_tune.runs import mirror, owner
 from cmd_tune.runs.remote_storage import Storage, command_of, open_storage
 from cmd_tune.runs.run_folder import new_folder, resume_line, shown_place
+from cmd_tune.runs.stopping import refuse_elsewhere
 
 SETTINGS = (
     "hidden_size=8", "embedding_size=8", "layers=1", "frames=8", "queue_size=32", "topk=8", "crop_min_frames=4",
@@ -363,3 +364,27 @@ def test_the_command_of_a_run_is_known_where_its_files_are_at_the_uri_alone(s3: 
     assert command_of(f"{s3}/runs", "here") == "search"
     with pytest.raises(UsageError, match="has no such run"):
         command_of(f"{s3}/runs", "nowhere")
+
+
+def test_a_run_at_a_uri_is_told_to_run_where_its_driver_is(s3: str) -> None:
+    storage = open_storage(f"{s3}/runs")
+    remote = RemoteFolder(f"{s3}/runs/it")
+    assert storage.driver("it") is None
+    driver = {"host": "node7", "pid": 42, "machine": "node7/pid:[1]"}
+    remote.write(".owner.json", json.dumps({**driver, "token": "t", "time": time.time() - 10}).encode())
+    found = storage.driver("it")
+    assert str(found) == "process 42 on node7"
+    with pytest.raises(CmdTuneError, match=r"^it: runs as process 42 on node7, and can be ended there alone; type"):
+        refuse_elsewhere("it", found)
+    remote.write(".owner.json", json.dumps({**driver, "token": "t", "time": time.time() - 61}).encode())
+    assert storage.driver("it") is None
+    assert open_storage("runs").driver("it") is None
+
+
+def test_runs_that_are_at_the_uri_alone_are_named(s3: str, tmp_path: Path) -> None:
+    storage, _ = begun(f"{s3}/runs", "here")
+    remote = RemoteFolder(f"{s3}/runs")
+    for name in ("here/search.yaml", "there/search.yaml", "other/pretrain.yaml", "data/made-up.arrow"):
+        remote.write(name, b"-")
+    assert storage.elsewhere("search.yaml") == ["there"]
+    assert open_storage(str(tmp_path)).elsewhere("search.yaml") == []

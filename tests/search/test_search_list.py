@@ -125,3 +125,11 @@ def test_an_empty_storage_says_how_to_begin(tmp_path, capsys):
     assert file.getvalue() == said
     show_searches(tmp_path / "runs", Console(), as_json=True)
     assert json.loads(capsys.readouterr().out) == []
+
+
+def test_those_at_the_uri_alone_are_named(runs, tmp_path, capsys):
+    file = io.StringIO()
+    show_searches(tmp_path / "none", Console(file=file, width=200), elsewhere=["far", "away"])
+    assert file.getvalue() == "not on this machine: far, away; resume NAME brings one here\n"
+    show_searches(tmp_path / "none", Console(), as_json=True, elsewhere=["far"])
+    assert json.loads(capsys.readouterr().out) == [{"name": "far", "state": "not on this machine"}]
