@@ -37,8 +37,10 @@ _EXAMPLES = """Examples:
   python -m cmd_tune ingest nw-ucla nw-ucla-all_sqe.zip --out ucla.arrow
   python run_search.py --space temps.yaml --data ucla.arrow --trials 8
 \b
-  # continue a search that was interrupted
-  python run_search.py --resume temps-20261122-201400
+  # the searches so far; continue one that was interrupted; two side by side
+  python -m cmd_tune searches
+  python -m cmd_tune resume temps-20261122-201400
+  python -m cmd_tune compare temps-20261122-201400 temps-20261128-201400
 \b
   # the paper's Table 1 on your data, then with the seeds that were added to a copy of its file
   python run_search.py --space table1.yaml --data ucla.arrow --name mine

@@ -13,9 +13,9 @@ _OF_A_START = ("resume", "retry_failed", "dry_run", "plan")  # options of `searc
 
 
 def plan(**options: Any) -> None:
-    """Show what a search would do, and predict its time, cost and memory (search --plan).
+    """Predict what a search takes, and start none (search --plan).
 
-    Checks space and data, and measures a few steps. Writes nothing.
+    Checks space and data, shows what would run, and measures a few steps for its time, cost and memory.
     """
     search(**options, plan=True)
 
@@ -31,9 +31,9 @@ def resume(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a run in the storage, or its folder.")],
     storage: Storage = str(DEFAULT_STORAGE),
 ) -> None:
-    """Go on with a run (search, pretrain or evaluate, each with --resume).
+    """Go on with a run, whichever command made it.
 
-    Takes the options that the command which made the run takes with --resume, such as --trials of a search.
+    Takes the options that search, pretrain or evaluate takes with --resume, such as --trials of a search.
     """
     from cmd_tune.runs.remote_storage import command_of
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from scipy import stats
@@ -191,3 +192,15 @@ def test_a_table_has_cells_and_no_best_trial(runs, tiny_store):
         study.record_test(trial, {"test/knn/fused": 1.0})
     search = open_kept(plan.folder)
     assert (search.state, search.ended, search.study.budget, search.best) == (SearchState.FINISHED, 4, 4, None)
+
+
+def test_a_search_that_an_earlier_release_was_interrupted_in_is_read(golden, tmp_path):
+    """Its data need not be where they were; it had no clock, and its locks named nobody."""
+    with ZipFile(golden / "runs-0.1.0.zip") as archive:
+        archive.extractall(tmp_path)
+    before = content(tmp_path)
+    search = open_kept(find_search(tmp_path / "runs", "search"))
+    assert (search.state, search.ended, search.study.budget) == (SearchState.INTERRUPTED, 2, 4)
+    assert (search.seconds, search.best.seeds) == (None, 0)
+    assert [trial.state for trial in search.study.trials.values()][-1] is TrialState.UNFINISHED
+    assert content(tmp_path) == before
