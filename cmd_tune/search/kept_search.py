@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from statistics import mean
 
-from cmd_tune.errors import CmdTuneError, UsageError
+from cmd_tune.errors import CmdTuneError, UsageError, one_line
 from cmd_tune.evaluate.intervals import Interval
 from cmd_tune.runs.environment import ENVIRONMENT
 from cmd_tune.runs.lock_holder import Use, use_of
@@ -148,6 +148,8 @@ def kept_searches(storage: Path) -> Iterator[tuple[Path, KeptSearch | CmdTuneErr
             return open_kept(folder)
         except CmdTuneError as error:
             return error
+        except OSError as error:  # of a file that another user keeps to himself, say
+            return CmdTuneError(one_line(error))
 
     folders = [path.parent for path in storage.absolute().glob(f"*/{SEARCH_FILE}")]
     for folder in sorted(folders, key=lambda folder: (_started(folder), folder.name), reverse=True):

@@ -165,6 +165,17 @@ def test_searches_are_listed_newest_first_with_the_damaged_ones(runs, tiny_store
     assert len(error.lines) == 1
 
 
+def test_a_file_that_is_none_keeps_no_other_search_from_the_list(finished, runs):
+    (runs / "odd" / "search.yaml").mkdir(parents=True)
+    (runs / "odder" / "search.yaml").mkdir(parents=True)
+    (runs / "odder" / "lock").mkdir()
+    found = dict(kept_searches(runs))
+    assert found[finished].ended == 4
+    for name in ("odd", "odder"):
+        assert len(found[runs / name].lines) == 1
+        assert str(runs / name) in str(found[runs / name])
+
+
 @pytest.mark.parametrize("broken", ["search.yaml", "space.yaml", "trials/001/history.jsonl", "clock.json"])
 def test_a_damaged_file_is_named_in_one_line(finished, broken):
     (finished / broken).write_text("[:\n")
