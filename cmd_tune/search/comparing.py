@@ -14,6 +14,7 @@ from scipy.special import stdtr, stdtrit
 from cmd_tune.evaluate.intervals import Interval
 from cmd_tune.formatting import format_value, percent, signed, time_span
 from cmd_tune.search.kept_search import KeptSearch
+from cmd_tune.search.report.metrics import tested_metric
 from cmd_tune.search.report.verdicts import ALPHA, paired_differences, t_interval, two_sided_p
 from cmd_tune.settings import Settings
 
@@ -82,6 +83,9 @@ def rows(searches: Sequence[KeptSearch]) -> Iterator[tuple[str, list[str]]]:
     confirmed = [percent(each.score, each.interval) if each and each.seeds else "–" for each in best]
     yield "confirmed", confirmed
     yield "fresh seeds", [str(each.seeds) if each and each.seeds else "–" for each in best]
+    test = [tested_metric(search.metric) for search in searches]
+    tested = [each.trial.tests.get(name) if each else None for each, name in zip(best, test, strict=True)]
+    yield "test score", [percent(score) for score in tested]
     yield "trials ended", [f"{search.ended}" for search in searches]
     yield "epochs run", [f"{_epochs(search):,}" for search in searches]
     yield "took", ["–" if search.seconds is None else time_span(search.seconds) for search in searches]

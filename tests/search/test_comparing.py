@@ -21,6 +21,7 @@ def kept(tmp_path, tiny_store):
         plan = new_search(tmp_path / "runs", name, store, *overrides, **changes)
         study = study_of(plan)
         trial, _ = play(study, [best, best - 10])
+        study.record_test(trial, {"test/knn/fused": best + 0.5})
         confirm(study, trial, fresh or {})
         return open_kept(plan.folder)
 
@@ -74,6 +75,7 @@ def test_what_differs_is_shown_and_what_does_not_is_not(kept):
              points_to_evaluate=[{"teacher_temperature": 0.02}], budget={"trials": 2})  # fmt: skip
     shown = dict(rows([a, b]))
     assert shown["its own score"] == ["70.0", "75.0"]
+    assert shown["test score"] == ["70.5", "75.5"]
     assert shown["confirmed"] == ["61.0 (48.3–73.7)", "–"]
     assert (shown["epochs run"], shown["trials ended"]) == (["8", "4"], ["2", "2"])
     assert (shown["trials"], shown["student_temperature"]) == (["4", "2"], ["searched", "0.1"])
