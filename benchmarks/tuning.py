@@ -161,7 +161,9 @@ def _start(known: Known, way: Way) -> int | None:
 def _ours(known: Known, way: Way, seed: int) -> tuple[Any, Any, Any]:
     """Our own methods, each suggestion by a sampler of its own, and no setting twice."""
     keys = dict(way.stopping)
-    pruner = EARLY_STOPPING[keys["type"]].model_validate(keys).pruner() if keys else optuna.pruners.NopPruner()
+    pruner = (
+        EARLY_STOPPING[keys["type"]].model_validate(keys).pruner(known.epochs) if keys else optuna.pruners.NopPruner()
+    )
     study = optuna.create_study(direction="maximize", pruner=pruner)
     spread = {name: optuna.distributions.IntDistribution(0, len(values) - 1) for name, values in GRID.items()}
     live: dict[int, optuna.trial.Trial] = {}

@@ -20,6 +20,7 @@ from cmd_tune.search.execution.resources import Node, plan_resources
 from cmd_tune.search.plan import Plan, plan_of
 from cmd_tune.search.refits import describe_refits, refit_count
 from cmd_tune.search.request import SearchRequest
+from cmd_tune.search.study.early_stopping import stopping_rule
 from cmd_tune.search.warm_start import find_warm_start
 from cmd_tune.settings import Settings, make_settings
 
@@ -125,8 +126,8 @@ def _limits(plan: Plan) -> Iterator[str]:
         yield f"  {count(cells, 'cell')} × {count(seeds, 'seed')}"
     if plan.refit and plan.refit.seeds and refit_count(plan):
         yield f"  refits with {count(len(plan.refit.seeds), 'seed')} each"
-    if space.early_terminate:
-        yield f"  fewer epochs, where early_terminate ({getattr(space.early_terminate, 'type', '')}) ends trials"
+    if rule := stopping_rule(space):
+        yield f"  fewer epochs, where early_terminate ({rule.type}) ends trials"
     if space.seconds:
         yield f"  no longer than {time_span(space.seconds)}, what follows the trials not counted"
 

@@ -47,7 +47,8 @@ def find_warm_start(plan: Plan) -> WarmStart | None:
     folder = storage / name
     if Path(name).name != name or not (folder / SEARCH_FILE).exists():
         names = [path.parent.name for path in storage.glob(f"*/{SEARCH_FILE}") if path.parent != plan.folder]
-        raise UsageError(f"{where}: no search {name} in {storage}; {did_you_mean(name, names)}")
+        there = did_you_mean(name, names) if names else "there is none yet"
+        raise UsageError(f"{where}: no search {name} in {storage}; {there}")
     kept, space = read_plan(folder / SEARCH_FILE, KeptPlan), read_space(folder / SPACE)
     for what, ours, theirs in (
         ("data", plan.fingerprint, kept.fingerprint),

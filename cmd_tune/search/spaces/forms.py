@@ -56,6 +56,7 @@ class MethodKind(Protocol):
     """What the reader of space files needs to know about a method."""
 
     trials: ClassVar[TrialSource]
+    stops_early: ClassVar[bool]  # whether trials are stopped early where the file says nothing of it
     takes_earlier: ClassVar[bool]  # whether it learns of trials of an earlier search
 
     def unfit(self, parameters: Mapping[str, Parameter]) -> str:

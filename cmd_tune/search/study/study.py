@@ -321,7 +321,7 @@ class SearchStudy:
                 load_if_exists=True,
                 sampler=optuna.samplers.RandomSampler(seed=self.base.seed),  # never asked: suggestions have a view
                 direction="maximize" if self.space.maximize else "minimize",
-                pruner=rule.pruner() if rule else optuna.pruners.NopPruner(),
+                pruner=rule.pruner(self.base.epochs) if rule else optuna.pruners.NopPruner(),
             )
         except RuntimeError as error:  # of a file that another release of Optuna made
             raise CmdTuneError(f"{path}: {first_line(error)}") from error

@@ -22,7 +22,12 @@ EARLY_STOPPING: dict[str, type[StoppingRule]] = {
 
 
 def stopping_rule(space: Space) -> StoppingRule | None:
-    """The rule of a search; None if every trial runs to its end."""
+    """The rule of a search; None if every trial runs to its end.
+
+    If its file says nothing, and it is judged on validation, trials end that will not come to the best.
+    """
+    if space.default_stopping and space.metric.startswith("val/"):
+        return Predicted(type="predicted")
     rule = space.early_terminate
     assert rule is None or isinstance(rule, StoppingRule)
     return rule

@@ -26,8 +26,8 @@ class StoppingRule(FileModel):
     over_seeds: ClassVar[bool] = False  # whether it looks at the scores of whole runs, one a seed, not at epochs
 
     @abstractmethod
-    def pruner(self) -> "BasePruner":
-        """The rule as Optuna runs it."""
+    def pruner(self, epochs: int) -> "BasePruner":
+        """The rule as Optuna runs it. epochs: of a trial, or of most trials if they are searched."""
 
     @abstractmethod
     def stops_nothing(self, epochs: int, seeds: int) -> str:

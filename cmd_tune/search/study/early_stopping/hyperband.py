@@ -22,7 +22,7 @@ class Hyperband(StoppingRule):
     max_iter: Annotated[int, at_least(1)] = 90
     eta: Annotated[int, at_least(2)] = 3
 
-    def pruner(self) -> "BasePruner":
+    def pruner(self, epochs: int) -> "BasePruner":
         from optuna.pruners import HyperbandPruner
 
         return HyperbandPruner(

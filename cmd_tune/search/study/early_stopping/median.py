@@ -20,7 +20,7 @@ class Median(StoppingRule):
     grace_period: Annotated[int, at_least(1)] = 10
     startup_trials: Annotated[int, at_least(1)] = 4
 
-    def pruner(self) -> "BasePruner":
+    def pruner(self, epochs: int) -> "BasePruner":
         from optuna.pruners import MedianPruner
 
         return MedianPruner(n_startup_trials=self.startup_trials, n_warmup_steps=self.grace_period)

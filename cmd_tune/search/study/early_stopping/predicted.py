@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import PlainValidator
 from scipy.special import stdtrit
 
-from cmd_tune.search.spaces.file_model import at_least, share
+from cmd_tune.search.spaces.file_model import IfWritten, at_least, share
 from cmd_tune.search.study.early_stopping.base import StoppingRule
 
 if TYPE_CHECKING:
@@ -25,28 +25,28 @@ class Predicted(StoppingRule):
 
     example: ClassVar[str] = "{type: predicted, grace_period: epochs, startup_trials: 4, chance: 0.05}"
 
-    grace_period: Annotated[int, at_least(1)] = 10
+    grace_period: IfWritten[Annotated[int, at_least(1)]] = None  # None: a fifth of the epochs
     startup_trials: Annotated[int, at_least(2)] = 4
     chance: Annotated[float, PlainValidator(share)] = 0.05
 
-    def pruner(self) -> "BasePruner":
+    def pruner(self, epochs: int) -> "BasePruner":
         from optuna.pruners import BasePruner
 
         rule = self
 
         class Pruner(BasePruner):
             def prune(self, study: "Study", trial: "FrozenTrial") -> bool:
-                return rule.ends(study, trial)
+                return rule.ends(study, trial, rule.grace_period or epochs // 5)
 
         return Pruner()
 
-    def ends(self, study: "Study", trial: "FrozenTrial") -> bool:
-        """Whether to end a trial of an Optuna study, by the values it has reported."""
+    def ends(self, study: "Study", trial: "FrozenTrial", first: int) -> bool:
+        """Whether to end a trial of an Optuna study, by what it has reported. first: the epoch of the first look."""
         from optuna.study import StudyDirection
         from optuna.trial import TrialState
 
         epoch = trial.last_step
-        if epoch is None or epoch < self.grace_period:
+        if epoch is None or epoch < first:
             return False
         finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         sign = 1 if study.direction is StudyDirection.MAXIMIZE else -1
@@ -60,6 +60,6 @@ class Predicted(StoppingRule):
         return bool(sign * trial.intermediate_values[epoch] + mean(gains) + reach < best)
 
     def stops_nothing(self, epochs: int, seeds: int) -> str:
-        if self.grace_period < epochs:
+        if self.grace_period is None or self.grace_period < epochs:
             return ""
         return f"grace_period: {self.grace_period} epochs are all that a trial has ({epochs}); lower it"

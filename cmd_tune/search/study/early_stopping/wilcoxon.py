@@ -24,7 +24,7 @@ class Wilcoxon(StoppingRule):
     p_threshold: Annotated[float, PlainValidator(share)] = 0.1
     startup_seeds: Annotated[int, at_least(1)] = 2
 
-    def pruner(self) -> "BasePruner":
+    def pruner(self, epochs: int) -> "BasePruner":
         from optuna.exceptions import ExperimentalWarning
         from optuna.pruners import WilcoxonPruner
 

@@ -144,13 +144,13 @@ def test_median_compares_the_best_so_far_with_the_median_of_those_that_finished(
 
 def test_hyperband_has_a_bracket_for_each_first_rung_before_the_end():
     """Rungs first after 2, 6 and 18 epochs, of 20."""
-    pruner = EARLY_STOPPING["hyperband"].model_validate({"type": "hyperband", "min_iter": 2, "max_iter": 20}).pruner()
+    pruner = EARLY_STOPPING["hyperband"].model_validate({"type": "hyperband", "min_iter": 2, "max_iter": 20}).pruner(20)
     pruner._try_initialization(None)
     assert [rung._min_resource * 3**rung._min_early_stopping_rate for rung in pruner._pruners] == [2, 6, 18]
 
 
 def test_asha_has_its_rungs_where_the_file_says():
-    pruner = Asha(type="asha", grace_period=4, reduction_factor=2).pruner()
+    pruner = Asha(type="asha", grace_period=4, reduction_factor=2).pruner(20)
     assert (pruner._min_resource, pruner._reduction_factor) == (4, 2)
 
 
@@ -169,3 +169,34 @@ def test_predicted_adds_what_others_gained_since_that_epoch(make_space, open_stu
     assert 1.0 + 2.0 + reach == pytest.approx(8.33, abs=0.01)
     _, epochs = play(study, loss + 1.0 + 2.0 + reach - 6.0)
     assert epochs == ends
+
+
+@pytest.mark.parametrize(
+    ("changes", "stops"),
+    [
+        ({}, True),
+        ({"method": "random"}, True),
+        ({"early_terminate": "none"}, False),
+        ({"method": "gp"}, False),  # it learns nothing of what is stopped
+        ({"method": "auto"}, False),
+        ({"metric": {"name": "loss/total"}}, False),
+    ],
+)
+def test_where_the_file_says_nothing_trials_end_that_will_not_come_to_the_best(make_space, changes, stops):
+    rule = stopping_rule(make_space(**changes))
+    assert (rule is not None and rule.type == "predicted") is stops
+    assert make_space(**changes).early_terminate is None
+
+
+def test_nothing_ends_before_four_trials_have_finished(make_space, open_study):
+    study = open_study(make_space(budget={"trials": 9}), 9, epochs=5)
+    ends = []
+    for score in (60.0, 10.0, 20.0, 30.0, 10.0, 61.0):
+        trial = study.next()
+        while study.next_run(trial):
+            study.record(trial, {"epoch": trial.epoch + 1, "loss/total": 1.0, "val/knn/fused": score})
+            if study.should_stop(trial):
+                break
+        study.end(trial)
+        ends.append(trial.epoch)
+    assert ends == [5, 5, 5, 5, 1, 5]  # the first look is after a fifth of the epochs
