@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cmd_tune.errors import CmdTuneError
+from cmd_tune.evaluate.scores import Scores
 from cmd_tune.formatting import format_value
 from cmd_tune.runs.environment import ENVIRONMENT, git_commit, last_commit
-from cmd_tune.runs.run_records import EPOCHS, SCORES, SECONDS, cost, run_note
+from cmd_tune.runs.run_records import EPOCHS, SCORES, SECONDS, cost, rounded_metrics, run_note
 from cmd_tune.search.execution import ResourcePlan
 from cmd_tune.search.plan import KeptLayout, Plan
 from cmd_tune.search.report import SearchReport
 from cmd_tune.search.report.live_refits import SearchDisplay
 from cmd_tune.search.report.trials_table import trials_columns
+from cmd_tune.search.run_texts import named_parameters, trial_params, trial_title, written_params
 from cmd_tune.search.study.methods import method_title
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import RefitRecord, TrialRecord, TrialState
@@ -20,7 +22,11 @@ from cmd_tune.train.loop import CHECKPOINT
 
 STATE, FAILURE = "cmd_tune.state", "cmd_tune.failure"  # tags
 SWEEP = "cmd_tune."  # tags of a search: before the keys name, description and project of its file
-_PARAMETERS = 4  # that have a column in the UI; the others are behind its button *Columns*
+# Key of a baseline's run → its name, and the settings that its scores depend on.
+_BASELINES = {
+    "untrained": ("untrained encoder", ("modalities", "encoder", "hidden_size", "layers", "frames", "seed", "holdout")),
+    "raw": ("raw skeletons, 1-NN", ("modalities", "holdout")),
+}
 _STATUS = {
     TrialState.RUNNING: RunStatus.RUNNING,
     TrialState.UNFINISHED: RunStatus.STOPPED,
@@ -97,6 +103,7 @@ class TrackerListener(SearchListener):
         self.plan, self.study, self.resources, self.tracker = plan, study, resources, tracker
         self._started: set[int] = set()  # trials that this run session has run, by this code
         self._heard: set[int] = set()  # trials that have reported in it, so that their folder says where they run
+        self._epochs: dict[int, list[dict[str, float]]] = {}  # by trial, as they are shown
         # None until there is something to run: the end of a search that proves to be finished is not to be moved.
         self._status: RunStatus | None = None
 
@@ -142,6 +149,8 @@ class TrackerListener(SearchListener):
                 self._show(trial)
         if best and (checkpoint := _lasting_checkpoint(best)).exists():
             self._show(best, files=[checkpoint])
+        for key, scores in report.baselines.items():
+            self._show_baseline(key, scores)
         self._show_search(status, report)
 
     def _show_search(self, status: RunStatus | None, report: SearchReport | None = None) -> None:
@@ -165,7 +174,7 @@ class TrackerListener(SearchListener):
                 tags={f"{SWEEP}{key}": value for key, value in plan.space.texts.items()},
                 note=search_note(plan, self.resources) if self.resources else "",
                 commit=git_commit() or "" if self._status is RunStatus.RUNNING else last_commit(plan.folder),
-                scores=report.metrics | self._cost(*self.study.trials.values()) if report else {},
+                scores=rounded_metrics(report.metrics | self._cost(*self.study.trials.values())) if report else {},
                 files=[*_environment(plan.folder), *(report.files if report else [])],
                 table=trials_columns(self.study) if report else {},
                 status=status,
@@ -182,17 +191,39 @@ class TrackerListener(SearchListener):
         self.tracker.show(
             RunSnapshot(
                 key=trial.index,
-                name=trial.name,
-                params=trial.values,
+                name=trial_title(trial, named_parameters(self.plan.space)),
+                params=trial_params(trial, settings),
                 documents={"settings.yaml": settings.model_dump(mode="json")},
                 note=trial_note(trial),
                 commit=git_commit() or "" if trial.index in self._started else last_commit(trial.folder),
                 tags=trial_tags(trial),
-                epochs=list(trial.history),
-                scores=trial.tests | ({} if trial.state in _OPEN else self._cost(trial)),
+                epochs=self._rounded_epochs(trial),
+                scores=rounded_metrics(trial.tests | ({} if trial.state in _OPEN else self._cost(trial))),
                 files=[*(_environment(trial.folder) if self._says_where(trial) else []), *files],
                 status=_STATUS[trial.state],
                 reason=trial.reason,
+            )
+        )
+
+    def _rounded_epochs(self, trial: TrialRecord) -> list[dict[str, float]]:
+        """The history of a trial as it is shown; each epoch is rounded once."""
+        known = self._epochs.setdefault(trial.index, [])
+        known += map(rounded_metrics, trial.history[len(known) :])
+        return list(known)
+
+    def _show_baseline(self, key: str, scores: Scores) -> None:
+        """A baseline as a run beside the trials, with metrics of the same names."""
+        name, settings = _BASELINES[key]
+        self.tracker.show(
+            RunSnapshot(
+                key=key,
+                name=name,
+                params=written_params({setting: getattr(self.plan.settings, setting) for setting in settings}),
+                documents={},
+                note=f"A baseline of {self.plan.name}, without training: {name}.",
+                commit=last_commit(self.plan.folder),
+                scores=rounded_metrics(scores),
+                status=RunStatus.FINISHED,
             )
         )
 
@@ -215,7 +246,7 @@ def search_page(plan: Plan) -> Page:
     space, metric = plan.space, plan.space.metric
     order = "" if space.comparison else metric
     metrics = (*dict.fromkeys((metric, *SCORES)), SECONDS)
-    return Page(metrics, tuple(space.parameters)[:_PARAMETERS], order, not space.maximize)
+    return Page(metrics, named_parameters(space), order, not space.maximize)
 
 
 def _environment(folder: Path) -> list[Path]:

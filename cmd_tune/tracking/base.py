@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 Written = TypeVar("Written")
+RunKey = int | str | None  # index of a trial; a word, of a baseline beside the trials; None: the parent of them all
 
 
 class RunStatus(StrEnum):
@@ -40,7 +41,7 @@ class RunSnapshot:
     A later snapshot of a run has the same key, name, params and documents; its epochs continue the earlier ones.
     """
 
-    key: int | None  # index of the trial; None: the search itself, the parent of its trials
+    key: RunKey
     name: str
     params: dict[str, Any]
     documents: dict[str, dict[str, Any]]  # YAML files: name → content
@@ -112,7 +113,7 @@ class Tracker(ABC, Generic[Written]):
     def ping(self) -> None:
         """Raise if nobody answers."""
 
-    def missing(self, written: Mapping[int | None, Written]) -> Collection[int | None]:
+    def missing(self, written: Mapping[RunKey, Written]) -> Collection[RunKey]:
         """The keys of those runs that are no longer there as they were written: deleted by a person, say."""
         return ()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cmd_tune.errors import CmdTuneError
-from cmd_tune.tracking.base import RunSnapshot, RunStatus, Tracker
+from cmd_tune.tracking.base import RunKey, RunSnapshot, RunStatus, Tracker
 from cmd_tune.tracking.identity import is_earlier
 from cmd_tune.tracking.mlflow.database import cure, ensure_database, locked, replaced
 from cmd_tune.tracking.mlflow.experiment import NOTE, find_or_make
@@ -23,12 +23,13 @@ from cmd_tune.tracking.mlflow.recorded_run import RecordedRun, epoch_metrics, re
 from cmd_tune.tracking.mlflow.uploads import file_digest, files_tag, text_digest, time_to_upload, uploaded
 from cmd_tune.tracking.mlflow.uris import is_database, is_server, password_remark, sqlite_file, variables_not_taken
 
-IDENTITY, TRIAL = "cmd_tune.id", "cmd_tune.trial"  # tags by which runs are found again; a search's own has no trial
+# Tags by which runs are found again; a search's own has neither of the last two.
+IDENTITY, TRIAL, BASELINE = "cmd_tune.id", "cmd_tune.trial", "cmd_tune.baseline"
 SEARCH = "cmd_tune.search"  # tag: the name of the search
 REASON = "cmd_tune.reason"  # tag: why a trial failed or was stopped, why a search has fewer trials than asked for
 DESCRIBED, REACHED = "cmd_tune.described", "cmd_tune.epoch"
 PARENT = "mlflow.parentRunId"
-TABLE = "trials.json"
+TABLE = "trials_table.json"
 _STATUS = {
     RunStatus.RUNNING: "RUNNING",
     RunStatus.FINISHED: "FINISHED",
@@ -65,7 +66,7 @@ class MlflowTracker(Tracker[RecordedRun]):
         self._inode = 0
         self._news: list[str] = []
         self._parent_id = ""
-        self._doubtful: set[int | None] = set()  # runs whose creation failed, and may come about yet
+        self._doubtful: set[RunKey] = set()  # runs whose creation failed, and may come about yet
 
     def open(self) -> None:
         """Find or make the experiment; of all runs that start in a storage at once, one makes its database first."""
@@ -145,7 +146,7 @@ class MlflowTracker(Tracker[RecordedRun]):
             self._write_tags(written, files_tag({**there, path.name: digest}))
         return written
 
-    def missing(self, written: Mapping[int | None, RecordedRun]) -> Collection[int | None]:
+    def missing(self, written: Mapping[RunKey, RecordedRun]) -> Collection[RunKey]:
         """Also of those that lie in a parent that is no longer there."""
         self.ping()
         there = {run.info.run_id: run for run in self._search(_of(IDENTITY, self.identity), "ACTIVE_ONLY")}
@@ -203,9 +204,9 @@ class MlflowTracker(Tracker[RecordedRun]):
             self._news.append(f"MLflow: the run {snapshot.name} of {self.search} was deleted; it is restored")
         return recorded(found)
 
-    def _choose(self, found: list[Any], key: int | None) -> Any:
+    def _choose(self, found: list[Any], key: RunKey) -> Any:
         """The first of runs, of those that have something."""
-        found = [run for run in found if key is not None or not run.data.tags.get(TRIAL)]
+        found = [run for run in found if key is not None or not {TRIAL, BASELINE} & run.data.tags.keys()]
         if not found:
             return None
 
@@ -219,8 +220,8 @@ class MlflowTracker(Tracker[RecordedRun]):
                 self._client.delete_run(other.info.run_id)
         return first
 
-    def _query(self, tag: str, value: str, key: int | None) -> str:
-        return _of(tag, value) + ("" if key is None else f" and {_of(TRIAL, str(key))}")
+    def _query(self, tag: str, value: str, key: RunKey) -> str:
+        return " and ".join(_of(*each) for each in ((tag, value), *_key_tag(key).items()))
 
     def _search(self, query: str, view: str) -> list[Any]:
         """All runs of the experiment that a filter leaves, of all pages of the answer."""
@@ -239,7 +240,7 @@ class MlflowTracker(Tracker[RecordedRun]):
 
     def _create(self, snapshot: RunSnapshot) -> RecordedRun:
         tags = {
-            **({} if snapshot.key is None else {TRIAL: str(snapshot.key)}),
+            **_key_tag(snapshot.key),
             **self._tags(snapshot),
         }
         try:
@@ -255,8 +256,6 @@ class MlflowTracker(Tracker[RecordedRun]):
     def _write_params(self, snapshot: RunSnapshot, there: RecordedRun) -> None:
         from mlflow.entities import Param
 
-        if DESCRIBED in there.tags:
-            return
         new = [Param(key, str(value)[:_TEXT]) for key, value in snapshot.params.items() if key not in there.params]
         for start in range(0, len(new), _PARAMS):
             self._client.log_batch(there.run_id, params=new[start : start + _PARAMS])
@@ -337,6 +336,11 @@ class MlflowTracker(Tracker[RecordedRun]):
         if new:
             self._client.log_batch(there.run_id, tags=[RunTag(name, value) for name, value in new.items()])
             there.tags |= new
+
+
+def _key_tag(key: RunKey) -> dict[str, str]:
+    """The tag that tells the runs of a search apart; its own has none."""
+    return {} if key is None else {BASELINE if isinstance(key, str) else TRIAL: str(key)}
 
 
 def _of(tag: str, value: str) -> str:
