@@ -17,7 +17,7 @@ from cmd_tune.search.run_texts import named_parameters, trial_params, trial_titl
 from cmd_tune.search.study.methods import method_title
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import RefitRecord, TrialRecord, TrialState
-from cmd_tune.tracking import BackgroundTracker, Page, RunSnapshot, RunStatus
+from cmd_tune.tracking import BackgroundTracker, DataInput, Page, RunSnapshot, RunStatus
 from cmd_tune.train.loop import CHECKPOINT
 
 STATE, FAILURE = "cmd_tune.state", "cmd_tune.failure"  # tags
@@ -172,7 +172,8 @@ class TrackerListener(SearchListener):
                 },
                 documents={"settings.yaml": plan.settings.model_dump(mode="json")},
                 tags={f"{SWEEP}{key}": value for key, value in plan.space.texts.items()},
-                note=search_note(plan, self.resources) if self.resources else "",
+                note=self._note(report),
+                data=data_input(plan),
                 commit=git_commit() or "" if self._status is RunStatus.RUNNING else last_commit(plan.folder),
                 scores=rounded_metrics(report.metrics | self._cost(*self.study.trials.values())) if report else {},
                 files=[*_environment(plan.folder), *(report.files if report else [])],
@@ -182,6 +183,14 @@ class TrackerListener(SearchListener):
                 page=search_page(plan),
             )
         )
+
+    def _note(self, report: SearchReport | None) -> str:
+        """The answer first, once there is one, then the first figure, then what was asked."""
+        asked = search_note(self.plan, self.resources) if self.resources else ""
+        if report is None:
+            return asked
+        figures = (f"![{path.stem}](artifact:{path.name})" for path in report.files if path.suffix == ".png")
+        return "\n\n".join(filter(None, (report.summary, next(figures, ""), asked)))
 
     def _show(self, trial: TrialRecord, *, files: Sequence[Path] = ()) -> None:
         try:
@@ -195,6 +204,7 @@ class TrackerListener(SearchListener):
                 params=trial_params(trial, settings),
                 documents={"settings.yaml": settings.model_dump(mode="json")},
                 note=trial_note(trial),
+                data=data_input(self.plan),
                 commit=git_commit() or "" if trial.index in self._started else last_commit(trial.folder),
                 tags=trial_tags(trial),
                 epochs=self._rounded_epochs(trial),
@@ -220,6 +230,7 @@ class TrackerListener(SearchListener):
                 name=name,
                 params=written_params({setting: getattr(self.plan.settings, setting) for setting in settings}),
                 documents={},
+                data=data_input(self.plan),
                 note=f"A baseline of {self.plan.name}, without training: {name}.",
                 commit=last_commit(self.plan.folder),
                 scores=rounded_metrics(scores),
@@ -247,6 +258,13 @@ def search_page(plan: Plan) -> Page:
     order = "" if space.comparison else metric
     metrics = (*dict.fromkeys((metric, *SCORES)), SECONDS)
     return Page(metrics, named_parameters(space), order, not space.maximize)
+
+
+def data_input(plan: Plan) -> DataInput:
+    """The data set of a search, by its name, its content and where it lies."""
+    what = {"protocol": plan.source.protocol, "normalization": plan.normalization}
+    profile = {key: value for key, value in what.items() if value}
+    return DataInput(plan.dataset, plan.fingerprint, str(plan.source.place), profile)
 
 
 def _environment(folder: Path) -> list[Path]:

@@ -35,6 +35,17 @@ class Page:
 
 
 @dataclass(frozen=True)
+class DataInput:
+    """The data that a run is of. digest: of its content. source: path or URI. context: what for, in a word."""
+
+    name: str
+    digest: str
+    source: str
+    profile: dict[str, Any] = field(default_factory=dict)  # what else is known of it
+    context: str = "training"
+
+
+@dataclass(frozen=True)
 class RunSnapshot:
     """All that a server should show of a run at one moment: a whole state, of which a tracker writes what it lacks.
 
@@ -45,7 +56,8 @@ class RunSnapshot:
     name: str
     params: dict[str, Any]
     documents: dict[str, dict[str, Any]]  # YAML files: name → content
-    note: str = ""  # Markdown, for people
+    note: str = ""  # Markdown, for people; `artifact:NAME` is the address of one of its files
+    data: DataInput | None = None
     commit: str | None = None  # of the code that ran it, empty if unknown; None: leave what is recorded
     tags: dict[str, str] = field(default_factory=dict)
     epochs: list[dict[str, float]] = field(default_factory=list)  # metrics by epoch; each has "epoch", from 1 on

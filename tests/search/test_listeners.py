@@ -229,3 +229,17 @@ def test_baselines_are_runs_beside_the_trials_with_metrics_of_the_same_names(lis
     assert untrained.params["hidden_size"] == "8"
     assert search.key is None
     assert not any(name.startswith("baseline/") for name in search.scores)
+
+
+def test_the_description_of_a_search_is_what_was_asked_and_in_the_end_the_answer_first(listen, tmp_path):
+    _, listener, shown = listen()
+    listener.opened()
+    asked = shown[0].note
+    assert asked.startswith("Method tpe")
+    assert (shown[0].data.name, shown[0].data.context) == ("synthetic", "training")
+    assert shown[0].data.digest == listener.plan.fingerprint
+    files = [tmp_path / name for name in ("trials.csv", "first.png", "second.png")]
+    listener.closed(RunStatus.FINISHED, SearchReport(files, summary="**trial-000**, by 2 points."), None)
+    assert shown[-1].note == f"**trial-000**, by 2 points.\n\n![first](artifact:first.png)\n\n{asked}"
+    listener.closed(RunStatus.FINISHED, SearchReport(), None)
+    assert shown[-1].note == asked

@@ -16,9 +16,10 @@ from cmd_tune.errors import CmdTuneError
 from cmd_tune.tracking.base import RunKey, RunSnapshot, RunStatus, Tracker
 from cmd_tune.tracking.identity import is_earlier
 from cmd_tune.tracking.mlflow.database import cure, ensure_database, locked, replaced
-from cmd_tune.tracking.mlflow.experiment import NOTE, find_or_make
+from cmd_tune.tracking.mlflow.experiment import find_or_make
+from cmd_tune.tracking.mlflow.inputs import as_input, digest_of
 from cmd_tune.tracking.mlflow.moved_files import follow_storage
-from cmd_tune.tracking.mlflow.page import links, page_tag
+from cmd_tune.tracking.mlflow.page import links, note_tag, page_tag, user_tag
 from cmd_tune.tracking.mlflow.recorded_run import RecordedRun, epoch_metrics, recorded
 from cmd_tune.tracking.mlflow.uploads import file_digest, files_tag, text_digest, time_to_upload, uploaded
 from cmd_tune.tracking.mlflow.uris import is_database, is_server, password_remark, sqlite_file, variables_not_taken
@@ -121,9 +122,10 @@ class MlflowTracker(Tracker[RecordedRun]):
             if snapshot.key is None:
                 self._parent_id = there.run_id
             self._write_params(snapshot, there)
+            self._write_data(snapshot, there)
             self._write_epochs(snapshot, there)
             self._write_scores(snapshot, there)
-            self._write_tags(there, self._tags(snapshot))
+            self._write_tags(there, self._tags(snapshot) | note_tag(snapshot, there.run_id))
             if not snapshot.reason and REASON in there.tags:
                 self._client.delete_tag(there.run_id, REASON)
                 del there.tags[REASON]
@@ -242,6 +244,8 @@ class MlflowTracker(Tracker[RecordedRun]):
         tags = {
             **_key_tag(snapshot.key),
             **self._tags(snapshot),
+            **note_tag(snapshot, ""),
+            **user_tag(),
         }
         try:
             tags = {name: value for name, value in tags.items() if value}
@@ -260,6 +264,12 @@ class MlflowTracker(Tracker[RecordedRun]):
         for start in range(0, len(new), _PARAMS):
             self._client.log_batch(there.run_id, params=new[start : start + _PARAMS])
         there.params |= snapshot.params.keys()
+
+    def _write_data(self, snapshot: RunSnapshot, there: RecordedRun) -> None:
+        data = snapshot.data
+        if data is not None and digest_of(data) not in there.data:
+            self._client.log_inputs(there.run_id, datasets=[as_input(data)])
+            there.data.add(digest_of(data))
 
     def _write_documents(self, snapshot: RunSnapshot, there: RecordedRun) -> None:
         """What does not change, then the tag that says that all of it is there; and the table, if it has changed."""
@@ -315,8 +325,6 @@ class MlflowTracker(Tracker[RecordedRun]):
 
     def _tags(self, snapshot: RunSnapshot) -> dict[str, str]:
         tags = {IDENTITY: self.identity, SEARCH: self.search, **snapshot.tags}
-        if snapshot.note:
-            tags[NOTE] = snapshot.note
         if snapshot.commit is not None:
             tags["mlflow.source.name"] = "cmd_tune"
         if snapshot.commit:
