@@ -39,6 +39,7 @@ ROOMS: dict[str, set[str]] = {
     "beginning": {"execution", "request", "plan"},
     "run_texts": {"spaces", "study"},
     "listeners": {"spaces", "study", "execution", "plan", "report", "run_texts"},
+    "winner_model": {"study", "plan", "run_texts"},
     "controller": {"study", "execution", "listeners"},
     "finalists": {"study", "execution", "listeners"},
     "refits": {"spaces", "study", "execution", "plan", "listeners"},

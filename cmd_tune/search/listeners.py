@@ -13,11 +13,11 @@ from cmd_tune.search.plan import KeptLayout, Plan
 from cmd_tune.search.report import SearchReport
 from cmd_tune.search.report.live_refits import SearchDisplay
 from cmd_tune.search.report.trials_table import trials_columns
-from cmd_tune.search.run_texts import named_parameters, trial_params, trial_title, written_params
+from cmd_tune.search.run_texts import lasting_checkpoint, named_parameters, trial_params, trial_title, written_params
 from cmd_tune.search.study.methods import method_title
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import RefitRecord, TrialRecord, TrialState
-from cmd_tune.tracking import BackgroundTracker, DataInput, Page, RunSnapshot, RunStatus
+from cmd_tune.tracking import BackgroundTracker, DataInput, Model, Page, RunSnapshot, RunStatus
 from cmd_tune.train.loop import CHECKPOINT
 
 STATE, FAILURE = "cmd_tune.state", "cmd_tune.failure"  # tags
@@ -49,7 +49,8 @@ class SearchListener:
     4. `tested` for each finalist.
     5. If finalists are refit: `refits_opened`; for each, `refit_started`, `refit_reported` and `refit_ended`;
        `refits_closed`.
-    6. `closed` with the report; or `interrupted`, if it does not come to that.
+    6. `won`, if the best trial's encoder is to be registered, then `closed` with the report; or `interrupted`, if it
+       does not come to that.
 
     Before 6, trials that have not ended are set unfinished. An exception in 2 or 3 ends the search.
     """
@@ -85,6 +86,9 @@ class SearchListener:
     def interrupted(self, status: RunStatus) -> None:
         """status: STOPPED by a person, or FAILED. Trials that ran are left to be resumed."""
 
+    def won(self, model: Model) -> None:
+        """The best trial's encoder, before `closed`, if there is one to be registered."""
+
     def closed(self, status: RunStatus, report: SearchReport, best: TrialRecord | None) -> None:
         """best: the trial that won; None in a comparison, or if no trial finished."""
 
@@ -104,6 +108,7 @@ class TrackerListener(SearchListener):
         self._started: set[int] = set()  # trials that this run session has run, by this code
         self._heard: set[int] = set()  # trials that have reported in it, so that their folder says where they run
         self._epochs: dict[int, list[dict[str, float]]] = {}  # by trial, as they are shown
+        self._model: Model | None = None
         # None until there is something to run: the end of a search that proves to be finished is not to be moved.
         self._status: RunStatus | None = None
 
@@ -143,11 +148,14 @@ class TrackerListener(SearchListener):
         if self._status is RunStatus.RUNNING or status is RunStatus.FAILED:
             self._show_search(status)
 
+    def won(self, model: Model) -> None:
+        self._model = model
+
     def closed(self, status: RunStatus, report: SearchReport, best: TrialRecord | None) -> None:
         for trial in self.study.trials.values():
             if trial.state is TrialState.UNFINISHED:  # the time was up, or the search could not go on
                 self._show(trial)
-        if best and (checkpoint := _lasting_checkpoint(best)).exists():
+        if best and (checkpoint := lasting_checkpoint(best)).exists():
             self._show(best, files=[checkpoint])
         for key, scores in report.baselines.items():
             self._show_baseline(key, scores)
@@ -177,6 +185,7 @@ class TrackerListener(SearchListener):
                 commit=git_commit() or "" if self._status is RunStatus.RUNNING else last_commit(plan.folder),
                 scores=rounded_metrics(report.metrics | self._cost(*self.study.trials.values())) if report else {},
                 files=[*_environment(plan.folder), *(report.files if report else [])],
+                model=self._model,
                 table=trials_columns(self.study) if report else {},
                 status=status,
                 reason=self.study.shortfall,
@@ -282,12 +291,6 @@ def search_note(plan: Plan, resources: ResourcePlan | KeptLayout) -> str:
     what = f"{chosen}{judged}. Preset {plan.preset}, {plan.settings.epochs} epochs; {resources}."
     what = "\n\n".join([*space.texts.values(), what])
     return run_note(what, plan.folder, "search.yaml, trials.csv, trials/", plan.resume)
-
-
-def _lasting_checkpoint(trial: TrialRecord) -> Path:
-    """The checkpoint that a person takes away: of the trial's first refit, if it has one that was tested."""
-    tested = (refit.folder for refit in trial.refits.values() if refit.test_scores)
-    return next(tested, trial.folder) / CHECKPOINT
 
 
 def trial_tags(trial: TrialRecord) -> dict[str, str]:

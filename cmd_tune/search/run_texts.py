@@ -1,6 +1,7 @@
-"""Names and parameters of the runs of a search on the tracking server."""
+"""Names, parameters and checkpoints of the runs of a search, as the tracking server gets them."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from cmd_tune.formatting import format_value
@@ -8,6 +9,7 @@ from cmd_tune.search.spaces.comparison import SEED
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.trial_record import TrialRecord
 from cmd_tune.settings import Settings
+from cmd_tune.train.loop import CHECKPOINT
 
 _NAMED = 4  # parameters in the name of a run, and with a column in the UI; the others are behind its button *Columns*
 _SYMBOLS = {
@@ -35,6 +37,12 @@ def trial_title(trial: TrialRecord, names: Sequence[str]) -> str:
         f"{_SYMBOLS.get(name, name)} {format_value(trial.values[name])}" for name in names if name in trial.values
     )
     return " ".join((trial.name, *values))
+
+
+def lasting_checkpoint(trial: TrialRecord) -> Path:
+    """The checkpoint that a person takes away: of the trial's first refit, if it has one that was tested."""
+    tested = (refit.folder for refit in trial.refits.values() if refit.test_scores)
+    return next(tested, trial.folder) / CHECKPOINT
 
 
 def trial_params(trial: TrialRecord, settings: Settings) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cmd_tune.tracking.background import BackgroundTracker, say_nothing
-from cmd_tune.tracking.base import DataInput, Page, RunKey, RunSnapshot, RunStatus, Tracker
+from cmd_tune.tracking.base import DataInput, Model, Page, RunKey, RunSnapshot, RunStatus, Tracker
 from cmd_tune.tracking.identity import Identity, earlier_identity, new_identity
 from cmd_tune.tracking.mlflow import uris
 from cmd_tune.tracking.mlflow.tracker import MlflowTracker
@@ -20,6 +20,7 @@ __all__ = [
     "BackgroundTracker",
     "DataInput",
     "Identity",
+    "Model",
     "Page",
     "RunKey",
     "RunSnapshot",

@@ -142,7 +142,7 @@ class Backlog:
         return name if job.path is None else f"{name}: {job.path.name}"
 
     def _put_files(self, snapshot: RunSnapshot) -> None:
-        for path in snapshot.files:
+        for path in (*snapshot.files, *([snapshot.model.weights] if snapshot.model else [])):
             self._files[Job(snapshot.key, path)] = path.stat().st_size if path.is_file() else 0
 
     def _jobs(self) -> list[Job]:

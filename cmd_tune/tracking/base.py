@@ -46,6 +46,33 @@ class DataInput:
 
 
 @dataclass(frozen=True)
+class Model:
+    """A trained model for a server's registry: a new version of its name, the best of which is told apart.
+
+    What loads it is code and packages, pinned to the versions that are installed: `_load_pyfunc(path)` of the module
+    `loader` makes an object with `predict` of the file `weights`. A version is better by its score if metric and data
+    are the same.
+    """
+
+    name: str
+    about: str  # of all versions
+    note: str  # of this one, in Markdown
+    weights: Path
+    digest: str  # of the weights' values, and whose they are
+    loader: str
+    code: Path  # folder of the package that has the loader
+    code_left_out: tuple[str, ...]  # names in it that the loader does without
+    packages: tuple[str, ...]
+    shape_in: tuple[int, ...]  # of float32 tensors; -1: any size
+    shape_out: tuple[int, ...]
+    metric: str
+    score: float
+    maximize: bool
+    data: str  # digest of the data of the score
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True)
 class RunSnapshot:
     """All that a server should show of a run at one moment: a whole state, of which a tracker writes what it lacks.
 
@@ -63,6 +90,7 @@ class RunSnapshot:
     epochs: list[dict[str, float]] = field(default_factory=list)  # metrics by epoch; each has "epoch", from 1 on
     scores: dict[str, float] = field(default_factory=dict)  # metrics of the whole run
     files: list[Path] = field(default_factory=list)  # uploaded once each
+    model: Model | None = None  # registered once
     table: dict[str, list[Any]] = field(default_factory=dict)  # columns of the table of trials
     status: RunStatus | None = RunStatus.RUNNING  # None: leave what is recorded
     reason: str = ""  # why it failed or was stopped
@@ -80,9 +108,10 @@ class Tracker(ABC, Generic[Written]):
        for that run. A later process starts with None again, so a run is found again by `identity` and the snapshot's
        key.
     3. `upload` for each of a snapshot's files, when no snapshot waits, the smallest first.
-    4. `ping` after a call that failed, and now and then while there is nothing to write.
-    5. `missing` at the end, and after a failure: what it returns is written again.
-    6. `close`, once, after the last write.
+    4. `register` for a snapshot's model, in the place of an upload of its weights.
+    5. `ping` after a call that failed, and now and then while there is nothing to write.
+    6. `missing` at the end, and after a failure: what it returns is written again.
+    7. `close`, once, after the last write.
 
     Any of these may raise anything; all but `close` are then called again. A failed call may have been carried out all
     the same, its answer being lost, so after an exception `write` gets None and must read what is there before it
@@ -117,6 +146,10 @@ class Tracker(ABC, Generic[Written]):
     @abstractmethod
     def upload(self, path: Path, written: Written) -> Written:
         """Upload a file of a run, unless it is there already. Returns what is there now."""
+
+    def register(self, model: Model, written: Written) -> Written:
+        """Register the model of a run, unless that is done already. Nothing, where there is no registry."""
+        return written
 
     @abstractmethod
     def links(self) -> list[str]:

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from cmd_tune.errors import CmdTuneError
-from cmd_tune.tracking.base import RunKey, RunSnapshot, RunStatus, Tracker
+from cmd_tune.tracking.base import Model, RunKey, RunSnapshot, RunStatus, Tracker
+from cmd_tune.tracking.causes import describe_cause
 from cmd_tune.tracking.identity import is_earlier
 from cmd_tune.tracking.mlflow.database import cure, ensure_database, locked, replaced
 from cmd_tune.tracking.mlflow.experiment import find_or_make
 from cmd_tune.tracking.mlflow.inputs import as_input, digest_of
+from cmd_tune.tracking.mlflow.models import register
 from cmd_tune.tracking.mlflow.moved_files import follow_storage
 from cmd_tune.tracking.mlflow.page import links, note_tag, page_tag, user_tag
 from cmd_tune.tracking.mlflow.recorded_run import RecordedRun, epoch_metrics, recorded
@@ -28,6 +30,7 @@ from cmd_tune.tracking.mlflow.uris import is_database, is_server, password_remar
 IDENTITY, TRIAL, BASELINE = "cmd_tune.id", "cmd_tune.trial", "cmd_tune.baseline"
 SEARCH = "cmd_tune.search"  # tag: the name of the search
 REASON = "cmd_tune.reason"  # tag: why a trial failed or was stopped, why a search has fewer trials than asked for
+MODEL = "cmd_tune.model"  # tag: digest of the weights that are registered
 DESCRIBED, REACHED = "cmd_tune.described", "cmd_tune.epoch"
 PARENT = "mlflow.parentRunId"
 TABLE = "trials_table.json"
@@ -81,7 +84,7 @@ class MlflowTracker(Tracker[RecordedRun]):
 
         # A server that is waited for must not hold up the other runs of the storage.
         with locked(self.storage / "mlflow.lock") if is_database(self.uri) else nullcontext():
-            self._client = self._client or MlflowClient(tracking_uri=self.uri)
+            self._client = self._client or MlflowClient(self.uri, self.uri)
             found, done = find_or_make(self._client, self.experiment, files if is_database(self.uri) else None)
         anew = bool(self.experiment_id) and not self._news  # unless its database is
         self.experiment_id, self._found = str(found.experiment_id), found
@@ -148,6 +151,21 @@ class MlflowTracker(Tracker[RecordedRun]):
             self._write_tags(written, files_tag({**there, path.name: digest}))
         return written
 
+    def register(self, model: Model, written: RecordedRun) -> RecordedRun:
+        if written.tags.get(MODEL) == model.digest:
+            return written
+        try:
+            with time_to_upload(model.weights.stat().st_size):
+                line = register(self._client, self.experiment_id, written.run_id, model)
+        except Exception as error:
+            if not _is_refusal(error):
+                raise
+            self._news.append(f"MLflow: the encoder is not registered as {model.name}: {describe_cause(error)}")
+            return written
+        self._news.append(f"MLflow: {line}")
+        self._write_tags(written, {MODEL: model.digest})
+        return written
+
     def missing(self, written: Mapping[RunKey, RecordedRun]) -> Collection[RunKey]:
         """Also of those that lie in a parent that is no longer there."""
         self.ping()
@@ -180,8 +198,7 @@ class MlflowTracker(Tracker[RecordedRun]):
         """True of any failure of a database, and of a server's refusal."""
         if not is_server(self.uri):
             return True
-        status = getattr(error, "get_http_status_code", lambda: 500)()
-        return isinstance(error, CmdTuneError) or (400 <= status < 500 and status not in (408, 429))
+        return isinstance(error, CmdTuneError) or _is_refusal(error)
 
     def cure(self, error: Exception) -> str:
         return cure(self.uri, str(error)) if is_database(self.uri) else ""
@@ -344,6 +361,12 @@ class MlflowTracker(Tracker[RecordedRun]):
         if new:
             self._client.log_batch(there.run_id, tags=[RunTag(name, value) for name, value in new.items()])
             there.tags |= new
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether a server will say the same again."""
+    status = getattr(error, "get_http_status_code", lambda: 500)()
+    return 400 <= status < 500 and status not in (408, 429)
 
 
 def _key_tag(key: RunKey) -> dict[str, str]:
