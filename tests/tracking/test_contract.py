@@ -307,11 +307,16 @@ def test_files_are_uploaded_after_all_runs_and_a_missing_one_is_said(
     assert read() == expected("running", 1)
 
 
-def test_a_model_is_no_trouble_to_a_tracker_without_a_registry(tmp_path: Path) -> None:
-    """Its weights are no file of the run."""
-    code = "f00d", "scale", tmp_path, (), ()
+def test_a_model_is_taken_or_passed_over(
+    begin: Callable[[], BackgroundTracker], read: Callable[[], list[Recorded]], tmp_path: Path
+) -> None:
+    """Its weights are no file of the run, and a tracker may have no registry."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "weights").write_text("3")
+    code = "f00d", "code.loader", tmp_path / "code", (), ()
     model = Model("scale", "", "", tmp_path / "weights", *code, (-1,), (-1,), METRIC, 1.0, True, "", {})
-    model.weights.write_text("3")
-    tracker = BackgroundTracker(FileTracker(str(tmp_path / "shown"), EXPERIMENT, "it", tmp_path))
-    tracker.show(replace(parent(), model=model))
-    assert tracker.close() == ""
+    for _ in range(2):
+        tracker = begin()
+        show(tracker, replace(parent(), model=model))
+        assert tracker.close() == ""
+    assert read() == expected("running", 0)[:1]
