@@ -63,7 +63,7 @@ def test_mlflow_has_a_parent_and_a_child_a_trial(unbroken):
         assert run.data.metrics["test/knn/fused"] == pytest.approx(float(row["test/knn/fused"]), rel=5e-4)
         assert run.data.metrics["cost/epochs"] == 4
         assert run.data.metrics["cost/cpu_hours"] >= 0
-        assert {name.partition("/")[0] for name in run.data.metrics} == {"loss", "val", "test", "cost"}
+        assert {name.partition("/")[0] for name in run.data.metrics} == {"loss", "val", "test", "cost", "system"}
         assert run.data.tags["cmd_tune.state"] == "finished"
         assert str(cwd / "runs" / "it" / "trials" / row["trial"][-3:]) in run.data.tags["mlflow.note.content"]
         assert all(run.data.tags.values())

@@ -6,7 +6,7 @@ from typing import Any
 
 from cmd_tune.tracking.mlflow.inputs import known_inputs
 
-_STEPPED = ("loss/", "val/")  # metrics of an epoch that MLflow gets; the run's folder has all of them
+_STEPPED = ("loss/", "val/", "system/")  # metrics of an epoch that MLflow gets; the run's folder has all of them
 
 
 @dataclass
