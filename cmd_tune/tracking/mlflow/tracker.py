@@ -225,7 +225,8 @@ class MlflowTracker(Tracker[RecordedRun]):
 
     def _choose(self, found: list[Any], key: RunKey) -> Any:
         """The first of runs, of those that have something."""
-        found = [run for run in found if key is not None or not {TRIAL, BASELINE} & run.data.tags.keys()]
+        # 0.1.0 gave a search's own run the empty tag of a trial.
+        found = [run for run in found if key is not None or not any(map(run.data.tags.get, (TRIAL, BASELINE)))]
         if not found:
             return None
 

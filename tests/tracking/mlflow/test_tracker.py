@@ -81,6 +81,19 @@ def test_a_run_of_an_earlier_release_gets_the_parameters_that_it_lacks_and_keeps
     assert runs["trial-000"].data.params == {"topk": "8", **{name: str(value) for name, value in settings.items()}}
 
 
+def test_the_parent_of_an_earlier_release_which_has_an_empty_tag_of_a_trial_is_found(write):
+    """Its trials and baselines, whose tags are not empty, are not taken for it."""
+    client, before = write(PARENT, child(0, (1,)))
+    parent = before["a-search"].info.run_id
+    client.set_tag(parent, "cmd_tune.trial", "")
+    client, runs = write(child(0, (1, 2)), PARENT)
+    tags = f"tags.`cmd_tune.search` = '{runs['a-search'].data.tags['cmd_tune.search']}'"
+    assert len(client.search_runs([runs["a-search"].info.experiment_id], tags)) == 2
+    assert runs["a-search"].info.run_id == parent
+    children = [run for run in runs.values() if "mlflow.parentRunId" in run.data.tags]
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent}
+
+
 @pytest.mark.parametrize(
     ("status", "word"),
     [(RunStatus.FINISHED, "FINISHED"), (RunStatus.STOPPED, "KILLED"), (RunStatus.FAILED, "FAILED")],
