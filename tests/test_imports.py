@@ -36,13 +36,16 @@ ROOMS: dict[str, set[str]] = {
     "space_checks": {"spaces", "study"},
     "request": {"spaces", "study", "execution", "space_checks"},
     "plan": {"spaces", "study", "execution", "space_checks", "request"},
-    "beginning": {"execution", "request", "plan"},
+    "warm_start": {"spaces", "study", "request", "plan"},
+    "beginning": {"execution", "request", "plan", "warm_start"},
     "run_texts": {"spaces", "study"},
     "listeners": {"spaces", "study", "execution", "plan", "report", "run_texts"},
     "winner_model": {"study", "plan", "run_texts"},
     "controller": {"study", "execution", "listeners"},
     "finalists": {"study", "execution", "listeners"},
-    "refits": {"spaces", "study", "execution", "plan", "listeners"},
+    "confirmations": {"spaces", "study", "plan"},
+    "refits": {"spaces", "study", "plan"},
+    "repeats": {"study", "execution", "listeners"},
 }
 # Of a room: what lies below it, but is not its business.
 STRANGERS = {"search/report": {"cmd_tune.tracking"}, "search/study": {"cmd_tune.tracking"}}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.evaluate.scores import Scores
@@ -11,12 +12,12 @@ from cmd_tune.runs.run_records import EPOCHS, SCORES, SECONDS, cost, rounded_met
 from cmd_tune.search.execution import ResourcePlan
 from cmd_tune.search.plan import KeptLayout, Plan
 from cmd_tune.search.report import SearchReport
-from cmd_tune.search.report.live_refits import SearchDisplay
+from cmd_tune.search.report.live_repeats import SearchDisplay
 from cmd_tune.search.report.trials_table import trials_columns
 from cmd_tune.search.run_texts import lasting_checkpoint, named_parameters, trial_params, trial_title, written_params
 from cmd_tune.search.study.methods import method_title
 from cmd_tune.search.study.study import SearchStudy
-from cmd_tune.search.study.trial_record import RefitRecord, TrialRecord, TrialState
+from cmd_tune.search.study.trial_record import RepeatRecord, TrialRecord, TrialState
 from cmd_tune.tracking import BackgroundTracker, DataInput, Model, Page, RunSnapshot, RunStatus
 from cmd_tune.train.loop import CHECKPOINT
 
@@ -47,8 +48,8 @@ class SearchListener:
     2. `continued`, before each start of a trial and before the tests of finalists: there is something left to run.
     3. For each trial: `started` (again if its process begins anew), `reported`, `ended`. `noted` at any time.
     4. `tested` for each finalist.
-    5. If finalists are refit: `refits_opened`; for each, `refit_started`, `refit_reported` and `refit_ended`;
-       `refits_closed`.
+    5. If finalists are confirmed, or refit: `repeats_opened`; for each run, `repeat_started`, `repeat_reported` and
+       `repeat_ended`; `repeats_closed`. Confirmations come before 4.
     6. `won`, if the best trial's encoder is to be registered, then `closed` with the report; or `interrupted`, if it
        does not come to that.
 
@@ -59,9 +60,10 @@ class SearchListener:
 
     def continued(self) -> None: ...
 
-    def started(self, trial: TrialRecord) -> None: ...
+    def started(self, run: TrialRecord) -> None:
+        """run: of a trial: itself, or that of another seed."""
 
-    def reported(self, trial: TrialRecord, records: Sequence[dict[str, float]]) -> None:
+    def reported(self, run: TrialRecord, records: Sequence[dict[str, float]]) -> None:
         """records: metrics of epochs that are new to the study, in order; none if a resumed trial repeats old ones."""
 
     def noted(self, text: str) -> None:
@@ -72,16 +74,16 @@ class SearchListener:
 
     def tested(self, trial: TrialRecord) -> None: ...
 
-    def refits_opened(self, refits: Sequence[RefitRecord]) -> None: ...
+    def repeats_opened(self, repeats: Sequence[RepeatRecord]) -> None: ...
 
-    def refit_started(self, refit: RefitRecord) -> None: ...
+    def repeat_started(self, repeat: RepeatRecord) -> None: ...
 
-    def refit_reported(self, refit: RefitRecord) -> None: ...
+    def repeat_reported(self, repeat: RepeatRecord) -> None: ...
 
-    def refit_ended(self, refit: RefitRecord) -> None:
-        """The refit has ended: with test scores, or with a reason."""
+    def repeat_ended(self, repeat: RepeatRecord) -> None:
+        """The run has ended: with what it is run for, or with a reason."""
 
-    def refits_closed(self) -> None: ...
+    def repeats_closed(self) -> None: ...
 
     def interrupted(self, status: RunStatus) -> None:
         """status: STOPPED by a person, or FAILED. Trials that ran are left to be resumed."""
@@ -124,14 +126,14 @@ class TrackerListener(SearchListener):
             self._status = RunStatus.RUNNING
             self._show_search(self._status)
 
-    def started(self, trial: TrialRecord) -> None:
-        self._started.add(trial.index)
-        self._show(trial)
+    def started(self, run: TrialRecord) -> None:
+        self._started.add(run.index)
+        self._show(self.study.trials[run.index])
 
-    def reported(self, trial: TrialRecord, records: Sequence[dict[str, float]]) -> None:
-        self._heard.add(trial.index)
+    def reported(self, run: TrialRecord, records: Sequence[dict[str, float]]) -> None:
+        self._heard.add(run.index)
         if records:
-            self._show(trial)
+            self._show(self.study.trials[run.index])
 
     def ended(self, trial: TrialRecord) -> None:
         self._show(trial)
@@ -139,8 +141,8 @@ class TrackerListener(SearchListener):
     def tested(self, trial: TrialRecord) -> None:
         self._show(trial)
 
-    def refit_ended(self, refit: RefitRecord) -> None:
-        self._show(self.study.trials[refit.index])
+    def repeat_ended(self, repeat: RepeatRecord) -> None:
+        self._show(self.study.trials[repeat.index])
 
     def interrupted(self, status: RunStatus) -> None:
         for trial in self.study.trials.values():
@@ -217,7 +219,9 @@ class TrackerListener(SearchListener):
                 commit=git_commit() or "" if trial.index in self._started else last_commit(trial.folder),
                 tags=trial_tags(trial),
                 epochs=self._rounded_epochs(trial),
-                scores=rounded_metrics(trial.tests | ({} if trial.state in _OPEN else self._cost(trial))),
+                scores=rounded_metrics(
+                    trial.tests | self._over_seeds(trial) | ({} if trial.state in _OPEN else self._cost(trial))
+                ),
                 files=[*(_environment(trial.folder) if self._says_where(trial) else []), *files],
                 status=_STATUS[trial.state],
                 reason=trial.reason,
@@ -247,13 +251,20 @@ class TrackerListener(SearchListener):
             )
         )
 
+    def _over_seeds(self, trial: TrialRecord) -> dict[str, float]:
+        """Its score over its seeds, and over fresh ones, if it has several."""
+        metric, fresh = self.study.space.metric, self.study.confirmed(trial)
+        score = trial.score(metric)
+        scores = {} if len(trial.runs) == 1 or score is None else {f"seeds/{metric}": score}
+        return scores | ({f"confirm/{metric}": mean(fresh.values())} if len(fresh) > 1 else {})
+
     def _says_where(self, trial: TrialRecord) -> bool:
         """Whether the trial's folder says where it ran last."""
         return trial.index in self._heard or trial.index not in self._started
 
     def _cost(self, *trials: TrialRecord) -> dict[str, float]:
         each = self.resources.per_trial if self.resources else None
-        runs = [run for trial in trials for run in (trial, *trial.refits.values())]
+        runs = [run for trial in trials for run in (trial, *trial.repeats.values())]
         history = [record for run in runs for record in run.history]
         if each:
             return cost(history, workers=each.workers, cpus=each.cpus, gpus=each.gpus)

@@ -14,11 +14,13 @@ from cmd_tune.errors import CmdTuneError, Interrupted, UsageError
 from cmd_tune.formatting import count, format_value, time_span
 from cmd_tune.runs.data_source import made_before
 from cmd_tune.search.checks import check_start, disk_line
+from cmd_tune.search.confirmations import confirmation_count, describe_confirmations
 from cmd_tune.search.execution import ResourcePlan
 from cmd_tune.search.execution.resources import Node, plan_resources
 from cmd_tune.search.plan import Plan, plan_of
 from cmd_tune.search.refits import describe_refits, refit_count
 from cmd_tune.search.request import SearchRequest
+from cmd_tune.search.warm_start import find_warm_start
 from cmd_tune.settings import Settings, make_settings
 
 
@@ -26,25 +28,29 @@ from cmd_tune.settings import Settings, make_settings
 class Work:
     """The runs of a search, at most: none is stopped early.
 
-    trials: None if the time ends the search. epochs: of each run.
+    trials: None if the time ends the search. seeds: runs of a trial. epochs: of each run.
     """
 
     trials: int | None
+    seeds: int
+    confirmations: int
     refits: int
     epochs: int
 
     @property
     def runs(self) -> int | None:
-        """Trials and refits."""
-        return None if self.trials is None else self.trials + self.refits
+        """Trials and what follows them."""
+        return None if self.trials is None else self.trials * self.seeds + self.confirmations + self.refits
 
     def __str__(self) -> str:
         """In one line, for people."""
-        again = f" and {count(self.refits, 'refit')}" if self.refits else ""
+        follow = {"confirmation": self.confirmations, "refit": self.refits}
+        again = "".join(f" and {count(number, kind)}" for kind, number in follow.items() if number)
+        seeds = f" × {self.seeds} seeds" if self.seeds > 1 else ""
         if self.runs is None:
-            return f"trials until the time is up{again}, of {count(self.epochs, 'epoch')} each"
+            return f"trials{seeds} until the time is up{again}, of {count(self.epochs, 'epoch')} each"
         total = f"{self.runs * self.epochs:,} in all"
-        return f"{count(self.trials or 0, 'trial')}{again}, of {count(self.epochs, 'epoch')} each: {total}"
+        return f"{count(self.trials or 0, 'trial')}{seeds}{again}, of {count(self.epochs, 'epoch')} each: {total}"
 
 
 def show_preview(request: SearchRequest, address: str | None, console: Console, *, probed: bool = False) -> None:
@@ -98,6 +104,8 @@ def preview_lines(plan: Plan, layout: ResourcePlan | None, address: str | None =
     yield f"data: {plan.dataset}, {plan.source.protocol}, {count(len(plan.source.store()), 'clip')}"
     yield f"runs: {work_of(plan)}"
     yield from _limits(plan)
+    if warm := find_warm_start(plan):
+        yield str(warm)
     yield f"layout: {layout}" if layout else f"layout: known once the cluster at {address} is joined"
     yield from describe_work(plan, layout.concurrent if layout else 1)
     yield from remarks
@@ -107,7 +115,7 @@ def work_of(plan: Plan) -> Work:
     """The runs of a search, at most."""
     epochs = plan.space.parameters.get("epochs")
     most = max(epochs.choices, default=int(epochs.high)) if epochs else plan.settings.epochs
-    return Work(plan.trials, refit_count(plan), int(most))
+    return Work(plan.trials, plan.space.seeds, confirmation_count(plan), refit_count(plan), int(most))
 
 
 def _limits(plan: Plan) -> Iterator[str]:
@@ -120,7 +128,7 @@ def _limits(plan: Plan) -> Iterator[str]:
     if space.early_terminate:
         yield f"  fewer epochs, where early_terminate ({getattr(space.early_terminate, 'type', '')}) ends trials"
     if space.seconds:
-        yield f"  no longer than {time_span(space.seconds)}, refits not counted"
+        yield f"  no longer than {time_span(space.seconds)}, what follows the trials not counted"
 
 
 def _differences(plan: Plan) -> str:
@@ -138,6 +146,8 @@ def describe_work(plan: Plan, at_once: int) -> Iterator[str]:
     for holdout in dict.fromkeys({**base, **some}["holdout"] for some in plan.space.variants(base, ("holdout",))):
         store, split = plan.source.open(holdout)
         yield f"pretraining on {describe_pretraining(store, plan.source.protocol, split)}"
+    if confirmations := describe_confirmations(plan):
+        yield confirmations
     if refits := describe_refits(plan, plan.source.open(plan.settings.holdout)[1]):
         yield refits
     yield disk_line(plan, at_once, refit_count(plan))

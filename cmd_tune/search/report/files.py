@@ -50,7 +50,7 @@ def best_yaml(findings: StudyFindings) -> str | None:
     if findings.comparison or not study.ranked():
         return None
     best = study.ranked()[0]
-    head = f"# {best.name} of {study.folder.name}: {study.space.metric} {best.last(study.space.metric):.2f}\n"
+    head = f"# {best.name} of {study.folder.name}: {study.space.metric} {best.score(study.space.metric):.2f}\n"
     head += _tested(best, tested_metric(study.space.metric))
     return head + dump_yaml(study.settings_of(best).model_dump(mode="json"))
 

@@ -9,6 +9,7 @@ from typing import Any
 from cmd_tune.evaluate.scores import PROBES
 from cmd_tune.search.spaces import sweep_file
 from cmd_tune.search.spaces.comparison_file import REPORTED, ClaimSpec
+from cmd_tune.search.spaces.confirm import AUTO, FEWEST, NO_CONFIRM
 from cmd_tune.search.spaces.file_model import FileModel
 from cmd_tune.search.spaces.forms import GOALS, Budget, ComparisonForm, MethodKind, Metric, SearchForm
 from cmd_tune.search.spaces.parameter_file import DISTRIBUTIONS, RANGES
@@ -25,6 +26,7 @@ _TEXT: Schema = {"type": "string", "minLength": 1}
 _NUMBER: Schema = {"type": "number"}
 _COUNT: Schema = {"type": "integer", "minimum": 1}
 _SEEDS: Schema = {"type": "array", "items": {"type": "integer", "minimum": 0}, "uniqueItems": True}
+_FRESH: Schema = {"anyOf": [{"const": AUTO}, {"type": "integer", "minimum": FEWEST}]}
 _TIME: Schema = {
     "anyOf": [
         {"type": "number", "exclusiveMinimum": 0},
@@ -37,13 +39,15 @@ _WORDS = {  # what a key is for, as editors show it
     "parameters": "what varies: settings, each with a range or a list of values",
     "constraints": "what must hold between settings, such as topk <= queue_size",
     "points_to_evaluate": "configurations that run first",
+    "warm_start": "an earlier search of the same storage, whose finished trials the method begins with",
     "early_terminate": "when a trial is stopped before its last epoch",
+    "confirm": "how the best trials and the start point are run again with fresh seeds, and ranked by the mean",
     "refit": "how the best trials are pretrained again, on the whole training set",
     "budget": "how many trials, how long",
     "settings": "settings of every trial",
     "preset": "the scale that settings are laid over",
     "cells": "the configurations of a table, each of them run with every seed",
-    "seeds": "the seeds of a table",
+    "seeds": "the seeds of a table; of a search, how many runs a trial has, whose mean is its score",
     "claims": "what a table is to show",
     "title": "the heading of a table's report",
     "reported_on": "what the reported accuracies were measured on",
@@ -74,6 +78,9 @@ def space_schema(methods: Mapping[str, MethodKind], early_stopping: Mapping[str,
             "constraints": {"type": "array", "items": _TEXT},
             "points_to_evaluate": {"type": "array", "items": {"$ref": "#/$defs/settings"}},
             "early_terminate": {"anyOf": [*rules, _hyperband(), *_no_early_stopping()]},
+            "warm_start": _TEXT,
+            "seeds": _COUNT,
+            "confirm": {"anyOf": [{"const": NO_CONFIRM}, _closed_mapping({"top": _COUNT, "seeds": _FRESH})]},
             "refit": {"anyOf": [{"const": NO_REFIT}, _closed_mapping({"seeds": _SEEDS})]},
         },
         common,

@@ -9,6 +9,7 @@ from cmd_tune.search.report.sections.best_against_baselines import best_against_
 from cmd_tune.search.report.sections.best_trials import best_trials
 from cmd_tune.search.report.sections.cells import cells
 from cmd_tune.search.report.sections.claims import claims
+from cmd_tune.search.report.sections.confirmed import confirmed
 from cmd_tune.search.report.sections.figures import figures
 from cmd_tune.search.report.sections.method import method
 from cmd_tune.search.report.sections.setup import setup
@@ -20,5 +21,6 @@ SECTIONS: dict[str, MakeSection] = {
     "claims": claims,
     "method": method,
     "best trials": best_trials,
+    "confirmed": confirmed,
     "intervals": best_against_baselines,
 }
