@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -43,6 +44,13 @@ def format_value(value: Any) -> str:
         if isinstance(value, list | tuple)
         else str(value)
     )
+
+
+def rounded(value: float) -> float:
+    """A number to four significant digits, or to whole ones if it has more: 77.35191 → 77.35, 12345.6 → 12346."""
+    if not math.isfinite(value) or value == 0:
+        return value
+    return round(value, max(0, 3 - math.floor(math.log10(abs(value)))))
 
 
 def named_values(values: Mapping[str, Any]) -> str:

@@ -1,8 +1,19 @@
 """How numbers, times and tables are written."""
 
+import math
+
 import pytest
 
-from cmd_tune.formatting import duration, file_size, format_value, markdown_table, named_values, percent, signed
+from cmd_tune.formatting import (
+    duration,
+    file_size,
+    format_value,
+    markdown_table,
+    named_values,
+    percent,
+    rounded,
+    signed,
+)
 
 
 @pytest.mark.parametrize(
@@ -76,3 +87,23 @@ def test_a_score_with_its_interval(value, bounds, text):
 )
 def test_a_difference_with_its_interval(value, bounds, digits, text):
     assert signed(value, bounds, digits=digits) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (77.35191, 77.35),
+        (-5.123456, -5.123),
+        (0.00012345678, 0.0001235),
+        (9.99996, 10.0),
+        (12345.6, 12346.0),
+        (0.0, 0.0),
+    ],
+)
+def test_a_number_to_four_digits_keeps_its_whole_part(value, shown):
+    assert rounded(value) == shown
+
+
+def test_what_is_no_finite_number_stays_so():
+    assert math.isnan(rounded(math.nan))
+    assert rounded(-math.inf) == -math.inf

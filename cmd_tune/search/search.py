@@ -32,6 +32,7 @@ from cmd_tune.search.report import SearchReport, StudyFindings, kept_baselines, 
 from cmd_tune.search.report.live import state_with_reason
 from cmd_tune.search.study.study import STUDY, TIME_UP, SearchStudy
 from cmd_tune.search.study.trial_record import RepeatRecord
+from cmd_tune.search.winner_model import winner_model
 from cmd_tune.tracking import BackgroundTracker, RunStatus
 
 
@@ -220,7 +221,10 @@ class _SearchSession:
         ranked = study.ranked()
         failed = not ranked or self.trouble or self.ending.troubles
         best = ranked[0] if ranked and not plan.space.comparison else None
+        model = attempt("model of the best trial", partial(winner_model, plan, best)) if best else None
         for listener in self.listeners:
+            if model:
+                listener.won(model)
             listener.closed(RunStatus.FAILED if failed else RunStatus.FINISHED, report, best)
         attempt("closing table", lambda: self._print(study, report))
 

@@ -55,7 +55,7 @@ def test_a_kill_while_finalists_are_refit_loses_nothing(tiny_store, tmp_path):
     for row in rows:
         metrics = runs[row["trial"]].data.metrics
         for name in ("test/knn/fused", "before_refit/test/knn/fused"):
-            assert metrics[name] == pytest.approx(float(row[name]))
+            assert metrics[name] == pytest.approx(float(row[name]), rel=5e-4)
         assert metrics["cost/epochs"] == 3 * 12
     best = (folder / "best.yaml").read_text().splitlines()
     assert re.match(r"# test/knn/fused [\d.]+ after its refit on the whole training set, seed 0, 5: trials/", best[1])

@@ -108,12 +108,13 @@ def test_a_table_is_killed_and_gets_more_seeds_and_runs_nothing_twice(tiny_store
 
     client, runs = mlflow_runs(tmp_path)
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
-    assert len(runs) == 7
+    assert len(runs) == 9
     for row in rows:
         run = runs[row["trial"]]
-        assert run.data.params == {"student_temperature": row["student_temperature"], "seed": row["seed"]}
+        own = {"student_temperature": row["student_temperature"], "seed": row["seed"]}
+        assert run.data.params.items() >= own.items()
         steps = Counter(point.step for point in client.get_metric_history(run.info.run_id, "loss/total"))
         assert steps == {1: 1, 2: 1, 3: 1, 4: 1}
-        assert run.data.metrics["test/knn/joint"] == pytest.approx(float(row["test/knn/joint"]))
+        assert run.data.metrics["test/knn/joint"] == pytest.approx(float(row["test/knn/joint"]), rel=5e-4)
     names = {file.path for file in client.list_artifacts(runs["it"].info.run_id)}
     assert names >= {"report.md", "cells.csv", "table.png", "trials.csv", "baselines.yaml"}

@@ -11,6 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from cmd_tune.compute.usage import USAGE
 from cmd_tune.formatting import format_value
 from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.study.study import SearchStudy
@@ -119,10 +120,12 @@ def trials_table(study: SearchStudy, trials: Sequence[TrialRecord], best: Sequen
 def trials_columns(study: SearchStudy) -> dict[str, list[Any]]:
     """The columns of trials.csv: state, reason, kind of failure, rank (of a search's finished trials), values, scores.
 
-    A metric with a parameter's name has no column, since the parameter has it; it is in the trial's history.
+    Those that are in the trials' histories alone: a metric with a parameter's name, since the parameter has the column,
+    and what trials took of their machines.
     """
     trials = list(study.trials.values())
-    names = {name: None for trial in trials for record in trial.history for name in record if name != "epoch"}
+    names = {name: None for trial in trials for record in trial.history for name in record}
+    names = {name: None for name in names if name != "epoch" and not name.startswith(USAGE)}
     names |= {name: None for trial in trials for name in trial.tests}
     columns: dict[str, list[Any]] = {
         "trial": [trial.name for trial in trials],

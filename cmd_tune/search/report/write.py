@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 
+from cmd_tune.evaluate.scores import Scores
 from cmd_tune.figures import save_drawing
 from cmd_tune.files import write_text
 from cmd_tune.runs.ending import Attempt, outright, written
@@ -14,7 +15,7 @@ from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.figures import FIGURES
 from cmd_tune.search.report.files import FILES
 from cmd_tune.search.report.findings import StudyFindings
-from cmd_tune.search.report.metrics import baseline_metrics, best_metrics
+from cmd_tune.search.report.metrics import best_metrics, known_baselines
 from cmd_tune.search.report.sections import SECTIONS
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import TrialState
@@ -24,11 +25,16 @@ REPORT = "report.md"
 
 @dataclass(frozen=True)
 class SearchReport:
-    """files: written into the search's folder. metrics: for its run in the tracker. closing: the text to print."""
+    """files: written into the search's folder. metrics: for its run in the tracker. closing: the text to print.
+
+    baselines: the scores of each, by the name of its kind. summary: the answer first, in Markdown.
+    """
 
     files: list[Path] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
     closing: RenderableType = ""
+    baselines: dict[str, Scores] = field(default_factory=dict)
+    summary: str = ""
 
 
 def write_report(findings: StudyFindings, *, attempt: Attempt = outright) -> SearchReport:
@@ -51,10 +57,9 @@ def write_report(findings: StudyFindings, *, attempt: Attempt = outright) -> Sea
     sections = [section for section in made if section]
     if markdown := _markdown(sections):
         files += written(attempt, folder / REPORT, partial(write_text, text=markdown))
-    metrics = baseline_metrics(findings)
-    metrics |= attempt("best metrics", partial(best_metrics, findings)) or {}
+    metrics = attempt("best metrics", partial(best_metrics, findings)) or {}
     closing = Group(*(part for section in sections for part in section.screen))
-    return SearchReport([*files, *record], metrics, closing)
+    return SearchReport([*files, *record], metrics, closing, known_baselines(findings))
 
 
 def _markdown(sections: Sequence[Section]) -> str:

@@ -38,7 +38,7 @@ def test_verdicts_baselines_and_figures_stand_in_the_report(table_space, played)
     assert names == ["trials.csv", "baselines.yaml", "cells.csv", "table.png", "report.md", "looks.json"]
     assert all(path.exists() for path in report.files)
     assert "![The table as a figure](table.png)" in text
-    assert report.metrics["baseline/raw/test/knn/joint"] == 55.0
+    assert report.baselines["raw"]["test/knn/joint"] == 55.0
 
 
 def test_nothing_is_picked_by_its_score(table_space, played):
