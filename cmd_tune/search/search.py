@@ -207,7 +207,7 @@ class _SearchSession:
 
     def _print(self, study: SearchStudy, report: SearchReport) -> None:
         print_report(self.console, study, report)
-        names = ", ".join((SEARCH_FILE, *(path.name for path in report.files), "trials/"))
+        names = ", ".join((*report.names, SEARCH_FILE, "trials/"))
         print_places(self.console, self.plan.folder, names, self.tracker)
 
     def _report(self, study: SearchStudy, raw: Scores, untrained: Scores) -> SearchReport:

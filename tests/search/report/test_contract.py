@@ -58,17 +58,23 @@ def check_files(findings):
 def check_report(findings):
     report = write_report(findings)
     names = [path.name for path in report.files]
-    assert names == sorted(names, key=[*FILES, *(f"{word}.png" for word in FIGURES), "report.md", "looks.json"].index)
+    order = [*FILES, *(f"{word}.png" for word in FIGURES), "report.md", "report.html", "looks.json"]
+    assert names == sorted(names, key=order.index)
     assert all(path.is_file() for path in report.files)
     comparison = findings.comparison is not None
-    assert {"cells.csv", "table.png", "report.md"} & set(names) == (
-        {"cells.csv", "table.png", "report.md"} if comparison else set()
-    )
+    assert {"cells.csv", "table.png"} & set(names) == ({"cells.csv", "table.png"} if comparison else set())
     assert ("best.yaml" in names) == bool(findings.study.ranked() and not comparison)
     assert ("best/trial" in report.metrics) == ("best.yaml" in names)
-    if comparison:
-        text = (findings.study.folder / "report.md").read_text(encoding="utf-8")
-        assert all((findings.study.folder / link).is_file() for link in re.findall(r"\]\(([^)]*)\)", text))
+    assert report.names[0] == "report.html"
+    text, page = (report_of(findings, name) for name in ("report.md", "report.html"))
+    links = re.findall(r"\]\(([^)]*)\)", text)
+    assert all((findings.study.folder / link).is_file() for link in links)
+    assert page.count("<img ") == len(links) == page.count('src="data:image/png;base64,')
+    assert not re.search(r"<script|https?:|<link|url\(", page)
+
+
+def report_of(findings, name):
+    return (findings.study.folder / name).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -121,7 +127,7 @@ def test_a_figure_and_a_section_are_added_by_a_line_each(findings_of, monkeypatc
     report = write_report(findings)
     names = [path.name for path in report.files]
     assert names[:3] == ["trials.csv", "baselines.yaml", "best.yaml"]
-    assert names[-1] == "best-so-far.png"
+    assert names[-3:] == ["best-so-far.png", "report.md", "report.html"]
     printed = io.StringIO()
     print_report(Console(file=printed), findings.study, report)
     assert printed.getvalue().endswith("2 trials in all\n")
@@ -154,5 +160,5 @@ def test_a_part_that_fails_is_named_and_takes_no_other_with_it(findings_of, monk
     report = write_report(findings, attempt=attempt)
     assert troubles == {"broken.png": "no colours left", "broken section": "no colours left"}
     texts = [path.name for path in report.files if path.suffix != ".png"]
-    assert texts == ["trials.csv", "baselines.yaml", "best.yaml"]
+    assert texts == ["trials.csv", "baselines.yaml", "best.yaml", "report.md", "report.html"]
     assert "trial-000" in text_of(report.closing)
