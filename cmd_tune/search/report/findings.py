@@ -1,6 +1,7 @@
 """What a study has found, in the form that all parts of its report read. Each value is computed once."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from cmd_tune.evaluate.intervals import Interval
@@ -9,11 +10,13 @@ from cmd_tune.evaluate.tally import read_tally
 from cmd_tune.runs.pretrain_and_score import RAW_TALLY, UNTRAINED_TALLY, Conditions
 from cmd_tune.search.report.cell_results import CellResult, cell_results, judge_claim
 from cmd_tune.search.report.claims import ClaimResult, claim_results
+from cmd_tune.search.report.importance import Importance, importance
 from cmd_tune.search.report.left_out import left_out
 from cmd_tune.search.report.looks import Looks
 from cmd_tune.search.report.verdicts import ClaimVerdict
 from cmd_tune.search.spaces.comparison import Comparison
 from cmd_tune.search.study.study import SearchStudy
+from cmd_tune.search.study.trial_record import TrialRecord
 
 UNTRAINED, RAW = "untrained", "raw 1-NN"  # the baselines, in tables and figures
 
@@ -98,16 +101,34 @@ class ComparisonFindings:
 class StudyFindings:
     """A study and its baselines. raw, untrained: scores by metric, in percent; empty if there are none.
 
-    conditions: the data and protocol of the test scores.
+    conditions: the data and protocol of the scores. cost: of all runs, as `run_records.cost` has it.
     """
 
     study: SearchStudy
     raw: Scores
     untrained: Scores
     conditions: Conditions
+    cost: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def comparison(self) -> ComparisonFindings | None:
         """None for a search."""
         stated = self.study.space.comparison
         return ComparisonFindings(self.study, stated, self.conditions, self.raw, self.untrained) if stated else None
+
+    @cached_property
+    def best(self) -> TrialRecord | None:
+        """The trial that won; None in a comparison, and if no trial finished."""
+        return None if self.study.space.comparison else next(iter(self.study.ranked()), None)
+
+    @cached_property
+    def importance(self) -> Importance:
+        """Of a search's parameters for its metric."""
+        study = self.study
+        scored = [(trial, value) for trial in study.ranked() if (value := trial.last(study.space.metric)) is not None]
+        return importance(
+            study.space.parameters,
+            [trial.values for trial, _ in scored],
+            [value for _, value in scored],
+            maximize=study.space.maximize,
+        )

@@ -213,6 +213,14 @@ class SearchStudy:
         finished = [trial for trial in self.trials.values() if trial.state is TrialState.FINISHED]
         return sorted(finished, key=lambda trial: (sign * (trial.score(self.space.metric) or 0.0), trial.index))
 
+    @property
+    def start(self) -> TrialRecord | None:
+        """The trial of the start point, the first that the file gives; None if there is none."""
+        if self.space.comparison or not self.space.start_points:
+            return None
+        first = _key({**self.space.fixed, **self.space.start_points[0]})
+        return next((trial for trial in self.trials.values() if _key(trial.values) == first), None)
+
     def stopped(self) -> list[TrialRecord]:
         """Trials that ended before their last epoch, which have no rank."""
         return [trial for trial in self.trials.values() if trial.state is TrialState.STOPPED]
