@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from scipy.special import fdtrc, fdtri, ncfdtr
 
 from cmd_tune.evaluate.intervals import Interval
-from cmd_tune.search.report.positions import in_order, is_scale, position
+from cmd_tune.search.report.positions import is_scale, place
 from cmd_tune.search.report.power import CHANCE
 from cmd_tune.search.report.verdicts import ALPHA, holm
 from cmd_tune.search.spaces.parameter import Parameter
@@ -131,7 +131,7 @@ def _columns(parameter: Parameter, values: Sequence[Mapping[str, Any]], *, curve
     has_T = np.array([name in row for row in values], bool)
     given = [row[name] for row in values if name in row]
     if is_scale(parameter):
-        spread = _on_scale(parameter, given)
+        spread = 2 * np.array([place(parameter, value) for value in given]) - 1
         degree = min(2 if curved else 1, len(set(spread.tolist())) - 1)
         known = np.stack([spread**power for power in range(1, degree + 1)], 1) if degree > 0 else np.empty((0, 0))
     else:
@@ -141,16 +141,6 @@ def _columns(parameter: Parameter, values: Sequence[Mapping[str, Any]], *, curve
     if column_TQ.shape[1]:
         column_TQ[has_T] = known - known.mean(0)
     return column_TQ
-
-
-def _on_scale(parameter: Parameter, given: Sequence[Any]) -> Floats:
-    """Positions from -1 to 1; numbers to choose from are evenly apart."""
-    order = in_order(parameter)
-    if order:
-        places = [order.index(value) / max(1, len(order) - 1) for value in given]
-    else:
-        places = [position(parameter, value, log=parameter.log) for value in given]
-    return 2 * np.asarray(places, float) - 1
 
 
 def _width(columns: Mapping[str, Floats]) -> int:

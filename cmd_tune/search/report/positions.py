@@ -25,3 +25,11 @@ def is_scale(parameter: Parameter) -> bool:
 def in_order(parameter: Parameter) -> tuple[Any, ...]:
     """The choices of a scale from the lowest to the highest, those of others as the file has them."""
     return tuple(sorted(parameter.choices)) if is_scale(parameter) else parameter.choices
+
+
+def place(parameter: Parameter, value: Any) -> float:
+    """Where a value stands on the axis of its parameter, from 0 to 1: choices are evenly apart, numbers ascend."""
+    order = in_order(parameter)
+    if order:
+        return order.index(value) / (len(order) - 1) if value in order and len(order) > 1 else 0.0
+    return position(parameter, value, log=parameter.log)
