@@ -40,7 +40,9 @@ ROOMS: dict[str, set[str]] = {
     "listeners": {"spaces", "study", "execution", "plan", "report"},
     "controller": {"study", "execution", "listeners"},
     "finalists": {"study", "execution", "listeners"},
-    "refits": {"spaces", "study", "execution", "plan", "listeners"},
+    "confirmations": {"spaces", "study", "plan"},
+    "refits": {"spaces", "study", "plan"},
+    "repeats": {"study", "execution", "listeners"},
 }
 # Of a room: what lies below it, but is not its business.
 STRANGERS = {"search/report": {"cmd_tune.tracking"}, "search/study": {"cmd_tune.tracking"}}

@@ -34,6 +34,13 @@ def search(
         bool | None,
         typer.Option(help="Pretrain the finalists again, on the whole training set. [default: as the space file says]"),
     ] = None,
+    confirm: Annotated[
+        bool | None,
+        typer.Option(
+            help="Run the best trials and the start point again with fresh seeds, and rank them by the mean. "
+            "[default: as the space file says]"
+        ),
+    ] = None,
     concurrent: Annotated[
         int | None,
         typer.Option(min=1, help="Trials at once. [default: all that fit; a quarter of all trials once tpe learns]"),
@@ -106,6 +113,7 @@ def search(
             trials=trials,
             time=time,
             refit=refit,
+            confirm=confirm,
             resources=resources,
             name=name,
             storage=folder,
@@ -131,6 +139,7 @@ def search(
             time=time,
             retry_failed=retry_failed,
             refit=refit,
+            confirm=confirm,
             resources=resources,
             tracking_uri=tracking_uri,
         )

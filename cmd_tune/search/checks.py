@@ -63,4 +63,4 @@ def largest_checkpoint(space: Space, settings: Settings, channels: int) -> int:
 
 def _kept(plan: Plan) -> list[Path]:
     """Checkpoints of earlier sessions."""
-    return [path for place in ("*", "*/refit-*") for path in plan.folder.glob(f"trials/{place}/*.pt")]
+    return [path for place in ("*", "*/*-*") for path in plan.folder.glob(f"trials/{place}/*.pt")]

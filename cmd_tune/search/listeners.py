@@ -10,11 +10,11 @@ from cmd_tune.runs.run_records import EPOCHS, SCORES, SECONDS, cost, run_note
 from cmd_tune.search.execution import ResourcePlan
 from cmd_tune.search.plan import KeptLayout, Plan
 from cmd_tune.search.report import SearchReport
-from cmd_tune.search.report.live_refits import SearchDisplay
+from cmd_tune.search.report.live_repeats import SearchDisplay
 from cmd_tune.search.report.trials_table import trials_columns
 from cmd_tune.search.study.methods import method_title
 from cmd_tune.search.study.study import SearchStudy
-from cmd_tune.search.study.trial_record import RefitRecord, TrialRecord, TrialState
+from cmd_tune.search.study.trial_record import RepeatRecord, TrialRecord, TrialState
 from cmd_tune.tracking import BackgroundTracker, Page, RunSnapshot, RunStatus
 from cmd_tune.train.loop import CHECKPOINT
 
@@ -41,8 +41,8 @@ class SearchListener:
     2. `continued`, before each start of a trial and before the tests of finalists: there is something left to run.
     3. For each trial: `started` (again if its process begins anew), `reported`, `ended`. `noted` at any time.
     4. `tested` for each finalist.
-    5. If finalists are refit: `refits_opened`; for each, `refit_started`, `refit_reported` and `refit_ended`;
-       `refits_closed`.
+    5. If finalists are confirmed, or refit: `repeats_opened`; for each run, `repeat_started`, `repeat_reported` and
+       `repeat_ended`; `repeats_closed`. Confirmations come before 4.
     6. `closed` with the report; or `interrupted`, if it does not come to that.
 
     Before 6, trials that have not ended are set unfinished. An exception in 2 or 3 ends the search.
@@ -65,16 +65,16 @@ class SearchListener:
 
     def tested(self, trial: TrialRecord) -> None: ...
 
-    def refits_opened(self, refits: Sequence[RefitRecord]) -> None: ...
+    def repeats_opened(self, repeats: Sequence[RepeatRecord]) -> None: ...
 
-    def refit_started(self, refit: RefitRecord) -> None: ...
+    def repeat_started(self, repeat: RepeatRecord) -> None: ...
 
-    def refit_reported(self, refit: RefitRecord) -> None: ...
+    def repeat_reported(self, repeat: RepeatRecord) -> None: ...
 
-    def refit_ended(self, refit: RefitRecord) -> None:
-        """The refit has ended: with test scores, or with a reason."""
+    def repeat_ended(self, repeat: RepeatRecord) -> None:
+        """The run has ended: with what it is run for, or with a reason."""
 
-    def refits_closed(self) -> None: ...
+    def repeats_closed(self) -> None: ...
 
     def interrupted(self, status: RunStatus) -> None:
         """status: STOPPED by a person, or FAILED. Trials that ran are left to be resumed."""
@@ -127,8 +127,8 @@ class TrackerListener(SearchListener):
     def tested(self, trial: TrialRecord) -> None:
         self._show(trial)
 
-    def refit_ended(self, refit: RefitRecord) -> None:
-        self._show(self.study.trials[refit.index])
+    def repeat_ended(self, repeat: RepeatRecord) -> None:
+        self._show(self.study.trials[repeat.index])
 
     def interrupted(self, status: RunStatus) -> None:
         for trial in self.study.trials.values():
@@ -202,7 +202,7 @@ class TrackerListener(SearchListener):
 
     def _cost(self, *trials: TrialRecord) -> dict[str, float]:
         each = self.resources.per_trial if self.resources else None
-        runs = [run for trial in trials for run in (trial, *trial.refits.values())]
+        runs = [run for trial in trials for run in (trial, *trial.repeats.values())]
         history = [record for run in runs for record in run.history]
         if each:
             return cost(history, workers=each.workers, cpus=each.cpus, gpus=each.gpus)

@@ -20,8 +20,17 @@ from cmd_tune.runs.kept_paths import write_paths
 from cmd_tune.runs.run_folder import SEARCH_FILE, earlier_run, resume_line
 from cmd_tune.runs.run_plan import KeptData, check_same_data, experiment_name, kept_tracking_uri, read_plan
 from cmd_tune.search.execution import ResourcePlan, ResourceRequest, TrialResources
-from cmd_tune.search.request import SearchRequest, given_count, read_space, refit_of, trial_count, typed_seconds
+from cmd_tune.search.request import (
+    SearchRequest,
+    confirm_of,
+    given_count,
+    read_space,
+    refit_of,
+    trial_count,
+    typed_seconds,
+)
 from cmd_tune.search.space_checks import check_joints, check_metrics
+from cmd_tune.search.spaces.confirm import Confirm, confirm_content, read_confirm
 from cmd_tune.search.spaces.refit import Refit, read_refit, refit_content
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.spaces.space_file import find_space
@@ -62,6 +71,7 @@ class Plan:
     resources: ResourceRequest
     tracking_uri: str  # with its password, which is not kept
     refit: Refit | None = None
+    confirm: Confirm | None = None
     id: str = field(default_factory=new_identity)  # on the tracking server, where names may be equal
     environment: Mapping[str, Any] = field(default_factory=describe_software)  # of the first session
     new: bool = False
@@ -112,6 +122,7 @@ class KeptPlan(KeptData):
     hung_after: _Amount | None = None
     tracking_uri: str
     refit: Annotated[Refit | None, PlainValidator(read_refit)] = None  # an earlier release had none
+    confirm: Annotated[Confirm | None, PlainValidator(read_confirm)] = None  # nor this
     environment: dict[str, Any] = {}  # noqa: RUF012  (pydantic copies it)
     layout: str | None = None
     per_trial: TrialResources | None = None  # an earlier release kept the layout as a text alone
@@ -140,6 +151,7 @@ def plan_of(request: SearchRequest, source: DataSource, store: Store) -> Plan:
         resources=request.resources,
         tracking_uri=request.tracking_uri,
         refit=request.refit,
+        confirm=request.confirm,
         new=True,
         normalization=store.normalization,
     )
@@ -155,6 +167,7 @@ def resumed_plan(
     time: str | None = None,
     retry_failed: bool = False,
     refit: bool | None = None,
+    confirm: bool | None = None,
     resources: ResourceRequest,
     tracking_uri: str | None,
     data: Place | None = None,
@@ -164,7 +177,8 @@ def resumed_plan(
     Writes nothing: `keep_plan` does, once the search is known to go on.
 
     time: how long the trials may run in all sessions together, as typed; None: as was asked before.
-    refit: whether to refit the finalists; None: as was asked before. An earlier release knew of none.
+    refit, confirm: whether to refit the finalists, and to confirm them; None: as was asked before. An earlier release
+    knew of neither.
 
     space_name: the changed space file of a comparison, with added cells or seeds; it replaces the earlier one.
     data: where its store lies now, if it has moved.
@@ -201,6 +215,7 @@ def resumed_plan(
         resources=resources.or_else(ResourceRequest(**kept.model_dump(include=_RESOURCES))),
         tracking_uri=kept_tracking_uri(path, kept.tracking_uri, tracking_uri),
         refit=refit_of(space, kept.refit, refit),
+        confirm=confirm_of(space, kept.confirm, confirm),
         id=kept.id,
         environment=kept.environment,
         normalization=kept.normalization,
@@ -252,6 +267,7 @@ def keep_plan(plan: Plan, layout: ResourcePlan | None = None) -> None:
         "settings": plan.settings.model_dump(mode="json"),
         "trials": plan.trials,
         "time": plan.space.seconds,
+        "confirm": confirm_content(plan.confirm),
         "refit": refit_content(plan.refit),
         **asdict(plan.resources),
         "tracking_uri": relative_uri(redact(plan.tracking_uri), plan.folder.parent),

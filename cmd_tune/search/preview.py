@@ -14,6 +14,7 @@ from cmd_tune.errors import CmdTuneError, Interrupted, UsageError
 from cmd_tune.formatting import count, format_value, time_span
 from cmd_tune.runs.data_source import made_before
 from cmd_tune.search.checks import check_start, disk_line
+from cmd_tune.search.confirmations import confirmation_count, describe_confirmations
 from cmd_tune.search.execution import ResourcePlan
 from cmd_tune.search.execution.resources import Node, plan_resources
 from cmd_tune.search.plan import Plan, plan_of
@@ -30,17 +31,19 @@ class Work:
     """
 
     trials: int | None
+    confirmations: int
     refits: int
     epochs: int
 
     @property
     def runs(self) -> int | None:
-        """Trials and refits."""
-        return None if self.trials is None else self.trials + self.refits
+        """Trials and what follows them."""
+        return None if self.trials is None else self.trials + self.confirmations + self.refits
 
     def __str__(self) -> str:
         """In one line, for people."""
-        again = f" and {count(self.refits, 'refit')}" if self.refits else ""
+        follow = {"confirmation": self.confirmations, "refit": self.refits}
+        again = "".join(f" and {count(number, kind)}" for kind, number in follow.items() if number)
         if self.runs is None:
             return f"trials until the time is up{again}, of {count(self.epochs, 'epoch')} each"
         total = f"{self.runs * self.epochs:,} in all"
@@ -107,7 +110,7 @@ def work_of(plan: Plan) -> Work:
     """The runs of a search, at most."""
     epochs = plan.space.parameters.get("epochs")
     most = max(epochs.choices, default=int(epochs.high)) if epochs else plan.settings.epochs
-    return Work(plan.trials, refit_count(plan), int(most))
+    return Work(plan.trials, confirmation_count(plan), refit_count(plan), int(most))
 
 
 def _limits(plan: Plan) -> Iterator[str]:
@@ -120,7 +123,7 @@ def _limits(plan: Plan) -> Iterator[str]:
     if space.early_terminate:
         yield f"  fewer epochs, where early_terminate ({getattr(space.early_terminate, 'type', '')}) ends trials"
     if space.seconds:
-        yield f"  no longer than {time_span(space.seconds)}, refits not counted"
+        yield f"  no longer than {time_span(space.seconds)}, what follows the trials not counted"
 
 
 def _differences(plan: Plan) -> str:
@@ -138,6 +141,8 @@ def describe_work(plan: Plan, at_once: int) -> Iterator[str]:
     for holdout in dict.fromkeys({**base, **some}["holdout"] for some in plan.space.variants(base, ("holdout",))):
         store, split = plan.source.open(holdout)
         yield f"pretraining on {describe_pretraining(store, plan.source.protocol, split)}"
+    if confirmations := describe_confirmations(plan):
+        yield confirmations
     if refits := describe_refits(plan, plan.source.open(plan.settings.holdout)[1]):
         yield refits
     yield disk_line(plan, at_once, refit_count(plan))

@@ -13,6 +13,8 @@ from cmd_tune.runs.data_source import DataSource, open_data
 from cmd_tune.runs.run_folder import free_folder, new_folder
 from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.space_checks import check_batches, check_joints, check_metrics, check_uses
+from cmd_tune.search.spaces.comparison import SEED
+from cmd_tune.search.spaces.confirm import Confirm
 from cmd_tune.search.spaces.forms import seconds
 from cmd_tune.search.spaces.refit import Refit
 from cmd_tune.search.spaces.region import RULED
@@ -36,6 +38,7 @@ class SearchRequest:
     resources: ResourceRequest
     tracking_uri: str
     refit: Refit | None
+    confirm: Confirm | None
     data: Place | None  # None: made-up actions
     protocol: str | None
 
@@ -61,6 +64,7 @@ def check_request(
     trials: int | None,
     time: str | None = None,
     refit: bool | None = None,
+    confirm: bool | None = None,
     resources: ResourceRequest,
     tracking_uri: str | None,
     dry: bool = False,
@@ -70,7 +74,7 @@ def check_request(
     dry: whether to make no folder.
 
     time: how long the trials may run in all, as typed; None: as the space file says.
-    refit: whether to refit the finalists; None: as the space file says.
+    refit, confirm: whether to refit the finalists, and to confirm them; None: as the space file says.
     """
     if space_name is None:
         raise UsageError("--space: name a space file, for instance --space temps.yaml (or --resume a search)")
@@ -97,6 +101,7 @@ def check_request(
         trials=trial_count(space, trials, settings),
         resources=resources,
         refit=refit_of(space, space.refit, refit),
+        confirm=confirm_of(space, space.confirm, confirm),
         data=data,
         protocol=protocol,
     )
@@ -182,3 +187,17 @@ def refit_of(space: Space, asked: Refit | None, wanted: bool | None) -> Refit | 
     if wanted and space.comparison:
         raise UsageError("--refit: a table selects nothing, and pretrains on the whole training set; leave it out")
     return asked if wanted is None else (asked or space.refit or Refit()) if wanted else None
+
+
+def confirm_of(space: Space, asked: Confirm | None, wanted: bool | None) -> Confirm | None:
+    """Raises UsageError for a confirmation of what cannot be run again with other seeds."""
+    why = ""
+    if space.comparison:
+        why = "a table runs every cell with every seed; leave it out, and add seeds"
+    elif SEED in space.parameters:
+        why = "the seed is searched, so that there are no fresh ones; leave it out"
+    if wanted and why:
+        raise UsageError(f"--confirm: {why}")
+    if why or wanted is False:
+        return None
+    return asked or (space.confirm or Confirm() if wanted else None)

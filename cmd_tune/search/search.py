@@ -1,7 +1,7 @@
 """A search from its plan to its report: engine, trials, finalists, files, what is printed at the end."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -19,16 +19,19 @@ from cmd_tune.runs.pretrain_and_score import Conditions, baseline_scores, condit
 from cmd_tune.runs.run_folder import SEARCH_FILE, lock_folder
 from cmd_tune.runs.session import termination_as_interrupt
 from cmd_tune.search.checks import check_start
+from cmd_tune.search.confirmations import confirmation_count, due_confirmations
 from cmd_tune.search.controller import SearchController
-from cmd_tune.search.execution import Engine
+from cmd_tune.search.execution import Engine, ResourcePlan
 from cmd_tune.search.finalists import score_finalists
 from cmd_tune.search.listeners import ScreenListener, SearchListener, TrackerListener
 from cmd_tune.search.plan import Plan, keep_plan
 from cmd_tune.search.preview import describe_work
-from cmd_tune.search.refits import all_tested, refit_count, run_refits
+from cmd_tune.search.refits import all_tested, due_refits, refit_count
+from cmd_tune.search.repeats import run_repeats
 from cmd_tune.search.report import SearchReport, StudyFindings, kept_baselines, print_report, write_report
 from cmd_tune.search.report.live import state_with_reason
 from cmd_tune.search.study.study import STUDY, TIME_UP, SearchStudy
+from cmd_tune.search.study.trial_record import RepeatRecord
 from cmd_tune.tracking import BackgroundTracker, RunStatus
 
 
@@ -92,7 +95,7 @@ class _SearchSession:
             self.study = study
             baselines = kept_baselines(folder) if study else None
             over = study is not None and (study.timed_out or study.complete)
-            if study and baselines and over and all_tested(study, self.plan.refit):
+            if study and baselines and over and self._nothing_due(study):
                 self._reopen(study)
             else:
                 study, baselines = self._run_trials(study)
@@ -160,7 +163,8 @@ class _SearchSession:
             if study.timed_out:
                 print_line(console, f"search {plan.name}: {TIME_UP}; {self._more_time()}")
             self._listen(TrackerListener(plan, study, resources, self.tracker))
-            screen = ScreenListener(study, console, concurrent=resources.concurrent, refits=refit_count(plan))
+            follow = {"confirmations": confirmation_count(plan), "refits": refit_count(plan)}
+            screen = ScreenListener(study, console, concurrent=resources.concurrent, **follow)
             self._listen(screen)
             baselines = engine.call(baseline_scores, plan.settings, plan.source, plan.folder)
             controller = SearchController(study, plan.source, resources, self.listeners)
@@ -178,10 +182,22 @@ class _SearchSession:
             scores = self.ending.attempt("baselines", baselines) or ({}, {})
             self.trouble = controller.trouble
             if not self.trouble:
-                attempt = self.ending.attempt
-                score_finalists(study, plan.source, engine, self.listeners, attempt)
-                run_refits(study, plan.refit, plan.source, engine, resources, self.listeners, attempt)
+                self._follow_up(study, engine, resources)
         return study, scores
+
+    def _follow_up(self, study: SearchStudy, engine: Engine, resources: ResourcePlan) -> None:
+        """Confirm finalists, which decides who they are; test them; refit them."""
+        plan, attempt = self.plan, self.ending.attempt
+
+        def run(due: Sequence[RepeatRecord]) -> None:
+            run_repeats(study, due, plan.source, engine, resources, self.listeners, attempt)
+
+        run(due_confirmations(study, plan.confirm))
+        score_finalists(study, plan.source, engine, self.listeners, attempt)
+        run(due_refits(study, plan.refit))
+
+    def _nothing_due(self, study: SearchStudy) -> bool:
+        return not due_confirmations(study, self.plan.confirm) and all_tested(study, self.plan.refit)
 
     def _listen(self, listener: SearchListener) -> None:
         self.listeners.append(listener)

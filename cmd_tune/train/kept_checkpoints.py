@@ -58,6 +58,15 @@ def save_next(path: Path, state: dict[str, Any], *, keep: bool) -> None:
     save_checkpoint(path, state, before=path_before(path) if keep else None)
 
 
+def remove_checkpoints(path: Path) -> None:
+    """Remove the checkpoint at `path` and the one before it. Raises CmdTuneError if the folder does not allow it."""
+    for file in (path, path_before(path)):
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            raise CmdTuneError(f"{file}: cannot be removed: {error.strerror}") from error
+
+
 def keep_last(path: Path) -> None:
     """Remove the checkpoint before the one at `path`, since the run goes on no more.
 

@@ -52,6 +52,13 @@ def test_trials_run_in_rounds_and_refits_after_them(planned: Callable[..., Plan]
     assert found.memory == 4 * 100
 
 
+def test_confirmations_run_between_them(planned: Callable[..., Plan]) -> None:
+    plan = planned(EVERY, refit="none", confirm={"top": 2, "seeds": 3})
+    found = predicted(plan, ResourcePlan(TRIAL, concurrent=4, learning=3), FOUND)
+    assert found.whole == 2 * ONE + 3 * ONE  # the best two and the start point, four at once
+    assert found.cpu_hours == pytest.approx(2 * (4 + 9) * ONE / 3600)
+
+
 def test_a_table_is_tested_and_has_no_refits(planned: Callable[..., Plan]) -> None:
     cells = {"method": "cells", "cells": [{"topk": 8}, {"topk": 16}], "seeds": [0, 1, 2], "metric": None}
     plan = planned(**cells, parameters=None, points_to_evaluate=None, budget=None)
@@ -63,7 +70,7 @@ def test_a_table_is_tested_and_has_no_refits(planned: Callable[..., Plan]) -> No
 
 def test_the_time_of_the_budget_is_the_longest(planned: Callable[..., Plan]) -> None:
     layout = ResourcePlan(TRIAL, concurrent=2, learning=2)
-    plan = planned(EVERY, budget={"trials": 50, "time": 100}, refit="none")
+    plan = planned(EVERY, budget={"trials": 50, "time": 100}, refit="none", confirm="none")
     assert predicted(plan, layout, FOUND).whole == 100
     found = predicted(replace(plan, trials=None), layout, FOUND)
     assert found.whole <= 100

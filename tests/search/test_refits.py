@@ -14,7 +14,8 @@ from cmd_tune.runs.pretrain_and_score import TEST_TALLY, Conditions
 from cmd_tune.search.execution import ResourceRequest, TrialReport
 from cmd_tune.search.listeners import SearchListener
 from cmd_tune.search.plan import keep_plan, new_plan, resumed_plan
-from cmd_tune.search.refits import all_tested, describe_refits, planned_refits, refit_count, run_refits
+from cmd_tune.search.refits import all_tested, describe_refits, due_refits, planned_refits, refit_count
+from cmd_tune.search.repeats import run_repeats
 from cmd_tune.search.report import StudyFindings, write_report
 from cmd_tune.search.request import check_request
 from cmd_tune.search.spaces.refit import Refit, read_refit
@@ -29,16 +30,16 @@ class Listener(SearchListener):
     def __init__(self):
         self.told = []
 
-    def refits_opened(self, refits):
+    def repeats_opened(self, refits):
         self.told.append([refit.name for refit in refits])
 
-    def refit_started(self, refit):
+    def repeat_started(self, refit):
         self.told.append(f"{refit.name} starts")
 
-    def refit_ended(self, refit):
+    def repeat_ended(self, refit):
         self.told.append(f"{refit.name} {refit.reason or 'ends'}")
 
-    def refits_closed(self):
+    def repeats_closed(self):
         self.told.append("closed")
 
 
@@ -64,7 +65,7 @@ def play(study, refit, tmp_path, work, listeners=()):
     engine = LocalEngine(study.folder, ResourceRequest(), work=work)
     engine.open(trials=3, given=3)
     ending = Ending(study.folder)
-    run_refits(study, refit, source, engine, engine.plan(source), listeners, ending.attempt)
+    run_repeats(study, due_refits(study, refit), source, engine, engine.plan(source), listeners, ending.attempt)
     return ending.troubles
 
 
@@ -139,7 +140,7 @@ def test_an_engine_that_fails_is_named_and_the_listeners_are_closed(finished, tm
     source = DataSource(tmp_path / "none.arrow", "xview")
     engine = Broken(study.folder, ResourceRequest())
     engine.open(trials=3, given=3)
-    run_refits(study, OWN, source, engine, engine.plan(source), [listener], ending.attempt)
+    run_repeats(study, due_refits(study, OWN), source, engine, engine.plan(source), [listener], ending.attempt)
     assert ending.troubles == [f"refit of trial-00{index}, seed 0: OSError: no cluster" for index in (2, 3, 0)]
     assert listener.told[-1] == "closed"
 

@@ -10,6 +10,7 @@ from cmd_tune.evaluate.tally import read_tally
 from cmd_tune.runs.pretrain_and_score import RAW_TALLY, UNTRAINED_TALLY, Conditions
 from cmd_tune.search.report.cell_results import CellResult, cell_results, judge_claim
 from cmd_tune.search.report.claims import ClaimResult, claim_results
+from cmd_tune.search.report.confirmation import Confirmation, find_confirmation
 from cmd_tune.search.report.importance import Importance, importance
 from cmd_tune.search.report.left_out import left_out
 from cmd_tune.search.report.looks import Looks
@@ -109,6 +110,11 @@ class StudyFindings:
     untrained: Scores
     conditions: Conditions
     cost: Mapping[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def confirmation(self) -> Confirmation | None:
+        """None without one."""
+        return find_confirmation(self.study)
 
     @cached_property
     def comparison(self) -> ComparisonFindings | None:

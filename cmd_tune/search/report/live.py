@@ -31,9 +31,12 @@ def state_with_reason(trial: TrialRecord) -> str:
 class Display:
     """Shows the trials of a study. `close` leaves the last state on the screen."""
 
-    def __init__(self, study: SearchStudy, console: Console, *, concurrent: int = 1, refits: int = 0) -> None:
-        """concurrent: trials at once. refits: runs on the whole training set that follow the trials."""
-        self.study, self.console, self.concurrent, self.refits = study, console, concurrent, refits
+    def __init__(
+        self, study: SearchStudy, console: Console, *, concurrent: int = 1, confirmations: int = 0, refits: int = 0
+    ) -> None:
+        """concurrent: trials at once. confirmations, refits: runs that follow the trials, at most."""
+        self.study, self.console, self.concurrent = study, console, concurrent
+        self.confirmations, self.refits = confirmations, refits
         self._started = monotonic()
         self._notes: set[str] = set()
         self._heard: dict[int, float] = {}  # when a trial started or last reported, by its index
@@ -109,7 +112,7 @@ class Display:
         return sum(trial.state not in open_states for trial in self.study.trials.values())
 
     def _remaining(self) -> float | None:
-        """Seconds until the report, for trials, test scores and refits; None before the first epoch."""
+        """Seconds until the report, for trials and all that follows them; None before the first epoch."""
         if not self._took:
             return None
         study, now = self.study, monotonic()
@@ -130,8 +133,10 @@ class Display:
         most = len(trials) if study.budget is None else study.budget
         tested = 0 if study.space.comparison else min(FINALISTS, most)
         validation = mean(self._validations) if self._validations else 0.0
-        refit = study.base.epochs * mean(self._took) / (1 - VALIDATION_SHARE)  # seconds of one
-        return min(limits) + ceil(tested / self.concurrent) * validation + ceil(self.refits / self.concurrent) * refit
+        run = study.base.epochs * mean(self._took)  # seconds of one
+        after = ceil(tested / self.concurrent) * validation
+        after += ceil(self.confirmations / self.concurrent) * run
+        return min(limits) + after + ceil(self.refits / self.concurrent) * run / (1 - VALIDATION_SHARE)
 
     def _render(self) -> RenderableType:
         running = [trial for trial in self.study.trials.values() if trial.state is TrialState.RUNNING]

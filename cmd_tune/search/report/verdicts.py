@@ -126,6 +126,11 @@ def paired_differences(a: Scores, b: Scores) -> list[float]:
     return [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
 
 
+def two_sided_p(difference_S: Sequence[float]) -> float:
+    """The p value of a two-sided t-test that the mean of two differences or more is not 0."""
+    return min(1.0, 2 * min(_p_above(difference_S, 0.0), _p_below(difference_S, 0.0)))
+
+
 def _paired_difference(difference_S: Sequence[float], p_for: float, p_against: float) -> PairedDifference:
     nothing = float("nan")
     if len(difference_S) < 2:

@@ -16,6 +16,7 @@ from pydantic import PlainValidator, ValidationInfo, field_validator
 from cmd_tune.mistakes import Mistakes, found, mistake, unknown
 from cmd_tune.search.spaces.comparison import SEED, Cell, Claim, Comparison
 from cmd_tune.search.spaces.comparison_file import ClaimSpec, read_cells, read_seeds
+from cmd_tune.search.spaces.confirm import Confirm, read_confirm
 from cmd_tune.search.spaces.constraints import Constraint, parse_constraint
 from cmd_tune.search.spaces.file_model import (
     FileModel,
@@ -148,6 +149,7 @@ class SearchForm(SpaceForm):
     constraints: tuple[Constraint, ...] = ()
     points_to_evaluate: tuple[dict[str, Any], ...] = ()
     early_terminate: FileModel | None = None
+    confirm: Annotated[Confirm | None, PlainValidator(read_confirm)] = Confirm()
     refit: Annotated[Refit | None, PlainValidator(read_refit)] = Refit()
 
     @field_validator("parameters", mode="plain")
@@ -235,6 +237,7 @@ class SearchForm(SpaceForm):
             max_failure_rate=self.budget.max_failure_rate if self.budget else MAX_FAILURE_RATE,
             settings=self.settings,
             preset=self.preset,
+            confirm=self.confirm,
             refit=self.refit,
         )
 

@@ -9,6 +9,7 @@ from typing import Any
 from cmd_tune.evaluate.scores import PROBES
 from cmd_tune.search.spaces import sweep_file
 from cmd_tune.search.spaces.comparison_file import REPORTED, ClaimSpec
+from cmd_tune.search.spaces.confirm import AUTO, FEWEST, NO_CONFIRM
 from cmd_tune.search.spaces.file_model import FileModel
 from cmd_tune.search.spaces.forms import GOALS, Budget, ComparisonForm, MethodKind, Metric, SearchForm
 from cmd_tune.search.spaces.parameter_file import DISTRIBUTIONS, RANGES
@@ -25,6 +26,7 @@ _TEXT: Schema = {"type": "string", "minLength": 1}
 _NUMBER: Schema = {"type": "number"}
 _COUNT: Schema = {"type": "integer", "minimum": 1}
 _SEEDS: Schema = {"type": "array", "items": {"type": "integer", "minimum": 0}, "uniqueItems": True}
+_FRESH: Schema = {"anyOf": [{"const": AUTO}, {"type": "integer", "minimum": FEWEST}]}
 _TIME: Schema = {
     "anyOf": [
         {"type": "number", "exclusiveMinimum": 0},
@@ -38,6 +40,7 @@ _WORDS = {  # what a key is for, as editors show it
     "constraints": "what must hold between settings, such as topk <= queue_size",
     "points_to_evaluate": "configurations that run first",
     "early_terminate": "when a trial is stopped before its last epoch",
+    "confirm": "how the best trials and the start point are run again with fresh seeds, and ranked by the mean",
     "refit": "how the best trials are pretrained again, on the whole training set",
     "budget": "how many trials, how long",
     "settings": "settings of every trial",
@@ -74,6 +77,7 @@ def space_schema(methods: Mapping[str, MethodKind], early_stopping: Mapping[str,
             "constraints": {"type": "array", "items": _TEXT},
             "points_to_evaluate": {"type": "array", "items": {"$ref": "#/$defs/settings"}},
             "early_terminate": {"anyOf": [*rules, _hyperband(), *_no_early_stopping()]},
+            "confirm": {"anyOf": [{"const": NO_CONFIRM}, _closed_mapping({"top": _COUNT, "seeds": _FRESH})]},
             "refit": {"anyOf": [{"const": NO_REFIT}, _closed_mapping({"seeds": _SEEDS})]},
         },
         common,

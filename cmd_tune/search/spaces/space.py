@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from cmd_tune.errors import UsageError, usage_error
 from cmd_tune.mistakes import reason
 from cmd_tune.search.spaces.comparison import Comparison
+from cmd_tune.search.spaces.confirm import Confirm
 from cmd_tune.search.spaces.constraints import Constraint
 from cmd_tune.search.spaces.file_model import FileModel
 from cmd_tune.search.spaces.parameter import Parameter
@@ -56,6 +57,7 @@ class Space:
     preset: str | None
     comparison: Comparison | None = None
     refit: Refit | None = None
+    confirm: Confirm | None = None
     max_failure_rate: float = MAX_FAILURE_RATE
     texts: Mapping[str, str] = field(default_factory=dict)  # name, description, project: as the file has them
     remarks: tuple[str, ...] = ()  # on what the file has of W&B, a line each

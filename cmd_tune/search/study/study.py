@@ -8,6 +8,7 @@ seed, the trial's number and what is known by then, so that a restart changes no
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
+from statistics import mean
 from time import monotonic
 from typing import Any
 
@@ -26,7 +27,7 @@ from cmd_tune.search.study.optuna_values import END_STATES, TRIAL_STATES
 from cmd_tune.search.study.sampler_view import FAILURE, REJECTED, VALUES
 from cmd_tune.search.study.study_file import NAME, TRIALS, as_damaged, check_study, trial_folders
 from cmd_tune.search.study.suggestions import Suggestion, Suggestions, waiting
-from cmd_tune.search.study.trial_record import HISTORY, TrialRecord, TrialState
+from cmd_tune.search.study.trial_record import HISTORY, Repeat, RepeatRecord, TrialRecord, TrialState
 from cmd_tune.settings import Settings, make_settings
 from cmd_tune.sqlite_url import sqlite_url
 
@@ -66,6 +67,7 @@ class SearchStudy:
         self.shortfall = ""  # why there are no more trials to start, if not for the budget
         self.remarks: list[str] = []  # what is missing on disk, a line each
         self._retry_failed, self._data = retry_failed, data or {}
+        self._sign = -1 if space.maximize else 1
         self._described = False  # whether the study's attributes are written
         self._startup = min(10, max(3, (trials or MANY) // 4))  # trials with a score before TPE learns from them
         self._method = method_of(space, trials)
@@ -208,10 +210,30 @@ class SearchStudy:
         return self.deadline is not None and monotonic() > self.deadline
 
     def ranked(self) -> list[TrialRecord]:
+        """Finished trials, best first: those that were confirmed, by their mean over fresh seeds, then the others."""
+
+        def place(trial: TrialRecord) -> tuple[bool, float]:
+            fresh = list(self.confirmed(trial).values())
+            return (False, self._sign * mean(fresh)) if len(fresh) > 1 else (True, 0.0)
+
+        return sorted(self.by_own_score(), key=place)
+
+    def by_own_score(self) -> list[TrialRecord]:
         """Finished trials, best first. The last values of others are of an earlier epoch and cannot be compared."""
-        sign = -1 if self.space.maximize else 1
         finished = [trial for trial in self.trials.values() if trial.state is TrialState.FINISHED]
-        return sorted(finished, key=lambda trial: (sign * (trial.score(self.space.metric) or 0.0), trial.index))
+        return sorted(finished, key=lambda trial: (self._sign * (trial.score(self.space.metric) or 0.0), trial.index))
+
+    def confirmed(self, trial: TrialRecord) -> dict[int, float]:
+        """Scores of its runs with fresh seeds that came to their last epoch, by seed."""
+        finals = {seed: self._final(record) for seed, record in trial.confirmations.items()}
+        return {seed: score for seed, score in finals.items() if score is not None}
+
+    def done(self, record: RepeatRecord) -> bool:
+        """Whether it has what it is run for."""
+        return bool(record.test_scores) if record.purpose is Repeat.REFIT else self._final(record) is not None
+
+    def _final(self, record: RepeatRecord) -> float | None:
+        return record.final(self.space.metric, self.epochs_of(record))
 
     @property
     def start(self) -> TrialRecord | None:

@@ -20,7 +20,13 @@ from cmd_tune.train.loop import CHECKPOINT
 
 BEFORE_REFIT = "before_refit/"  # begins the names of a finalist's own test scores, if it has refits
 HISTORY = "history.jsonl"  # in a trial's folder
-_REFIT = "refit-"  # begins the name of a refit's folder, which ends with its seed
+
+
+class Repeat(StrEnum):
+    """What a configuration is run again for. Begins the name of the run's folder, which ends with its seed."""
+
+    CONFIRM = "confirm"  # a finalist, or the start point, with a fresh seed
+    REFIT = "refit"  # a finalist, on the whole training set
 
 
 class TrialState(StrEnum):
@@ -39,7 +45,7 @@ class TrialRecord:
     """One trial as the study has it.
 
     history: its metrics, a mapping per epoch. test_scores: of its own checkpoint; only finalists, and the trials of a
-    comparison, have some. refits: of a finalist: what was pretrained again on the whole training set, by seed.
+    comparison, have some. repeats: runs of its configuration, by what they are for and their seed.
     """
 
     index: int
@@ -50,7 +56,7 @@ class TrialRecord:
     failure: FailureTag | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     test_scores: dict[str, float] = field(default_factory=dict)
-    refits: dict[int, "RefitRecord"] = field(default_factory=dict)
+    repeats: dict[tuple[Repeat, int], "RepeatRecord"] = field(default_factory=dict)
     _cut: bool = field(default=False, repr=False)  # whether the last line of its file is not whole
 
     @property
@@ -65,6 +71,23 @@ class TrialRecord:
     def last(self, metric: str) -> float | None:
         """The latest recorded value of a metric."""
         return next((record[metric] for record in reversed(self.history) if metric in record), None)
+
+    def final(self, metric: str, epochs: int) -> float | None:
+        """The value of a metric at the last epoch; None if the run has not come to it."""
+        return self.history[-1].get(metric) if self.epoch >= epochs else None
+
+    @property
+    def refits(self) -> dict[int, "RepeatRecord"]:
+        """What of it was pretrained again on the whole training set, by seed."""
+        return self.repeats_for(Repeat.REFIT)
+
+    @property
+    def confirmations(self) -> dict[int, "RepeatRecord"]:
+        """What of it was run again with fresh seeds, by seed."""
+        return self.repeats_for(Repeat.CONFIRM)
+
+    def repeats_for(self, purpose: Repeat) -> dict[int, "RepeatRecord"]:
+        return {seed: record for (what, seed), record in self.repeats.items() if what is purpose}
 
     @property
     def testable(self) -> bool:
@@ -131,22 +154,29 @@ class TrialRecord:
         if (self.folder / TEST_SCORES).exists():
             self.test_scores = _read_scores(self.folder / TEST_SCORES)
         remarks = [f"{self.folder / HISTORY}: its last line was cut short; that epoch is recorded again"] * self._cut
-        for folder in self.folder.glob(f"{_REFIT}*"):
-            if (seed := folder.name.removeprefix(_REFIT)).isdecimal() and folder.is_dir():
-                remarks += self.refit(int(seed)).read_files()
+        for folder in sorted(self.folder.glob("*-*")):
+            purpose, _, seed = folder.name.rpartition("-")
+            if purpose in set(Repeat) and seed.isdecimal() and folder.is_dir():
+                remarks += self.repeat(Repeat(purpose), int(seed)).read_files()
         return remarks
 
-    def refit(self, seed: int) -> "RefitRecord":
-        """Its refit with a seed, made if there is none."""
-        if seed not in self.refits:
-            values = {**self.values, SEED: seed, "holdout": "none"}
-            made = RefitRecord(self.index, values, self.folder / f"{_REFIT}{seed}")
-            self.refits = dict(sorted({**self.refits, seed: made}.items()))
-        return self.refits[seed]
+    def repeat(self, purpose: Repeat, seed: int) -> "RepeatRecord":
+        """Its run for a purpose with a seed, made if there is none."""
+        if (purpose, seed) not in self.repeats:
+            held_out = {"holdout": "none"} if purpose is Repeat.REFIT else {}
+            folder = self.folder / f"{purpose}-{seed}"
+            made = RepeatRecord(self.index, {**self.values, SEED: seed, **held_out}, folder, purpose=purpose)
+            self.repeats = dict(sorted({**self.repeats, (purpose, seed): made}.items()))
+        return self.repeats[purpose, seed]
 
 
-class RefitRecord(TrialRecord):
-    """A finalist pretrained again: its values but for the seed and what is held out, in a folder in the trial's."""
+@dataclass
+class RepeatRecord(TrialRecord):
+    """A run of a trial's configuration: its values but for the seed (and what a refit holds out), in a folder in the
+    trial's.
+    """
+
+    purpose: Repeat = Repeat.REFIT
 
     @property
     def seed(self) -> int:
@@ -154,7 +184,8 @@ class RefitRecord(TrialRecord):
 
     @property
     def name(self) -> str:
-        return f"refit of {super().name}, seed {self.seed}"
+        what = {Repeat.REFIT: "refit of", Repeat.CONFIRM: "confirmation of"}[self.purpose]
+        return f"{what} {super().name}, seed {self.seed}"
 
 
 def _read_history(path: Path) -> tuple[list[dict[str, float]], bool]:

@@ -10,6 +10,7 @@ from cmd_tune.search.report.sections.best_against_baselines import best_against_
 from cmd_tune.search.report.sections.best_trials import best_trials
 from cmd_tune.search.report.sections.cells import cells
 from cmd_tune.search.report.sections.claims import claims
+from cmd_tune.search.report.sections.confirmed import confirmed
 from cmd_tune.search.report.sections.figures import figures
 from cmd_tune.search.report.sections.health import health
 from cmd_tune.search.report.sections.importance import importance
@@ -20,6 +21,7 @@ SECTIONS: dict[str, MakeSection] = {
     "answer": answer,
     "health": health,
     "best trials": best_trials,
+    "confirmed": confirmed,
     "intervals": best_against_baselines,
     "importance": importance,
     "setup": setup,

@@ -5,7 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from cmd_tune.search.report.live_refits import SearchDisplay
+from cmd_tune.search.report.live_repeats import SearchDisplay
+from cmd_tune.search.study.trial_record import Repeat
 
 METRIC = "test/knn/fused"
 
@@ -18,24 +19,24 @@ def refits(make_space, open_study):
     study.record(trial, {"epoch": 2, "loss/total": 1.0, "val/knn/fused": 70.0})
     study.end(trial)
     study.record_test(trial, {METRIC: 69.0})
-    return study, [trial.refit(seed) for seed in (3, 4)]
+    return study, [trial.repeat(Repeat.REFIT, seed) for seed in (3, 4)]
 
 
 def shown(study, refits, **options):
     file = io.StringIO()
     display = SearchDisplay(study, Console(file=file, width=100, **options))
-    display.refits_opened(refits)
+    display.repeats_opened(refits)
     for refit in refits:
-        display.refit_started(refit)
+        display.repeat_started(refit)
         refit.folder.mkdir()
         refit.take({"epoch": 1, "loss/total": 2.0})
-        display.refit_reported(refit)
+        display.repeat_reported(refit)
     refits[0].take({"epoch": 2, "loss/total": 1.0, METRIC: 71.5})
     refits[1].reason = "the loss is nan in epoch 2"
-    display.refit_started(refits[1])  # its process died and began anew
+    display.repeat_started(refits[1])  # its process died and began anew
     for refit in refits:
-        display.refit_ended(refit)
-    display.refits_closed()
+        display.repeat_ended(refit)
+    display.repeats_closed()
     return file.getvalue()
 
 

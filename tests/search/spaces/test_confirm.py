@@ -1,0 +1,44 @@
+"""What a space file and a plan file say of the confirmation, and how many fresh seeds the trials' work pays for."""
+
+import pytest
+
+from cmd_tune.errors import UsageError
+from cmd_tune.search.spaces.confirm import Confirm, confirm_content, read_confirm
+
+OWN, MANY = Confirm(), read_confirm({"top": 2, "seeds": 8})
+
+
+def test_what_a_file_says_of_the_confirmation_is_kept(make_space):
+    assert make_space().confirm == OWN
+    assert (OWN.top, OWN.seeds) == (3, None)
+    assert make_space(confirm="none").confirm is None
+    assert make_space(confirm={"seeds": "auto"}).confirm == OWN
+    assert make_space(confirm={"top": 2, "seeds": 8}).confirm == MANY
+    for confirm in (OWN, MANY, None):
+        assert read_confirm(confirm_content(confirm)) == confirm
+    for value, said in (
+        ("later", r"confirm: should be a mapping \({top: 3, seeds: 5}, or none\); found 'later'"),
+        ({"best": 1}, r"confirm.best: unknown key"),
+        ({"seeds": 1}, r"confirm.seeds: should be a whole number of 2 or more; found 1"),
+        ({"seeds": [1, 2]}, r"confirm.seeds: should be a whole number of 2 or more"),
+        ({"top": 0}, r"confirm.top: should be a whole number of 1 or more; found 0"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            make_space(confirm=value)
+
+
+@pytest.mark.parametrize(
+    ("configurations", "whole_trials", "seeds"),
+    [
+        (4, 16, 2),  # 8 runs for 4 configurations
+        (4, 15.9, 0),  # 7 whole runs: one each
+        (4, 31.5, 3),
+        (4, 40, 5),
+        (4, 4000, 5),
+        (2, 8, 2),
+        (1, 100, 0),  # nothing to compare it with
+    ],
+)
+def test_half_the_work_of_the_trials_pays(configurations, whole_trials, seeds):
+    assert OWN.seeds_for(configurations, whole_trials) == seeds
+    assert MANY.seeds_for(configurations, whole_trials) == 8
