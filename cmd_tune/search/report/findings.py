@@ -127,6 +127,15 @@ class StudyFindings:
         """The trial that won; None in a comparison, and if no trial finished."""
         return None if self.study.space.comparison else next(iter(self.study.ranked()), None)
 
+    @property
+    def best_score(self) -> float | None:
+        """The best trial's score: its mean over fresh seeds if it was confirmed."""
+        if self.best is None:
+            return None
+        if self.confirmation and self.confirmation.winner.trial is self.best:
+            return self.confirmation.winner.mean
+        return self.best.last(self.study.space.metric)
+
     @cached_property
     def importance(self) -> Importance:
         """Of a search's parameters for its metric."""
@@ -136,5 +145,6 @@ class StudyFindings:
             study.space.parameters,
             [trial.values for trial, _ in scored],
             [value for _, value in scored],
+            [list(study.confirmed(trial).values()) for trial, _ in scored],
             maximize=study.space.maximize,
         )

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import sqrt
+from statistics import stdev
 from typing import Any
 
 from cmd_tune.evaluate.intervals import wilson_interval
@@ -13,8 +14,8 @@ from cmd_tune.search.report.importance import Impact
 from cmd_tune.search.report.metrics import tested_metric
 from cmd_tune.search.report.positions import in_order, is_scale, place
 from cmd_tune.search.report.power import seeds_needed
-from cmd_tune.search.report.scores_in_words import is_accuracy, points, score_text
-from cmd_tune.search.report.verdicts import ALPHA
+from cmd_tune.search.report.scores_in_words import about, is_accuracy, points, score_text
+from cmd_tune.search.report.verdicts import ALPHA, paired_differences
 from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.study.study import FINALISTS
 from cmd_tune.search.study.trial_record import TrialRecord, TrialState
@@ -39,9 +40,8 @@ def health_lines(findings: StudyFindings) -> list[HealthLine]:
 
 
 def _baselines(findings: StudyFindings) -> Iterator[HealthLine]:
-    best, metric = findings.best, findings.study.space.metric
-    score = best.last(metric) if best else None
-    if best is None or score is None:
+    score, metric = findings.best_score, findings.study.space.metric
+    if score is None:
         return
     beaten = {UNTRAINED: findings.untrained.get(metric), RAW: findings.raw.get(metric)}
     for title, floor in beaten.items():
@@ -51,22 +51,30 @@ def _baselines(findings: StudyFindings) -> Iterator[HealthLine]:
 
 
 def _start(findings: StudyFindings) -> Iterator[HealthLine]:
-    """The best trial against the start point, by one run of each."""
+    """The best trial against the start point: over fresh seeds, else by one run of each."""
     study, best, start = findings.study, findings.best, findings.study.start
-    metric, noise = study.space.metric, findings.importance.noise
+    metric, noise, confirmed = study.space.metric, findings.importance.noise, findings.confirmation
     if best is None or start is None or start.state is not TrialState.FINISHED:
         return
     if best is start:
         yield HealthLine("No trial is better than the start point", "keep the start point")
-        return
-    gain = gain_of(findings, best, start)
-    if gain is None or noise is None or gain > _BY_SEED * noise:
-        return
-    within = f"{points(metric, gain)} better than the start point; equal settings differ by up to"
-    needed = seeds_needed(sqrt(2) * noise, [gain], ALPHA / 2)
-    seeds = "more seeds than it is worth" if needed is None else f"about {needed} seeds of each would tell"
-    do = f"keep the start point, or run both with more seeds: {seeds}"
-    yield HealthLine(f"The best trial is {within} {points(metric, _BY_SEED * noise)} from seed to seed", do)
+    elif confirmed and confirmed.start and (difference := confirmed.winner.to_start):
+        if not difference.is_clear:
+            what = f"By {count(difference.seeds, 'fresh seed')} the best trial cannot be told from the start point"
+            gains = paired_differences(confirmed.winner.scores, confirmed.start.scores)
+            yield HealthLine(what, _keep(stdev(gains), abs(difference.mean)))
+    elif noise is not None and (gain := gain_of(findings, best, start)) is not None and gain <= _BY_SEED * noise:
+        within = f"{points(metric, gain)} better than the start point; equal settings differ by up to"
+        what = f"The best trial is {within} {points(metric, _BY_SEED * noise)} from seed to seed"
+        yield HealthLine(what, _keep(sqrt(2) * noise, gain))
+
+
+def _keep(spread: float, gain: float) -> str:
+    """What to do if the start point may be as good. spread: of differences between the two, from seed to seed."""
+    needed = seeds_needed(spread, [gain], ALPHA / 2)
+    if needed is None:
+        return "keep the start point: no number of seeds worth running would tell"
+    return f"keep the start point, or run both with more seeds: {about(needed)} each would tell"
 
 
 def gain_of(findings: StudyFindings, trial: TrialRecord, other: TrialRecord) -> float | None:
@@ -121,12 +129,8 @@ def _orders(findings: StudyFindings) -> Iterator[HealthLine]:
     study = findings.study
     metric = study.space.metric
     tested = tested_metric(metric)
-    both = {
-        trial.name: (own if study.space.maximize else -own, test)
-        for trial in study.finalists(FINALISTS)
-        if (own := trial.last(metric)) is not None and (test := trial.tests.get(tested)) is not None
-    }
-    by_own, by_test = (sorted(both, key=lambda name: -both[name][which]) for which in (0, 1))
+    tests = {trial.name: trial.tests[tested] for trial in study.finalists(FINALISTS) if tested in trial.tests}
+    by_own, by_test = list(tests), sorted(tests, key=lambda name: -tests[name])
     if by_own != by_test:
         what = f"{metric} orders the finalists {', '.join(by_own)}; {tested} orders them {', '.join(by_test)}"
         yield HealthLine(what, "take the differences between finalists for chance")
@@ -134,9 +138,8 @@ def _orders(findings: StudyFindings) -> Iterator[HealthLine]:
 
 def _split(findings: StudyFindings) -> Iterator[HealthLine]:
     """What other clips would change, by the number of those that a score is over."""
-    metric, best = findings.study.space.metric, findings.best
+    metric, score = findings.study.space.metric, findings.best_score
     clips = findings.conditions.queries.get(metric.partition("/")[0], 0)
-    score = best.last(metric) if best else None
     if not clips or score is None or not is_accuracy(metric):
         return
     low, high = wilson_interval(score, clips)

@@ -2,6 +2,7 @@
 to other places.
 """
 
+import re
 from base64 import b64encode
 from html import escape
 from pathlib import Path
@@ -23,13 +24,15 @@ h3 { font-size: 1.05rem; }
 .wide { overflow-x: auto; margin: 1em 0; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .35em .8em; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
-th { background: var(--band); font-weight: 600; overflow-wrap: anywhere; }
+th { background: var(--band); font-weight: 600; }
+td { white-space: nowrap; }
 img { display: block; max-width: 100%; margin: 1.2em 0; border-radius: 6px; background: #fff; }
 code { font: .875em ui-monospace, "DejaVu Sans Mono", monospace; background: var(--band); padding: .1em .3em; }
 @media print {
   :root { color-scheme: light; --text: #000; --page: #fff; --quiet: #444; --line: #bbb; --band: #f2f2f2; }
   body { max-width: none; padding: 0; font-size: 10pt; }
   h1, h2, h3 { break-after: avoid; }
+  td { white-space: normal; }
   img, tr { break-inside: avoid; }
   img { max-height: 24cm; }
 }
@@ -45,6 +48,7 @@ def report_html(markdown: str, title: str, folder: Path) -> str:
             if child.type == "image":
                 _take_in(child, folder)
     body = parser.renderer.render(tokens, parser.options, {})
+    body = re.sub(r"<th>.*?</th>", lambda cell: re.sub(r"(_|(?<=\w)/)(?=\w)", r"\1<wbr>", cell[0]), body)
     body = body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

@@ -1,9 +1,11 @@
-"""Scores and their differences in the sentences of a report."""
+"""Scores and their differences in the sentences and files of a report."""
+
+from cmd_tune.search.study.trial_record import BEFORE_REFIT
 
 
 def is_accuracy(metric: str) -> bool:
     """Whether a metric is in percent; losses and others are plain numbers."""
-    return metric.startswith(("val/", "test/", "accuracy/"))
+    return metric.removeprefix(BEFORE_REFIT).startswith(("val/", "test/", "accuracy/"))
 
 
 def score_text(metric: str, value: float) -> str:
@@ -22,3 +24,8 @@ def points(metric: str, difference: float) -> str:
 def about(number: int) -> str:
     """A number of runs that is only roughly known: about 840 for 837."""
     return f"about {float(f'{number:.2g}'):,.0f}"
+
+
+def written(metric: str, value: float) -> float:
+    """A score as files for people have it: two decimals of an accuracy, six digits of anything else."""
+    return round(value, 2) if is_accuracy(metric) else float(f"{value:.6g}")

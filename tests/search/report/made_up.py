@@ -14,7 +14,7 @@ from cmd_tune.search.request import read_space
 from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.study.failure_tags import FailureTag
 from cmd_tune.search.study.study import SearchStudy
-from cmd_tune.search.study.trial_record import TrialRecord, TrialState
+from cmd_tune.search.study.trial_record import Repeat, TrialRecord, TrialState
 from cmd_tune.settings import Settings
 
 METRIC = "val/knn/fused"
@@ -37,11 +37,13 @@ def made_up(
     height: float = 12.0,
     seed: int = 0,
     stops: bool = True,
+    fresh: int = 0,
     conditions: Conditions = HERE,
 ) -> StudyFindings:
     """Best in the middle of the first parameter, by so many points; the second has a third of that; others none.
 
-    Of the trials drawn, one in eleven diverges, and, if it stops, one in three is stopped at half of its epochs.
+    Of the trials drawn, one in eleven diverges, and, if it stops, one in three is stopped at half of its epochs. fresh:
+    seeds with which the best three and the start point are run again.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
@@ -54,10 +56,12 @@ def made_up(
     space = read_space(folder / "space.yaml")
     study = SearchStudy(folder, space, tiny(epochs=EPOCHS, queue_size=64, topk=6), "quick", trials)
     first, second = list(space.parameters)[:2]
+    truth: list[float] = []
     for index in range(trials):
         places = {name: 0.3 if index == 0 else float(rng.random()) for name in space.parameters}
         values = {name: _at(parameter, places[name]) for name, parameter in space.parameters.items()}
-        top = 78 - height * (2 * places[first] - 1) ** 2 - height / 3 * (1 - places[second]) + noise * rng.normal()
+        truth.append(78 - height * (2 * places[first] - 1) ** 2 - height / 3 * (1 - places[second]))
+        top = truth[index] + noise * rng.normal()
         trial = TrialRecord(index, values, folder / "trials" / f"{index:03d}", TrialState.FINISHED)
         epochs = EPOCHS
         if index and index % 11 == 0:
@@ -70,6 +74,10 @@ def made_up(
             score = top if epoch == EPOCHS else score
             trial.history.append({"epoch": epoch, "loss/total": 5 / epoch, METRIC: float(score), "seconds": 12.0})
         study.trials[index] = trial
+    for trial in [*study.by_own_score()[:3], study.trials[0]]:
+        for number in range(1, fresh + 1):
+            again = trial.repeat(Repeat.CONFIRM, number)
+            again.history.append({"epoch": EPOCHS, METRIC: truth[trial.index] + noise * float(rng.normal())})
     cost = {"cost/epochs": 400.0, "cost/seconds": 4800.0, "cost/cpu_hours": 2.6667}
     return StudyFindings(study, RAW, UNTRAINED, conditions, cost)
 

@@ -126,7 +126,7 @@ def test_a_figure_and_a_section_are_added_by_a_line_each(findings_of, monkeypatc
     assert dots(findings).best == [98, 98]
     report = write_report(findings)
     names = [path.name for path in report.files]
-    assert names[:3] == ["trials.csv", "baselines.yaml", "best.yaml"]
+    assert names[:4] == ["trials.csv", "trials.json", "baselines.yaml", "best.yaml"]
     assert names[-3:] == ["dots.png", "report.md", "report.html"]
     printed = io.StringIO()
     print_report(Console(file=printed), findings.study, report)
@@ -160,5 +160,5 @@ def test_a_part_that_fails_is_named_and_takes_no_other_with_it(findings_of, monk
     report = write_report(findings, attempt=attempt)
     assert troubles == {"broken.png": "no colours left", "broken section": "no colours left"}
     texts = [path.name for path in report.files if path.suffix != ".png"]
-    assert texts == ["trials.csv", "baselines.yaml", "best.yaml", "report.md", "report.html"]
+    assert texts == ["trials.csv", "trials.json", "baselines.yaml", "best.yaml", "report.md", "report.html"]
     assert "trial-000" in text_of(report.closing)

@@ -29,7 +29,8 @@ Points = Sequence[tuple[int, float]]  # numbers of trials, with scores
 class BestSoFar:
     """steps: the best score after each trial that improved it. lines: scores to compare with, by title.
 
-    stopped: their last scores. failed: numbers of trials. last: the highest number of a trial.
+    stopped: their last scores. failed: numbers of trials. best: the trial that won, which fresh seeds may have decided.
+    last: the highest number of a trial.
     """
 
     metric: str
@@ -40,6 +41,7 @@ class BestSoFar:
     steps: Points
     lines: Mapping[str, float]
     start: tuple[int, float] | None
+    best: tuple[int, float]
     last: int
 
     caption = "The score of each trial, and the best so far"
@@ -49,7 +51,8 @@ class BestSoFar:
     def title(self) -> str:
         (_, first), (number, score) = self.steps[0], self.steps[-1]
         began = "" if len(self.steps) == 1 else f"; it began at {score_text(self.metric, first)}"
-        return f"trial-{number:03d} scored best, {score_text(self.metric, score)}{began}"
+        won = "" if number == self.best[0] else f"; over fresh seeds trial-{self.best[0]:03d} is best"
+        return f"The best single run is trial-{number:03d}, {score_text(self.metric, score)}{won or began}"
 
     def draw(self, figure: Figure) -> None:
         plot = figure.subplots()
@@ -68,8 +71,8 @@ class BestSoFar:
             edge = [low if self.maximize else high] * len(self.failed)
             plot.scatter(self.failed, edge, s=28, marker="x", color=FAILED, label="failed", clip_on=False, zorder=3)
         numbers, scores = zip(*self.steps, (self.last, self.steps[-1][1]), strict=True)
-        plot.step(numbers, scores, where="post", color=BEST, linewidth=1.8, label="best so far", zorder=2.5)
-        plot.scatter(*self.steps[-1], s=130, marker="*", color=BEST, edgecolors="white", label="best", zorder=4)
+        plot.step(numbers, scores, where="post", color=BEST, linewidth=1.8, label="best run so far", zorder=2.5)
+        plot.scatter(*self.best, s=130, marker="*", color=BEST, edgecolors="white", label="best", zorder=4)
         if self.start:
             plot.axhline(self.start[1], color=START, linewidth=1, linestyle="--", zorder=1)
             plot.scatter(*self.start, s=46, marker="D", color=START, edgecolors="white", label="start point", zorder=4)
@@ -93,7 +96,7 @@ def best_so_far(findings: StudyFindings) -> BestSoFar | None:
         return [(i, scores[i]) for i, trial in sorted(study.trials.items()) if trial.state is state and i in scores]
 
     finished = of(TrialState.FINISHED)
-    if findings.comparison or not finished:
+    if findings.best is None or not finished:
         return None
     steps: list[tuple[int, float]] = []
     for number, score in finished:
@@ -112,5 +115,6 @@ def best_so_far(findings: StudyFindings) -> BestSoFar | None:
         steps,
         lines,
         (start.index, scores[start.index]) if start and start.state is TrialState.FINISHED else None,
+        (findings.best.index, scores[findings.best.index]),
         max(study.trials),
     )

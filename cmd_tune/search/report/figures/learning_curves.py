@@ -56,12 +56,8 @@ class LearningCurves:
         plot.set_xlabel("epoch")
         plot.set_ylabel(score_label(self.metric))
         (name, curve), total = self.best, number + 1 + bool(self.start)
-        where = "highest" if self.maximize else "lowest"
-        plot.set_title(
-            f"{name} ends at {score_text(self.metric, curve[-1][1])}, the {where} of {total} trials",
-            fontsize=11,
-            loc="left",
-        )
+        last = score_text(self.metric, curve[-1][1])
+        plot.set_title(f"{name}, the best of {total} trials, ends at {last}", fontsize=11, loc="left")
         figure.legend(handles=lines, loc="outside lower center", ncols=6, fontsize=8, frameon=False)
 
 

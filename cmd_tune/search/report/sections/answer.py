@@ -9,10 +9,12 @@ from cmd_tune.evaluate.intervals import wilson_interval
 from cmd_tune.formatting import count, format_value, markdown_text, time_span
 from cmd_tune.runs.run_records import EPOCHS
 from cmd_tune.search.report.base import Section
+from cmd_tune.search.report.confirmation import TEST
 from cmd_tune.search.report.findings import StudyFindings
 from cmd_tune.search.report.health import gain_of, health_lines
 from cmd_tune.search.report.importance import Impact, ParameterEffect
 from cmd_tune.search.report.scores_in_words import about, is_accuracy, points, score_text
+from cmd_tune.search.report.sections.confirmed import winner_line
 from cmd_tune.search.report.trials_table import by_difference
 from cmd_tune.search.study.methods import method_title
 from cmd_tune.search.study.trial_record import TrialRecord, TrialState
@@ -49,8 +51,8 @@ def which(findings: StudyFindings, most: int) -> str:
     study, best, start = findings.study, findings.best, findings.study.start
     if best is None:
         return "No trial came to its last epoch."
-    score = best.last(study.space.metric)
-    won = f"{best.name}" + (f", {score_text(study.space.metric, score)}" if score is not None else "")
+    score = findings.best_score
+    won = best.name + (f", {score_text(study.space.metric, score)}" if score is not None else "")
     rows = [best.values, *([start.values] if start else [])]
     names = by_difference(study.space.parameters, rows) if start else list(study.space.parameters)
     if start and best is not start:
@@ -72,19 +74,22 @@ def _setting(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> s
 
 
 def how_sure(findings: StudyFindings) -> str:
-    """By one run of each."""
-    study, best = findings.study, findings.best
+    """Over fresh seeds, or by one run of each, which is not."""
+    study, found, score = findings.study, findings.confirmation, findings.best_score
     metric, noise = study.space.metric, findings.importance.noise
-    if best is None:
+    if findings.best is None:
         return "There is no result."
-    parts = [*_against_start(findings, best)]
-    finished = len(study.ranked())
-    flattered = f"the best of {finished} flatters itself" if finished > 1 else "there is nothing to compare it with"
-    parts.append(f"Each configuration ran once, which cannot tell settings from seeds, and {flattered}.")
+    if found:
+        parts = [f"{winner_line(found)}{'' if found.start is None else f' Test: {TEST}.'}"]
+    else:
+        finished = len(study.ranked())
+        flattered = f"the best of {finished} flatters itself" if finished > 1 else "there is nothing to compare it with"
+        parts = [*_against_start(findings, findings.best)]
+        parts.append(f"Each configuration ran once, which cannot tell settings from seeds, and {flattered}.")
     if noise is not None:
-        parts.append(f"The noise between runs is about {points(metric, noise)} (one standard deviation).")
+        origin = "between seeds" if findings.importance.noise_from == "over seeds" else "between runs"
+        parts.append(f"The noise {origin} is about {points(metric, noise)} (one standard deviation).")
     clips = findings.conditions.queries.get(metric.partition("/")[0], 0)
-    score = best.last(metric)
     if clips and score is not None and is_accuracy(metric):
         low, high = wilson_interval(score, clips)
         parts.append(f"Other clips would give {low:.1f} to {high:.1f} (95 %, Wilson's interval over {clips} clips).")
@@ -122,7 +127,7 @@ def what_matters(findings: StudyFindings) -> str:
         parts.append(f"{named(idle)} {'does' if len(idle) == 1 else 'do'} not: any effect is below the noise.")
     if open_:
         numbers = [effect.needed for effect in open_ if effect.needed]
-        tells = f"; {about(min(numbers))} could tell of some" if numbers else ""
+        tells = f"; {about(min(numbers))} could tell of some of them" if numbers else ""
         parts.append(f"{named(open_)} cannot be told from chance by {count(found.trials, 'finished trial')}{tells}.")
     return " ".join(parts) or "Nothing was varied."
 
@@ -135,8 +140,12 @@ def what_it_cost(findings: StudyFindings) -> str:
     each = ", ".join(f"{number} {state}" for state, number in numbers.items() if number)
     epochs = int(cost.get(EPOCHS, sum(len(trial.history) for trial in trials)))
     hours = [f"{cost[key]:.3g} {unit}" for key, unit in _HOURS.items() if key in cost]
+    fresh = sum(len(trial.confirmations) for trial in trials)
+    refits = sum(len(trial.refits) for trial in trials)
+    again = [f"{number} {what}" for number, what in ((fresh, "with fresh seeds"), (refits, "refits")) if number]
+    also = f" and {' and '.join(again)}" if again else ""
     spent = ", ".join([count(epochs, "epoch"), f"{time_span(study.clock.seconds)} of wall-clock time", *hours])
-    return f"{count(len(trials), 'trial')}{f' ({each})' if each else ''}: {spent}."
+    return f"{count(len(trials), 'trial')}{f' ({each})' if each else ''}{also}: {spent}."
 
 
 _HOURS = {"cost/cpu_hours": "CPU-hours", "cost/gpu_hours": "GPU-hours"}
