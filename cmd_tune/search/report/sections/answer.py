@@ -144,7 +144,7 @@ def what_it_cost(findings: StudyFindings) -> str:
     refits = sum(len(trial.refits) for trial in trials)
     again = [f"{number} {what}" for number, what in ((fresh, "with fresh seeds"), (refits, "refits")) if number]
     also = f" and {' and '.join(again)}" if again else ""
-    spent = ", ".join([count(epochs, "epoch"), f"{time_span(study.clock.seconds)} of wall-clock time", *hours])
+    spent = ", ".join([count(epochs, "epoch"), f"{time_span(study.clock.spent)} of wall-clock time", *hours])
     return f"{count(len(trials), 'trial')}{f' ({each})' if each else ''}{also}: {spent}."
 
 
