@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import mean
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.formatting import format_value
@@ -52,9 +53,10 @@ class SearchListener:
 
     def continued(self) -> None: ...
 
-    def started(self, trial: TrialRecord) -> None: ...
+    def started(self, run: TrialRecord) -> None:
+        """run: of a trial: itself, or that of another seed."""
 
-    def reported(self, trial: TrialRecord, records: Sequence[dict[str, float]]) -> None:
+    def reported(self, run: TrialRecord, records: Sequence[dict[str, float]]) -> None:
         """records: metrics of epochs that are new to the study, in order; none if a resumed trial repeats old ones."""
 
     def noted(self, text: str) -> None:
@@ -112,14 +114,14 @@ class TrackerListener(SearchListener):
             self._status = RunStatus.RUNNING
             self._show_search(self._status)
 
-    def started(self, trial: TrialRecord) -> None:
-        self._started.add(trial.index)
-        self._show(trial)
+    def started(self, run: TrialRecord) -> None:
+        self._started.add(run.index)
+        self._show(self.study.trials[run.index])
 
-    def reported(self, trial: TrialRecord, records: Sequence[dict[str, float]]) -> None:
-        self._heard.add(trial.index)
+    def reported(self, run: TrialRecord, records: Sequence[dict[str, float]]) -> None:
+        self._heard.add(run.index)
         if records:
-            self._show(trial)
+            self._show(self.study.trials[run.index])
 
     def ended(self, trial: TrialRecord) -> None:
         self._show(trial)
@@ -189,12 +191,21 @@ class TrackerListener(SearchListener):
                 commit=git_commit() or "" if trial.index in self._started else last_commit(trial.folder),
                 tags=trial_tags(trial),
                 epochs=list(trial.history),
-                scores=trial.tests | ({} if trial.state in _OPEN else cost_of([trial], self.resources)),
+                scores=trial.tests
+                | self._over_seeds(trial)
+                | ({} if trial.state in _OPEN else cost_of([trial], self.resources)),
                 files=[*(_environment(trial.folder) if self._says_where(trial) else []), *files],
                 status=_STATUS[trial.state],
                 reason=trial.reason,
             )
         )
+
+    def _over_seeds(self, trial: TrialRecord) -> dict[str, float]:
+        """Its score over its seeds, and over fresh ones, if it has several."""
+        metric, fresh = self.study.space.metric, self.study.confirmed(trial)
+        score = trial.score(metric)
+        scores = {} if len(trial.runs) == 1 or score is None else {f"seeds/{metric}": score}
+        return scores | ({f"confirm/{metric}": mean(fresh.values())} if len(fresh) > 1 else {})
 
     def _says_where(self, trial: TrialRecord) -> bool:
         """Whether the trial's folder says where it ran last."""

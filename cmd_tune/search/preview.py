@@ -27,10 +27,11 @@ from cmd_tune.settings import Settings, make_settings
 class Work:
     """The runs of a search, at most: none is stopped early.
 
-    trials: None if the time ends the search. epochs: of each run.
+    trials: None if the time ends the search. seeds: runs of a trial. epochs: of each run.
     """
 
     trials: int | None
+    seeds: int
     confirmations: int
     refits: int
     epochs: int
@@ -38,16 +39,17 @@ class Work:
     @property
     def runs(self) -> int | None:
         """Trials and what follows them."""
-        return None if self.trials is None else self.trials + self.confirmations + self.refits
+        return None if self.trials is None else self.trials * self.seeds + self.confirmations + self.refits
 
     def __str__(self) -> str:
         """In one line, for people."""
         follow = {"confirmation": self.confirmations, "refit": self.refits}
         again = "".join(f" and {count(number, kind)}" for kind, number in follow.items() if number)
+        seeds = f" × {self.seeds} seeds" if self.seeds > 1 else ""
         if self.runs is None:
-            return f"trials until the time is up{again}, of {count(self.epochs, 'epoch')} each"
+            return f"trials{seeds} until the time is up{again}, of {count(self.epochs, 'epoch')} each"
         total = f"{self.runs * self.epochs:,} in all"
-        return f"{count(self.trials or 0, 'trial')}{again}, of {count(self.epochs, 'epoch')} each: {total}"
+        return f"{count(self.trials or 0, 'trial')}{seeds}{again}, of {count(self.epochs, 'epoch')} each: {total}"
 
 
 def show_preview(request: SearchRequest, address: str | None, console: Console, *, probed: bool = False) -> None:
@@ -110,7 +112,7 @@ def work_of(plan: Plan) -> Work:
     """The runs of a search, at most."""
     epochs = plan.space.parameters.get("epochs")
     most = max(epochs.choices, default=int(epochs.high)) if epochs else plan.settings.epochs
-    return Work(plan.trials, confirmation_count(plan), refit_count(plan), int(most))
+    return Work(plan.trials, plan.space.seeds, confirmation_count(plan), refit_count(plan), int(most))
 
 
 def _limits(plan: Plan) -> Iterator[str]:

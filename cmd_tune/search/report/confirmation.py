@@ -108,7 +108,7 @@ def find_confirmation(study: SearchStudy) -> Confirmation | None:
     results = [
         Confirmed(
             trial,
-            trial.last(metric) or 0.0,
+            trial.score(metric) or 0.0,
             scores[trial.index],
             to_start.get(trial.index),
             to_winner.get(trial.index),

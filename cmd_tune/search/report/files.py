@@ -50,8 +50,8 @@ def trials_json(findings: StudyFindings) -> str:
                 "values": trial.values,
                 "scores": {name: written(name, score) for name, score in scores.items() if score is not None},
                 "fresh_seeds": {str(seed): written(metric, score) for seed, score in fresh.items()},
-                "epochs": trial.epoch,
-                "seconds": round(sum(record.get("seconds", 0.0) for record in trial.history), 1),
+                "epochs": trial.epochs_run,
+                "seconds": round(sum(record.get("seconds", 0.0) for run in trial.runs for record in run.history), 1),
             }
         )
     return json.dumps(trials, indent=1) + "\n"
@@ -86,7 +86,7 @@ def best_yaml(findings: StudyFindings) -> str | None:
     if findings.comparison or not study.ranked():
         return None
     best = study.ranked()[0]
-    head = f"# {best.name} of {study.folder.name}: {study.space.metric} {best.last(study.space.metric):.2f}\n"
+    head = f"# {best.name} of {study.folder.name}: {study.space.metric} {best.score(study.space.metric):.2f}\n"
     head += _tested(best, tested_metric(study.space.metric))
     return head + dump_yaml(study.settings_of(best).model_dump(mode="json"))
 

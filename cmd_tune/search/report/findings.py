@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import sqrt
 
 from cmd_tune.evaluate.intervals import Interval
 from cmd_tune.evaluate.scores import Scores
@@ -11,7 +12,7 @@ from cmd_tune.runs.pretrain_and_score import RAW_TALLY, UNTRAINED_TALLY, Conditi
 from cmd_tune.search.report.cell_results import CellResult, cell_results, judge_claim
 from cmd_tune.search.report.claims import ClaimResult, claim_results
 from cmd_tune.search.report.confirmation import Confirmation, find_confirmation
-from cmd_tune.search.report.importance import Importance, importance
+from cmd_tune.search.report.importance import OVER_SEEDS, Importance, importance
 from cmd_tune.search.report.left_out import left_out
 from cmd_tune.search.report.looks import Looks
 from cmd_tune.search.report.verdicts import ClaimVerdict
@@ -134,17 +135,28 @@ class StudyFindings:
             return None
         if self.confirmation and self.confirmation.winner.trial is self.best:
             return self.confirmation.winner.mean
-        return self.best.last(self.study.space.metric)
+        return self.best.score(self.study.space.metric)
 
     @cached_property
     def importance(self) -> Importance:
         """Of a search's parameters for its metric."""
         study = self.study
-        scored = [(trial, value) for trial in study.ranked() if (value := trial.last(study.space.metric)) is not None]
+        scored = [(trial, value) for trial in study.ranked() if (value := trial.score(study.space.metric)) is not None]
         return importance(
             study.space.parameters,
             [trial.values for trial, _ in scored],
             [value for _, value in scored],
-            [list(study.confirmed(trial).values()) for trial, _ in scored],
+            [scores for trial, _ in scored for scores in (list(study.confirmed(trial).values()), self._by_seed(trial))],
             maximize=study.space.maximize,
         )
+
+    @property
+    def noise(self) -> float | None:
+        """One standard deviation of a trial's score from seed to seed: that of its mean if it has several seeds."""
+        found = self.importance
+        over_seeds = self.study.space.seeds if found.noise_from == OVER_SEEDS else 1
+        return None if found.noise is None else found.noise / sqrt(over_seeds)
+
+    def _by_seed(self, trial: TrialRecord) -> list[float]:
+        """The scores of its runs."""
+        return [score for run in trial.runs if (score := run.last(self.study.space.metric)) is not None]

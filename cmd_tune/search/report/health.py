@@ -53,7 +53,7 @@ def _baselines(findings: StudyFindings) -> Iterator[HealthLine]:
 def _start(findings: StudyFindings) -> Iterator[HealthLine]:
     """The best trial against the start point: over fresh seeds, else by one run of each."""
     study, best, start = findings.study, findings.best, findings.study.start
-    metric, noise, confirmed = study.space.metric, findings.importance.noise, findings.confirmation
+    metric, noise, confirmed = study.space.metric, findings.noise, findings.confirmation
     if best is None or start is None or start.state is not TrialState.FINISHED:
         return
     if best is start:
@@ -80,7 +80,7 @@ def _keep(spread: float, gain: float) -> str:
 def gain_of(findings: StudyFindings, trial: TrialRecord, other: TrialRecord) -> float | None:
     """How much better one trial is than another, by one run of each."""
     metric = findings.study.space.metric
-    ours, theirs = trial.last(metric), other.last(metric)
+    ours, theirs = trial.score(metric), other.score(metric)
     if ours is None or theirs is None:
         return None
     return ours - theirs if findings.study.space.maximize else theirs - ours

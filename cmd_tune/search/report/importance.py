@@ -36,6 +36,7 @@ from cmd_tune.search.report.power import CHANCE
 from cmd_tune.search.report.verdicts import ALPHA, holm
 from cmd_tune.search.spaces.parameter import Parameter
 
+OVER_SEEDS = "over seeds"
 MOST_TRIALS = 10_000  # a number of trials above this one is not named
 _SPARE = 4  # trials beyond the columns that a regression has at least
 _VALUES = 24  # of one parameter that are compared with each other
@@ -72,7 +73,7 @@ class ParameterEffect:
 class Importance:
     """The parameters, what matters most first. trials: that have a score.
 
-    noise: one standard deviation between seeds, in points, and where it is from; None if it is not known.
+    noise: one standard deviation of a run from seed to seed, in points, and where it is from; None if it is not known.
     """
 
     effects: tuple[ParameterEffect, ...]
@@ -103,9 +104,9 @@ def importance(
     columns = curved if use_curves else straight
     if len(scores) < (least := 1 + _width(columns) + _SPARE):
         untold = tuple(ParameterEffect(name, Impact.CANNOT_TELL, needed=least) for name in parameters)
-        return Importance(untold, len(scores), seeds, "over seeds" if seeds is not None else "")
+        return Importance(untold, len(scores), seeds, OVER_SEEDS if seeds is not None else "")
     fit = _Fit(columns, score_T)
-    noise, origin = (seeds, "over seeds") if seeds is not None else (fit.spread, "that the regression leaves")
+    noise, origin = (seeds, OVER_SEEDS) if seeds is not None else (fit.spread, "that the regression leaves")
     tests = {name: fit.test(name) for name in parameters}
     corrected = dict(zip(parameters, holm([test.p for test in tests.values()]), strict=True))
     effects = [

@@ -97,7 +97,7 @@ def trials_table(study: SearchStudy, trials: Sequence[TrialRecord], best: Sequen
             table.add_row(
                 f"{trial.index:03d}",
                 *(format_value(trial.values[name]) for name in parameters),
-                f"{trial.epoch}/{study.epochs_of(trial)}",
+                f"{trial.epochs_run}/{study.epochs_in_all(trial)}",
                 *("–" if number is None else f"{number:.2f}" for number in numbers),
                 Text(str(trial.state), style=STATE_STYLES[trial.state]),
                 style="bold" if trial in best else None,
@@ -120,7 +120,7 @@ def trials_columns(study: SearchStudy) -> dict[str, list[Any]]:
         "state": [str(trial.state) for trial in trials],
         "reason": [trial.reason for trial in trials],
         "failure": [str(trial.failure or "") for trial in trials],
-        "epoch": [trial.epoch for trial in trials],
+        "epoch": [trial.epochs_run for trial in trials],
     }
     if not study.space.comparison:
         ranks = {trial.index: rank for rank, trial in enumerate(study.ranked(), 1)}

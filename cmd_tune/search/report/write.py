@@ -79,8 +79,8 @@ def print_report(console: Console, study: SearchStudy, report: SearchReport) -> 
         if trial.state is TrialState.FAILED:
             console.print(f"{trial.name} failed: {trial.reason}", soft_wrap=True, highlight=False, markup=False)
     if unfinished := [trial for trial in study.trials.values() if trial.state is TrialState.UNFINISHED]:
-        names = ", ".join(f"{trial.name} ({trial.epoch} of {study.epochs_of(trial)} epochs)" for trial in unfinished)
-        text = f"unfinished, without a rank; --resume goes on with: {names}"
+        went = (f"{trial.name} ({trial.epochs_run} of {study.epochs_in_all(trial)} epochs)" for trial in unfinished)
+        text = f"unfinished, without a rank; --resume goes on with: {', '.join(went)}"
         console.print(text, soft_wrap=True, highlight=False, markup=False)
     if study.shortfall:
         trials = len(study.trials)

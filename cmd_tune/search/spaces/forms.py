@@ -30,6 +30,7 @@ from cmd_tune.search.spaces.file_model import (
     read_mapping,
     read_settings,
     setting,
+    share,
 )
 from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.spaces.parameter_file import RANGES, read_parameter
@@ -93,12 +94,6 @@ def seconds(value: Any) -> float:
     return total
 
 
-def _share(value: Any) -> float:
-    if not 0 <= (share := number(value)) <= 1:
-        raise ValueError(f"should be a share from 0 to 1; found {found(value)}")
-    return share
-
-
 class Budget(FileModel):
     """The most trials that a search may run, the longest time in seconds, the largest share of trials that may fail."""
 
@@ -106,7 +101,7 @@ class Budget(FileModel):
 
     trials: IfWritten[Annotated[int, at_least(1)]] = None
     time: IfWritten[Annotated[float, PlainValidator(seconds)]] = None
-    max_failure_rate: Annotated[float, PlainValidator(_share)] = MAX_FAILURE_RATE
+    max_failure_rate: Annotated[float, PlainValidator(share)] = MAX_FAILURE_RATE
 
 
 class SpaceForm(FileModel):
@@ -149,6 +144,7 @@ class SearchForm(SpaceForm):
     constraints: tuple[Constraint, ...] = ()
     points_to_evaluate: tuple[dict[str, Any], ...] = ()
     early_terminate: FileModel | None = None
+    seeds: Annotated[int, at_least(1)] = 1
     confirm: Annotated[Confirm | None, PlainValidator(read_confirm)] = Confirm()
     refit: Annotated[Refit | None, PlainValidator(read_refit)] = Refit()
 
@@ -173,6 +169,13 @@ class SearchForm(SpaceForm):
         if "method" in info.data and (reason := _words(info).methods[info.data["method"]].unfit(_searched(parameters))):
             raise ValueError(reason)
         return parameters
+
+    @field_validator("seeds")
+    @classmethod
+    def _fresh(cls, seeds: int, info: ValidationInfo) -> int:
+        if seeds > 1 and SEED in info.data.get("parameters", {}):
+            raise ValueError("does not go with the parameter seed, which it would replace; remove one of them")
+        return seeds
 
     @field_validator("constraints", mode="plain")
     @classmethod
@@ -237,6 +240,7 @@ class SearchForm(SpaceForm):
             max_failure_rate=self.budget.max_failure_rate if self.budget else MAX_FAILURE_RATE,
             settings=self.settings,
             preset=self.preset,
+            seeds=self.seeds,
             confirm=self.confirm,
             refit=self.refit,
         )

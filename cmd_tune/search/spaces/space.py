@@ -56,6 +56,7 @@ class Space:
     settings: dict[str, Any]
     preset: str | None
     comparison: Comparison | None = None
+    seeds: int = 1  # runs of a trial; each has another seed, and their mean is its score
     refit: Refit | None = None
     confirm: Confirm | None = None
     max_failure_rate: float = MAX_FAILURE_RATE

@@ -90,7 +90,7 @@ def best_so_far(findings: StudyFindings) -> BestSoFar | None:
     """None for a comparison, which selects nothing, and if no trial finished."""
     study = findings.study
     metric, maximize = study.space.metric, study.space.maximize
-    scores = {trial.index: score for trial in study.trials.values() if (score := trial.last(metric)) is not None}
+    scores = {trial.index: score for trial in study.trials.values() if (score := trial.score(metric)) is not None}
 
     def of(state: TrialState) -> list[tuple[int, float]]:
         return [(i, scores[i]) for i, trial in sorted(study.trials.items()) if trial.state is state and i in scores]

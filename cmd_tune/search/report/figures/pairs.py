@@ -103,7 +103,7 @@ def pairs(findings: StudyFindings) -> Pairs | None:
     ]
     if findings.best is None or findings.best not in trials or len(names) < 2 or len(trials) < 2:
         return None
-    score_T = np.array([trial.last(metric) for trial in trials], float)
+    score_T = np.array([trial.score(metric) for trial in trials], float)
     panels = []
     for across, up in combinations([parameters[name] for name in names[:_PARAMETERS]], 2):
         place_2T = np.array([[place(axis, trial.values[axis.name]) for trial in trials] for axis in (across, up)])

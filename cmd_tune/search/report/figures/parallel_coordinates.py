@@ -94,7 +94,7 @@ def parallel_coordinates(findings: StudyFindings) -> ParallelCoordinates | None:
         study.space.maximize,
         axes,
         place_TA + 2 * _SPREAD * golden[:, None] * choices_A,
-        np.array([trial.last(study.space.metric) for trial in trials], float),
+        np.array([trial.score(study.space.metric) for trial in trials], float),
         (findings.best.name, trials.index(findings.best)),
         len(names) - len(axes),
     )

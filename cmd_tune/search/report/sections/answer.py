@@ -12,7 +12,7 @@ from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.confirmation import TEST
 from cmd_tune.search.report.findings import StudyFindings
 from cmd_tune.search.report.health import gain_of, health_lines
-from cmd_tune.search.report.importance import Impact, ParameterEffect
+from cmd_tune.search.report.importance import OVER_SEEDS, Impact, ParameterEffect
 from cmd_tune.search.report.scores_in_words import about, is_accuracy, points, score_text
 from cmd_tune.search.report.sections.confirmed import winner_line
 from cmd_tune.search.report.trials_table import by_difference
@@ -85,9 +85,11 @@ def how_sure(findings: StudyFindings) -> str:
         finished = len(study.ranked())
         flattered = f"the best of {finished} flatters itself" if finished > 1 else "there is nothing to compare it with"
         parts = [*_against_start(findings, findings.best)]
-        parts.append(f"Each configuration ran once, which cannot tell settings from seeds, and {flattered}.")
+        seeds = study.space.seeds
+        ran = "once, which cannot tell settings from seeds," if seeds == 1 else f"with {seeds} seeds,"
+        parts.append(f"Each configuration ran {ran} and {flattered}.")
     if noise is not None:
-        origin = "between seeds" if findings.importance.noise_from == "over seeds" else "between runs"
+        origin = "between seeds" if findings.importance.noise_from == OVER_SEEDS else "between runs"
         parts.append(f"The noise {origin} is about {points(metric, noise)} (one standard deviation).")
     clips = findings.conditions.queries.get(metric.partition("/")[0], 0)
     if clips and score is not None and is_accuracy(metric):
@@ -105,8 +107,9 @@ def _against_start(findings: StudyFindings, best: TrialRecord) -> list[str]:
     gain = gain_of(findings, best, start)
     if start.state is not TrialState.FINISHED or gain is None:
         return [f"The start point ({start.name}) did not come to its last epoch."]
-    score = score_text(metric, start.last(metric) or 0.0)
-    return [f"Its single run is {points(metric, gain)} better than the start point's ({start.name}, {score})."]
+    score = score_text(metric, start.score(metric) or 0.0)
+    what = "single run" if findings.study.space.seeds == 1 else "score"
+    return [f"Its {what} is {points(metric, gain)} better than the start point's ({start.name}, {score})."]
 
 
 def what_matters(findings: StudyFindings) -> str:
@@ -138,7 +141,7 @@ def what_it_cost(findings: StudyFindings) -> str:
     states = (TrialState.FINISHED, TrialState.STOPPED, TrialState.FAILED, TrialState.UNFINISHED)
     numbers = {state: sum(trial.state is state for trial in trials) for state in states}
     each = ", ".join(f"{number} {state}" for state, number in numbers.items() if number)
-    epochs = int(cost.get(EPOCHS, sum(len(trial.history) for trial in trials)))
+    epochs = int(cost.get(EPOCHS, sum(trial.epochs_run for trial in trials)))
     hours = [f"{cost[key]:.3g} {unit}" for key, unit in _HOURS.items() if key in cost]
     fresh = sum(len(trial.confirmations) for trial in trials)
     refits = sum(len(trial.refits) for trial in trials)

@@ -110,6 +110,6 @@ def _stopped_early(study: SearchStudy) -> list[str]:
     stopped = study.stopped()
     if not stopped:
         return []
-    first = [f"{t.name} {t.reason} ({percent(t.last(study.space.metric))})" for t in stopped[:BEST]]
+    first = [f"{t.name} {t.reason} ({percent(t.score(study.space.metric))})" for t in stopped[:BEST]]
     more = f" and {len(stopped) - BEST} more" if len(stopped) > BEST else ""
     return [f"Stopped early, without a rank ({study.space.metric} then): {'; '.join(first)}{more}."]

@@ -9,8 +9,16 @@ from cmd_tune.search.study.early_stopping.asha import Asha
 from cmd_tune.search.study.early_stopping.base import StoppingRule
 from cmd_tune.search.study.early_stopping.hyperband import Hyperband
 from cmd_tune.search.study.early_stopping.median import Median
+from cmd_tune.search.study.early_stopping.predicted import Predicted
+from cmd_tune.search.study.early_stopping.wilcoxon import Wilcoxon
 
-EARLY_STOPPING: dict[str, type[StoppingRule]] = {"asha": Asha, "hyperband": Hyperband, "median": Median}
+EARLY_STOPPING: dict[str, type[StoppingRule]] = {
+    "asha": Asha,
+    "hyperband": Hyperband,
+    "median": Median,
+    "predicted": Predicted,
+    "wilcoxon": Wilcoxon,
+}
 
 
 def stopping_rule(space: Space) -> StoppingRule | None:

@@ -25,7 +25,7 @@ class Asha(StoppingRule):
 
         return SuccessiveHalvingPruner(min_resource=self.grace_period, reduction_factor=self.reduction_factor)
 
-    def stops_nothing(self, epochs: int) -> str:
+    def stops_nothing(self, epochs: int, seeds: int) -> str:
         if self.grace_period < epochs:
             return ""
         return (

@@ -29,7 +29,7 @@ class Hyperband(StoppingRule):
             min_resource=self.min_iter, max_resource=max(self.min_iter, self.max_iter), reduction_factor=self.eta
         )
 
-    def stops_nothing(self, epochs: int) -> str:
+    def stops_nothing(self, epochs: int, seeds: int) -> str:
         if self.min_iter < epochs:
             return ""
         return f"min_iter: {self.min_iter} epochs are all that a trial has ({epochs}); lower it"

@@ -25,7 +25,7 @@ class Median(StoppingRule):
 
         return MedianPruner(n_startup_trials=self.startup_trials, n_warmup_steps=self.grace_period)
 
-    def stops_nothing(self, epochs: int) -> str:
+    def stops_nothing(self, epochs: int, seeds: int) -> str:
         if self.grace_period < epochs:
             return ""
         return f"grace_period: {self.grace_period} epochs are all that a trial has ({epochs}); lower it"
