@@ -3,9 +3,9 @@
 import pytest
 
 from cmd_tune.search.report.sections.answer import answer, how_sure, what_it_cost, what_matters, what_next, which
-from cmd_tune.search.study.trial_record import TrialState
+from cmd_tune.search.study.trial_record import Repeat, TrialState
 from tests.search.report.conftest import SIXTEEN
-from tests.search.report.made_up import METRIC, made_up
+from tests.search.report.made_up import EPOCHS, METRIC, made_up
 from tests.search.report.printed import lines_of
 
 
@@ -48,6 +48,21 @@ def test_single_runs_are_said_to_be_unsure(study_of):
     assert "Wilson's interval over 287 clips" in text
     findings.study.start.state = TrialState.STOPPED
     assert "The start point (trial-000) did not come to its last epoch." in how_sure(findings)
+
+
+def test_trials_of_several_seeds_are_not_said_to_have_run_once(study_of):
+    """The score is the mean, and its noise that of one run over √3."""
+    findings = study_of(20)
+    object.__setattr__(findings.study.space, "seeds", 3)
+    for trial in findings.study.ranked():
+        for seed, away in ((1, 2.0), (2, -2.0)):
+            again = trial.repeat(Repeat.SEED, seed)
+            again.history.append({"epoch": EPOCHS, METRIC: trial.last(METRIC) + away})
+    assert "Each configuration ran with 3 seeds, and the best of 13 flatters itself." in how_sure(findings)
+    assert "Its score is " in how_sure(findings)
+    assert findings.importance.noise == pytest.approx(2.0)  # of x, x + 2, x - 2
+    assert findings.noise == pytest.approx(2.0 / 3**0.5)
+    assert findings.best_score == pytest.approx(findings.best.last(METRIC))
 
 
 def test_fresh_seeds_have_an_interval_a_test_and_what_is_tied(study_of):
