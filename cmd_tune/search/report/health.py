@@ -63,7 +63,10 @@ def _start(findings: StudyFindings) -> Iterator[HealthLine]:
             what = f"By {count(difference.seeds, 'fresh seed')} the best trial cannot be told from the start point"
             gains = paired_differences(confirmed.winner.scores, confirmed.start.scores)
             yield HealthLine(what, _keep(stdev(gains), abs(difference.mean)))
-    elif noise is not None and (gain := gain_of(findings, best, start)) is not None and gain <= _BY_SEED * noise:
+    elif noise is None:
+        what = "Nothing tells what another seed would change: each configuration ran once, and few came to their end"
+        yield HealthLine(what, "search again with confirm: {top: 1, seeds: 5} in the space file")
+    elif (gain := gain_of(findings, best, start)) is not None and gain <= _BY_SEED * noise:
         within = f"{points(metric, gain)} better than the start point; equal settings differ by up to"
         what = f"The best trial is {within} {points(metric, _BY_SEED * noise)} from seed to seed"
         yield HealthLine(what, _keep(sqrt(2) * noise, gain))
@@ -132,8 +135,8 @@ def _orders(findings: StudyFindings) -> Iterator[HealthLine]:
     tests = {trial.name: trial.tests[tested] for trial in study.finalists(FINALISTS) if tested in trial.tests}
     by_own, by_test = list(tests), sorted(tests, key=lambda name: -tests[name])
     if by_own != by_test:
-        what = f"{metric} orders the finalists {', '.join(by_own)}; {tested} orders them {', '.join(by_test)}"
-        yield HealthLine(what, "take the differences between finalists for chance")
+        orders = f"{metric} orders the finalists {', '.join(by_own)}, but {tested} {', '.join(by_test)}"
+        yield HealthLine(f"{orders}: the differences between them may be chance")
 
 
 def _split(findings: StudyFindings) -> Iterator[HealthLine]:

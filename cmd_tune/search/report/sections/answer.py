@@ -131,6 +131,8 @@ def what_matters(findings: StudyFindings) -> str:
     if open_:
         numbers = [effect.needed for effect in open_ if effect.needed]
         tells = f"; {about(min(numbers))} could tell of some of them" if numbers else ""
+        if numbers and all(effect.effect is None for effect in open_):
+            tells = f"; at least {min(numbers)} are needed"
         parts.append(f"{named(open_)} cannot be told from chance by {count(found.trials, 'finished trial')}{tells}.")
     return " ".join(parts) or "Nothing was varied."
 

@@ -56,6 +56,8 @@ def _p(effect: ParameterEffect) -> str:
 def _verdict(effect: ParameterEffect, found: Importance) -> str:
     if effect.impact is not Impact.CANNOT_TELL:
         return str(effect.impact)
+    if effect.needed and effect.effect is None:
+        return f"{effect.impact}; at least {effect.needed} trials are needed"
     if effect.needed:
         return f"{effect.impact}; {about(effect.needed)} trials would"
     if effect.effect is None:

@@ -30,7 +30,9 @@ def test_fresh_seeds_are_the_noise(tmp_path, tiny):
 
 def test_too_few_trials_say_how_many_there_should_be(tmp_path, tiny):
     findings = made_up(tmp_path / "search", tiny, 12, SIXTEEN)
-    assert {tuple(row[-4:]) for row in rows(findings)[1:]} == {("–", "–", "–", "cannot tell; about 21 trials would")}
+    assert {tuple(row[-4:]) for row in rows(findings)[1:]} == {
+        ("–", "–", "–", "cannot tell; at least 21 trials are needed")
+    }
 
 
 def test_what_no_number_tells_is_said(tmp_path, tiny):
