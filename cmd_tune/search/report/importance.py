@@ -7,7 +7,7 @@ values that were tried, other parameters being equal, in points. Its 95 % interv
 values together (Scheffé, Biometrika 1953).
 
 - *matters*: the partial F test says so at 5 %, after Holm's correction over all parameters.
-- *does not*: the interval ends below one standard deviation of what the seed alone changes.
+- *does not matter*: the interval ends below one standard deviation of what the seed alone changes.
 - *cannot tell*: neither. The number of trials that would tell supposes that the effect is as large as it looks: with
   80 % probability the F test finds it (noncentral F), or the interval shrinks below the noise; the fewer of the two.
 
@@ -48,7 +48,7 @@ Floats = NDArray[np.float64]
 
 class Impact(StrEnum):
     MATTERS = "matters"
-    DOES_NOT = "does not"
+    DOES_NOT = "does not matter"
     CANNOT_TELL = "cannot tell"
 
 

@@ -147,8 +147,9 @@ def what_it_cost(findings: StudyFindings) -> str:
     hours = [f"{cost[key]:.3g} {unit}" for key, unit in _HOURS.items() if key in cost]
     fresh = sum(len(trial.confirmations) for trial in trials)
     refits = sum(len(trial.refits) for trial in trials)
-    again = [f"{number} {what}" for number, what in ((fresh, "with fresh seeds"), (refits, "refits")) if number]
-    also = f" and {' and '.join(again)}" if again else ""
+    also = (f", {count(fresh, 'run')} with fresh seeds" if fresh else "") + (
+        f", {count(refits, 'refit')}" if refits else ""
+    )
     spent = ", ".join([count(epochs, "epoch"), f"{time_span(study.clock.spent)} of wall-clock time", *hours])
     return f"{count(len(trials), 'trial')}{f' ({each})' if each else ''}{also}: {spent}."
 

@@ -9,10 +9,10 @@ from cmd_tune.search.report.scores_in_words import about, is_accuracy, points
 _METHOD = """\
 Effect: the best tried value less the worst, other parameters being equal, by an additive regression of the finished
 trials' scores{terms}; in brackets its 95 % interval (Scheffé). A parameter *matters* if a partial F test says so at 5 %
-after Holm's correction over all parameters. It *does not* if the interval ends below the noise, one standard deviation
-{noise}. Otherwise the trials *cannot tell*; the number is of finished trials in all that would, with a probability of
-80 %, if the effect is as large as it looks. What parameters do together counts as noise here. Trials that were stopped
-early or failed have no score, so that effects look smaller than they are."""
+after Holm's correction over all parameters. It *does not matter* if the interval ends below the noise, one standard
+deviation {noise}. Otherwise the trials *cannot tell*; the number is of finished trials in all that would, with a
+probability of 80 %, if the effect is as large as it looks. What parameters do together counts as noise here. Trials
+that were stopped early or failed have no score, so that effects look smaller than they are."""
 
 
 def importance(findings: StudyFindings) -> Section | None:

@@ -88,7 +88,7 @@ def test_what_matters_is_named_with_its_size(study_of):
 
 def test_the_cost_is_counted(study_of):
     text = what_it_cost(study_of(30, fresh=2))
-    assert text.startswith("30 trials (19 finished, 9 stopped early, 2 failed) and 8 with fresh seeds: 400 epochs, ")
+    assert text.startswith("30 trials (19 finished, 9 stopped early, 2 failed), 8 runs with fresh seeds: 400 epochs, ")
     assert text.endswith(" of wall-clock time, 2.67 CPU-hours.")
 
 

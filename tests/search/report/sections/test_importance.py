@@ -25,7 +25,7 @@ def test_every_parameter_has_a_row_with_its_verdict(tmp_path, tiny):
 
 def test_fresh_seeds_are_the_noise(tmp_path, tiny):
     text = importance(made_up(tmp_path / "search", tiny, 40, noise=1.0, fresh=5)).markdown
-    assert "one standard deviation\nover seeds, " in text
+    assert "one standard\ndeviation over seeds, " in text
 
 
 def test_too_few_trials_say_how_many_there_should_be(tmp_path, tiny):
