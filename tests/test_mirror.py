@@ -29,6 +29,7 @@ ELSEWHERE = {
     "search/repeats.py": "search/test_refits.py, search/test_confirmations.py",
     "search/report/base.py": "types alone",
     "search/report/sections/confirmed.py": "search/report/test_confirmation.py",
+    "search/study/earlier_trials.py": "search/test_warm_start.py",
     "search/study/clock.py": "search/study/test_faults.py",
     "search/study/study_file.py": "search/study/test_faults.py",
     "search/study/suggestions.py": "search/study/test_faults.py, search/study/test_study.py",

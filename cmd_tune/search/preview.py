@@ -20,6 +20,7 @@ from cmd_tune.search.execution.resources import Node, plan_resources
 from cmd_tune.search.plan import Plan, plan_of
 from cmd_tune.search.refits import describe_refits, refit_count
 from cmd_tune.search.request import SearchRequest
+from cmd_tune.search.warm_start import find_warm_start
 from cmd_tune.settings import Settings, make_settings
 
 
@@ -103,6 +104,8 @@ def preview_lines(plan: Plan, layout: ResourcePlan | None, address: str | None =
     yield f"data: {plan.dataset}, {plan.source.protocol}, {count(len(plan.source.store()), 'clip')}"
     yield f"runs: {work_of(plan)}"
     yield from _limits(plan)
+    if warm := find_warm_start(plan):
+        yield str(warm)
     yield f"layout: {layout}" if layout else f"layout: known once the cluster at {address} is joined"
     yield from describe_work(plan, layout.concurrent if layout else 1)
     yield from remarks

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError, DiskFull, Interrupted, one_line
 from cmd_tune.evaluate.scores import Scores
-from cmd_tune.formatting import time_span
+from cmd_tune.formatting import count, time_span
 from cmd_tune.full_disk import as_disk_full
 from cmd_tune.runs.ending import ERRORS, Ending, keep_traceback
 from cmd_tune.runs.environment import describe_software, record_session
@@ -161,6 +161,8 @@ class _SearchSession:
             for line in describe_work(plan, resources.concurrent):
                 console.print(line, highlight=False, soft_wrap=True, markup=False)
             study = self.study = study or _open_study(plan)
+            if study.earlier:
+                print_line(console, f"warm start: {count(len(study.earlier), 'finished trial')} of {plan.space.warm_start}")
             if study.timed_out:
                 print_line(console, f"search {plan.name}: {TIME_UP}; {self._more_time()}")
             self._listen(TrackerListener(plan, study, resources, self.tracker))

@@ -31,6 +31,7 @@ from cmd_tune.search.spaces.file_model import (
     read_settings,
     setting,
     share,
+    whole,
 )
 from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.spaces.parameter_file import RANGES, read_parameter
@@ -55,6 +56,7 @@ class MethodKind(Protocol):
     """What the reader of space files needs to know about a method."""
 
     trials: ClassVar[TrialSource]
+    takes_earlier: ClassVar[bool]  # whether it learns of trials of an earlier search
 
     def unfit(self, parameters: Mapping[str, Parameter]) -> str:
         """Why it cannot search these parameters, and what to write instead; empty if it can."""
@@ -137,14 +139,21 @@ class SpaceForm(FileModel):
         return unknown(key, SearchForm.model_fields | ComparisonForm.model_fields)
 
 
+def _seed_count(value: Any) -> int:
+    if isinstance(value, list):
+        raise ValueError("lists seeds, which needs method: cells; write how many runs a trial has, such as 3")
+    return whole(value, 1)
+
+
 class SearchForm(SpaceForm):
     """A search among the values of its parameters."""
 
     parameters: dict[str, Parameter]
     constraints: tuple[Constraint, ...] = ()
     points_to_evaluate: tuple[dict[str, Any], ...] = ()
+    warm_start: IfWritten[Text] = None
     early_terminate: FileModel | None = None
-    seeds: Annotated[int, at_least(1)] = 1
+    seeds: Annotated[int, PlainValidator(_seed_count)] = 1
     confirm: Annotated[Confirm | None, PlainValidator(read_confirm)] = Confirm()
     refit: Annotated[Refit | None, PlainValidator(read_refit)] = Refit()
 
@@ -169,6 +178,13 @@ class SearchForm(SpaceForm):
         if "method" in info.data and (reason := _words(info).methods[info.data["method"]].unfit(_searched(parameters))):
             raise ValueError(reason)
         return parameters
+
+    @field_validator("warm_start")
+    @classmethod
+    def _learnt_of(cls, name: str, info: ValidationInfo) -> str:
+        if "method" in info.data and not _words(info).methods[info.data["method"]].takes_earlier:
+            raise ValueError(f"method {info.data['method']} learns nothing of it; remove it, or use method: tpe")
+        return name
 
     @field_validator("seeds")
     @classmethod
@@ -240,6 +256,7 @@ class SearchForm(SpaceForm):
             max_failure_rate=self.budget.max_failure_rate if self.budget else MAX_FAILURE_RATE,
             settings=self.settings,
             preset=self.preset,
+            warm_start=self.warm_start,
             seeds=self.seeds,
             confirm=self.confirm,
             refit=self.refit,

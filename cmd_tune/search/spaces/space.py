@@ -56,6 +56,7 @@ class Space:
     settings: dict[str, Any]
     preset: str | None
     comparison: Comparison | None = None
+    warm_start: str | None = None  # a search whose finished trials the method begins with
     seeds: int = 1  # runs of a trial; each has another seed, and their mean is its score
     refit: Refit | None = None
     confirm: Confirm | None = None

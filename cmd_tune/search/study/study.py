@@ -18,6 +18,7 @@ from optuna.trial import TrialState as OptunaState
 from cmd_tune.errors import CmdTuneError, first_line
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.clock import CLOCK, Clock
+from cmd_tune.search.study.earlier_trials import best_of, read_earlier
 from cmd_tune.search.study.early_stopping import stopping_rule
 from cmd_tune.search.study.failure_tags import FailureTag
 from cmd_tune.search.study.methods import method_of, method_title
@@ -72,6 +73,7 @@ class SearchStudy:
         self._method = method_of(space, trials)
         rule = stopping_rule(space)
         self._over_seeds = rule is not None and rule.over_seeds
+        self.earlier = read_earlier(folder)
         check_study(folder / STUDY)
         with as_damaged(folder / STUDY):
             known = self._attach()
@@ -79,8 +81,11 @@ class SearchStudy:
             self._reopened = False  # whether what Optuna takes for ended has been opened again
             self._pruned: set[int] = set()  # trials that early stopping ends
             self.trials: dict[int, TrialRecord] = {}
-            self._tried: set[frozenset[tuple[str, Any]]] = set()
             self._listed = self._list()
+            # The best of the earlier search runs again, so that it is among the trials.
+            self._tried = {_key({**space.fixed, **trial.values}) for trial in self.earlier} - set(
+                map(_key, self._listed)
+            )
             self._given = iter(self._listed[:trials])
             # Of a trial that ran again in an earlier release, Optuna has several: the last is the one that counts.
             numbered = ((number_of(frozen), frozen) for frozen in known)
@@ -298,7 +303,9 @@ class SearchStudy:
         self._study = self._open_study()
         known = self._study.get_trials(deepcopy=False)
         self._optuna_trials = OptunaTrials(self._study, self.space, known)
-        self._suggestions = Suggestions(self._study, self.space, self.base, self._method, self._startup, self._has)
+        self._suggestions = Suggestions(
+            self._study, self.space, self.base, self._method, self._startup, self._has, self.earlier
+        )
         return known
 
     def _open_study(self) -> optuna.Study:
@@ -331,6 +338,8 @@ class SearchStudy:
     def _list(self) -> list[dict[str, Any]]:
         """The trials that the space file lists: a table's, a grid's, or start points."""
         points = self._method.listed(self.space, self.base.model_dump())
+        if self.earlier:
+            points = [*points, best_of(self.earlier, maximize=self.space.maximize).values]
         return [{**self.space.fixed, **point} for point in points]
 
     def _say_all_listed(self) -> None:

@@ -48,7 +48,7 @@ def test_seeds_are_counted_and_go_with_no_searched_seed(make_space):
     assert make_space().seeds == 1
     assert make_space(seeds=3).seeds == 3
     for changes, said in (
-        ({"seeds": [0, 1]}, "seeds: should be a whole number of 1 or more"),
+        ({"seeds": [0, 1]}, "seeds: lists seeds, which needs method: cells"),
         ({"seeds": 0}, "seeds: should be a whole number of 1 or more; found 0"),
         (
             {"seeds": 2, "parameters": {"seed": {"values": [0, 1]}}, "points_to_evaluate": None},

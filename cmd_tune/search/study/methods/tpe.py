@@ -14,6 +14,7 @@ class Tpe(Method):
 
     trials: ClassVar = TrialSource.DRAWN
     learns: ClassVar = True
+    takes_earlier: ClassVar = True
     constrained: ClassVar = True
 
     def sampler(self, seed: int, startup: int) -> "BaseSampler":
