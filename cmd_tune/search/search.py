@@ -162,7 +162,9 @@ class _SearchSession:
                 console.print(line, highlight=False, soft_wrap=True, markup=False)
             study = self.study = study or _open_study(plan)
             if study.earlier:
-                print_line(console, f"warm start: {count(len(study.earlier), 'finished trial')} of {plan.space.warm_start}")
+                print_line(
+                    console, f"warm start: {count(len(study.earlier), 'finished trial')} of {plan.space.warm_start}"
+                )
             if study.timed_out:
                 print_line(console, f"search {plan.name}: {TIME_UP}; {self._more_time()}")
             self._listen(TrackerListener(plan, study, resources, self.tracker))
