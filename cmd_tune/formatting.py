@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -73,10 +74,19 @@ def signed(value: float | None, bounds: tuple[float, float] | None = None, *, di
     return numbers[0] + (f" ({numbers[1]} to {numbers[2]})" if bounds else "")
 
 
+# Characters that mean something in Markdown where they stand: not the _ within a word, nor the < of a comparison.
+_MARKUP = re.compile(r"[\\`*\[\]|~]|<(?=[A-Za-z/!?])|&(?=[#\w])|(?<!\w)_|_(?!\w)")
+
+
+def markdown_text(text: str) -> str:
+    """Text as a line of Markdown that shows every character as it is."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(text.splitlines()))
+
+
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown, without a newline at its end."""
+    """A table in Markdown, without a newline at its end. Cells are plain text."""
     lines = [head, *rows]
-    first, *others = (f"| {' | '.join(cells)} |" for cells in lines)
+    first, *others = (f"| {' | '.join(map(markdown_text, cells))} |" for cells in lines)
     return "\n".join([first, "|" + "---|" * len(head), *others])
 
 

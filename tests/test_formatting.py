@@ -9,6 +9,7 @@ from cmd_tune.formatting import (
     file_size,
     format_value,
     markdown_table,
+    markdown_text,
     named_values,
     percent,
     rounded,
@@ -66,6 +67,20 @@ def test_settings_in_one_line():
 
 def test_a_table_in_markdown():
     assert markdown_table(["a", "b"], [["1", ""]]) == "| a | b |\n|---|---|\n| 1 |  |"
+    assert markdown_table(["a|b"], [["-1"]]) == "| a\\|b |\n|---|\n| -1 |"
+
+
+@pytest.mark.parametrize(
+    ("text", "markdown"),
+    [
+        ("teacher_temperature p < 0.001, a & b", "teacher_temperature p < 0.001, a & b"),
+        ("<b>_so_ *much*</b>", r"\<b>\_so\_ \*much\*\</b>"),
+        (r"[red]|`x`\ &amp; ~~y~~", r"\[red\]\|\`x\`\\ \&amp; \~\~y\~\~"),
+        ("two\nlines", "two lines"),
+    ],
+)
+def test_text_in_markdown_shows_every_character(text, markdown):
+    assert markdown_text(text) == markdown
 
 
 @pytest.mark.parametrize(

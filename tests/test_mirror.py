@@ -40,7 +40,7 @@ SUBJECTS = (
     "test_contract.py", "test_fuzz.py", "test_golden_*.py", "test_kept_*.py", "test_*gpu.py", "test_kernels_compile.py",
     "test_one_score.py", "test_resume.py", "test_shipped_spaces.py", "test_faults.py", "test_places.py",
     "test_joints_in_2d.py", "test_on_postgresql.py", "test_cluster_files.py", "test_architecture.py", "test_docs.py",
-    "test_extending.py", "test_imports.py", "test_mirror.py",
+    "test_extending.py", "test_imports.py", "test_mirror.py", "test_questions.py",
 )  # fmt: skip
 OF_THE_WHOLE = ("benchmarks", "end_to_end", "second_device")
 

@@ -1,6 +1,6 @@
 """The listeners of a search, the screen and the tracker: they get its events, and decide nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean
 
@@ -185,7 +185,9 @@ class TrackerListener(SearchListener):
                 note=self._note(report),
                 data=data_input(plan),
                 commit=git_commit() or "" if self._status is RunStatus.RUNNING else last_commit(plan.folder),
-                scores=rounded_metrics(report.metrics | self._cost(*self.study.trials.values())) if report else {},
+                scores=rounded_metrics(report.metrics | cost_of(self.study.trials.values(), self.resources))
+                if report
+                else {},
                 files=[*_environment(plan.folder), *(report.files if report else [])],
                 model=self._model,
                 table=trials_columns(self.study) if report else {},
@@ -220,13 +222,18 @@ class TrackerListener(SearchListener):
                 tags=trial_tags(trial),
                 epochs=self._rounded_epochs(trial),
                 scores=rounded_metrics(
-                    trial.tests | self._over_seeds(trial) | ({} if trial.state in _OPEN else self._cost(trial))
+                    trial.tests
+                    | self._over_seeds(trial)
+                    | ({} if trial.state in _OPEN else cost_of([trial], self.resources))
                 ),
                 files=[*(_environment(trial.folder) if self._says_where(trial) else []), *files],
                 status=_STATUS[trial.state],
                 reason=trial.reason,
             )
         )
+
+    def _cost_of_all(self) -> dict[str, float]:
+        return cost_of(self.study.trials.values(), self.resources)
 
     def _rounded_epochs(self, trial: TrialRecord) -> list[dict[str, float]]:
         """The history of a trial as it is shown; each epoch is rounded once."""
@@ -262,14 +269,15 @@ class TrackerListener(SearchListener):
         """Whether the trial's folder says where it ran last."""
         return trial.index in self._heard or trial.index not in self._started
 
-    def _cost(self, *trials: TrialRecord) -> dict[str, float]:
-        each = self.resources.per_trial if self.resources else None
-        runs = [run for trial in trials for run in (trial, *trial.repeats.values())]
-        history = [record for run in runs for record in run.history]
-        if each:
-            return cost(history, workers=each.workers, cpus=each.cpus, gpus=each.gpus)
-        costs = cost(history, cpus=0, gpus=0)
-        return {name: costs[name] for name in (EPOCHS, SECONDS)}
+
+def cost_of(trials: Iterable[TrialRecord], resources: ResourcePlan | KeptLayout | None) -> dict[str, float]:
+    """What trials and their repeats have cost; without hours of CPUs and GPUs if it is not known what they held."""
+    runs = [run for trial in trials for run in (trial, *trial.repeats.values())]
+    history = [record for run in runs for record in run.history]
+    if resources and (each := resources.per_trial):
+        return cost(history, workers=each.workers, cpus=each.cpus, gpus=each.gpus)
+    costs = cost(history, cpus=0, gpus=0)
+    return {name: costs[name] for name in (EPOCHS, SECONDS)}
 
 
 def search_page(plan: Plan) -> Page:

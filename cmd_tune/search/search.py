@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -23,8 +23,8 @@ from cmd_tune.search.confirmations import confirmation_count, due_confirmations
 from cmd_tune.search.controller import SearchController
 from cmd_tune.search.execution import Engine, ResourcePlan
 from cmd_tune.search.finalists import score_finalists
-from cmd_tune.search.listeners import ScreenListener, SearchListener, TrackerListener
-from cmd_tune.search.plan import Plan, keep_plan
+from cmd_tune.search.listeners import ScreenListener, SearchListener, TrackerListener, cost_of
+from cmd_tune.search.plan import KeptLayout, Plan, keep_plan
 from cmd_tune.search.preview import describe_work
 from cmd_tune.search.refits import all_tested, due_refits, refit_count
 from cmd_tune.search.repeats import run_repeats
@@ -88,6 +88,7 @@ class _SearchSession:
         self.listeners: list[SearchListener] = []
         self.trouble = ""  # why the search could not go on
         self.study: SearchStudy | None = None
+        self.resources: ResourcePlan | KeptLayout | None = plan.last_layout
 
     def run(self, study: SearchStudy | None) -> None:
         """study: of an earlier session."""
@@ -153,7 +154,7 @@ class _SearchSession:
         console.print(f"search {plan.name}: {joins}", highlight=False)
         with self.engine.opened(trials=plan.trials, given=plan.given) as engine:
             self.tracker.check()
-            resources = engine.plan(plan.source)
+            resources = self.resources = engine.plan(plan.source)
             # What an earlier session left stays as it is until this one is known to go on.
             record_session(plan.folder, describe_software())
             keep_plan(plan, resources)
@@ -230,12 +231,18 @@ class _SearchSession:
 
     def _print(self, study: SearchStudy, report: SearchReport) -> None:
         print_report(self.console, study, report)
-        names = ", ".join((SEARCH_FILE, *(path.name for path in report.files), "trials/"))
+        names = ", ".join((*report.names, SEARCH_FILE, "trials/"))
         print_places(self.console, self.plan.folder, names, self.tracker)
 
     def _report(self, study: SearchStudy, raw: Scores, untrained: Scores) -> SearchReport:
         plan, attempt = self.plan, self.ending.attempt
         known = partial(conditions, plan.source, plan.settings.holdout)
-        where = attempt("data set", known) if plan.space.comparison else None
+        where = None
+        if plan.space.comparison:
+            where = attempt("data set", known)
+        else:
+            with suppress(CmdTuneError):  # what is gone after a search costs its report one line
+                where = known()
         where = where or Conditions(plan.dataset, plan.source.protocol, {})
-        return write_report(StudyFindings(study, raw, untrained, where), attempt=attempt)
+        costs = cost_of(study.trials.values(), self.resources)
+        return write_report(StudyFindings(study, raw, untrained, where, costs), attempt=attempt)

@@ -1,6 +1,7 @@
 """Searches from their plan to their report, with trials in this process in the place of Ray's."""
 
 import io
+import re
 import shlex
 import shutil
 import time
@@ -77,6 +78,13 @@ def test_a_search_comes_to_its_report_and_is_finished_for_good(start, tmp_path):
     folder = tmp_path / "it"
     assert states(folder) == [TrialState.FINISHED, TrialState.FINISHED]
     assert {"best.yaml", "baselines.yaml"} <= {path.name for path in folder.iterdir()}
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert re.search(
+        r"^\*\*What did it cost\?\*\* 2 trials .*: \d+ epochs, .* of wall-clock time, .* CPU-hours", text, re.MULTILINE
+    )
+    assert re.search(r"^- val/knn/fused is over \d+ clips: ", text, re.MULTILINE)  # of the data, which a report opens
+    assert "Folder: " in lines[-3]
+    assert "(report.html, trials.csv, " in lines[-3]
     assert read_yaml(folder / "search.yaml")["layout"] == lines[1].removeprefix("layout: ")
     assert len(read_yaml(folder / "environment.yaml")) == 1
 

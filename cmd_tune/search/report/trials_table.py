@@ -1,6 +1,5 @@
 """Trials as a table: on a screen of any width, with as many parameters as there is room for, and as columns."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from cmd_tune.compute.usage import USAGE
 from cmd_tune.formatting import format_value
+from cmd_tune.search.report.positions import position
 from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import TrialRecord, TrialState
@@ -65,21 +65,12 @@ def by_difference(parameters: Mapping[str, Parameter], rows: Sequence[Mapping[st
     """Names of parameters by how much the rows differ in them: by the standard deviation relative to the range."""
 
     def spread(name: str) -> float:
-        positions = [_position(parameters[name], row[name]) for row in rows if name in row]
+        parameter = parameters[name]
+        log = parameter.low > 0 and parameter.high / parameter.low >= _LOG
+        positions = [position(parameter, row[name], log=log) for row in rows if name in row]
         return float(np.std(positions)) if positions else 0.0
 
     return sorted(parameters, key=lambda name: -round(spread(name), 3))
-
-
-def _position(parameter: Parameter, value: Any) -> float:
-    """The position of a value in the range of its parameter, from 0 to 1."""
-    if parameter.choices:
-        index = parameter.choices.index(value) if value in parameter.choices else 0
-        return index / max(1, len(parameter.choices) - 1)
-    low, high = parameter.low, parameter.high
-    if low > 0 and high / low >= _LOG:
-        low, high, value = math.log(low), math.log(high), math.log(max(value, low))
-    return (value - low) / (high - low) if high > low else 0.0
 
 
 def _heading(name: str, most: int) -> str:

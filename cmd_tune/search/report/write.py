@@ -15,12 +15,13 @@ from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.figures import FIGURES
 from cmd_tune.search.report.files import FILES
 from cmd_tune.search.report.findings import StudyFindings
+from cmd_tune.search.report.html import report_html
 from cmd_tune.search.report.metrics import best_metrics, known_baselines
 from cmd_tune.search.report.sections import SECTIONS
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import TrialState
 
-REPORT = "report.md"
+REPORT, PAGE = "report.md", "report.html"
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,15 @@ class SearchReport:
     baselines: dict[str, Scores] = field(default_factory=dict)
     summary: str = ""
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the files for a person to open: the page first, and not the figures, which are in it."""
+        names = [path.name for path in self.files if path.suffix != ".png"]
+        return sorted(names, key=lambda name: name != PAGE)
+
 
 def write_report(findings: StudyFindings, *, attempt: Attempt = outright) -> SearchReport:
-    """Write the text files, the figures and report.md of a study into its folder. `attempt` takes each step.
+    """Write the text files, the figures and the report of a study into its folder. `attempt` takes each step.
 
     Raises CmdTuneError if the record of a comparison's looks cannot be read.
     """
@@ -53,13 +60,18 @@ def write_report(findings: StudyFindings, *, attempt: Attempt = outright) -> Sea
     for word, make_figure in FIGURES.items():
         if (drawing := attempt(f"{word}.png", partial(make_figure, findings))) is not None:
             files += written(attempt, folder / f"{word}.png", partial(save_drawing, drawing))
-    made = (attempt(word, partial(make_section, findings)) for word, make_section in SECTIONS.items())
-    sections = [section for section in made if section]
+    made = {word: attempt(word, partial(make_section, findings)) for word, make_section in SECTIONS.items()}
+    sections = [section for section in made.values() if section]
+    answer = made["answer"]
     if markdown := _markdown(sections):
         files += written(attempt, folder / REPORT, partial(write_text, text=markdown))
+        page = attempt(PAGE, partial(report_html, markdown, folder.name, folder))
+        files += written(attempt, folder / PAGE, partial(write_text, text=page)) if page else []
     metrics = attempt("best metrics", partial(best_metrics, findings)) or {}
     closing = Group(*(part for section in sections for part in section.screen))
-    return SearchReport([*files, *record], metrics, closing, known_baselines(findings))
+    return SearchReport(
+        [*files, *record], metrics, closing, known_baselines(findings), answer.markdown if answer else ""
+    )
 
 
 def _markdown(sections: Sequence[Section]) -> str:
