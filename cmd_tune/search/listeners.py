@@ -185,9 +185,7 @@ class TrackerListener(SearchListener):
                 note=self._note(report),
                 data=data_input(plan),
                 commit=git_commit() or "" if self._status is RunStatus.RUNNING else last_commit(plan.folder),
-                scores=rounded_metrics(report.metrics | cost_of(self.study.trials.values(), self.resources))
-                if report
-                else {},
+                scores=rounded_metrics(report.metrics | self._cost_of_all()) if report else {},
                 files=[*_environment(plan.folder), *(report.files if report else [])],
                 model=self._model,
                 table=trials_columns(self.study) if report else {},

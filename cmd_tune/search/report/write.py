@@ -62,7 +62,7 @@ def write_report(findings: StudyFindings, *, attempt: Attempt = outright) -> Sea
             files += written(attempt, folder / f"{word}.png", partial(save_drawing, drawing))
     made = {word: attempt(word, partial(make_section, findings)) for word, make_section in SECTIONS.items()}
     sections = [section for section in made.values() if section]
-    answer = made["answer"]
+    summary = answer.markdown if (answer := made["answer"]) else ""
     if markdown := _markdown(sections):
         files += written(attempt, folder / REPORT, partial(write_text, text=markdown))
         page = attempt(PAGE, partial(report_html, markdown, folder.name, folder))
