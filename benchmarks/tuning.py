@@ -24,11 +24,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.tuning_runs import EVERY, GRID, TABLE
+from cmd_tune.search.study.early_stopping import EARLY_STOPPING
 from cmd_tune.search.study.methods import METHODS
 
 METRIC = "val/knn/fused"
-BUDGETS = (4, 8, 12, 16, 24, 32, 48)  # in whole runs
-_SPARE = 4  # seeds that are drawn for runs which may confirm a trial
+BUDGETS = (8, 12, 16, 24, 32, 48, 64)  # in whole runs
+_SPARE = 5  # seeds that are drawn for runs which may confirm a trial
 _ATTEMPTS = 8  # suggestions of a setting that has been run, before one that has not is drawn
 
 
@@ -73,26 +74,27 @@ class Way:
     """A way of searching.
 
     method: of METHODS; "ray": OptunaSearch and AsyncHyperBandScheduler of Ray Tune, which return the best last report.
-    stopping: epochs of the first rung and the reduction factor of ASHA. seeds: runs of a trial, whose mean is its
-    score. top, more: the best `top` settings are run again with `more` other seeds each, and the mean over all decides.
-    smooth: whether the best are those of a regression over all trials (`smoothed`), instead of their own scores.
-    first: whether the start point is the first trial.
+    stopping: keys and values of `early_terminate`; Ray Tune takes those of asha. seeds: runs of a trial, whose mean is
+    its score. top, share: the best `top` settings, and the start point, are run again with as many other seeds as that
+    share of the budget pays for (5 at most; none, if for fewer than 2); their mean decides. fresh: whether without the
+    first score, which has chosen them. start: the place of the first trial's setting among all settings, by their mean
+    over seeds, from 0 for the best; None: the first trial is suggested, too.
     """
 
     name: str
     method: str
     startup: int = 10
-    stopping: tuple[int, int] | None = None
+    stopping: tuple[tuple[str, Any], ...] = ()
     seeds: int = 1
     top: int = 0
-    more: int = 0
-    smooth: bool = False
-    first: bool = True
+    share: float = 0.0
+    fresh: bool = True
+    start: int | None = None
 
     @property
     def search(self) -> "Way":
         """The way without what comes after the search, which several may share."""
-        return Way("", self.method, self.startup, self.stopping, self.seeds, first=self.first)
+        return Way("", self.method, self.startup, self.stopping, self.seeds, start=self.start)
 
 
 @dataclass
@@ -122,10 +124,11 @@ class _Search:
     def run(self, epochs: int) -> list[Trial]:
         random = np.random.default_rng(self.seed)
         suggest, tell, stops = (_ray if self.way.method == "ray" else _ours)(self.known, self.way, self.seed)
-        start = self.known.levels.index(START) if self.way.first and self.way.method != "ray" else None
+        start = _start(self.known, self.way)
         while sum(trial.spent for trial in self.trials) < epochs:
             number = len(self.trials)
-            setting = start if number == 0 and start is not None else suggest(number, self.trials)
+            given = number == 0 and start is not None and self.way.method != "ray"
+            setting = start if given else suggest(number, self.trials)
             if setting is None:
                 break
             drawn = random.integers(self.known.score_GSP.shape[1], size=self.way.seeds + _SPARE).tolist()
@@ -150,15 +153,17 @@ class _Search:
         self.trials.append(Trial(setting, seeds if not stopped else seeds[:1], spare, spent, score, last, total))
 
 
-# The setting that is nearest to the preset's; the first trial, as the shipped spaces have it.
-START = tuple(GRID[name].index(value) for name, value in zip(GRID, (0.05, 0.1, 0.004, 0.97), strict=True))
+def _start(known: Known, way: Way) -> int | None:
+    """The setting of the start point."""
+    return None if way.start is None else int(np.argsort(-known.last_GS.mean(1))[way.start])
 
 
 def _ours(known: Known, way: Way, seed: int) -> tuple[Any, Any, Any]:
     """Our own methods, each suggestion by a sampler of its own, and no setting twice."""
-    pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
-    if way.stopping:
-        pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=way.stopping[0], reduction_factor=way.stopping[1])
+    keys = dict(way.stopping)
+    pruner = (
+        EARLY_STOPPING[keys["type"]].model_validate(keys).pruner(known.epochs) if keys else optuna.pruners.NopPruner()
+    )
     study = optuna.create_study(direction="maximize", pruner=pruner)
     spread = {name: optuna.distributions.IntDistribution(0, len(values) - 1) for name, values in GRID.items()}
     live: dict[int, optuna.trial.Trial] = {}
@@ -187,7 +192,7 @@ def _ours(known: Known, way: Way, seed: int) -> tuple[Any, Any, Any]:
 
     def stops(number: int, epoch: int, score: float) -> bool:
         if number not in live:
-            enter(number, START)
+            enter(number, known.levels[_start(known, way) or 0])
         live[number].report(score, epoch)
         return live[number].should_prune()
 
@@ -206,22 +211,23 @@ def _ray(known: Known, way: Way, seed: int) -> tuple[Any, Any, Any]:
     from ray.tune.search.optuna import OptunaSearch
 
     spread = {name: optuna.distributions.IntDistribution(0, len(values) - 1) for name, values in GRID.items()}
+    start, keys = _start(known, way), dict(way.stopping)
     searcher = OptunaSearch(
         space=spread,
         metric=METRIC,
         mode="max",
         sampler=optuna.samplers.TPESampler(seed=seed),
-        points_to_evaluate=[dict(zip(GRID, START, strict=True))] if way.first else None,
+        points_to_evaluate=[dict(zip(GRID, known.levels[start], strict=True))] if start is not None else None,
     )
     scheduler = None
-    if way.stopping:
+    if keys:
         scheduler = AsyncHyperBandScheduler(
             time_attr="epoch",
             metric=METRIC,
             mode="max",
             max_t=known.epochs,
-            grace_period=way.stopping[0],
-            reduction_factor=way.stopping[1],
+            grace_period=keys["grace_period"],
+            reduction_factor=keys["reduction_factor"],
         )
     runs: dict[int, SimpleNamespace] = {}
 
@@ -254,61 +260,57 @@ def worth(known: Known, way: Way, trials: Sequence[Trial], epochs: int) -> float
 
     NaN if the epochs are too few for the way.
     """
-    after = way.top * way.more * known.epochs
-    done = [trial for trial in trials if trial.total <= epochs - after]
+    runs = int(way.share * epochs / known.epochs) // (way.top + 1) if way.top else 0
+    more = min(_SPARE, runs) if runs > 1 else 0
+    done = [trial for trial in trials if trial.total <= epochs - (way.top + 1) * more * known.epochs]
     scored = [trial for trial in done if not np.isnan(trial.score)]
     if not scored:
         return float("nan")
     if way.method == "ray":
         best = max(done, key=lambda trial: trial.last).setting
         return float(known.last_GS[best].mean())
-    score = {trial.setting: trial.score for trial in scored}
-    found = smoothed(known, score) if way.smooth else score
-    if way.top:
-        spare = {trial.setting: trial.spare for trial in scored}
-        finalists = sorted(found, key=lambda setting: -found[setting])[: way.top]
-        more = {setting: known.last_GS[setting, list(spare[setting][: way.more])].sum() for setting in finalists}
-        runs = way.seeds + way.more
-        found = {setting: float((way.seeds * score[setting] + more[setting]) / runs) for setting in finalists}
+    found = {trial.setting: trial.score for trial in scored}
+    if more:
+        finalists = dict.fromkeys(sorted(found, key=lambda setting: -found[setting])[: way.top])
+        if way.start is not None:
+            finalists[scored[0].setting] = None
+        own, spare = 0 if way.fresh else way.seeds, {trial.setting: trial.spare for trial in scored}
+        again = {setting: known.last_GS[setting, list(spare[setting][:more])].sum() for setting in finalists}
+        found = {setting: float((own * found[setting] + again[setting]) / (own + more)) for setting in finalists}
     best = max(found, key=lambda setting: found[setting])
     return float(known.last_GS[best].mean())
 
 
-_REACH, _NOISE = (
-    1.0,
-    0.1,
-)  # of the regression: levels over which settings are alike; variance of a run beside that of settings
+def _asha(first: int, factor: int) -> tuple[tuple[str, Any], ...]:
+    return ("type", "asha"), ("grace_period", first), ("reduction_factor", factor)
 
 
-def smoothed(known: Known, score: dict[int, float]) -> dict[int, float]:
-    """The mean that a Gaussian process expects of each setting, by the scores of all (Rasmussen and Williams, 2.23)."""
-    settings = list(score)
-    x_GN = np.array([known.levels[setting] for setting in settings], dtype=float)
-    distance_GG = np.square(x_GN[:, None] - x_GN[None]).sum(2)
-    kernel_GG = np.exp(-distance_GG / (2 * _REACH**2))
-    y_G = np.array([score[setting] for setting in settings])
-    mean = float(np.median(y_G))
-    expected_G = mean + kernel_GG @ np.linalg.solve(kernel_GG + _NOISE * np.eye(len(y_G)), y_G - mean)
-    return dict(zip(settings, expected_G.tolist(), strict=True))
-
+_MEDIAN = (("type", "median"), ("grace_period", 8), ("startup_trials", 4))
+_PREDICTED = (("type", "predicted"), ("grace_period", 8), ("startup_trials", 4), ("chance", 0.05))
+ASHA = _asha(8, 3)
+THIRD = 1 / 3  # of a budget: half as much as the trials take
 
 WAYS = (
     Way("random", "random"),
-    Way("Ray's OptunaSearch", "ray"),
-    Way("Ray's OptunaSearch, ASHA", "ray", stopping=(4, 4)),
+    Way("Ray Tune's OptunaSearch", "ray"),
+    Way("… with its ASHA (4, 4)", "ray", stopping=_asha(4, 4)),
+    Way("… with its ASHA (8, 3)", "ray", stopping=ASHA),
     Way("tpe", "tpe"),
-    Way("tpe, start-up 5", "tpe", startup=5),
-    Way("tpe, asha 8, 3", "tpe", stopping=(8, 3)),
-    Way("tpe, 2 seeds", "tpe", seeds=2),
+    Way("tpe, asha (4, 3)", "tpe", stopping=_asha(4, 3)),
+    Way("tpe, asha (8, 3)", "tpe", stopping=ASHA),
+    Way("tpe, start-up 5, asha (8, 3)", "tpe", startup=5, stopping=ASHA),
+    Way("tpe, median", "tpe", stopping=_MEDIAN),
+    Way("tpe, predicted", "tpe", stopping=_PREDICTED),
     Way("tpe, 3 seeds", "tpe", seeds=3),
-    Way("tpe, confirm 3 × 2", "tpe", top=3, more=2),
-    Way("tpe, confirm 3 × 3", "tpe", top=3, more=3),
-    Way("tpe, asha 8, 3, confirm 3 × 2", "tpe", stopping=(8, 3), top=3, more=2),
-    Way("random, smooth", "random", smooth=True),
-    Way("tpe, smooth", "tpe", smooth=True),
-    Way("tpe, asha 8, 3, smooth", "tpe", stopping=(8, 3), smooth=True),
-    Way("tpe, smooth, confirm 3 × 2", "tpe", smooth=True, top=3, more=2),
-    Way("tpe, asha 8, 3, smooth, confirm 3 × 2", "tpe", stopping=(8, 3), smooth=True, top=3, more=2),
+    Way("tpe, confirm 3", "tpe", top=3, share=THIRD),
+    Way("tpe, asha (8, 3), confirm 1", "tpe", stopping=ASHA, top=1, share=THIRD),
+    Way("tpe, asha (8, 3), confirm 2", "tpe", stopping=ASHA, top=2, share=THIRD),
+    Way("tpe, asha (8, 3), confirm 3", "tpe", stopping=ASHA, top=3, share=THIRD),
+    Way("… by half of the budget", "tpe", stopping=ASHA, top=3, share=0.5),
+    Way("… by all runs, not the fresh alone", "tpe", stopping=ASHA, top=3, share=THIRD, fresh=False),
+    Way("tpe, asha (8, 3), confirm 5", "tpe", stopping=ASHA, top=5, share=THIRD),
+    Way("tpe, predicted, confirm 3", "tpe", stopping=_PREDICTED, top=3, share=THIRD),
+    Way("random, asha (8, 3), confirm 3", "random", stopping=ASHA, top=3, share=THIRD),
 )
 
 
@@ -316,11 +318,13 @@ def main(
     repeats: Annotated[int, typer.Option(help="Searches of each way.", min=2)] = 200,
     table: Annotated[Path, typer.Option(help="As `tuning-runs` writes it.")] = TABLE,
     processes: Annotated[int, typer.Option(help="Searches at once.", min=1)] = 2,
-    without_start: Annotated[bool, typer.Option(help="Begin without the start point.")] = False,
+    start: Annotated[
+        int | None, typer.Option(help="Begin with this setting, counted from the best one, 0. [default: none]", min=0)
+    ] = None,
 ) -> None:
     """Print the regret of each way by its budget: how many points the best setting's mean is above what it returns."""
     known = read(table)
-    ways = [replace(way, first=way.first and not without_start) for way in WAYS]
+    ways = [replace(way, start=start) for way in WAYS]
     best = float(known.last_GS.mean(1).max())
     searches = list(dict.fromkeys(way.search for way in ways))
     work = [(table, search, seed) for search in searches for seed in range(repeats)]

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -45,6 +47,13 @@ def format_value(value: Any) -> str:
     )
 
 
+def rounded(value: float) -> float:
+    """A number to four significant digits, or to whole ones if it has more: 77.35191 → 77.35, 12345.6 → 12346."""
+    if not math.isfinite(value) or value == 0:
+        return value
+    return round(value, max(0, 3 - math.floor(math.log10(abs(value)))))
+
+
 def named_values(values: Mapping[str, Any]) -> str:
     """Settings in one line: topk 4, seed 0."""
     return ", ".join(f"{name} {format_value(value)}" for name, value in values.items())
@@ -65,10 +74,19 @@ def signed(value: float | None, bounds: tuple[float, float] | None = None, *, di
     return numbers[0] + (f" ({numbers[1]} to {numbers[2]})" if bounds else "")
 
 
+# Characters that mean something in Markdown where they stand: not the _ within a word, nor the < of a comparison.
+_MARKUP = re.compile(r"[\\`*\[\]|~]|<(?=[A-Za-z/!?])|&(?=[#\w])|(?<!\w)_|_(?!\w)")
+
+
+def markdown_text(text: str) -> str:
+    """Text as a line of Markdown that shows every character as it is."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(text.splitlines()))
+
+
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown, without a newline at its end."""
+    """A table in Markdown, without a newline at its end. Cells are plain text."""
     lines = [head, *rows]
-    first, *others = (f"| {' | '.join(cells)} |" for cells in lines)
+    first, *others = (f"| {' | '.join(map(markdown_text, cells))} |" for cells in lines)
     return "\n".join([first, "|" + "---|" * len(head), *others])
 
 

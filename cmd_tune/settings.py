@@ -148,7 +148,7 @@ _QUICK: dict[str, Any] = {
     "optimizer": "adamw",
     "learning_rate": 0.004,
     "schedule": "cosine",
-    "evaluate_every": 20,
+    "evaluate_every": 8,
     "checkpoint_every": 1,
 }
 

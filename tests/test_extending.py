@@ -164,7 +164,7 @@ def test_a_search_with_every_new_word(searched: tuple[Path, str]) -> None:
     history = [json.loads(line) for line in (folder / "trials/000/history.jsonl").read_text("utf-8").splitlines()]
     assert [record["learning_rate"] for record in history] == pytest.approx([0.005, 0.01, 0.01])
     assert all(record["loss/match"] > 0 and "loss/jerk" in record for record in history)
-    assert (folder / "best-so-far.png").is_file()
+    assert (folder / "spread.png").is_file()
     assert re.search(r"^Training took .+ in all\.$", said, re.MULTILINE)
     (first,) = (folder.parent / "shown").glob("*-0.json")
     shown = json.loads(first.read_text("utf-8"))

@@ -1,8 +1,20 @@
 """How numbers, times and tables are written."""
 
+import math
+
 import pytest
 
-from cmd_tune.formatting import duration, file_size, format_value, markdown_table, named_values, percent, signed
+from cmd_tune.formatting import (
+    duration,
+    file_size,
+    format_value,
+    markdown_table,
+    markdown_text,
+    named_values,
+    percent,
+    rounded,
+    signed,
+)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +67,20 @@ def test_settings_in_one_line():
 
 def test_a_table_in_markdown():
     assert markdown_table(["a", "b"], [["1", ""]]) == "| a | b |\n|---|---|\n| 1 |  |"
+    assert markdown_table(["a|b"], [["-1"]]) == "| a\\|b |\n|---|\n| -1 |"
+
+
+@pytest.mark.parametrize(
+    ("text", "markdown"),
+    [
+        ("teacher_temperature p < 0.001, a & b", "teacher_temperature p < 0.001, a & b"),
+        ("<b>_so_ *much*</b>", r"\<b>\_so\_ \*much\*\</b>"),
+        (r"[red]|`x`\ &amp; ~~y~~", r"\[red\]\|\`x\`\\ \&amp; \~\~y\~\~"),
+        ("two\nlines", "two lines"),
+    ],
+)
+def test_text_in_markdown_shows_every_character(text, markdown):
+    assert markdown_text(text) == markdown
 
 
 @pytest.mark.parametrize(
@@ -76,3 +102,23 @@ def test_a_score_with_its_interval(value, bounds, text):
 )
 def test_a_difference_with_its_interval(value, bounds, digits, text):
     assert signed(value, bounds, digits=digits) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (77.35191, 77.35),
+        (-5.123456, -5.123),
+        (0.00012345678, 0.0001235),
+        (9.99996, 10.0),
+        (12345.6, 12346.0),
+        (0.0, 0.0),
+    ],
+)
+def test_a_number_to_four_digits_keeps_its_whole_part(value, shown):
+    assert rounded(value) == shown
+
+
+def test_what_is_no_finite_number_stays_so():
+    assert math.isnan(rounded(math.nan))
+    assert rounded(-math.inf) == -math.inf

@@ -15,7 +15,7 @@ import yaml
 from mlflow import MlflowClient
 
 from cmd_tune.train.checkpoint import load_checkpoint
-from tests.end_to_end.searches import finish, start
+from tests.end_to_end.searches import finish, run_name, start
 
 pytestmark = pytest.mark.long
 
@@ -43,7 +43,7 @@ def resume(kept, command):
 def mlflow_runs(kept):
     client = MlflowClient(f"sqlite:///{kept / 'runs' / 'mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name("synthetic-xview").experiment_id])
-    return client, {run.info.run_name: run for run in runs}
+    return client, {run_name(run): run for run in runs}
 
 
 def records(path: Path):
@@ -68,6 +68,9 @@ def test_a_search_goes_on(kept):
         assert sorted(point.step for point in points) == list(range(1, EPOCHS + 1))
     best = yaml.safe_load((kept / "runs" / "search" / "best.yaml").read_text(encoding="utf-8"))
     assert best["student_temperature"] in (0.1, 0.2)
+    # What 0.1.0 did not record: settings that no trial changes, on runs that it had described.
+    assert {runs[name].data.params["queue_size"] for name in names[1:]} == {str(best["queue_size"])}
+    assert runs["untrained encoder"].data.tags["mlflow.parentRunId"] == runs["search"].info.run_id
 
 
 def test_a_pretraining_goes_on(kept):

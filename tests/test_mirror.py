@@ -29,6 +29,7 @@ ELSEWHERE = {
     "search/repeats.py": "search/test_refits.py, search/test_confirmations.py",
     "search/report/base.py": "types alone",
     "search/report/sections/confirmed.py": "search/report/test_confirmation.py",
+    "search/study/earlier_trials.py": "search/test_warm_start.py",
     "search/study/clock.py": "search/study/test_faults.py",
     "search/study/study_file.py": "search/study/test_faults.py",
     "search/study/suggestions.py": "search/study/test_faults.py, search/study/test_study.py",
@@ -39,7 +40,7 @@ SUBJECTS = (
     "test_contract.py", "test_fuzz.py", "test_golden_*.py", "test_kept_*.py", "test_*gpu.py", "test_kernels_compile.py",
     "test_one_score.py", "test_resume.py", "test_shipped_spaces.py", "test_faults.py", "test_places.py",
     "test_joints_in_2d.py", "test_on_postgresql.py", "test_cluster_files.py", "test_architecture.py", "test_docs.py",
-    "test_extending.py", "test_imports.py", "test_mirror.py", "test_notebook.py",
+    "test_extending.py", "test_imports.py", "test_mirror.py", "test_notebook.py", "test_questions.py",
 )  # fmt: skip
 OF_THE_WHOLE = ("benchmarks", "end_to_end", "second_device")
 

@@ -28,7 +28,7 @@ from cmd_tune.runs.environment import ENVIRONMENT, describe_environment, git_com
 from cmd_tune.runs.evaluation_plan import Evaluation, check_fit, count_seen_queries, remarks
 from cmd_tune.runs.evaluation_report import MeasuresByEncoder, describe_test, draw_figures, metrics, on_screen, results
 from cmd_tune.runs.messages import print_line
-from cmd_tune.runs.run_records import run_note, scores_page
+from cmd_tune.runs.run_records import rounded_metrics, run_note, scores_page
 from cmd_tune.runs.session import run_session
 from cmd_tune.tracking import RunSnapshot, RunStatus
 from cmd_tune.train.loop import build_pretrainer, round_products
@@ -207,7 +207,7 @@ def _snapshot(
         documents={"settings.yaml": settings, ENVIRONMENT: environment},
         note=run_note(note, evaluation.folder, "results.json, figures/", evaluation.resume),
         commit=last_commit(evaluation.folder) if finished else git_commit() or "",
-        scores=dict(scores),
+        scores=rounded_metrics(scores),
         files=list(files),
         status=status,
         page=scores_page(),

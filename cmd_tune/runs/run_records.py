@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from cmd_tune.formatting import rounded
 from cmd_tune.tracking import Page
 
 SCORES = ("val/knn/fused", "test/knn/fused")  # metrics that have a column in the UI
@@ -16,6 +17,11 @@ def cost(history: Iterable[Mapping[str, float]], *, workers: int = 1, cpus: floa
     costs = {EPOCHS: float(len(seconds)), SECONDS: round(sum(seconds), 1)}
     costs["cost/cpu_hours"] = round(hours * cpus, 4)
     return costs | ({"cost/gpu_hours": round(hours * gpus, 4)} if gpus else {})
+
+
+def rounded_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Metrics as the tracker is shown them; the run's folder has all digits. Epochs and seconds stay as they are."""
+    return {name: rounded(value) if "/" in name else value for name, value in metrics.items()}
 
 
 def main_scores(names: Iterable[str]) -> list[str]:

@@ -29,7 +29,7 @@ from cmd_tune.runs.pretrain_and_score import TEST_SCORES, baseline_scores, run, 
 from cmd_tune.runs.run_checks import check_batch, check_disk, checkpoint_bytes
 from cmd_tune.runs.run_folder import PRETRAIN_FILE, SEARCH_FILE, new_folder
 from cmd_tune.runs.run_plan import KeptData, RunPlan, check_same_data, data_fields, read_plan
-from cmd_tune.runs.run_records import cost, run_note, scores_page
+from cmd_tune.runs.run_records import cost, rounded_metrics, run_note, scores_page
 from cmd_tune.runs.session import run_session
 from cmd_tune.settings import (
     PRESETS,
@@ -215,8 +215,8 @@ def _snapshot(
         documents={"settings.yaml": settings, ENVIRONMENT: single.environment if finished else describe_environment()},
         note=run_note("One configuration.", single.folder, "checkpoint.pt", single.resume),
         commit=last_commit(single.folder) if finished else git_commit() or "",
-        epochs=list(history),
-        scores=scores
+        epochs=[rounded_metrics(record) for record in history],
+        scores=rounded_metrics(scores)
         | ({} if status is RunStatus.RUNNING or not history else costs),  # not before a resume has its history
         status=status,
         page=scores_page(),

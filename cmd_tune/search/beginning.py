@@ -19,7 +19,12 @@ def begin(request: SearchRequest, address: str | None) -> tuple[Plan, Engine]:
         engine = make_engine(request.folder, request.resources, address)
         try:
             engine.open(trials=request.trials, given=given_count(request.space, request.trials))
-            return new_plan(request), engine
+            plan = new_plan(request)
+            if plan.space.warm_start:
+                from cmd_tune.search.warm_start import keep_warm_start  # it loads the study
+
+                keep_warm_start(plan)
+            return plan, engine
         except BaseException:
             engine.close()
             raise

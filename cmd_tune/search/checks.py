@@ -36,7 +36,7 @@ def check_start(plan: Plan) -> list[str]:
     if remark := method_of(space, plan.trials).remark(space.parameters):
         lines.append(f"{space.path}: {remark}")
     rule = stopping_rule(space)
-    reason = rule.stops_nothing(settings.epochs) if rule and "epochs" not in space.parameters else ""
+    reason = rule.stops_nothing(settings.epochs, space.seeds) if rule and "epochs" not in space.parameters else ""
     if reason:
         lines.append(f"{space.path}: early_terminate.{reason}")
     return lines

@@ -14,15 +14,15 @@ from cmd_tune.search.study.trial_record import Repeat, RepeatRecord, TrialRecord
 def planned_confirmations(study: SearchStudy, confirm: Confirm | None) -> list[RepeatRecord]:
     """The runs that confirm, all configurations with the first fresh seed, then all with the second, and so on.
 
-    Fresh seeds follow that of the trials.
+    Fresh seeds follow those of the trials.
     """
     if confirm is None or not (trials := confirmed_trials(study, confirm.top)):
         return []
-    whole_trials = sum(trial.epoch / study.epochs_of(trial) for trial in study.trials.values())
+    whole_trials = sum(trial.epochs_run / study.epochs_of(trial) for trial in study.trials.values())
     seeds = confirm.seeds_for(len(trials), whole_trials)
     return [
         trial.repeat(Repeat.CONFIRM, study.settings_of(trial).seed + fresh)
-        for fresh in range(1, seeds + 1)
+        for fresh in range(study.space.seeds, study.space.seeds + seeds)
         for trial in trials
     ]
 
@@ -73,4 +73,6 @@ def _seeds(plan: Plan) -> int:
     """Fresh seeds of each configuration, at most."""
     if plan.confirm is None:
         return 0
-    return plan.confirm.seeds_for(_configurations(plan), plan.trials) if plan.trials else plan.confirm.seeds or MOST
+    if plan.trials is None:
+        return plan.confirm.seeds or MOST
+    return plan.confirm.seeds_for(_configurations(plan), plan.trials * plan.space.seeds)

@@ -12,7 +12,7 @@ from cmd_tune.search.listeners import SearchListener
 from cmd_tune.search.study.failure_tags import FailureTag, failure_tag
 from cmd_tune.search.study.study import STUDY, SearchStudy
 from cmd_tune.search.study.trial_record import TrialRecord, TrialState
-from cmd_tune.train.kept_checkpoints import keep_last
+from cmd_tune.train.kept_checkpoints import keep_last, remove_checkpoints
 from cmd_tune.train.loop import CHECKPOINT
 
 MOST_ALIKE = 3  # trials in a row that may fail for one reason that is not their values'
@@ -31,54 +31,61 @@ class SearchController(TrialEvents):
     ) -> None:
         self.study, self.source, self.resources, self.listeners = study, source, resources, listeners
         self.trouble, self.disk_full = "", False
-        self._running: dict[int, TrialRecord] = {}
+        self._running: dict[int, TrialRecord] = {}  # the run of each trial that runs
+        self._due: list[TrialRecord] = []  # trials that go on with their next seed
         self._ended = self._failed = 0  # trials of this session
         self._alike, self._kind = 0, ""  # trials in a row that failed for reasons of one kind
 
     def next_task(self) -> TrialTask | Literal["wait"] | None:
         while not self.trouble:
-            if not self._has_room():
+            if not self._due and not self._has_room():
                 return WAIT
-            trial = self.study.next()
-            if trial is None:
-                return None
+            trial = self._due.pop(0) if self._due else self.study.next()
+            if trial is None:  # those that run may go on with another seed
+                return WAIT if self._running and self.study.space.seeds > 1 else None
             try:
-                settings = self.study.settings_of(trial)
+                run = self.study.next_run(trial) or trial
+                settings = self.study.settings_of(run)
             except CmdTuneError as error:
                 self._end(trial, one_line(error), FailureTag.VALUES)
                 continue
-            self._running[trial.index] = trial
+            run.folder.mkdir(parents=True, exist_ok=True)
+            self._running[run.index] = run
             test = self.study.space.comparison is not None  # which selects nothing
-            return TrialTask(trial.index, trial.folder, settings, self.source, self.resources.per_trial, test)
+            return TrialTask(run.index, run.folder, settings, self.source, self.resources.per_trial, test)
         return None
 
     def _has_room(self) -> bool:
         """Whether one more trial may run: fewer do at once if the sampler learns for it."""
-        running = len(self._running)
+        running = len(self._running) + len(self._due)
         return running < self.resources.learning or (running < self.resources.concurrent and not self.study.learns())
 
     def started(self, index: int) -> None:
-        trial = self._running[index]
+        run = self._running[index]
         for listener in self.listeners:
             listener.continued()
-            listener.started(trial)
+            listener.started(run)
 
     def reported(self, index: int, report: TrialReport) -> bool:
-        trial = self._running.get(index)
-        if self.trouble or trial is None:
+        run = self._running.get(index)
+        if self.trouble or run is None:
             return bool(self.trouble)
         if report.slower:
             for listener in self.listeners:
                 listener.noted(report.slower)
-        new = [record for record in report.finite if self.study.record(trial, record)]
+        new = [record for record in report.finite if self.study.record(run, record)]
         for listener in self.listeners:
-            listener.reported(trial, new)
-        return self.study.should_stop(trial)
+            listener.reported(run, new)
+        return self.study.should_stop(run)
 
     def ended(self, index: int, failure: str = "", kind: str = "") -> None:
         """Record the end of a trial. On a full disk the search ends, and the trial is left to be resumed."""
-        trial = self._running.pop(index, None)
-        if trial is None or self.trouble:
+        run = self._running.pop(index, None)
+        if run is None or self.trouble:
+            return
+        trial = self.study.trials[index]
+        if not failure and self.study.goes_on(run):
+            self._due.append(trial)
             return
         tag = failure_tag(kind)
         if failure and tag is FailureTag.DISK:
@@ -117,6 +124,8 @@ class SearchController(TrialEvents):
         self.study.end(trial, failure=failure, tag=tag)
         if trial.state in (TrialState.FINISHED, TrialState.STOPPED):
             keep_last(trial.folder / CHECKPOINT)
+            for run in trial.runs[1:]:
+                remove_checkpoints(run.folder / CHECKPOINT)
         for listener in self.listeners:
             listener.ended(trial)
         self._ended += 1

@@ -1,26 +1,33 @@
 """The listeners of a search, the screen and the tracker: they get its events, and decide nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import mean
 
 from cmd_tune.errors import CmdTuneError
+from cmd_tune.evaluate.scores import Scores
 from cmd_tune.formatting import format_value
 from cmd_tune.runs.environment import ENVIRONMENT, git_commit, last_commit
-from cmd_tune.runs.run_records import EPOCHS, SCORES, SECONDS, cost, run_note
+from cmd_tune.runs.run_records import EPOCHS, SCORES, SECONDS, cost, rounded_metrics, run_note
 from cmd_tune.search.execution import ResourcePlan
 from cmd_tune.search.plan import KeptLayout, Plan
 from cmd_tune.search.report import SearchReport
 from cmd_tune.search.report.live_repeats import SearchDisplay
 from cmd_tune.search.report.trials_table import trials_columns
+from cmd_tune.search.run_texts import lasting_checkpoint, named_parameters, trial_params, trial_title, written_params
 from cmd_tune.search.study.methods import method_title
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import RepeatRecord, TrialRecord, TrialState
-from cmd_tune.tracking import BackgroundTracker, Page, RunSnapshot, RunStatus
+from cmd_tune.tracking import BackgroundTracker, DataInput, Model, Page, RunSnapshot, RunStatus
 from cmd_tune.train.loop import CHECKPOINT
 
 STATE, FAILURE = "cmd_tune.state", "cmd_tune.failure"  # tags
 SWEEP = "cmd_tune."  # tags of a search: before the keys name, description and project of its file
-_PARAMETERS = 4  # that have a column in the UI; the others are behind its button *Columns*
+# Key of a baseline's run → its name, and the settings that its scores depend on.
+_BASELINES = {
+    "untrained": ("untrained encoder", ("modalities", "encoder", "hidden_size", "layers", "frames", "seed", "holdout")),
+    "raw": ("raw skeletons, 1-NN", ("modalities", "holdout")),
+}
 _STATUS = {
     TrialState.RUNNING: RunStatus.RUNNING,
     TrialState.UNFINISHED: RunStatus.STOPPED,
@@ -43,7 +50,8 @@ class SearchListener:
     4. `tested` for each finalist.
     5. If finalists are confirmed, or refit: `repeats_opened`; for each run, `repeat_started`, `repeat_reported` and
        `repeat_ended`; `repeats_closed`. Confirmations come before 4.
-    6. `closed` with the report; or `interrupted`, if it does not come to that.
+    6. `won`, if the best trial's encoder is to be registered, then `closed` with the report; or `interrupted`, if it
+       does not come to that.
 
     Before 6, trials that have not ended are set unfinished. An exception in 2 or 3 ends the search.
     """
@@ -52,9 +60,10 @@ class SearchListener:
 
     def continued(self) -> None: ...
 
-    def started(self, trial: TrialRecord) -> None: ...
+    def started(self, run: TrialRecord) -> None:
+        """run: of a trial: itself, or that of another seed."""
 
-    def reported(self, trial: TrialRecord, records: Sequence[dict[str, float]]) -> None:
+    def reported(self, run: TrialRecord, records: Sequence[dict[str, float]]) -> None:
         """records: metrics of epochs that are new to the study, in order; none if a resumed trial repeats old ones."""
 
     def noted(self, text: str) -> None:
@@ -79,6 +88,9 @@ class SearchListener:
     def interrupted(self, status: RunStatus) -> None:
         """status: STOPPED by a person, or FAILED. Trials that ran are left to be resumed."""
 
+    def won(self, model: Model) -> None:
+        """The best trial's encoder, before `closed`, if there is one to be registered."""
+
     def closed(self, status: RunStatus, report: SearchReport, best: TrialRecord | None) -> None:
         """best: the trial that won; None in a comparison, or if no trial finished."""
 
@@ -97,6 +109,8 @@ class TrackerListener(SearchListener):
         self.plan, self.study, self.resources, self.tracker = plan, study, resources, tracker
         self._started: set[int] = set()  # trials that this run session has run, by this code
         self._heard: set[int] = set()  # trials that have reported in it, so that their folder says where they run
+        self._epochs: dict[int, list[dict[str, float]]] = {}  # by trial, as they are shown
+        self._model: Model | None = None
         # None until there is something to run: the end of a search that proves to be finished is not to be moved.
         self._status: RunStatus | None = None
 
@@ -112,14 +126,14 @@ class TrackerListener(SearchListener):
             self._status = RunStatus.RUNNING
             self._show_search(self._status)
 
-    def started(self, trial: TrialRecord) -> None:
-        self._started.add(trial.index)
-        self._show(trial)
+    def started(self, run: TrialRecord) -> None:
+        self._started.add(run.index)
+        self._show(self.study.trials[run.index])
 
-    def reported(self, trial: TrialRecord, records: Sequence[dict[str, float]]) -> None:
-        self._heard.add(trial.index)
+    def reported(self, run: TrialRecord, records: Sequence[dict[str, float]]) -> None:
+        self._heard.add(run.index)
         if records:
-            self._show(trial)
+            self._show(self.study.trials[run.index])
 
     def ended(self, trial: TrialRecord) -> None:
         self._show(trial)
@@ -136,12 +150,17 @@ class TrackerListener(SearchListener):
         if self._status is RunStatus.RUNNING or status is RunStatus.FAILED:
             self._show_search(status)
 
+    def won(self, model: Model) -> None:
+        self._model = model
+
     def closed(self, status: RunStatus, report: SearchReport, best: TrialRecord | None) -> None:
         for trial in self.study.trials.values():
             if trial.state is TrialState.UNFINISHED:  # the time was up, or the search could not go on
                 self._show(trial)
-        if best and (checkpoint := _lasting_checkpoint(best)).exists():
+        if best and (checkpoint := lasting_checkpoint(best)).exists():
             self._show(best, files=[checkpoint])
+        for key, scores in report.baselines.items():
+            self._show_baseline(key, scores)
         self._show_search(status, report)
 
     def _show_search(self, status: RunStatus | None, report: SearchReport | None = None) -> None:
@@ -163,16 +182,26 @@ class TrackerListener(SearchListener):
                 },
                 documents={"settings.yaml": plan.settings.model_dump(mode="json")},
                 tags={f"{SWEEP}{key}": value for key, value in plan.space.texts.items()},
-                note=search_note(plan, self.resources) if self.resources else "",
+                note=self._note(report),
+                data=data_input(plan),
                 commit=git_commit() or "" if self._status is RunStatus.RUNNING else last_commit(plan.folder),
-                scores=report.metrics | self._cost(*self.study.trials.values()) if report else {},
+                scores=rounded_metrics(report.metrics | self._cost_of_all()) if report else {},
                 files=[*_environment(plan.folder), *(report.files if report else [])],
+                model=self._model,
                 table=trials_columns(self.study) if report else {},
                 status=status,
                 reason=self.study.shortfall,
                 page=search_page(plan),
             )
         )
+
+    def _note(self, report: SearchReport | None) -> str:
+        """The answer first, once there is one, then the first figure, then what was asked."""
+        asked = search_note(self.plan, self.resources) if self.resources else ""
+        if report is None:
+            return asked
+        figures = (f"![{path.stem}](artifact:{path.name})" for path in report.files if path.suffix == ".png")
+        return "\n\n".join(filter(None, (report.summary, next(figures, ""), asked)))
 
     def _show(self, trial: TrialRecord, *, files: Sequence[Path] = ()) -> None:
         try:
@@ -182,32 +211,71 @@ class TrackerListener(SearchListener):
         self.tracker.show(
             RunSnapshot(
                 key=trial.index,
-                name=trial.name,
-                params=trial.values,
+                name=trial_title(trial, named_parameters(self.plan.space)),
+                params=trial_params(trial, settings),
                 documents={"settings.yaml": settings.model_dump(mode="json")},
                 note=trial_note(trial),
+                data=data_input(self.plan),
                 commit=git_commit() or "" if trial.index in self._started else last_commit(trial.folder),
                 tags=trial_tags(trial),
-                epochs=list(trial.history),
-                scores=trial.tests | ({} if trial.state in _OPEN else self._cost(trial)),
+                epochs=self._rounded_epochs(trial),
+                scores=rounded_metrics(
+                    trial.tests
+                    | self._over_seeds(trial)
+                    | ({} if trial.state in _OPEN else cost_of([trial], self.resources))
+                ),
                 files=[*(_environment(trial.folder) if self._says_where(trial) else []), *files],
                 status=_STATUS[trial.state],
                 reason=trial.reason,
             )
         )
 
+    def _cost_of_all(self) -> dict[str, float]:
+        return cost_of(self.study.trials.values(), self.resources)
+
+    def _rounded_epochs(self, trial: TrialRecord) -> list[dict[str, float]]:
+        """The history of a trial as it is shown; each epoch is rounded once."""
+        known = self._epochs.setdefault(trial.index, [])
+        known += map(rounded_metrics, trial.history[len(known) :])
+        return list(known)
+
+    def _show_baseline(self, key: str, scores: Scores) -> None:
+        """A baseline as a run beside the trials, with metrics of the same names."""
+        name, settings = _BASELINES[key]
+        self.tracker.show(
+            RunSnapshot(
+                key=key,
+                name=name,
+                params=written_params({setting: getattr(self.plan.settings, setting) for setting in settings}),
+                documents={},
+                data=data_input(self.plan),
+                note=f"A baseline of {self.plan.name}, without training: {name}.",
+                commit=last_commit(self.plan.folder),
+                scores=rounded_metrics(scores),
+                status=RunStatus.FINISHED,
+            )
+        )
+
+    def _over_seeds(self, trial: TrialRecord) -> dict[str, float]:
+        """Its score over its seeds, and over fresh ones, if it has several."""
+        metric, fresh = self.study.space.metric, self.study.confirmed(trial)
+        score = trial.score(metric)
+        scores = {} if len(trial.runs) == 1 or score is None else {f"seeds/{metric}": score}
+        return scores | ({f"confirm/{metric}": mean(fresh.values())} if len(fresh) > 1 else {})
+
     def _says_where(self, trial: TrialRecord) -> bool:
         """Whether the trial's folder says where it ran last."""
         return trial.index in self._heard or trial.index not in self._started
 
-    def _cost(self, *trials: TrialRecord) -> dict[str, float]:
-        each = self.resources.per_trial if self.resources else None
-        runs = [run for trial in trials for run in (trial, *trial.repeats.values())]
-        history = [record for run in runs for record in run.history]
-        if each:
-            return cost(history, workers=each.workers, cpus=each.cpus, gpus=each.gpus)
-        costs = cost(history, cpus=0, gpus=0)
-        return {name: costs[name] for name in (EPOCHS, SECONDS)}
+
+def cost_of(trials: Iterable[TrialRecord], resources: ResourcePlan | KeptLayout | None) -> dict[str, float]:
+    """What trials and their repeats have cost; without hours of CPUs and GPUs if it is not known what they held."""
+    runs = [run for trial in trials for run in (trial, *trial.repeats.values())]
+    history = [record for run in runs for record in run.history]
+    if resources and (each := resources.per_trial):
+        return cost(history, workers=each.workers, cpus=each.cpus, gpus=each.gpus)
+    costs = cost(history, cpus=0, gpus=0)
+    return {name: costs[name] for name in (EPOCHS, SECONDS)}
 
 
 def search_page(plan: Plan) -> Page:
@@ -215,7 +283,14 @@ def search_page(plan: Plan) -> Page:
     space, metric = plan.space, plan.space.metric
     order = "" if space.comparison else metric
     metrics = (*dict.fromkeys((metric, *SCORES)), SECONDS)
-    return Page(metrics, tuple(space.parameters)[:_PARAMETERS], order, not space.maximize)
+    return Page(metrics, named_parameters(space), order, not space.maximize)
+
+
+def data_input(plan: Plan) -> DataInput:
+    """The data set of a search, by its name, its content and where it lies."""
+    what = {"protocol": plan.source.protocol, "normalization": plan.normalization}
+    profile = {key: value for key, value in what.items() if value}
+    return DataInput(plan.dataset, plan.fingerprint, str(plan.source.place), profile)
 
 
 def _environment(folder: Path) -> list[Path]:
@@ -233,12 +308,6 @@ def search_note(plan: Plan, resources: ResourcePlan | KeptLayout) -> str:
     what = f"{chosen}{judged}. Preset {plan.preset}, {plan.settings.epochs} epochs; {resources}."
     what = "\n\n".join([*space.texts.values(), what])
     return run_note(what, plan.folder, "search.yaml, trials.csv, trials/", plan.resume)
-
-
-def _lasting_checkpoint(trial: TrialRecord) -> Path:
-    """The checkpoint that a person takes away: of the trial's first refit, if it has one that was tested."""
-    tested = (refit.folder for refit in trial.refits.values() if refit.test_scores)
-    return next(tested, trial.folder) / CHECKPOINT
 
 
 def trial_tags(trial: TrialRecord) -> dict[str, str]:

@@ -35,6 +35,7 @@ from cmd_tune.search.spaces.refit import Refit, read_refit, refit_content
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.spaces.space_file import find_space
 from cmd_tune.search.study.clock import CLOCK, Clock
+from cmd_tune.search.study.early_stopping import stopping_rule
 from cmd_tune.search.study.methods import method_title
 from cmd_tune.search.study.study_file import trial_folders
 from cmd_tune.settings import Settings, kept_settings
@@ -127,6 +128,7 @@ class KeptPlan(KeptData):
     layout: str | None = None
     per_trial: TrialResources | None = None  # an earlier release kept the layout as a text alone
     space: str | None = None
+    early_terminate: str | None = None  # an earlier release stopped nothing early unless the space file said so
 
 
 def new_plan(request: SearchRequest) -> Plan:
@@ -201,6 +203,8 @@ def resumed_plan(
     asked, limit = trials or kept.trials, given or kept.time
     if space_name is not None:
         space, asked, limit = _changed_table(folder, space, space_name, settings, store.layout), trials, given
+    if space.default_stopping and kept.early_terminate is None:
+        space = replace(space, default_stopping=False)
     changed_space = space.path.read_text(encoding="utf-8-sig") if space_name is not None else None
     space = replace(space, seconds=limit or space.seconds)
     return Plan(
@@ -258,6 +262,7 @@ def keep_plan(plan: Plan, layout: ResourcePlan | None = None) -> None:
         "id": plan.id,
         "space": str(plan.space.path),
         "method": method_title(plan.space, plan.trials),
+        "early_terminate": rule.type if (rule := stopping_rule(plan.space)) else "none",
         "dataset": plan.dataset,
         "normalization": plan.normalization,
         "data": str(plan.source.place),

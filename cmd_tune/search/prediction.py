@@ -60,7 +60,8 @@ def predicted(plan: Plan, layout: ResourcePlan, found: Probed) -> Prediction:
     _, split = plan.source.open(plan.settings.holdout)
     settings, comparison = plan.settings, plan.space.comparison is not None
     validated = bool(split.validation)
-    trial = found.seconds(settings, len(split.pretrain_N), validated=validated, tested=comparison)
+    run = found.seconds(settings, len(split.pretrain_N), validated=validated, tested=comparison)
+    trial = run * plan.space.seeds
     refits = refit_count(plan)
     whole = len(split.test[0].gallery_N)
     refit = found.seconds(settings, whole, validated=False, tested=True) if refits else 0.0
@@ -69,10 +70,10 @@ def predicted(plan: Plan, layout: ResourcePlan, found: Probed) -> Prediction:
     trials = plan.trials or max(1, int((limit or 0.0) // trial)) * at_once
     time = ceil(trials / at_once) * trial
     again = confirmation_count(plan)
-    time = (min(time, limit) if limit else time) + ceil(again / layout.concurrent) * trial
+    time = (min(time, limit) if limit else time) + ceil(again / layout.concurrent) * run
     time += ceil(refits / layout.concurrent) * refit
     each = layout.per_trial
-    hours = ((trials + again) * trial + refits * refit) * each.workers / 3600
+    hours = (trials * trial + again * run + refits * refit) * each.workers / 3600
     running = layout.concurrent * each.workers
     return Prediction(
         trial, refit, time, hours * each.cpus, hours * each.gpus, running * found.memory, found.gpu_memory

@@ -20,6 +20,8 @@ from cmd_tune.search.execution.resources import Node, plan_resources
 from cmd_tune.search.plan import Plan, plan_of
 from cmd_tune.search.refits import describe_refits, refit_count
 from cmd_tune.search.request import SearchRequest
+from cmd_tune.search.study.early_stopping import stopping_rule
+from cmd_tune.search.warm_start import find_warm_start
 from cmd_tune.settings import Settings, make_settings
 
 
@@ -27,10 +29,11 @@ from cmd_tune.settings import Settings, make_settings
 class Work:
     """The runs of a search, at most: none is stopped early.
 
-    trials: None if the time ends the search. epochs: of each run.
+    trials: None if the time ends the search. seeds: runs of a trial. epochs: of each run.
     """
 
     trials: int | None
+    seeds: int
     confirmations: int
     refits: int
     epochs: int
@@ -38,16 +41,17 @@ class Work:
     @property
     def runs(self) -> int | None:
         """Trials and what follows them."""
-        return None if self.trials is None else self.trials + self.confirmations + self.refits
+        return None if self.trials is None else self.trials * self.seeds + self.confirmations + self.refits
 
     def __str__(self) -> str:
         """In one line, for people."""
         follow = {"confirmation": self.confirmations, "refit": self.refits}
         again = "".join(f" and {count(number, kind)}" for kind, number in follow.items() if number)
+        seeds = f" × {self.seeds} seeds" if self.seeds > 1 else ""
         if self.runs is None:
-            return f"trials until the time is up{again}, of {count(self.epochs, 'epoch')} each"
+            return f"trials{seeds} until the time is up{again}, of {count(self.epochs, 'epoch')} each"
         total = f"{self.runs * self.epochs:,} in all"
-        return f"{count(self.trials or 0, 'trial')}{again}, of {count(self.epochs, 'epoch')} each: {total}"
+        return f"{count(self.trials or 0, 'trial')}{seeds}{again}, of {count(self.epochs, 'epoch')} each: {total}"
 
 
 def show_preview(request: SearchRequest, address: str | None, console: Console, *, probed: bool = False) -> None:
@@ -101,6 +105,8 @@ def preview_lines(plan: Plan, layout: ResourcePlan | None, address: str | None =
     yield f"data: {plan.dataset}, {plan.source.protocol}, {count(len(plan.source.store()), 'clip')}"
     yield f"runs: {work_of(plan)}"
     yield from _limits(plan)
+    if warm := find_warm_start(plan):
+        yield str(warm)
     yield f"layout: {layout}" if layout else f"layout: known once the cluster at {address} is joined"
     yield from describe_work(plan, layout.concurrent if layout else 1)
     yield from remarks
@@ -110,7 +116,7 @@ def work_of(plan: Plan) -> Work:
     """The runs of a search, at most."""
     epochs = plan.space.parameters.get("epochs")
     most = max(epochs.choices, default=int(epochs.high)) if epochs else plan.settings.epochs
-    return Work(plan.trials, confirmation_count(plan), refit_count(plan), int(most))
+    return Work(plan.trials, plan.space.seeds, confirmation_count(plan), refit_count(plan), int(most))
 
 
 def _limits(plan: Plan) -> Iterator[str]:
@@ -120,8 +126,8 @@ def _limits(plan: Plan) -> Iterator[str]:
         yield f"  {count(cells, 'cell')} × {count(seeds, 'seed')}"
     if plan.refit and plan.refit.seeds and refit_count(plan):
         yield f"  refits with {count(len(plan.refit.seeds), 'seed')} each"
-    if space.early_terminate:
-        yield f"  fewer epochs, where early_terminate ({getattr(space.early_terminate, 'type', '')}) ends trials"
+    if rule := stopping_rule(space):
+        yield f"  fewer epochs, where early_terminate ({rule.type}) ends trials"
     if space.seconds:
         yield f"  no longer than {time_span(space.seconds)}, what follows the trials not counted"
 

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -10,7 +10,7 @@ from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError, DiskFull, Interrupted, one_line
 from cmd_tune.evaluate.scores import Scores
-from cmd_tune.formatting import time_span
+from cmd_tune.formatting import count, time_span
 from cmd_tune.full_disk import as_disk_full
 from cmd_tune.runs.ending import ERRORS, Ending, keep_traceback
 from cmd_tune.runs.environment import describe_software, record_session
@@ -23,8 +23,8 @@ from cmd_tune.search.confirmations import confirmation_count, due_confirmations
 from cmd_tune.search.controller import SearchController
 from cmd_tune.search.execution import Engine, ResourcePlan
 from cmd_tune.search.finalists import score_finalists
-from cmd_tune.search.listeners import ScreenListener, SearchListener, TrackerListener
-from cmd_tune.search.plan import Plan, keep_plan
+from cmd_tune.search.listeners import ScreenListener, SearchListener, TrackerListener, cost_of
+from cmd_tune.search.plan import KeptLayout, Plan, keep_plan
 from cmd_tune.search.preview import describe_work
 from cmd_tune.search.refits import all_tested, due_refits, refit_count
 from cmd_tune.search.repeats import run_repeats
@@ -32,6 +32,7 @@ from cmd_tune.search.report import SearchReport, StudyFindings, kept_baselines, 
 from cmd_tune.search.report.live import state_with_reason
 from cmd_tune.search.study.study import STUDY, TIME_UP, SearchStudy
 from cmd_tune.search.study.trial_record import RepeatRecord
+from cmd_tune.search.winner_model import winner_model
 from cmd_tune.tracking import BackgroundTracker, RunStatus
 
 
@@ -87,6 +88,7 @@ class _SearchSession:
         self.listeners: list[SearchListener] = []
         self.trouble = ""  # why the search could not go on
         self.study: SearchStudy | None = None
+        self.resources: ResourcePlan | KeptLayout | None = plan.last_layout
 
     def run(self, study: SearchStudy | None) -> None:
         """study: of an earlier session."""
@@ -152,7 +154,7 @@ class _SearchSession:
         console.print(f"search {plan.name}: {joins}", highlight=False)
         with self.engine.opened(trials=plan.trials, given=plan.given) as engine:
             self.tracker.check()
-            resources = engine.plan(plan.source)
+            resources = self.resources = engine.plan(plan.source)
             # What an earlier session left stays as it is until this one is known to go on.
             record_session(plan.folder, describe_software())
             keep_plan(plan, resources)
@@ -160,6 +162,9 @@ class _SearchSession:
             for line in describe_work(plan, resources.concurrent):
                 console.print(line, highlight=False, soft_wrap=True, markup=False)
             study = self.study = study or _open_study(plan)
+            if study.earlier:
+                found = count(len(study.earlier), "finished trial")
+                print_line(console, f"warm start: {found} of {plan.space.warm_start}")
             if study.timed_out:
                 print_line(console, f"search {plan.name}: {TIME_UP}; {self._more_time()}")
             self._listen(TrackerListener(plan, study, resources, self.tracker))
@@ -217,18 +222,27 @@ class _SearchSession:
         ranked = study.ranked()
         failed = not ranked or self.trouble or self.ending.troubles
         best = ranked[0] if ranked and not plan.space.comparison else None
+        model = attempt("model of the best trial", partial(winner_model, plan, best)) if best else None
         for listener in self.listeners:
+            if model:
+                listener.won(model)
             listener.closed(RunStatus.FAILED if failed else RunStatus.FINISHED, report, best)
         attempt("closing table", lambda: self._print(study, report))
 
     def _print(self, study: SearchStudy, report: SearchReport) -> None:
         print_report(self.console, study, report)
-        names = ", ".join((SEARCH_FILE, *(path.name for path in report.files), "trials/"))
+        names = ", ".join((*report.names, SEARCH_FILE, "trials/"))
         print_places(self.console, self.plan.folder, names, self.tracker)
 
     def _report(self, study: SearchStudy, raw: Scores, untrained: Scores) -> SearchReport:
         plan, attempt = self.plan, self.ending.attempt
         known = partial(conditions, plan.source, plan.settings.holdout)
-        where = attempt("data set", known) if plan.space.comparison else None
+        where = None
+        if plan.space.comparison:
+            where = attempt("data set", known)
+        else:
+            with suppress(CmdTuneError):  # what is gone after a search costs its report one line
+                where = known()
         where = where or Conditions(plan.dataset, plan.source.protocol, {})
-        return write_report(StudyFindings(study, raw, untrained, where), attempt=attempt)
+        costs = cost_of(study.trials.values(), self.resources)
+        return write_report(StudyFindings(study, raw, untrained, where, costs), attempt=attempt)

@@ -97,7 +97,7 @@ def check_uses(space: Space, settings: Settings, changed: Mapping[str, Any]) -> 
     for where, keys in ((f"{space.path}: settings", space.settings), ("--set", changed)):
         check_overrides(where, keys, settings, tried)
     rule = stopping_rule(space)
-    reason = rule.stops_nothing(settings.epochs) if rule else ""
+    reason = rule.stops_nothing(settings.epochs, space.seeds) if rule else ""
     if reason and not {"epochs"} & (space.parameters.keys() | changed.keys()):
         raise UsageError(f"{space.path}: early_terminate.{reason}")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cmd_tune.tracking.background import BackgroundTracker, say_nothing
-from cmd_tune.tracking.base import Page, RunSnapshot, RunStatus, Tracker
+from cmd_tune.tracking.base import DataInput, Model, Page, RunKey, RunSnapshot, RunStatus, Tracker
 from cmd_tune.tracking.identity import Identity, earlier_identity, new_identity
 from cmd_tune.tracking.mlflow import uris
 from cmd_tune.tracking.mlflow.tracker import MlflowTracker
@@ -18,8 +18,11 @@ from cmd_tune.tracking.mlflow.uris import relative_uri
 __all__ = [
     "TRACKERS",
     "BackgroundTracker",
+    "DataInput",
     "Identity",
+    "Model",
     "Page",
+    "RunKey",
     "RunSnapshot",
     "RunStatus",
     "Tracker",

@@ -179,6 +179,8 @@ class BackgroundTracker:
             failure = self._backlog.give_up(job, f"{job.path} is not there", written)
             self._report(failure)
             return
+        elif snapshot.model and job.path == snapshot.model.weights:
+            written = self._tracker.register(snapshot.model, written)
         else:
             written = self._tracker.upload(job.path, written)
         with self._changed:

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cmd_tune.formatting import count, file_size
-from cmd_tune.tracking.base import RunSnapshot
+from cmd_tune.tracking.base import RunKey, RunSnapshot
 
-Key = int | None
 PAUSE_S, _LONGEST_PAUSE_S = 2.0, 30.0  # between tries of what fails; doubled each time up to the second
 PATIENCE_S = 30.0  # at the end, for what fails
 
@@ -18,7 +17,7 @@ PATIENCE_S = 30.0  # at the end, for what fails
 class Job:
     """A run's snapshot to be written, or one of its files to be uploaded."""
 
-    key: Key
+    key: RunKey
     path: Path | None = None  # of the file
 
 
@@ -55,14 +54,14 @@ class Backlog:
     """
 
     def __init__(self) -> None:
-        self._latest: dict[Key, RunSnapshot] = {}
-        self._snapshots: dict[Key, RunSnapshot] = {}  # that wait
+        self._latest: dict[RunKey, RunSnapshot] = {}
+        self._snapshots: dict[RunKey, RunSnapshot] = {}  # that wait
         self._files: dict[Job, int] = {}  # that wait → bytes
-        self._written: dict[Key, Any] = {}
+        self._written: dict[RunKey, Any] = {}
         self._failing: dict[Job, Failure] = {}
 
     @property
-    def written(self) -> Mapping[Key, Any]:
+    def written(self) -> Mapping[RunKey, Any]:
         """What the tracker returned for each run whose state is known."""
         return self._written
 
@@ -86,7 +85,7 @@ class Backlog:
         self._latest[snapshot.key] = self._snapshots[snapshot.key] = snapshot
         self._put_files(snapshot)
 
-    def put_again(self, keys: Iterable[Key]) -> None:
+    def put_again(self, keys: Iterable[RunKey]) -> None:
         """Have runs written again of which nothing is known any more."""
         for key in keys:
             self._written.pop(key, None)
@@ -143,14 +142,21 @@ class Backlog:
         return name if job.path is None else f"{name}: {job.path.name}"
 
     def _put_files(self, snapshot: RunSnapshot) -> None:
-        for path in snapshot.files:
+        for path in (*snapshot.files, *([snapshot.model.weights] if snapshot.model else [])):
             self._files[Job(snapshot.key, path)] = path.stat().st_size if path.is_file() else 0
 
     def _jobs(self) -> list[Job]:
         """All that waits, in its order. A file waits for its run."""
-        runs = sorted(self._snapshots, key=lambda key: -1 if key is None else key)
+        runs = sorted(self._snapshots, key=_rank)
         files = sorted((job for job in self._files if job.key in self._written), key=lambda job: self._files[job])
         return [*map(Job, runs), *files]
 
     def _is_given_up(self, job: Job) -> bool:
         return job in self._failing and self._failing[job].given_up
+
+
+def _rank(key: RunKey) -> tuple[int, int, str]:
+    """The order of runs: the parent, trials, those beside them."""
+    if key is None:
+        return (0, 0, "")
+    return (2, 0, key) if isinstance(key, str) else (1, key, "")

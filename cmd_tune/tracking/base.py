@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 Written = TypeVar("Written")
+RunKey = int | str | None  # index of a trial; a word, of a baseline beside the trials; None: the parent of them all
 
 
 class RunStatus(StrEnum):
@@ -34,22 +35,62 @@ class Page:
 
 
 @dataclass(frozen=True)
+class DataInput:
+    """The data that a run is of. digest: of its content. source: path or URI. context: what for, in a word."""
+
+    name: str
+    digest: str
+    source: str
+    profile: dict[str, Any] = field(default_factory=dict)  # what else is known of it
+    context: str = "training"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model for a server's registry: a new version of its name, the best of which is told apart.
+
+    What loads it is code and packages, pinned to the versions that are installed: `_load_pyfunc(path)` of the module
+    `loader` makes an object with `predict` of the file `weights`. A version is better by its score if metric and data
+    are the same.
+    """
+
+    name: str
+    about: str  # of all versions
+    note: str  # of this one, in Markdown
+    weights: Path
+    digest: str  # of the weights' values, and whose they are
+    loader: str
+    code: Path  # folder of the package that has the loader
+    code_left_out: tuple[str, ...]  # names in it that the loader does without
+    packages: tuple[str, ...]
+    shape_in: tuple[int, ...]  # of float32 tensors; -1: any size
+    shape_out: tuple[int, ...]
+    metric: str
+    score: float
+    maximize: bool
+    data: str  # digest of the data of the score
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True)
 class RunSnapshot:
     """All that a server should show of a run at one moment: a whole state, of which a tracker writes what it lacks.
 
     A later snapshot of a run has the same key, name, params and documents; its epochs continue the earlier ones.
     """
 
-    key: int | None  # index of the trial; None: the search itself, the parent of its trials
+    key: RunKey
     name: str
     params: dict[str, Any]
     documents: dict[str, dict[str, Any]]  # YAML files: name → content
-    note: str = ""  # Markdown, for people
+    note: str = ""  # Markdown, for people; `artifact:NAME` is the address of one of its files
+    data: DataInput | None = None
     commit: str | None = None  # of the code that ran it, empty if unknown; None: leave what is recorded
     tags: dict[str, str] = field(default_factory=dict)
     epochs: list[dict[str, float]] = field(default_factory=list)  # metrics by epoch; each has "epoch", from 1 on
     scores: dict[str, float] = field(default_factory=dict)  # metrics of the whole run
     files: list[Path] = field(default_factory=list)  # uploaded once each
+    model: Model | None = None  # registered once
     table: dict[str, list[Any]] = field(default_factory=dict)  # columns of the table of trials
     status: RunStatus | None = RunStatus.RUNNING  # None: leave what is recorded
     reason: str = ""  # why it failed or was stopped
@@ -67,9 +108,10 @@ class Tracker(ABC, Generic[Written]):
        for that run. A later process starts with None again, so a run is found again by `identity` and the snapshot's
        key.
     3. `upload` for each of a snapshot's files, when no snapshot waits, the smallest first.
-    4. `ping` after a call that failed, and now and then while there is nothing to write.
-    5. `missing` at the end, and after a failure: what it returns is written again.
-    6. `close`, once, after the last write.
+    4. `register` for a snapshot's model, in the place of an upload of its weights.
+    5. `ping` after a call that failed, and now and then while there is nothing to write.
+    6. `missing` at the end, and after a failure: what it returns is written again.
+    7. `close`, once, after the last write.
 
     Any of these may raise anything; all but `close` are then called again. A failed call may have been carried out all
     the same, its answer being lost, so after an exception `write` gets None and must read what is there before it
@@ -105,6 +147,10 @@ class Tracker(ABC, Generic[Written]):
     def upload(self, path: Path, written: Written) -> Written:
         """Upload a file of a run, unless it is there already. Returns what is there now."""
 
+    def register(self, model: Model, written: Written) -> Written:
+        """Register the model of a run, unless that is done already. Nothing, where there is no registry."""
+        return written
+
     @abstractmethod
     def links(self) -> list[str]:
         """What a person pastes to see the runs: a command if one must be started, then an address if it is known."""
@@ -112,7 +158,7 @@ class Tracker(ABC, Generic[Written]):
     def ping(self) -> None:
         """Raise if nobody answers."""
 
-    def missing(self, written: Mapping[int | None, Written]) -> Collection[int | None]:
+    def missing(self, written: Mapping[RunKey, Written]) -> Collection[RunKey]:
         """The keys of those runs that are no longer there as they were written: deleted by a person, say."""
         return ()
 

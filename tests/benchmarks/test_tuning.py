@@ -1,5 +1,6 @@
 """Searches over runs that are known."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -8,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.tuning import START, Known, Trial, Way, _Search, read, smoothed, worth
+from benchmarks.tuning import Known, Trial, Way, _asha, _Search, read, worth
 from benchmarks.tuning_runs import EVERY, GRID
 
 LEVELS = tuple(product(*(range(len(values)) for values in GRID.values())))
@@ -35,10 +36,10 @@ def search(runs, way, seed=0, budget=12):
 
 
 def test_a_search_as_long_as_the_table_runs_each_setting_once_and_finds_the_best():
-    runs, way = known(slope), Way("", "random")
+    runs, way = known(slope), Way("", "random", start=2)
     trials = search(runs, way, budget=len(LEVELS))
     assert sorted(trial.setting for trial in trials) == list(range(len(LEVELS)))
-    assert LEVELS[trials[0].setting] == START
+    assert slope(LEVELS[trials[0].setting]) == 82.0  # of six settings alike the third, in any order
     assert trials[-1].total == len(LEVELS) * runs.epochs
     assert worth(runs, way, trials, trials[-1].total) == 82.0  # 50 + 10 · 3 + 2
 
@@ -57,14 +58,16 @@ def test_what_is_returned_is_worth_the_mean_of_all_its_seeds():
 
 
 def test_runs_that_confirm_count_in_the_budget_and_decide():
-    score = np.array([[80.0, 50.0, 50.0, 50.0], [70.0, 68.0, 70.0, 75.0]])
-    runs = Known(LEVELS[:2], score[:, :, None] * np.ones(POINTS))
-    trials = [made(0, 80.0, 40, spare=(1, 2)), made(1, 70.0, 80, spare=(0, 3))]
-    single, confirmed = Way("", "random"), Way("", "random", top=2, more=2)
-    assert worth(runs, single, trials, 80) == pytest.approx(57.5)
-    assert np.isnan(worth(runs, confirmed, trials, 199))
-    assert worth(runs, confirmed, trials, 200) == pytest.approx(57.5)  # 40 epochs, and 2 × 2 runs of 40: one trial
-    assert worth(runs, confirmed, trials, 240) == pytest.approx(70.75)  # means of three runs: 60 and 71.7
+    score = np.array([[80.0, 50.0, 50.0, 50.0], [70.0, 68.0, 70.0, 75.0], [60.0, 72.0, 72.0, 72.0]])
+    runs = Known(LEVELS[:3], score[:, :, None] * np.ones(POINTS))
+    trials = [made(2, 60.0, 40, spare=(1, 2)), made(0, 80.0, 80, spare=(1, 2)), made(1, 70.0, 120, spare=(0, 3))]
+    single, confirmed = Way("", "random"), Way("", "random", top=2, share=0.7, start=0)
+    assert worth(runs, single, trials, 360) == pytest.approx(57.5)
+    assert worth(runs, confirmed, trials, 320) == pytest.approx(57.5)  # 5 of 8 runs are fewer than two seeds of three
+    assert worth(runs, confirmed, trials, 360) == pytest.approx(70.75)  # fresh seeds: 50, 72.5 and the start's 72
+    both = replace(confirmed, fresh=False)
+    assert worth(runs, both, trials, 360) == pytest.approx(70.75)  # 60, 71.7 and 68
+    assert worth(runs, replace(confirmed, top=1, share=0.5), trials, 360) == pytest.approx(69.0)  # not the second
 
 
 def test_ray_returns_the_best_last_report_even_of_a_trial_that_was_stopped():
@@ -76,7 +79,7 @@ def test_ray_returns_the_best_last_report_even_of_a_trial_that_was_stopped():
 
 @pytest.mark.parametrize("method", ["tpe", "ray"])
 def test_trials_that_lag_behind_are_stopped_at_a_rung(method):
-    runs, way = known(slope), Way("", method, stopping=(8, 4))
+    runs, way = known(slope), Way("", method, stopping=_asha(8, 4))
     trials = search(runs, way)
     stopped = [trial for trial in trials if np.isnan(trial.score)]
     assert stopped
@@ -96,14 +99,6 @@ def test_the_same_seed_searches_alike():
     runs, way = known(slope, noise_S=(0.0, 1.0, 2.0)), Way("", "tpe", startup=4)
     assert search(runs, way) == search(runs, way)
     assert search(runs, way) != search(runs, way, seed=1)
-
-
-def test_smoothing_leaves_one_score_nearly_as_it_is_and_draws_an_odd_one_to_its_neighbours():
-    runs = known(slope)
-    assert smoothed(runs, {0: 70.0}) == {0: 70.0}
-    near = [number for number, levels in enumerate(LEVELS) if levels[2:] == (0, 0)]
-    found = smoothed(runs, {number: 90.0 if number == near[5] else 70.0 for number in near})
-    assert 70 < found[near[5]] < 89
 
 
 def test_a_table_is_read_as_it_is_written_but_for_seeds_that_lack_settings(tmp_path):

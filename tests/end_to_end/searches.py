@@ -58,7 +58,13 @@ def trials(cwd):
 def mlflow_runs(cwd):
     client = MlflowClient(f"sqlite:///{cwd / 'runs' / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("synthetic-xview")
-    return client, {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    return client, {run_name(run): run for run in client.search_runs([experiment.experiment_id])}
+
+
+def run_name(run):
+    """The name of a run, that of a trial without its values."""
+    trial = run.data.tags.get("cmd_tune.trial")
+    return run.info.run_name if trial is None else run.info.run_name.partition(" ")[0]
 
 
 def wait_for(condition, process, seconds=400):

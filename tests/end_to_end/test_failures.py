@@ -30,6 +30,7 @@ def test_what_fails_at_the_end_is_named_and_the_rest_is_done(tiny_store, tmp_pat
     _, runs = mlflow_runs(tmp_path)
     assert {name: run.info.status for name, run in runs.items()} == {
         "it": "FAILED", "trial-000": "FINISHED", "trial-001": "FINISHED", "trial-002": "FINISHED",
+        "untrained encoder": "FINISHED", "raw skeletons, 1-NN": "FINISHED",
     }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from cmd_tune.remote_files import RemoteFolder
 from cmd_tune.tracking.mlflow.uris import default_uri
-from tests.end_to_end.searches import GRID, finish, search, start, trials, wait_for
+from tests.end_to_end.searches import GRID, finish, run_name, search, start, trials, wait_for
 from tests.ray_clusters import mounts_possible, ray_cluster
 
 pytestmark = pytest.mark.long
@@ -51,9 +51,9 @@ def test_a_search_goes_on_where_its_machine_was_lost(unbroken, s3, tiny_store, t
     assert scores(tmp_path) == scores(unbroken[0])
     client = MlflowClient(default_uri(working))
     experiment = client.get_experiment_by_name("synthetic-xview")
-    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    runs = {run_name(run): run for run in client.search_runs([experiment.experiment_id])}
     assert {name: run.info.status for name, run in runs.items()} == dict.fromkeys(
-        ("it", "trial-000", "trial-001", "trial-002"), "FINISHED"
+        ("it", "trial-000", "trial-001", "trial-002", "untrained encoder", "raw skeletons, 1-NN"), "FINISHED"
     )
     for name in ("trial-000", "trial-001", "trial-002"):
         steps = Counter(point.step for point in client.get_metric_history(runs[name].info.run_id, "loss/total"))

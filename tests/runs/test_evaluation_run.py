@@ -79,9 +79,9 @@ def test_a_whole_evaluation(run_folder, tiny_store, tmp_path):
     experiment = client.get_experiment_by_name("synthetic-xview")
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED"
-    assert run.data.metrics["test/knn/fused"] == pytest.approx(fused["value"])
+    assert run.data.metrics["test/knn/fused"] == pytest.approx(fused["value"], rel=5e-4)
     raw = content["scores"]["raw skeletons"]["knn"]["joint"]["value"]
-    assert run.data.metrics["baseline/raw/test/knn/joint"] == pytest.approx(raw)
+    assert run.data.metrics["baseline/raw/test/knn/joint"] == pytest.approx(raw, rel=5e-4)
     assert {item.path for item in client.list_artifacts(run.info.run_id)} >= {"results.json", "knn.png"}
 
 

@@ -1,6 +1,6 @@
 """What MLflow gets of any run beside its scores."""
 
-from cmd_tune.runs.run_records import cost, main_scores
+from cmd_tune.runs.run_records import cost, main_scores, rounded_metrics
 
 
 def test_what_a_run_cost():
@@ -14,3 +14,8 @@ def test_what_a_run_cost():
 def test_the_scores_that_stand_for_all():
     names = ["val/knn/joint", "val/knn/bone", "val/linear/fused", "test/knn/fused", "loss/joint", "best/val/knn/fused"]
     assert main_scores(names) == ["val/knn/joint", "val/linear/fused", "test/knn/fused"]
+
+
+def test_metrics_are_shown_to_four_digits_and_what_counts_or_times_epochs_is_left_as_it_is():
+    record = {"epoch": 12345.0, "seconds": 1.23456, "val/knn/fused": 77.35191637630662, "cost/seconds": 12345.6}
+    assert rounded_metrics(record) == {**record, "val/knn/fused": 77.35, "cost/seconds": 12346.0}

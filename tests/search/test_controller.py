@@ -10,6 +10,7 @@ from cmd_tune.search.execution import DIED, HUNG, WAIT, ResourcePlan, ResourceRe
 from cmd_tune.search.listeners import SearchListener
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import TrialState
+from cmd_tune.train.loop import CHECKPOINT
 from tests.search.local_engine import LocalEngine
 
 UNREAD = TrialReport(failure="data.arrow: no such file", kind="DataError")
@@ -309,3 +310,90 @@ def test_a_trial_that_ends_keeps_one_checkpoint_and_one_that_is_tried_again_both
     files = [sorted(path.name for path in trial.folder.glob("*.pt")) for trial in controller.study.trials.values()]
     assert states(controller) == [TrialState.FINISHED, TrialState.FAILED]
     assert files == [["checkpoint.pt"], ["checkpoint-before.pt", "checkpoint.pt"]]
+
+
+def over_seeds(*scores):
+    """Trials of one epoch: of each seed its score, whatever the values."""
+
+    def work(task, report):
+        (task.folder / CHECKPOINT).touch()
+        report(TrialReport([epoch(number, **{"val/knn/fused": scores[task.settings.seed]}) for number in (1, 2, 3)]))
+
+    return work
+
+
+def test_a_trial_of_several_seeds_is_their_mean(conduct):
+    tasks = []
+
+    def work(task, report):
+        tasks.append((task.index, task.settings.seed, str(task.folder.relative_to(task.folder.parents[1]))))
+        over_seeds(50.0, 60.0, 64.0)(task, report)
+
+    controller, _ = conduct(work, trials=2, seeds=3)
+    study = controller.study
+    assert tasks[:3] == [(0, 0, "trials/000"), (0, 1, "000/seed-1"), (0, 2, "000/seed-2")]
+    assert [task[:2] for task in tasks[3:]] == [(1, 0), (1, 1), (1, 2)]
+    assert states(controller) == [TrialState.FINISHED] * 2
+    assert [trial.score("val/knn/fused") for trial in study.trials.values()] == [58.0, 58.0]
+    assert [frozen.value for frozen in study._study.trials] == [58.0, 58.0]
+    assert study._study.trials[0].intermediate_values == {1: 50.0, 2: 50.0, 3: 50.0}  # by epoch, of the first seed
+    assert [trial.epochs_run for trial in study.trials.values()] == [9, 9]
+    assert [path.parent.name for path in sorted(study.folder.glob(f"trials/**/{CHECKPOINT}"))] == ["000", "001"]
+
+
+def test_a_seed_that_fails_fails_its_trial(conduct):
+    def work(task, report):
+        report(DIVERGED) if task.settings.seed == 1 else whole(task, report)
+
+    controller, handed_out = conduct(work, trials=2, seeds=3)
+    assert states(controller) == [TrialState.FAILED] * 2
+    assert handed_out == [0, 0, 1, 1]
+    assert controller.study.ranked() == []
+
+
+def test_a_trial_that_was_interrupted_goes_on_with_the_seed_it_had_come_to(conduct):
+    class Stopped(SearchListener):
+        def started(self, run):
+            if run.name == "trial-000, seed 1":
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        conduct(over_seeds(50.0, 60.0, 64.0), trials=2, seeds=3, listeners=[Stopped()])
+    seeds = []
+
+    def work(task, report):
+        seeds.append((task.index, task.settings.seed))
+        over_seeds(50.0, 60.0, 64.0)(task, report)
+
+    controller, _ = conduct(work, trials=2, seeds=3)
+    assert seeds == [(0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+    assert [trial.score("val/knn/fused") for trial in controller.study.ranked()] == [58.0, 58.0]
+
+
+def test_a_trial_that_early_stopping_ends_has_one_seed(conduct):
+    scores = iter([60.0, 61.0, 70.0, 71.0, 10.0])
+
+    def work(task, report):
+        score = next(scores)
+        for number in (1, 2, 3):
+            report(TrialReport([epoch(number, **{"val/knn/fused": score})]))
+
+    early = {"type": "asha", "grace_period": 1, "reduction_factor": 2}
+    controller, handed_out = conduct(work, trials=3, early_terminate=early, seeds=2)
+    assert handed_out == [0, 0, 1, 1, 2]
+    assert controller.study.trials[2].reason == "after epoch 1 of 6"
+
+
+def test_wilcoxon_ends_a_trial_between_seeds(conduct):
+    """Of four seeds all are worse than the best trial's: p is 1/16."""
+    tasks = []
+
+    def work(task, report):
+        tasks.append(task.index)
+        score = (70.0 if task.index == 0 else 60.0) + task.settings.seed
+        report(TrialReport([epoch(number, **{"val/knn/fused": score}) for number in (1, 2, 3)]))
+
+    controller, _ = conduct(work, trials=2, early_terminate={"type": "wilcoxon"}, seeds=6)
+    assert tasks == [0] * 6 + [1] * 4
+    assert states(controller) == [TrialState.FINISHED, TrialState.STOPPED]
+    assert controller.study._study.trials[0].intermediate_values == {n: 69.0 + n for n in range(1, 7)}

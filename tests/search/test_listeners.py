@@ -19,6 +19,7 @@ from cmd_tune.search.listeners import (
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.report import SearchReport
 from cmd_tune.search.study.failure_tags import FailureTag
+from cmd_tune.settings import Settings
 from cmd_tune.tracking import RunStatus
 
 LAYOUT = ResourcePlan(TrialResources(1, 1.0, 0.0, 1), concurrent=2, learning=2)
@@ -186,3 +187,59 @@ def test_what_many_trials_say_is_printed_once(make_space, open_study):
     for _ in range(2):
         screen.noted("half the speed: [no compiler]")
     assert file.getvalue() == "half the speed: [no compiler]\n"
+
+
+def test_a_trial_has_all_its_settings_to_four_digits_and_says_its_values_in_its_name(listen):
+    study, listener, shown = listen()
+    study.next()
+    trial = study.next()
+    trial.values["teacher_temperature"] = 0.023816775521320787
+    listener.started(trial)
+    (run,) = shown
+    assert run.params.keys() == Settings.model_fields.keys()
+    assert run.params["teacher_temperature"] == "0.02382"
+    assert run.params["modalities"] == "joint,motion,bone"
+    assert run.documents["settings.yaml"]["teacher_temperature"] == 0.023816775521320787
+    assert run.name == f"trial-001 τt 0.02382 τs {trial.values['student_temperature']:.4g}"
+
+
+def test_epochs_are_shown_to_four_digits_whenever_they_come(listen):
+    study, listener, shown = listen()
+    trial = study.next()
+    for epoch in (1, 2, 3):
+        record = {"epoch": epoch, "loss/total": 1 / 3, "seconds": 1 / 3}
+        study.record(trial, record)
+        listener.reported(trial, [record])
+    assert [len(run.epochs) for run in shown] == [1, 2, 3]
+    assert shown[-1].epochs[2] == {"epoch": 3, "loss/total": 0.3333, "seconds": 1 / 3}
+
+
+def test_baselines_are_runs_beside_the_trials_with_metrics_of_the_same_names(listen):
+    study, listener, shown = listen()
+    study.end(study.next(), failure="out of memory")
+    scores = {"untrained": {"val/knn/fused": 100 / 3}, "raw": {"test/knn/fused": 40.0}}
+    listener.closed(RunStatus.FAILED, SearchReport(baselines=scores), None)
+    untrained, raw, search = shown
+    assert [(run.key, run.name) for run in (untrained, raw)] == [
+        ("untrained", "untrained encoder"),
+        ("raw", "raw skeletons, 1-NN"),
+    ]
+    assert [run.scores for run in (untrained, raw)] == [{"val/knn/fused": 33.33}, {"test/knn/fused": 40.0}]
+    assert [run.status for run in (untrained, raw)] == [RunStatus.FINISHED] * 2
+    assert untrained.params["hidden_size"] == "8"
+    assert search.key is None
+    assert not any(name.startswith("baseline/") for name in search.scores)
+
+
+def test_the_description_of_a_search_is_what_was_asked_and_in_the_end_the_answer_first(listen, tmp_path):
+    _, listener, shown = listen()
+    listener.opened()
+    asked = shown[0].note
+    assert asked.startswith("Method tpe")
+    assert (shown[0].data.name, shown[0].data.context) == ("synthetic", "training")
+    assert shown[0].data.digest == listener.plan.fingerprint
+    files = [tmp_path / name for name in ("trials.csv", "first.png", "second.png")]
+    listener.closed(RunStatus.FINISHED, SearchReport(files, summary="**trial-000**, by 2 points."), None)
+    assert shown[-1].note == f"**trial-000**, by 2 points.\n\n![first](artifact:first.png)\n\n{asked}"
+    listener.closed(RunStatus.FINISHED, SearchReport(), None)
+    assert shown[-1].note == asked

@@ -1,6 +1,7 @@
 """Searches from their plan to their report, with trials in this process in the place of Ray's."""
 
 import io
+import re
 import shlex
 import shutil
 import time
@@ -18,12 +19,14 @@ from cmd_tune.search.request import check_request
 from cmd_tune.search.search import run_search
 from cmd_tune.search.study.trial_record import TrialState
 from cmd_tune.yaml_files import read_yaml
+from tests.end_to_end.searches import run_name
 from tests.search.local_engine import LocalEngine
 
 TINY = (
     "hidden_size=8", "embedding_size=8", "frames=8", "queue_size=32", "topk=8", "crop_min_frames=4", "epochs=2",
     "batch_size=8",
 )  # fmt: skip
+BASELINES = ("untrained encoder", "raw skeletons, 1-NN")
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +78,13 @@ def test_a_search_comes_to_its_report_and_is_finished_for_good(start, tmp_path):
     folder = tmp_path / "it"
     assert states(folder) == [TrialState.FINISHED, TrialState.FINISHED]
     assert {"best.yaml", "baselines.yaml"} <= {path.name for path in folder.iterdir()}
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert re.search(
+        r"^\*\*What did it cost\?\*\* 2 trials .*: \d+ epochs, .* of wall-clock time, .* CPU-hours", text, re.MULTILINE
+    )
+    assert re.search(r"^- val/knn/fused is over \d+ clips: ", text, re.MULTILINE)  # of the data, which a report opens
+    assert "Folder: " in lines[-3]
+    assert "(report.html, trials.csv, " in lines[-3]
     assert read_yaml(folder / "search.yaml")["layout"] == lines[1].removeprefix("layout: ")
     assert len(read_yaml(folder / "environment.yaml")) == 1
 
@@ -97,8 +107,8 @@ def all_recorded(uri, identity):
         steps = {name: sorted((point.step, point.value) for point in each) for name, each in history.items()}
         # A score that has changed in the search has several points at step 0, of which the last counts.
         points = {name: each if each[-1][0] else run.data.metrics[name] for name, each in steps.items()}
-        assert run.info.run_name not in found
-        found[run.info.run_name] = (run.info.status, run.data.params, points, tags, files)
+        assert run_name(run) not in found
+        found[run_name(run)] = (run.info.status, run.data.params, points, tags, files)
     return found
 
 
@@ -112,14 +122,14 @@ def test_all_records_of_a_finished_search_are_written_again_from_its_folder(star
     again = all_recorded(other, identity)
     for name, parts in again.items():
         assert list(zip(parts, before[name], strict=True)) == [(part, part) for part in before[name]], name
-    assert set(again) == {"it", "trial-000", "trial-001"}
+    assert set(again) == {"it", "trial-000", "trial-001", *BASELINES}
     status, _, metrics, tags, files = again["it"]
     assert status == "FINISHED"
     assert {"best/val/knn/fused", "cost/cpu_hours", "cost/epochs"} <= set(metrics)
     assert tags["mlflow.note.content"].startswith("Method random, 2 trials")
-    assert {"environment.yaml", "settings.yaml", "trials.json", "trials.csv", "best.yaml"} <= set(files)
+    assert {"environment.yaml", "settings.yaml", "trials_table.json", "trials.csv", "best.yaml"} <= set(files)
     assert sum("checkpoint.pt" in each[4] for each in again.values()) == 1
-    assert all("environment.yaml" in each[4] for each in again.values())
+    assert all("environment.yaml" in again[name][4] for name in ("it", "trial-000", "trial-001"))
     assert read_yaml(tmp_path / "it" / "search.yaml")["tracking_uri"] == "sqlite:///other.db"
 
 
@@ -130,7 +140,7 @@ def test_a_name_that_is_used_again_is_another_search(start, database, tmp_path):
         identities.append(read_yaml(tmp_path / "it" / "search.yaml")["id"])
         shutil.rmtree(tmp_path / "it")
     found = [all_recorded(database, identity) for identity in identities]
-    assert [set(runs) for runs in found] == [{"it", "trial-000", "trial-001"}] * 2
+    assert [set(runs) for runs in found] == [{"it", "trial-000", "trial-001", *BASELINES}] * 2
 
 
 def test_a_search_without_a_result_says_why(start, tmp_path):

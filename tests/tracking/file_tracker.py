@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cmd_tune.files import write_text
-from cmd_tune.tracking import RunSnapshot, Tracker
+from cmd_tune.tracking import RunKey, RunSnapshot, Tracker
 
 
 class FileTracker(Tracker[dict[str, Any]]):
@@ -32,11 +32,11 @@ class FileTracker(Tracker[dict[str, Any]]):
     def upload(self, path: Path, written: dict[str, Any]) -> dict[str, Any]:
         return written
 
-    def missing(self, written: Mapping[int | None, dict[str, Any]]) -> list[int | None]:
+    def missing(self, written: Mapping[RunKey, dict[str, Any]]) -> list[RunKey]:
         return [key for key in written if not self._path(key).exists()]
 
     def links(self) -> list[str]:
         return [self.uri]
 
-    def _path(self, key: int | None) -> Path:
+    def _path(self, key: RunKey) -> Path:
         return Path(self.uri) / f"{self.identity}-{'search' if key is None else key}.json"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from cmd_tune.tracking import RunSnapshot
+from cmd_tune.tracking import RunKey, RunSnapshot
 from cmd_tune.tracking.backlog import Backlog, Job
 
 
-def snapshot(key: int | None, *files: Path) -> RunSnapshot:
+def snapshot(key: RunKey, *files: Path) -> RunSnapshot:
     return RunSnapshot(key=key, name=f"run-{key}", params={}, documents={}, files=list(files))
 
 
@@ -31,9 +31,10 @@ def test_files_come_after_all_runs_the_smallest_first(tmp_path: Path) -> None:
     backlog = Backlog()
     backlog.put(snapshot(3, large))
     backlog.put(snapshot(2, small))
+    backlog.put(snapshot("raw"))
     backlog.put(snapshot(None))
-    assert str(backlog) == "3 runs and 2 files of 2.5 MB"
-    assert drain(backlog) == [Job(None), Job(2), Job(3), Job(2, small), Job(3, large)]
+    assert str(backlog) == "4 runs and 2 files of 2.5 MB"
+    assert drain(backlog) == [Job(None), Job(2), Job(3), Job("raw"), Job(2, small), Job(3, large)]
     assert not backlog
     assert str(backlog) == ""
 

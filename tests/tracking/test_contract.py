@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from cmd_tune.tracking import TRACKERS, BackgroundTracker, RunSnapshot, RunStatus, Tracker
+from cmd_tune.tracking import TRACKERS, BackgroundTracker, Model, RunSnapshot, RunStatus, Tracker
 from cmd_tune.tracking.mlflow.uris import default_uri
 from tests.tracking.file_tracker import FileTracker
 
@@ -305,3 +305,18 @@ def test_files_are_uploaded_after_all_runs_and_a_missing_one_is_said(
     tracker.show(trial(1))
     assert tracker.close().endswith(f": it: gone: {gone} is not there")
     assert read() == expected("running", 1)
+
+
+def test_a_model_is_taken_or_passed_over(
+    begin: Callable[[], BackgroundTracker], read: Callable[[], list[Recorded]], tmp_path: Path
+) -> None:
+    """Its weights are no file of the run, and a tracker may have no registry."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "weights").write_text("3")
+    code = "f00d", "code.loader", tmp_path / "code", (), ()
+    model = Model("scale", "", "", tmp_path / "weights", *code, (-1,), (-1,), METRIC, 1.0, True, "", {})
+    for _ in range(2):
+        tracker = begin()
+        show(tracker, replace(parent(), model=model))
+        assert tracker.close() == ""
+    assert read() == expected("running", 0)[:1]

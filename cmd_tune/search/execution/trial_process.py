@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 
 from cmd_tune.compute.slower import heard
+from cmd_tune.compute.usage import Usage
 from cmd_tune.errors import CmdTuneError, Diverged, one_line
 from cmd_tune.runs.environment import describe_environment, record_session
 from cmd_tune.runs.failures import named_failures
@@ -33,18 +34,30 @@ def run_task(task: TrialTask, report: Callable[[TrialReport], None]) -> TrialRep
 
 
 def _run(task: TrialTask, report: Callable[[TrialReport], None]) -> None:
-    """The history of a resumed trial is one report."""
+    """The history of a resumed trial is one report. An epoch's also has what it took of this process's machine."""
     torch.set_num_threads(task.resources.threads)
 
     def tell(*records: dict[str, float]) -> None:
         slower, said[:] = "; ".join(said), []
         report(TrialReport(list(records), slower))
 
+    usage = Usage()
+
+    def tell_epoch(record: dict[str, float]) -> None:
+        tell({**record, **usage.since_last()})
+
     with named_failures():
         if world()[0] == 0:
             record_session(task.folder, describe_environment())
         with heard() as said:
-            run(task.settings, task.source, task.folder, tell, recall=lambda records: tell(*records), test=task.test)
+            run(
+                task.settings,
+                task.source,
+                task.folder,
+                tell_epoch,
+                recall=lambda records: tell(*records),
+                test=task.test,
+            )
 
 
 def failure_report(error: CmdTuneError) -> TrialReport:

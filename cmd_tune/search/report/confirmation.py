@@ -71,8 +71,13 @@ class Confirmation:
 
     @property
     def tied(self) -> list[Confirmed]:
-        """What the seeds do not tell from the winner."""
-        return [result for result in self.results[1:] if not (result.to_winner and result.to_winner.is_clear)]
+        """What the seeds do not tell from the winner, also the start point if they do not tell the winner from it."""
+        return [
+            result
+            for result in self.results[1:]
+            if not (result.to_winner and result.to_winner.is_clear)
+            or (result is self.start and not (self.winner.to_start and self.winner.to_start.is_clear))
+        ]
 
     @property
     def seeds(self) -> list[int]:
@@ -103,7 +108,7 @@ def find_confirmation(study: SearchStudy) -> Confirmation | None:
     results = [
         Confirmed(
             trial,
-            trial.last(metric) or 0.0,
+            trial.score(metric) or 0.0,
             scores[trial.index],
             to_start.get(trial.index),
             to_winner.get(trial.index),

@@ -1,5 +1,6 @@
 """The text files of a finished study, by name: each a function of the findings, or None if there is none to write."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from cmd_tune.formatting import csv_text
 from cmd_tune.search.report.cell_results import cells_columns
 from cmd_tune.search.report.findings import StudyFindings
 from cmd_tune.search.report.metrics import tested_metric
+from cmd_tune.search.report.scores_in_words import written
 from cmd_tune.search.report.trials_table import trials_columns
 from cmd_tune.search.study.trial_record import BEFORE_REFIT, TrialRecord
 from cmd_tune.train.loop import CHECKPOINT
@@ -18,7 +20,41 @@ BASELINES = "baselines.yaml"
 
 
 def trials_csv(findings: StudyFindings) -> str:
-    return csv_text(trials_columns(findings.study))
+    """Values of parameters as they ran, to the last digit; scores as a person writes them."""
+    study = findings.study
+    kept = {*study.space.fixed, *study.space.parameters}
+    return csv_text(
+        {
+            name: column if name in kept else [written(name, x) if isinstance(x, float) else x for x in column]
+            for name, column in trials_columns(study).items()
+        }
+    )
+
+
+def trials_json(findings: StudyFindings) -> str:
+    """A list of the trials. scores: their last ones, and those on the test set. fresh_seeds: scores that confirm."""
+    study = findings.study
+    metric = study.space.metric
+    ranks = {} if findings.comparison else {trial.index: rank for rank, trial in enumerate(study.ranked(), 1)}
+    trials = []
+    for trial in study.trials.values():
+        names = dict.fromkeys(name for record in (*trial.history, trial.tests) for name in record)
+        scores = {name: trial.score(name) for name in names if name not in ("epoch", "seconds")}
+        fresh = study.confirmed(trial)
+        trials.append(
+            {
+                "number": trial.index,
+                "state": str(trial.state),
+                "reason": trial.reason,
+                "rank": ranks.get(trial.index),
+                "values": trial.values,
+                "scores": {name: written(name, score) for name, score in scores.items() if score is not None},
+                "fresh_seeds": {str(seed): written(metric, score) for seed, score in fresh.items()},
+                "epochs": trial.epochs_run,
+                "seconds": round(sum(record.get("seconds", 0.0) for run in trial.runs for record in run.history), 1),
+            }
+        )
+    return json.dumps(trials, indent=1) + "\n"
 
 
 def baselines_yaml(findings: StudyFindings) -> str | None:
@@ -50,7 +86,7 @@ def best_yaml(findings: StudyFindings) -> str | None:
     if findings.comparison or not study.ranked():
         return None
     best = study.ranked()[0]
-    head = f"# {best.name} of {study.folder.name}: {study.space.metric} {best.last(study.space.metric):.2f}\n"
+    head = f"# {best.name} of {study.folder.name}: {study.space.metric} {best.score(study.space.metric):.2f}\n"
     head += _tested(best, tested_metric(study.space.metric))
     return head + dump_yaml(study.settings_of(best).model_dump(mode="json"))
 
@@ -80,6 +116,7 @@ def cells_csv(findings: StudyFindings) -> str | None:
 
 FILES: dict[str, Callable[[StudyFindings], str | None]] = {
     "trials.csv": trials_csv,
+    "trials.json": trials_json,
     BASELINES: baselines_yaml,
     "best.yaml": best_yaml,
     "cells.csv": cells_csv,

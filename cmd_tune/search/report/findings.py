@@ -1,7 +1,9 @@
 """What a study has found, in the form that all parts of its report read. Each value is computed once."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from math import sqrt
 
 from cmd_tune.evaluate.intervals import Interval
 from cmd_tune.evaluate.scores import Scores
@@ -10,11 +12,13 @@ from cmd_tune.runs.pretrain_and_score import RAW_TALLY, UNTRAINED_TALLY, Conditi
 from cmd_tune.search.report.cell_results import CellResult, cell_results, judge_claim
 from cmd_tune.search.report.claims import ClaimResult, claim_results
 from cmd_tune.search.report.confirmation import Confirmation, find_confirmation
+from cmd_tune.search.report.importance import OVER_SEEDS, Importance, importance
 from cmd_tune.search.report.left_out import left_out
 from cmd_tune.search.report.looks import Looks
 from cmd_tune.search.report.verdicts import ClaimVerdict
 from cmd_tune.search.spaces.comparison import Comparison
 from cmd_tune.search.study.study import SearchStudy
+from cmd_tune.search.study.trial_record import TrialRecord
 
 UNTRAINED, RAW = "untrained", "raw 1-NN"  # the baselines, in tables and figures
 
@@ -99,13 +103,14 @@ class ComparisonFindings:
 class StudyFindings:
     """A study and its baselines. raw, untrained: scores by metric, in percent; empty if there are none.
 
-    conditions: the data and protocol of the test scores.
+    conditions: the data and protocol of the scores. cost: of all runs, as `run_records.cost` has it.
     """
 
     study: SearchStudy
     raw: Scores
     untrained: Scores
     conditions: Conditions
+    cost: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def confirmation(self) -> Confirmation | None:
@@ -117,3 +122,41 @@ class StudyFindings:
         """None for a search."""
         stated = self.study.space.comparison
         return ComparisonFindings(self.study, stated, self.conditions, self.raw, self.untrained) if stated else None
+
+    @cached_property
+    def best(self) -> TrialRecord | None:
+        """The trial that won; None in a comparison, and if no trial finished."""
+        return None if self.study.space.comparison else next(iter(self.study.ranked()), None)
+
+    @property
+    def best_score(self) -> float | None:
+        """The best trial's score: its mean over fresh seeds if it was confirmed."""
+        if self.best is None:
+            return None
+        if self.confirmation and self.confirmation.winner.trial is self.best:
+            return self.confirmation.winner.mean
+        return self.best.score(self.study.space.metric)
+
+    @cached_property
+    def importance(self) -> Importance:
+        """Of a search's parameters for its metric."""
+        study = self.study
+        scored = [(trial, value) for trial in study.ranked() if (value := trial.score(study.space.metric)) is not None]
+        return importance(
+            study.space.parameters,
+            [trial.values for trial, _ in scored],
+            [value for _, value in scored],
+            [scores for trial, _ in scored for scores in (list(study.confirmed(trial).values()), self._by_seed(trial))],
+            maximize=study.space.maximize,
+        )
+
+    @property
+    def noise(self) -> float | None:
+        """One standard deviation of a trial's score from seed to seed: that of its mean if it has several seeds."""
+        found = self.importance
+        over_seeds = self.study.space.seeds if found.noise_from == OVER_SEEDS else 1
+        return None if found.noise is None else found.noise / sqrt(over_seeds)
+
+    def _by_seed(self, trial: TrialRecord) -> list[float]:
+        """The scores of its runs."""
+        return [score for run in trial.runs if (score := run.last(self.study.space.metric)) is not None]

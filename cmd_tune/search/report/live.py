@@ -40,6 +40,7 @@ class Display:
         self._started = monotonic()
         self._notes: set[str] = set()
         self._heard: dict[int, float] = {}  # when a trial started or last reported, by its index
+        self._begun: set[str] = set()  # runs that have started
         self._took: list[float] = []  # seconds between a trial's reports
         self._validations: list[float] = []  # seconds of these that were validation
         self._live = (
@@ -54,26 +55,27 @@ class Display:
         if self._live:
             self._live.stop()
 
-    def started(self, trial: TrialRecord) -> None:
-        how = f"resumes after epoch {trial.epoch}" if trial.epoch else "starts"
-        if trial.index in self._heard:
+    def started(self, run: TrialRecord) -> None:
+        how = f"resumes after epoch {run.epoch}" if run.epoch else "starts"
+        if run.name in self._begun:
             how += " again, since its process ended"
-        self._heard[trial.index] = monotonic()
-        values = named_values({name: trial.values[name] for name in self.study.space.parameters})
-        self._line(f"{trial.name} {how}: {values}")
+        self._begun.add(run.name)
+        self._heard[run.index] = monotonic()
+        values = named_values({name: run.values[name] for name in self.study.space.parameters})
+        self._line(f"{run.name} {how}: {values}")
 
-    def reported(self, trial: TrialRecord, records: Sequence[Mapping[str, float]]) -> None:
+    def reported(self, run: TrialRecord, records: Sequence[Mapping[str, float]]) -> None:
         """One line per validation among the latest records; the epochs between are for the live table."""
         for record in records:
             now = monotonic()
-            self._took.append(now - self._heard.get(trial.index, now))
-            self._heard[trial.index] = now
+            self._took.append(now - self._heard.get(run.index, now))
+            self._heard[run.index] = now
             score = record.get(self.study.space.metric)
             if score is None:
                 continue
             self._validations.append(max(0.0, self._took[-1] - record.get("seconds", 0.0)))
             self._line(
-                f"{trial.name} epoch {record['epoch']:.0f}/{self.study.epochs_of(trial)}: "
+                f"{run.name} epoch {record['epoch']:.0f}/{self.study.epochs_of(run)}: "
                 f"loss {record['loss/total']:.3f}, {self.study.space.metric} {score:.2f}; {self.summary()}"
             )
 
@@ -95,7 +97,7 @@ class Display:
         parts = []
         if not self.study.space.comparison:
             best = self.study.ranked()[:1]
-            parts = [f"best {best[0].last(self.study.space.metric):.2f} ({best[0].name})" if best else "best –"]
+            parts = [f"best {best[0].score(self.study.space.metric):.2f} ({best[0].name})" if best else "best –"]
         of = "" if self.study.budget is None else f"/{self.study.budget}"
         parts.append(f"{self._ended()}{of} trials")
         parts.append(f"elapsed {duration(monotonic() - self._started)}")
@@ -118,17 +120,19 @@ class Display:
         study, now = self.study, monotonic()
         trials = list(study.trials.values())
         running = [
-            Course(t.epoch, study.epochs_of(t), now - self._heard.get(t.index, now))
+            Course(t.epochs_run, study.epochs_in_all(t), now - self._heard.get(t.index, now))
             for t in trials
             if t.state in (TrialState.RUNNING, TrialState.UNFINISHED)
         ]
         ended = [
-            Course(t.epoch, study.epochs_of(t)) for t in trials if t.state in (TrialState.FINISHED, TrialState.STOPPED)
+            Course(t.epochs_run, study.epochs_in_all(t))
+            for t in trials
+            if t.state in (TrialState.FINISHED, TrialState.STOPPED)
         ]
         limits = [] if study.deadline is None else [max(0.0, study.deadline - now)]  # seconds
         if study.budget is not None:
             waiting = max(0, study.budget - len(trials))
-            epochs, pace = mean(study.epochs_of(t) for t in trials), mean(self._took)
+            epochs, pace = mean(study.epochs_in_all(t) for t in trials), mean(self._took)
             limits.append(seconds_left(ended, running, waiting, epochs=epochs, pace=pace, slots=self.concurrent))
         most = len(trials) if study.budget is None else study.budget
         tested = 0 if study.space.comparison else min(FINALISTS, most)

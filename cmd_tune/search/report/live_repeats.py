@@ -58,7 +58,7 @@ class SearchDisplay(Display):
         """What the run was for: its score, beside that of the trial."""
         trial, metric = self.study.trials[repeat.index], self.study.space.metric
         if repeat.purpose is Repeat.CONFIRM:
-            return f"{metric} {percent(repeat.last(metric))}, {percent(trial.last(metric))} in the trial"
+            return f"{metric} {percent(repeat.last(metric))}, {percent(trial.score(metric))} in the trial"
         metric = tested_metric(metric)
         before = trial.tests.get(BEFORE_REFIT + metric)
         was = f", {percent(before)} before it" if before is not None else ""

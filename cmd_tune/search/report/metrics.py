@@ -1,15 +1,16 @@
-"""The metrics of a search's own run in the tracker: the baselines' scores, and the best trial's."""
+"""The metrics that the tracker has beside those of trials: the best trial's scores, and the baselines'."""
 
+from cmd_tune.evaluate.scores import Scores
 from cmd_tune.runs.run_records import main_scores
 from cmd_tune.search.report.findings import StudyFindings
 from cmd_tune.search.report.trials_table import trials_columns
 from cmd_tune.search.study.trial_record import BEFORE_REFIT
 
 
-def baseline_metrics(findings: StudyFindings) -> dict[str, float]:
-    """The baselines' main scores, each under its own prefix; baselines.yaml has all of them."""
-    named = {"raw": findings.raw, "untrained": findings.untrained}
-    return {f"baseline/{kind}/{name}": scores[name] for kind, scores in named.items() for name in main_scores(scores)}
+def known_baselines(findings: StudyFindings) -> dict[str, Scores]:
+    """The scores of each baseline that has some, by its kind: "untrained" and "raw"."""
+    kinds = {"untrained": findings.untrained, "raw": findings.raw}
+    return {kind: scores for kind, scores in kinds.items() if scores}
 
 
 def best_metrics(findings: StudyFindings) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """Trials as a table: on a screen of any width, with as many parameters as there is room for, and as columns."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,9 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from cmd_tune.compute.usage import USAGE
 from cmd_tune.formatting import format_value
+from cmd_tune.search.report.positions import position
 from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import TrialRecord, TrialState
@@ -64,21 +65,12 @@ def by_difference(parameters: Mapping[str, Parameter], rows: Sequence[Mapping[st
     """Names of parameters by how much the rows differ in them: by the standard deviation relative to the range."""
 
     def spread(name: str) -> float:
-        positions = [_position(parameters[name], row[name]) for row in rows if name in row]
+        parameter = parameters[name]
+        log = parameter.low > 0 and parameter.high / parameter.low >= _LOG
+        positions = [position(parameter, row[name], log=log) for row in rows if name in row]
         return float(np.std(positions)) if positions else 0.0
 
     return sorted(parameters, key=lambda name: -round(spread(name), 3))
-
-
-def _position(parameter: Parameter, value: Any) -> float:
-    """The position of a value in the range of its parameter, from 0 to 1."""
-    if parameter.choices:
-        index = parameter.choices.index(value) if value in parameter.choices else 0
-        return index / max(1, len(parameter.choices) - 1)
-    low, high = parameter.low, parameter.high
-    if low > 0 and high / low >= _LOG:
-        low, high, value = math.log(low), math.log(high), math.log(max(value, low))
-    return (value - low) / (high - low) if high > low else 0.0
 
 
 def _heading(name: str, most: int) -> str:
@@ -106,7 +98,7 @@ def trials_table(study: SearchStudy, trials: Sequence[TrialRecord], best: Sequen
             table.add_row(
                 f"{trial.index:03d}",
                 *(format_value(trial.values[name]) for name in parameters),
-                f"{trial.epoch}/{study.epochs_of(trial)}",
+                f"{trial.epochs_run}/{study.epochs_in_all(trial)}",
                 *("–" if number is None else f"{number:.2f}" for number in numbers),
                 Text(str(trial.state), style=STATE_STYLES[trial.state]),
                 style="bold" if trial in best else None,
@@ -119,17 +111,19 @@ def trials_table(study: SearchStudy, trials: Sequence[TrialRecord], best: Sequen
 def trials_columns(study: SearchStudy) -> dict[str, list[Any]]:
     """The columns of trials.csv: state, reason, kind of failure, rank (of a search's finished trials), values, scores.
 
-    A metric with a parameter's name has no column, since the parameter has it; it is in the trial's history.
+    Those that are in the trials' histories alone: a metric with a parameter's name, since the parameter has the column,
+    and what trials took of their machines.
     """
     trials = list(study.trials.values())
-    names = {name: None for trial in trials for record in trial.history for name in record if name != "epoch"}
+    names = {name: None for trial in trials for record in trial.history for name in record}
+    names = {name: None for name in names if name != "epoch" and not name.startswith(USAGE)}
     names |= {name: None for trial in trials for name in trial.tests}
     columns: dict[str, list[Any]] = {
         "trial": [trial.name for trial in trials],
         "state": [str(trial.state) for trial in trials],
         "reason": [trial.reason for trial in trials],
         "failure": [str(trial.failure or "") for trial in trials],
-        "epoch": [trial.epoch for trial in trials],
+        "epoch": [trial.epochs_run for trial in trials],
     }
     if not study.space.comparison:
         ranks = {trial.index: rank for rank, trial in enumerate(study.ranked(), 1)}

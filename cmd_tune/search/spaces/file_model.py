@@ -99,6 +99,13 @@ def whole(value: Any, least: int) -> int:
     return value
 
 
+def share(value: Any) -> float:
+    """A number from 0 to 1. Raises ValueError for any other value."""
+    if not 0 <= (part := number(value)) <= 1:
+        raise ValueError(f"should be a share from 0 to 1; found {found(value)}")
+    return part
+
+
 def at_least(least: int) -> PlainValidator:
     """The validator of a whole number that is not below `least`, which its JSON schema says, too."""
     return PlainValidator(lambda value: whole(value, least), json_schema_input_type=Annotated[int, Field(ge=least)])

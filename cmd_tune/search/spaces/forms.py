@@ -30,6 +30,8 @@ from cmd_tune.search.spaces.file_model import (
     read_mapping,
     read_settings,
     setting,
+    share,
+    whole,
 )
 from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.spaces.parameter_file import RANGES, read_parameter
@@ -54,6 +56,8 @@ class MethodKind(Protocol):
     """What the reader of space files needs to know about a method."""
 
     trials: ClassVar[TrialSource]
+    stops_early: ClassVar[bool]  # whether trials are stopped early where the file says nothing of it
+    takes_earlier: ClassVar[bool]  # whether it learns of trials of an earlier search
 
     def unfit(self, parameters: Mapping[str, Parameter]) -> str:
         """Why it cannot search these parameters, and what to write instead; empty if it can."""
@@ -93,12 +97,6 @@ def seconds(value: Any) -> float:
     return total
 
 
-def _share(value: Any) -> float:
-    if not 0 <= (share := number(value)) <= 1:
-        raise ValueError(f"should be a share from 0 to 1; found {found(value)}")
-    return share
-
-
 class Budget(FileModel):
     """The most trials that a search may run, the longest time in seconds, the largest share of trials that may fail."""
 
@@ -106,7 +104,7 @@ class Budget(FileModel):
 
     trials: IfWritten[Annotated[int, at_least(1)]] = None
     time: IfWritten[Annotated[float, PlainValidator(seconds)]] = None
-    max_failure_rate: Annotated[float, PlainValidator(_share)] = MAX_FAILURE_RATE
+    max_failure_rate: Annotated[float, PlainValidator(share)] = MAX_FAILURE_RATE
 
 
 class SpaceForm(FileModel):
@@ -142,13 +140,21 @@ class SpaceForm(FileModel):
         return unknown(key, SearchForm.model_fields | ComparisonForm.model_fields)
 
 
+def _seed_count(value: Any) -> int:
+    if isinstance(value, list):
+        raise ValueError("lists seeds, which needs method: cells; write how many runs a trial has, such as 3")
+    return whole(value, 1)
+
+
 class SearchForm(SpaceForm):
     """A search among the values of its parameters."""
 
     parameters: dict[str, Parameter]
     constraints: tuple[Constraint, ...] = ()
     points_to_evaluate: tuple[dict[str, Any], ...] = ()
+    warm_start: IfWritten[Text] = None
     early_terminate: FileModel | None = None
+    seeds: Annotated[int, PlainValidator(_seed_count)] = 1
     confirm: Annotated[Confirm | None, PlainValidator(read_confirm)] = Confirm()
     refit: Annotated[Refit | None, PlainValidator(read_refit)] = Refit()
 
@@ -173,6 +179,20 @@ class SearchForm(SpaceForm):
         if "method" in info.data and (reason := _words(info).methods[info.data["method"]].unfit(_searched(parameters))):
             raise ValueError(reason)
         return parameters
+
+    @field_validator("warm_start")
+    @classmethod
+    def _learnt_of(cls, name: str, info: ValidationInfo) -> str:
+        if "method" in info.data and not _words(info).methods[info.data["method"]].takes_earlier:
+            raise ValueError(f"method {info.data['method']} learns nothing of it; remove it, or use method: tpe")
+        return name
+
+    @field_validator("seeds")
+    @classmethod
+    def _fresh(cls, seeds: int, info: ValidationInfo) -> int:
+        if seeds > 1 and SEED in info.data.get("parameters", {}):
+            raise ValueError("does not go with the parameter seed, which it would replace; remove one of them")
+        return seeds
 
     @field_validator("constraints", mode="plain")
     @classmethod
@@ -237,6 +257,8 @@ class SearchForm(SpaceForm):
             max_failure_rate=self.budget.max_failure_rate if self.budget else MAX_FAILURE_RATE,
             settings=self.settings,
             preset=self.preset,
+            warm_start=self.warm_start,
+            seeds=self.seeds,
             confirm=self.confirm,
             refit=self.refit,
         )

@@ -56,6 +56,9 @@ class Space:
     settings: dict[str, Any]
     preset: str | None
     comparison: Comparison | None = None
+    default_stopping: bool = False  # whether the file leaves open if trials are stopped early
+    warm_start: str | None = None  # a search whose finished trials the method begins with
+    seeds: int = 1  # runs of a trial; each has another seed, and their mean is its score
     refit: Refit | None = None
     confirm: Confirm | None = None
     max_failure_rate: float = MAX_FAILURE_RATE

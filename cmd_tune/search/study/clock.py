@@ -21,6 +21,7 @@ class Clock:
         """Raises CmdTuneError if what earlier sessions wrote cannot be read."""
         self.path = path
         self._earlier, self._began = _read(path), monotonic()
+        self.spent = self._earlier  # seconds that trials have run: what is on disk
 
     @property
     def seconds(self) -> float:
@@ -46,8 +47,9 @@ class Clock:
             self._write()
 
     def _write(self) -> None:
+        self.spent = round(self.seconds, 3)
         with suppress(CmdTuneError):  # a full disk ends the search where it loses something
-            write_text(self.path, json.dumps({"seconds": round(self.seconds, 3)}) + "\n")
+            write_text(self.path, json.dumps({"seconds": self.spent}) + "\n")
 
 
 def _read(path: Path) -> float:

@@ -3,7 +3,7 @@
 It is made anew for each suggestion from the study on disk and from nothing else, so that a kill changes none.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from typing import Any
 
@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, Trial, create_trial
 from optuna.trial import TrialState as OptunaState
 
 from cmd_tune.search.spaces.space import Space
+from cmd_tune.search.study.earlier_trials import EarlierTrial
 from cmd_tune.search.study.failure_tags import FailureTag
 from cmd_tune.search.study.methods import Method
 from cmd_tune.search.study.optuna_values import distributions, to_optuna
@@ -33,8 +34,11 @@ class SamplerView:
         startup: int,
         known: Iterable[FrozenTrial],
         made: dict[int, FrozenTrial] | None = None,
+        earlier: Sequence[EarlierTrial] = (),
     ) -> None:
         """startup: trials with a score before the sampler learns. known: the trials on disk, in their order.
+
+        earlier: of another search.
 
         made: ended trials as sampled, by number, of earlier views; new ones are added, to be made once.
         """
@@ -42,14 +46,22 @@ class SamplerView:
         made = {} if made is None else made
         self.distributions = distributions(space)
         known = list(known)
-        scores = [frozen.value for frozen in known if frozen.state is OptunaState.COMPLETE and frozen.value is not None]
+        scores = [trial.score for trial in earlier]
+        scores += [
+            frozen.value for frozen in known if frozen.state is OptunaState.COMPLETE and frozen.value is not None
+        ]
         ended = (OptunaState.COMPLETE, OptunaState.PRUNED)
-        self._scored = sum(frozen.state in ended and REJECTED not in frozen.user_attrs for frozen in known)
+        self._scored = len(earlier) + sum(
+            frozen.state in ended and REJECTED not in frozen.user_attrs for frozen in known
+        )
         self._worst = (min if space.maximize else max)(scores, default=None)
         self._infeasible = 0  # configurations that the sampler is told not to take
         self.study = optuna.create_study(
             storage=optuna.storages.InMemoryStorage(), direction="maximize" if space.maximize else "minimize"
         )
+        for trial in earlier:
+            params = to_optuna(space, {name: trial.values[name] for name in space.parameters})
+            self._add(self._make(OptunaState.COMPLETE, params, trial.score))
         for frozen in known:
             for params in frozen.user_attrs.get(NOT_ALLOWED, ()):
                 self.tell_infeasible(params)

@@ -7,7 +7,6 @@ seed, the trial's number and what is known by then, so that a restart changes no
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from math import isfinite
 from pathlib import Path
 from statistics import mean
 from time import monotonic
@@ -20,6 +19,7 @@ from optuna.trial import TrialState as OptunaState
 from cmd_tune.errors import CmdTuneError, first_line
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.clock import CLOCK, Clock
+from cmd_tune.search.study.earlier_trials import best_of, read_earlier
 from cmd_tune.search.study.early_stopping import stopping_rule
 from cmd_tune.search.study.failure_tags import FailureTag
 from cmd_tune.search.study.methods import method_of, method_title
@@ -74,6 +74,9 @@ class SearchStudy:
         self._described = False  # whether the study's attributes are written
         self._startup = min(10, max(3, (trials or MANY) // 4))  # trials with a score before TPE learns from them
         self._method = method_of(space, trials)
+        rule = stopping_rule(space)
+        self._over_seeds = rule is not None and rule.over_seeds
+        self.earlier = read_earlier(folder)
         # First: a trial that another process begins meanwhile is in the study before it is here.
         run = [index for index in trial_folders(folder) if (self._folder_of(index) / HISTORY).exists()]
         path = folder / STUDY
@@ -84,8 +87,11 @@ class SearchStudy:
             self._reopened = False  # whether what Optuna takes for ended has been opened again
             self._pruned: set[int] = set()  # trials that early stopping ends
             self.trials: dict[int, TrialRecord] = {}
-            self._tried: set[frozenset[tuple[str, Any]]] = set()
             self._listed = self._list()
+            # The best of the earlier search runs again, so that it is among the trials.
+            self._tried = {_key({**space.fixed, **trial.values}) for trial in self.earlier} - set(
+                map(_key, self._listed)
+            )
             self._given = iter(self._listed[:trials])
             # Of a trial that ran again in an earlier release, Optuna has several: the last is the one that counts.
             numbered = ((number_of(frozen), frozen) for frozen in known)
@@ -111,6 +117,10 @@ class SearchStudy:
 
     def epochs_of(self, trial: TrialRecord) -> int:
         return int(trial.values.get("epochs", self.base.epochs))
+
+    def epochs_in_all(self, trial: TrialRecord) -> int:
+        """Those of all its seeds."""
+        return self.epochs_of(trial) * self.space.seeds
 
     def next(self) -> TrialRecord | None:
         """The next trial to run, or None when there are no more. Unfinished trials of an earlier session come first."""
@@ -144,24 +154,49 @@ class SearchStudy:
             return False
         return not waiting(self._study)
 
-    def record(self, trial: TrialRecord, record: Mapping[str, float]) -> bool:
-        """Record one epoch's metrics. Returns False if the epoch is already recorded, as after a resume."""
-        if not trial.take(record):
+    def runs_of(self, trial: TrialRecord) -> list[TrialRecord]:
+        """All runs of a trial, one a seed, also those that are to come."""
+        first = self.settings_of(trial).seed if self.space.seeds > 1 else 0
+        return [trial, *(trial.repeat(Repeat.SEED, first + more) for more in range(1, self.space.seeds))]
+
+    def next_run(self, trial: TrialRecord) -> TrialRecord | None:
+        """The first run of a trial that has not come to its last epoch; None if all have."""
+        return next((run for run in self.runs_of(trial) if not self._at_end(run)), None)
+
+    def record(self, run: TrialRecord, record: Mapping[str, float]) -> bool:
+        """Record one epoch's metrics of a run. Returns False if the epoch is already recorded, as after a resume."""
+        before = self._steps(self.trials[run.index]).keys()
+        if not run.take(record):
             return False
-        value = record.get(self.space.metric)
-        if value is not None and isfinite(value):
-            self._live[trial.index].report(value, int(record["epoch"]))
+        for step, value in self._steps(self.trials[run.index]).items():
+            if step not in before:
+                self._live[run.index].report(value, step)
         return True
 
-    def should_stop(self, trial: TrialRecord) -> bool:
-        """Whether to end a running trial before its last epoch: by early stopping, or because the time is up."""
-        if trial.epoch >= self.epochs_of(trial):
-            return False
-        validated = bool(trial.history) and self.space.metric in trial.history[-1]
-        if validated and self._live[trial.index].should_prune():
-            self._pruned.add(trial.index)
-            return True
-        return self.timed_out
+    def should_stop(self, run: TrialRecord) -> bool:
+        """Whether to end a run before its last epoch: by early stopping, or because the time is up."""
+        reports = self._at_end(run) if self._over_seeds else run is self.trials[run.index] and not self._at_end(run)
+        validated = bool(run.history) and self.space.metric in run.history[-1]
+        if reports and validated and self._live[run.index].should_prune():
+            self._pruned.add(run.index)
+        return not self._at_end(run) and (run.index in self._pruned or self.timed_out)
+
+    def goes_on(self, run: TrialRecord) -> bool:
+        """Whether a run that has ended without a failure is followed by one of another seed."""
+        trial = self.trials[run.index]
+        stopped = trial.index in self._pruned or self.timed_out
+        return self._at_end(run) and not stopped and self.next_run(trial) is not None
+
+    def _at_end(self, run: TrialRecord) -> bool:
+        return run.epoch >= self.epochs_of(run)
+
+    def _steps(self, trial: TrialRecord) -> dict[int, float]:
+        """What Optuna is told before a trial ends: the first seed's values by epoch, or whole seeds' by number."""
+        metric = self.space.metric
+        if not self._over_seeds:
+            return {int(record["epoch"]): record[metric] for record in trial.history if metric in record}
+        finals = ((step, self._final(run)) for step, run in enumerate(self.runs_of(trial), 1))
+        return {step: value for step, value in finals if value is not None}
 
     def end(self, trial: TrialRecord, *, failure: str = "", tag: FailureTag = FailureTag.VALUES) -> None:
         """Close a trial: failed with a reason; else finished, stopped early or unfinished, by the epochs it has.
@@ -169,9 +204,10 @@ class SearchStudy:
         tag: of the failure. An unfinished trial, which the time has cut, goes on in a later session; so does one that
         failed for a passing reason.
         """
-        last = {**trial.history[-1], **trial.test_scores} if trial.history else {}
-        value = last.get(self.space.metric)
-        complete = not failure and trial.epoch >= self.epochs_of(trial)
+        ends = [{**run.history[-1], **run.test_scores} if run.history else {} for run in trial.runs]
+        values = [end[self.space.metric] for end in ends if self.space.metric in end]
+        value = mean(values) if len(values) == len(ends) else None
+        complete = not failure and self.next_run(trial) is None
         if complete and value is None:
             when = " at its last epoch" if trial.last(self.space.metric) is not None else ""
             failure, complete, tag = f"it never reported {self.space.metric}{when}", False, FailureTag.VALUES
@@ -180,7 +216,9 @@ class SearchStudy:
         if not failure and not complete:
             cut = self.timed_out and trial.index not in self._pruned
             trial.state = TrialState.UNFINISHED if cut else TrialState.STOPPED
-            trial.reason = f"after epoch {trial.epoch} of {self.epochs_of(trial)}{f', {TIME_UP}' if cut else ''}"
+            trial.reason = (
+                f"after epoch {trial.epochs_run} of {self.epochs_in_all(trial)}{f', {TIME_UP}' if cut else ''}"
+            )
         optuna_trial = self._live.pop(trial.index)
         optuna_trial.set_user_attr(REASON, trial.reason)
         if trial.state is TrialState.UNFINISHED:  # Optuna has no such state; it stays running
@@ -237,8 +275,8 @@ class SearchStudy:
         """Whether it has what it is run for."""
         return bool(record.test_scores) if record.purpose is Repeat.REFIT else self._final(record) is not None
 
-    def _final(self, record: RepeatRecord) -> float | None:
-        return record.final(self.space.metric, self.epochs_of(record))
+    def _final(self, run: TrialRecord) -> float | None:
+        return run.final(self.space.metric, self.epochs_of(run))
 
     @property
     def start(self) -> TrialRecord | None:
@@ -270,7 +308,9 @@ class SearchStudy:
         self._study = self._open_study()
         known = self._study.get_trials(deepcopy=False)
         self._optuna_trials = OptunaTrials(self._study, self.space, known)
-        self._suggestions = Suggestions(self._study, self.space, self.base, self._method, self._startup, self._has)
+        self._suggestions = Suggestions(
+            self._study, self.space, self.base, self._method, self._startup, self._has, self.earlier
+        )
         return known
 
     def _open_study(self) -> optuna.Study:
@@ -286,7 +326,7 @@ class SearchStudy:
                 load_if_exists=True,
                 sampler=optuna.samplers.RandomSampler(seed=self.base.seed),  # never asked: suggestions have a view
                 direction="maximize" if self.space.maximize else "minimize",
-                pruner=rule.pruner() if rule else optuna.pruners.NopPruner(),
+                pruner=rule.pruner(self.base.epochs) if rule else optuna.pruners.NopPruner(),
             )
         except RuntimeError as error:  # of a file that another release of Optuna made
             raise CmdTuneError(f"{self.folder / STUDY}: {first_line(error)}") from error
@@ -303,6 +343,8 @@ class SearchStudy:
     def _list(self) -> list[dict[str, Any]]:
         """The trials that the space file lists: a table's, a grid's, or start points."""
         points = self._method.listed(self.space, self.base.model_dump())
+        if self.earlier:
+            points = [*points, best_of(self.earlier, maximize=self.space.maximize).values]
         return [{**self.space.fixed, **point} for point in points]
 
     def _say_all_listed(self) -> None:
@@ -358,13 +400,15 @@ class SearchStudy:
             self.remarks.append(f"{where} is gone; {what}")
             if not starts:
                 steps = sorted(frozen.intermediate_values.items())
+                if self.space.seeds > 1:  # the steps are of one seed, or none is an epoch
+                    steps = [(self.epochs_of(trial), frozen.value)] if frozen.value is not None else []
                 trial.history = [{"epoch": step, self.space.metric: value} for step, value in steps]
 
     def _has_ended(self, trial: TrialRecord) -> bool:
         """Whether Optuna takes a trial that goes on for one that has ended, or has values that are gone from disk."""
         frozen = self._last[trial.index]
-        epochs = {int(record["epoch"]) for record in trial.history}
-        return frozen.state is not OptunaState.RUNNING or not frozen.intermediate_values.keys() <= epochs
+        known = self._steps(trial).keys()
+        return frozen.state is not OptunaState.RUNNING or not frozen.intermediate_values.keys() <= known
 
     def _take_up(self, trial: TrialRecord) -> TrialRecord:
         """Go on with an unfinished trial. The first of a session has all that Optuna takes for ended opened again."""
@@ -375,9 +419,9 @@ class SearchStudy:
         frozen = self._last[trial.index]
         optuna_trial = Trial(self._study, frozen._trial_id)
         reported = {} if trial.index in self._to_reopen else frozen.intermediate_values
-        for record in trial.history:
-            if self.space.metric in record and int(record["epoch"]) not in reported:
-                optuna_trial.report(record[self.space.metric], int(record["epoch"]))
+        for step, value in self._steps(trial).items():
+            if step not in reported:
+                optuna_trial.report(value, step)
         if frozen.user_attrs.get(REASON) and trial.index not in self._to_reopen:
             optuna_trial.set_user_attr(REASON, "")
         self._live[trial.index] = optuna_trial

@@ -4,7 +4,7 @@ Each depends on the seed, the trial's number and what is known by then, and on n
 a kill changes none. The study on disk gets what runs, and nothing of what is drawn and dropped on the way.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -15,6 +15,7 @@ from optuna.trial import TrialState as OptunaState
 
 from cmd_tune.search.spaces.region import MOST_DRAWS
 from cmd_tune.search.spaces.space import Space
+from cmd_tune.search.study.earlier_trials import EarlierTrial
 from cmd_tune.search.study.methods import Method
 from cmd_tune.search.study.optuna_values import from_optuna, from_shown, to_optuna
 from cmd_tune.search.study.sampler_view import KEPT, NOT_ALLOWED, SamplerView
@@ -44,10 +45,11 @@ class Suggestions:
         method: Method,
         startup: int,
         tried: Callable[[Mapping[str, Any]], bool],
+        earlier: Sequence[EarlierTrial] = (),
     ) -> None:
-        """startup: trials with a score before the sampler learns."""
+        """startup: trials with a score before the sampler learns. earlier: of another search."""
         self._study, self._space, self._seed, self._startup, self._tried = study, space, base.seed, startup, tried
-        self._method = method
+        self._method, self._earlier = method, earlier
         self._settings = base.model_dump()
         self._made: dict[int, FrozenTrial] = {}  # by the views so far
         self.shortfall = ""  # why the last call found nothing
@@ -99,7 +101,7 @@ class Suggestions:
 
     def _view(self) -> SamplerView:
         known = self._study.get_trials(deepcopy=False)
-        return SamplerView(self._space, self._method, self._startup, known, self._made)
+        return SamplerView(self._space, self._method, self._startup, known, self._made, self._earlier)
 
     def _suggestion(
         self, view: SamplerView, asked: Trial, values: dict[str, Any], refused: list[dict[str, Any]]

@@ -25,6 +25,7 @@ HISTORY = "history.jsonl"  # in a trial's folder
 class Repeat(StrEnum):
     """What a configuration is run again for. Begins the name of the run's folder, which ends with its seed."""
 
+    SEED = "seed"  # a trial of several seeds: all but its first
     CONFIRM = "confirm"  # a finalist, or the start point, with a fresh seed
     REFIT = "refit"  # a finalist, on the whole training set
 
@@ -104,8 +105,19 @@ class TrialRecord:
         return means | {BEFORE_REFIT + name: score for name, score in self.test_scores.items()}
 
     def score(self, metric: str) -> float | None:
-        """One of its `tests`, or the latest recorded value of the metric."""
-        return self.tests.get(metric, self.last(metric))
+        """One of its `tests`, or the latest recorded value of the metric, the mean over those of its seeds."""
+        values = [value for run in self.runs if (value := run.last(metric)) is not None]
+        return self.tests.get(metric, mean(values) if values else None)
+
+    @property
+    def runs(self) -> list["TrialRecord"]:
+        """The runs that make up the trial: its first seed's, which it is itself, and those of other seeds."""
+        return [self, *self.repeats_for(Repeat.SEED).values()]
+
+    @property
+    def epochs_run(self) -> int:
+        """Epochs that are recorded, of all its seeds."""
+        return sum(run.epoch for run in self.runs)
 
     def take(self, record: Mapping[str, float]) -> bool:
         """Add an epoch's metrics, and the scores on the test set if it has some. False if the epoch is there already.
@@ -184,8 +196,8 @@ class RepeatRecord(TrialRecord):
 
     @property
     def name(self) -> str:
-        what = {Repeat.REFIT: "refit of", Repeat.CONFIRM: "confirmation of"}[self.purpose]
-        return f"{what} {super().name}, seed {self.seed}"
+        what = {Repeat.SEED: "", Repeat.CONFIRM: "confirmation of ", Repeat.REFIT: "refit of "}[self.purpose]
+        return f"{what}{super().name}, seed {self.seed}"
 
 
 def _read_history(path: Path) -> tuple[list[dict[str, float]], bool]:

@@ -6,7 +6,13 @@ from urllib.parse import unquote, urlsplit
 from cmd_tune.tracking.mlflow.uris import sqlite_file
 
 _FOLDER = "/mlartifacts"
-_COLUMNS = (("experiments", "experiment_id", "artifact_location"), ("runs", "run_uuid", "artifact_uri"))
+_COLUMNS = (
+    ("experiments", "experiment_id", "artifact_location"),
+    ("runs", "run_uuid", "artifact_uri"),
+    ("logged_models", "model_id", "artifact_location"),
+    ("model_versions", "rowid", "source"),
+    ("model_versions", "rowid", "storage_location"),
+)
 
 
 def follow_storage(uri: str, storage: Path, place: str) -> None:

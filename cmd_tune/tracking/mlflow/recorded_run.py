@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-_STEPPED = ("loss/", "val/")  # metrics of an epoch that MLflow gets; the run's folder has all of them
+from cmd_tune.tracking.mlflow.inputs import known_inputs
+
+_STEPPED = ("loss/", "val/", "system/")  # metrics of an epoch that MLflow gets; the run's folder has all of them
 
 
 @dataclass
@@ -18,6 +20,7 @@ class RecordedRun:
     tags: dict[str, str]
     params: set[str]
     scores: dict[str, float]
+    data: set[str]  # digests of its data sets
     read: bool = True  # whether it may have epochs beyond its tag: written by others, or by a call that failed
     changed: bool = False  # whether it has got metrics in this session
 
@@ -26,7 +29,8 @@ def recorded(run: Any) -> RecordedRun:
     """A run as MLflow's client returns it."""
     info, data = run.info, run.data
     tags, params = dict(data.tags), set(data.params)
-    return RecordedRun(info.run_id, info.start_time, info.end_time, info.status, tags, params, dict(data.metrics))
+    times = info.start_time, info.end_time
+    return RecordedRun(info.run_id, *times, info.status, tags, params, dict(data.metrics), known_inputs(run))
 
 
 def epoch_metrics(epochs: list[dict[str, float]], start: int) -> Iterator[Any]:

@@ -13,22 +13,27 @@ from pathlib import Path
 from typing import Any
 
 from cmd_tune.errors import CmdTuneError
-from cmd_tune.tracking.base import RunSnapshot, RunStatus, Tracker
+from cmd_tune.tracking.base import Model, RunKey, RunSnapshot, RunStatus, Tracker
+from cmd_tune.tracking.causes import describe_cause
 from cmd_tune.tracking.identity import is_earlier
 from cmd_tune.tracking.mlflow.database import cure, ensure_database, locked, replaced
-from cmd_tune.tracking.mlflow.experiment import NOTE, find_or_make
+from cmd_tune.tracking.mlflow.experiment import find_or_make
+from cmd_tune.tracking.mlflow.inputs import as_input, digest_of
+from cmd_tune.tracking.mlflow.models import register
 from cmd_tune.tracking.mlflow.moved_files import follow_storage
-from cmd_tune.tracking.mlflow.page import links, page_tag
+from cmd_tune.tracking.mlflow.page import links, note_tag, page_tag, user_tag
 from cmd_tune.tracking.mlflow.recorded_run import RecordedRun, epoch_metrics, recorded
 from cmd_tune.tracking.mlflow.uploads import file_digest, files_tag, text_digest, time_to_upload, uploaded
 from cmd_tune.tracking.mlflow.uris import is_database, is_server, password_remark, sqlite_file, variables_not_taken
 
-IDENTITY, TRIAL = "cmd_tune.id", "cmd_tune.trial"  # tags by which runs are found again; a search's own has no trial
+# Tags by which runs are found again; a search's own has neither of the last two.
+IDENTITY, TRIAL, BASELINE = "cmd_tune.id", "cmd_tune.trial", "cmd_tune.baseline"
 SEARCH = "cmd_tune.search"  # tag: the name of the search
 REASON = "cmd_tune.reason"  # tag: why a trial failed or was stopped, why a search has fewer trials than asked for
+MODEL = "cmd_tune.model"  # tag: digest of the weights that are registered
 DESCRIBED, REACHED = "cmd_tune.described", "cmd_tune.epoch"
 PARENT = "mlflow.parentRunId"
-TABLE = "trials.json"
+TABLE = "trials_table.json"
 _STATUS = {
     RunStatus.RUNNING: "RUNNING",
     RunStatus.FINISHED: "FINISHED",
@@ -65,7 +70,7 @@ class MlflowTracker(Tracker[RecordedRun]):
         self._inode = 0
         self._news: list[str] = []
         self._parent_id = ""
-        self._doubtful: set[int | None] = set()  # runs whose creation failed, and may come about yet
+        self._doubtful: set[RunKey] = set()  # runs whose creation failed, and may come about yet
 
     def open(self) -> None:
         """Find or make the experiment; of all runs that start in a storage at once, one makes its database first."""
@@ -79,7 +84,7 @@ class MlflowTracker(Tracker[RecordedRun]):
 
         # A server that is waited for must not hold up the other runs of the storage.
         with locked(self.storage / "mlflow.lock") if is_database(self.uri) else nullcontext():
-            self._client = self._client or MlflowClient(tracking_uri=self.uri)
+            self._client = self._client or MlflowClient(self.uri, self.uri)
             found, done = find_or_make(self._client, self.experiment, files if is_database(self.uri) else None)
         anew = bool(self.experiment_id) and not self._news  # unless its database is
         self.experiment_id, self._found = str(found.experiment_id), found
@@ -120,9 +125,10 @@ class MlflowTracker(Tracker[RecordedRun]):
             if snapshot.key is None:
                 self._parent_id = there.run_id
             self._write_params(snapshot, there)
+            self._write_data(snapshot, there)
             self._write_epochs(snapshot, there)
             self._write_scores(snapshot, there)
-            self._write_tags(there, self._tags(snapshot))
+            self._write_tags(there, self._tags(snapshot) | note_tag(snapshot, there.run_id))
             if not snapshot.reason and REASON in there.tags:
                 self._client.delete_tag(there.run_id, REASON)
                 del there.tags[REASON]
@@ -145,7 +151,22 @@ class MlflowTracker(Tracker[RecordedRun]):
             self._write_tags(written, files_tag({**there, path.name: digest}))
         return written
 
-    def missing(self, written: Mapping[int | None, RecordedRun]) -> Collection[int | None]:
+    def register(self, model: Model, written: RecordedRun) -> RecordedRun:
+        if written.tags.get(MODEL) == model.digest:
+            return written
+        try:
+            with time_to_upload(model.weights.stat().st_size):
+                line = register(self._client, self.experiment_id, written.run_id, model)
+        except Exception as error:
+            if not _is_refusal(error):
+                raise
+            self._news.append(f"MLflow: the encoder is not registered as {model.name}: {describe_cause(error)}")
+            return written
+        self._news.append(f"MLflow: {line}")
+        self._write_tags(written, {MODEL: model.digest})
+        return written
+
+    def missing(self, written: Mapping[RunKey, RecordedRun]) -> Collection[RunKey]:
         """Also of those that lie in a parent that is no longer there."""
         self.ping()
         there = {run.info.run_id: run for run in self._search(_of(IDENTITY, self.identity), "ACTIVE_ONLY")}
@@ -177,8 +198,7 @@ class MlflowTracker(Tracker[RecordedRun]):
         """True of any failure of a database, and of a server's refusal."""
         if not is_server(self.uri):
             return True
-        status = getattr(error, "get_http_status_code", lambda: 500)()
-        return isinstance(error, CmdTuneError) or (400 <= status < 500 and status not in (408, 429))
+        return isinstance(error, CmdTuneError) or _is_refusal(error)
 
     def cure(self, error: Exception) -> str:
         return cure(self.uri, str(error)) if is_database(self.uri) else ""
@@ -203,9 +223,10 @@ class MlflowTracker(Tracker[RecordedRun]):
             self._news.append(f"MLflow: the run {snapshot.name} of {self.search} was deleted; it is restored")
         return recorded(found)
 
-    def _choose(self, found: list[Any], key: int | None) -> Any:
+    def _choose(self, found: list[Any], key: RunKey) -> Any:
         """The first of runs, of those that have something."""
-        found = [run for run in found if key is not None or not run.data.tags.get(TRIAL)]
+        # 0.1.0 gave a search's own run the empty tag of a trial.
+        found = [run for run in found if key is not None or not any(map(run.data.tags.get, (TRIAL, BASELINE)))]
         if not found:
             return None
 
@@ -219,8 +240,8 @@ class MlflowTracker(Tracker[RecordedRun]):
                 self._client.delete_run(other.info.run_id)
         return first
 
-    def _query(self, tag: str, value: str, key: int | None) -> str:
-        return _of(tag, value) + ("" if key is None else f" and {_of(TRIAL, str(key))}")
+    def _query(self, tag: str, value: str, key: RunKey) -> str:
+        return " and ".join(_of(*each) for each in ((tag, value), *_key_tag(key).items()))
 
     def _search(self, query: str, view: str) -> list[Any]:
         """All runs of the experiment that a filter leaves, of all pages of the answer."""
@@ -239,8 +260,10 @@ class MlflowTracker(Tracker[RecordedRun]):
 
     def _create(self, snapshot: RunSnapshot) -> RecordedRun:
         tags = {
-            **({} if snapshot.key is None else {TRIAL: str(snapshot.key)}),
+            **_key_tag(snapshot.key),
             **self._tags(snapshot),
+            **note_tag(snapshot, ""),
+            **user_tag(),
         }
         try:
             tags = {name: value for name, value in tags.items() if value}
@@ -255,12 +278,16 @@ class MlflowTracker(Tracker[RecordedRun]):
     def _write_params(self, snapshot: RunSnapshot, there: RecordedRun) -> None:
         from mlflow.entities import Param
 
-        if DESCRIBED in there.tags:
-            return
         new = [Param(key, str(value)[:_TEXT]) for key, value in snapshot.params.items() if key not in there.params]
         for start in range(0, len(new), _PARAMS):
             self._client.log_batch(there.run_id, params=new[start : start + _PARAMS])
         there.params |= snapshot.params.keys()
+
+    def _write_data(self, snapshot: RunSnapshot, there: RecordedRun) -> None:
+        data = snapshot.data
+        if data is not None and digest_of(data) not in there.data:
+            self._client.log_inputs(there.run_id, datasets=[as_input(data)])
+            there.data.add(digest_of(data))
 
     def _write_documents(self, snapshot: RunSnapshot, there: RecordedRun) -> None:
         """What does not change, then the tag that says that all of it is there; and the table, if it has changed."""
@@ -316,8 +343,6 @@ class MlflowTracker(Tracker[RecordedRun]):
 
     def _tags(self, snapshot: RunSnapshot) -> dict[str, str]:
         tags = {IDENTITY: self.identity, SEARCH: self.search, **snapshot.tags}
-        if snapshot.note:
-            tags[NOTE] = snapshot.note
         if snapshot.commit is not None:
             tags["mlflow.source.name"] = "cmd_tune"
         if snapshot.commit:
@@ -337,6 +362,17 @@ class MlflowTracker(Tracker[RecordedRun]):
         if new:
             self._client.log_batch(there.run_id, tags=[RunTag(name, value) for name, value in new.items()])
             there.tags |= new
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether a server will say the same again."""
+    status = getattr(error, "get_http_status_code", lambda: 500)()
+    return 400 <= status < 500 and status not in (408, 429)
+
+
+def _key_tag(key: RunKey) -> dict[str, str]:
+    """The tag that tells the runs of a search apart; its own has none."""
+    return {} if key is None else {BASELINE if isinstance(key, str) else TRIAL: str(key)}
 
 
 def _of(tag: str, value: str) -> str:

@@ -89,9 +89,10 @@ def make_task(folder, settings, store, index=0):
 
 
 def numbers(told):
-    """All that was reported but the time it took."""
+    """All that was reported but what it took."""
     records = [record for said in told for record in (said.get("report") or said.get("end"))["records"]]
-    return [{name: value for name, value in record.items() if name != "seconds"} for record in records]
+    kept = [{name for name in record if name != "seconds" and not name.startswith("system/")} for record in records]
+    return [{name: record[name] for name in names} for names, record in zip(kept, records, strict=True)]
 
 
 def alike(one, other):

@@ -58,17 +58,23 @@ def check_files(findings):
 def check_report(findings):
     report = write_report(findings)
     names = [path.name for path in report.files]
-    assert names == sorted(names, key=[*FILES, *(f"{word}.png" for word in FIGURES), "report.md", "looks.json"].index)
+    order = [*FILES, *(f"{word}.png" for word in FIGURES), "report.md", "report.html", "looks.json"]
+    assert names == sorted(names, key=order.index)
     assert all(path.is_file() for path in report.files)
     comparison = findings.comparison is not None
-    assert {"cells.csv", "table.png", "report.md"} & set(names) == (
-        {"cells.csv", "table.png", "report.md"} if comparison else set()
-    )
+    assert {"cells.csv", "table.png"} & set(names) == ({"cells.csv", "table.png"} if comparison else set())
     assert ("best.yaml" in names) == bool(findings.study.ranked() and not comparison)
     assert ("best/trial" in report.metrics) == ("best.yaml" in names)
-    if comparison:
-        text = (findings.study.folder / "report.md").read_text(encoding="utf-8")
-        assert all((findings.study.folder / link).is_file() for link in re.findall(r"\]\(([^)]*)\)", text))
+    assert report.names[0] == "report.html"
+    text, page = (report_of(findings, name) for name in ("report.md", "report.html"))
+    links = re.findall(r"\]\(([^)]*)\)", text)
+    assert all((findings.study.folder / link).is_file() for link in links)
+    assert page.count("<img ") == len(links) == page.count('src="data:image/png;base64,')
+    assert not re.search(r"<script|https?:|<link|url\(", page)
+
+
+def report_of(findings, name):
+    return (findings.study.folder / name).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -85,7 +91,7 @@ def test_every_part_of_a_report_keeps_its_contract(findings_of, name, tmp_path):
 def test_a_study_without_baselines_has_a_report(findings_of, name):
     report = write_report(findings_of(name, baselines=False))
     assert "baselines.yaml" not in [path.name for path in report.files]
-    assert not any(metric.startswith("baseline/") for metric in report.metrics)
+    assert report.baselines == {}
 
 
 # One file and one line: what is registered is printed, written and named by itself.
@@ -97,13 +103,13 @@ class Dots:
 
     best: list[float]
 
-    caption, size = "Best so far", (3.0, 2.0)
+    caption, size = "Dots", (3.0, 2.0)
 
     def draw(self, figure: Figure) -> None:
         figure.subplots().plot(self.best, "o")
 
 
-def best_so_far(findings):
+def dots(findings):
     trials = findings.study.trials.values()
     scores = [score for trial in trials if (score := trial.last("val/knn/fused")) is not None]
     return Dots([max(scores[: n + 1]) for n in range(len(scores))]) if scores else None
@@ -114,25 +120,25 @@ def how_many(findings):
 
 
 def test_a_figure_and_a_section_are_added_by_a_line_each(findings_of, monkeypatch):
-    monkeypatch.setitem(FIGURES, "best-so-far", best_so_far)
+    monkeypatch.setitem(FIGURES, "dots", dots)
     monkeypatch.setitem(SECTIONS, "number", how_many)
     findings = findings_of("search, stopped early")
-    assert best_so_far(findings).best == [98, 98]
+    assert dots(findings).best == [98, 98]
     report = write_report(findings)
     names = [path.name for path in report.files]
-    assert names[:3] == ["trials.csv", "baselines.yaml", "best.yaml"]
-    assert names[-1] == "best-so-far.png"
+    assert names[:4] == ["trials.csv", "trials.json", "baselines.yaml", "best.yaml"]
+    assert names[-3:] == ["dots.png", "report.md", "report.html"]
     printed = io.StringIO()
     print_report(Console(file=printed), findings.study, report)
     assert printed.getvalue().endswith("2 trials in all\n")
 
 
 def test_a_figure_of_a_comparison_stands_in_its_report(findings_of, monkeypatch):
-    monkeypatch.setitem(FIGURES, "best-so-far", best_so_far)
+    monkeypatch.setitem(FIGURES, "dots", dots)
     findings = findings_of("comparison, one seed")
     write_report(findings)
     text = (findings.study.folder / "report.md").read_text(encoding="utf-8")
-    assert "![The table as a figure](table.png)\n\n![Best so far](best-so-far.png)\n\n## Claims" in text
+    assert "![The table as a figure](table.png)\n\n![Dots](dots.png)\n\n## Claims" in text
 
 
 def test_a_part_that_fails_is_named_and_takes_no_other_with_it(findings_of, monkeypatch):
@@ -154,5 +160,5 @@ def test_a_part_that_fails_is_named_and_takes_no_other_with_it(findings_of, monk
     report = write_report(findings, attempt=attempt)
     assert troubles == {"broken.png": "no colours left", "broken section": "no colours left"}
     texts = [path.name for path in report.files if path.suffix != ".png"]
-    assert texts == ["trials.csv", "baselines.yaml", "best.yaml"]
+    assert texts == ["trials.csv", "trials.json", "baselines.yaml", "best.yaml", "report.md", "report.html"]
     assert "trial-000" in text_of(report.closing)

@@ -2,11 +2,21 @@
 
 import csv
 import io
+import json
 
 from cmd_tune.runs.pretrain_and_score import Conditions
 from cmd_tune.search.report import StudyFindings, write_report
-from cmd_tune.search.report.files import FILES, baselines_yaml, best_yaml, cells_csv, kept_baselines, trials_csv
+from cmd_tune.search.report.files import (
+    FILES,
+    baselines_yaml,
+    best_yaml,
+    cells_csv,
+    kept_baselines,
+    trials_csv,
+    trials_json,
+)
 from cmd_tune.settings import read_settings
+from tests.search.report.made_up import made_up
 from tests.search.report.tables import findings_of_table
 
 HERE = Conditions("synthetic", "xview", {})
@@ -66,6 +76,36 @@ def test_a_parameter_keeps_its_column_where_a_metric_has_its_name(make_space, op
     assert f"learning_rate: {RATES[0]}\n" in (study.folder / "best.yaml").read_text(encoding="utf-8")
 
 
+def test_scores_are_written_as_a_person_does_and_values_to_the_last_digit(make_space, open_study):
+    study = open_study(make_space())
+    trial = study.next()
+    trial.values["teacher_temperature"] = 0.012345678901234567
+    scores = {"loss/total": 5.8321456789, "val/knn/fused": 100 * 37 / 287, "seconds": 3.14159265}
+    study.record(trial, {"epoch": 3, **scores})
+    study.end(trial)
+    findings = StudyFindings(study, {}, {}, HERE)
+    (row,) = rows_of(trials_csv(findings))
+    assert (row["loss/total"], row["val/knn/fused"]) == ("5.83215", "12.89")
+    assert float(row["teacher_temperature"]) == trial.values["teacher_temperature"]
+    (listed,) = json.loads(trials_json(findings))
+    assert listed["values"] == trial.values
+    assert listed["scores"] == {"loss/total": 5.83215, "val/knn/fused": 12.89}
+    assert listed["seconds"] == 3.1
+
+
+def test_the_list_of_trials_has_states_ranks_and_fresh_seeds(tmp_path, tiny):
+    study = made_up(tmp_path / "search", tiny, 12, fresh=2).study
+    listed = json.loads(trials_json(StudyFindings(study, {}, {}, HERE)))
+    assert [trial["number"] for trial in listed] == list(range(12))
+    assert [trial["rank"] is None for trial in listed] == [str(t.state) != "finished" for t in study.trials.values()]
+    assert (listed[11]["state"], listed[11]["reason"], listed[11]["epochs"]) == ("failed", "the loss is nan", 2)
+    (first,) = (trial for trial in listed if trial["rank"] == 1)
+    best = study.ranked()[0]
+    assert first["number"] == best.index
+    assert first["seconds"] == 120
+    assert first["fresh_seeds"] == {str(seed): round(score, 2) for seed, score in study.confirmed(best).items()}
+
+
 def test_baselines_are_read_back_as_they_were_and_are_absent_where_none_were_scored(ended, tmp_path):
     study = ended([10, 20, 30])
     assert baselines_yaml(StudyFindings(study, {}, {}, HERE)) is None
@@ -83,7 +123,7 @@ def test_a_search_has_no_cells_and_a_table_no_best(ended, table_space, played, t
     table = findings_of_table(played(table_space([0]), {(4, 0): 40, (8, 0): 90}))
     assert best_yaml(table) is None
     assert "rank" not in trials_csv(table).splitlines()[0].split(",")
-    assert list(FILES) == ["trials.csv", "baselines.yaml", "best.yaml", "cells.csv"]
+    assert list(FILES) == ["trials.csv", "trials.json", "baselines.yaml", "best.yaml", "cells.csv"]
 
 
 def test_cells_have_a_row_per_metric_and_empty_fields_where_nothing_was_reported(table_space, played):

@@ -1,8 +1,8 @@
-"""The metrics of a search's own run in the tracker."""
+"""The metrics that the tracker has beside those of trials."""
 
 from cmd_tune.runs.pretrain_and_score import Conditions
 from cmd_tune.search.report import StudyFindings
-from cmd_tune.search.report.metrics import baseline_metrics, best_metrics
+from cmd_tune.search.report.metrics import best_metrics, known_baselines
 from tests.search.report.tables import findings_of_table
 
 HERE = Conditions("synthetic", "xview", {})
@@ -32,11 +32,7 @@ def test_test_scores_of_the_best_are_among_them_and_those_of_another_are_not(end
     }  # fmt: skip
 
 
-def test_baselines_have_prefixes_of_their_own(ended):
+def test_baselines_have_the_names_of_trials_metrics_and_one_without_scores_is_left_out(ended):
     raw = {"test/knn/joint": 55.0, "val/knn/fused": 39.4, "test/knn/bone": 50.0}
-    findings = StudyFindings(ended([10, 20, 30]), raw, {"test/linear/joint": 46.0}, HERE)
-    assert baseline_metrics(findings) == {
-        "baseline/raw/test/knn/joint": 55.0,
-        "baseline/raw/val/knn/fused": 39.4,
-        "baseline/untrained/test/linear/joint": 46.0,
-    }
+    findings = StudyFindings(ended([10, 20, 30]), raw, {}, HERE)
+    assert known_baselines(findings) == {"raw": raw}

@@ -96,3 +96,11 @@ def test_parameters_by_how_much_the_trials_differ_in_them():
 def test_no_setting_has_the_name_of_a_column_that_stands_beside_it(make_space, open_study):
     own = trials_columns(open_study(make_space(parameters={"topk": {"values": [4, 6]}}, points_to_evaluate=None)))
     assert own.keys() & Settings.model_fields.keys() == {"topk"}
+
+
+def test_what_a_trial_took_of_its_machine_is_no_score(make_space, open_study):
+    study = open_study(make_space())
+    record = {"epoch": 1, "loss/total": 1.0, "system/cpu_utilization_percentage": 99.0}
+    study.record(study.next(), record)
+    assert trials_columns(study)["loss/total"] == [1.0]
+    assert not any(name.startswith("system/") for name in trials_columns(study))

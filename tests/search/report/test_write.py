@@ -35,10 +35,19 @@ def test_verdicts_baselines_and_figures_stand_in_the_report(table_space, played)
     # By Student's table t(3, 97.5 %) = 3.182; of 61, 62, 63, 62 s = 0.8165: 3.182 · 0.8165 / 2 = 1.3.
     assert re.search(r"^ +4 +62\.0 ± 1\.3 +70\.0 +-8\.0 +60\.0 ± 0\.0 +80\.0 +-20\.0 *$", printed, re.MULTILINE)
     names = [path.name for path in report.files]
-    assert names == ["trials.csv", "baselines.yaml", "cells.csv", "table.png", "report.md", "looks.json"]
+    assert names == [
+        "trials.csv",
+        "trials.json",
+        "baselines.yaml",
+        "cells.csv",
+        "table.png",
+        "report.md",
+        "report.html",
+        "looks.json",
+    ]
     assert all(path.exists() for path in report.files)
     assert "![The table as a figure](table.png)" in text
-    assert report.metrics["baseline/raw/test/knn/joint"] == 55.0
+    assert report.baselines["raw"]["test/knn/joint"] == 55.0
 
 
 def test_nothing_is_picked_by_its_score(table_space, played):
@@ -101,7 +110,13 @@ def test_a_file_that_cannot_be_written_takes_no_other_with_it(table_space, playe
     (study.folder / "table.png").mkdir()
     ending = Ending(study.folder)
     report = write_report(StudyFindings(study, {}, {}, HERE), attempt=ending.attempt)
-    assert [path.name for path in report.files] == ["trials.csv", "cells.csv", "report.md"]
+    assert [path.name for path in report.files] == [
+        "trials.csv",
+        "trials.json",
+        "cells.csv",
+        "report.md",
+        "report.html",
+    ]
     assert ending.troubles == [f"table.png: {study.folder / 'table.png'}: cannot be written: Is a directory"]
 
 

@@ -102,7 +102,7 @@ BAD: list[tuple[dict[str, str | None], str, str]] = [
     (
         {"method": "grid", "cells": None, "seeds": "[1]", "parameters": "{topk: {values: [1]}}"},
         "seeds",
-        "needs method: cells, not grid",
+        "lists seeds, which needs method: cells; write how many runs a trial has, such as 3",
     ),
     ({"method": "tpe", "parameters": "{topk: {min: 1, max: 3}}"}, "cells", "needs method: cells, not tpe; remove it"),
     # claims

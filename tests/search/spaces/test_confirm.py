@@ -42,3 +42,18 @@ def test_what_a_file_says_of_the_confirmation_is_kept(make_space):
 def test_half_the_work_of_the_trials_pays(configurations, whole_trials, seeds):
     assert OWN.seeds_for(configurations, whole_trials) == seeds
     assert MANY.seeds_for(configurations, whole_trials) == 8
+
+
+def test_seeds_are_counted_and_go_with_no_searched_seed(make_space):
+    assert make_space().seeds == 1
+    assert make_space(seeds=3).seeds == 3
+    for changes, said in (
+        ({"seeds": [0, 1]}, "seeds: lists seeds, which needs method: cells"),
+        ({"seeds": 0}, "seeds: should be a whole number of 1 or more; found 0"),
+        (
+            {"seeds": 2, "parameters": {"seed": {"values": [0, 1]}}, "points_to_evaluate": None},
+            "seeds: does not go with the parameter seed, which it would replace; remove one of them",
+        ),
+    ):
+        with pytest.raises(UsageError, match=said):
+            make_space(**changes)

@@ -242,16 +242,16 @@ ALL_AT_ONCE = [
     (
         {"early_terminate": "{rungs: 3, grace_period: 4}"},
         [
-            "early_terminate.rungs: unknown key, known: eta, grace_period, max_iter, min_iter, reduction_factor, "
-            "startup_trials, type",
+            "early_terminate.rungs: unknown key, known: chance, eta, grace_period, max_iter, min_iter, p_threshold, "
+            "reduction_factor, startup_seeds, startup_trials, type",
             "early_terminate.type: is missing; write {type: asha, grace_period: epochs, reduction_factor: 3}",
         ],
     ),
     (
         {"early_terminate": "{type: ahsa, rungs: 3}"},
         [
-            "early_terminate.rungs: unknown key, known: eta, grace_period, max_iter, min_iter, reduction_factor, "
-            "startup_trials, type",
+            "early_terminate.rungs: unknown key, known: chance, eta, grace_period, max_iter, min_iter, p_threshold, "
+            "reduction_factor, startup_seeds, startup_trials, type",
             "early_terminate.type: 'ahsa' is unknown, did you mean 'asha'?",
         ],
     ),
@@ -274,9 +274,9 @@ ALL_AT_ONCE = [
     (
         {"seeds": "[3]", "title": "a", "parameters": "{topk: {min: 9, max: 8}}"},
         [
-            "seeds: needs method: cells, not tpe; remove it, or change the method",
             "title: needs method: cells, not tpe; remove it, or change the method",
             "parameters.topk.min: 9 is above max, 8; swap them",
+            "seeds: lists seeds, which needs method: cells; write how many runs a trial has, such as 3",
         ],
     ),
 ]

@@ -121,7 +121,7 @@ def check(found):
         "val/knn/fused": [(1, 50.0), (2, 50.0), (3, 50.0)],
         "test/knn/fused": [(0, 70.0)],
     }
-    assert search["files"] == ["best.yaml", "settings.yaml", "trials.json"]
+    assert search["files"] == ["best.yaml", "settings.yaml", "trials_table.json"]
     assert trial["files"] == ["best.yaml", "settings.yaml"]
     assert trial["tags"]["cmd_tune.reason"] == "why"
 

@@ -18,6 +18,28 @@ def rows(uri: str) -> list[str]:
         ]
 
 
+def test_models_follow_a_storage_too(tmp_path: Path) -> None:
+    """Their files, and where the registry has them from, in tables of other keys."""
+    storage, old = tmp_path / "moved", (tmp_path / "gone" / "mlartifacts").as_uri()
+    uri, place = sqlite_url(tmp_path / "moved" / "mlflow.db"), (storage / "mlartifacts").as_uri()
+    storage.mkdir()
+    with create_engine(uri).begin() as connection:
+        connection.execute(text("create table logged_models (model_id text, artifact_location text)"))
+        columns = "name text, version integer, source text, storage_location text"
+        connection.execute(text(f"create table model_versions ({columns})"))
+        of_first = {"place": f"{old}/models/m-1/artifacts"}
+        connection.execute(text("insert into logged_models values ('m-1', :place)"), of_first)
+        for version in (1, 2):
+            row = {"version": version, "place": f"{old}/models/m-{version}/artifacts"}
+            connection.execute(text("insert into model_versions values ('encoder', :version, :place, :place)"), row)
+    follow_storage(uri, storage, place)
+    with create_engine(uri).connect() as connection:
+        found = [tuple(row) for row in connection.execute(text("select * from model_versions"))]
+        assert found == [("encoder", n, *[f"{place}/models/m-{n}/artifacts"] * 2) for n in (1, 2)]
+        (location,) = connection.execute(text("select artifact_location from logged_models")).one()
+    assert location == f"{place}/models/m-1/artifacts"
+
+
 def database(path: Path, root: str, other: str) -> str:
     """A database of two experiments, the second of somebody else, with a run each."""
     uri = sqlite_url(path)

@@ -2,8 +2,8 @@
 
 import json
 
-from cmd_tune.tracking import Page
-from cmd_tune.tracking.mlflow.page import links, page_address, page_tag
+from cmd_tune.tracking import Page, RunSnapshot
+from cmd_tune.tracking.mlflow.page import links, note_tag, page_address, page_tag
 
 
 def test_a_search_is_sorted_by_its_metric_with_its_trials_unfolded():
@@ -11,7 +11,7 @@ def test_a_search_is_sorted_by_its_metric_with_its_trials_unfolded():
     key, text = page_tag(page, "temps-1", "abc")
     view = json.loads(text)
     assert view["searchFilter"] == "tags.`cmd_tune.id` = 'temps-1'"
-    columns = ["metrics.`val/knn/fused`", "metrics.`cost/seconds`", "params.`topk`"]
+    columns = ["metrics.`val/knn/fused`", "metrics.`cost/seconds`", "params.`topk`", "attributes.`Dataset`"]
     assert view["selectedColumns"] == columns
     assert view["columnOrder"] == ["attributes.`Run Name`", "runDateAndNestInfo", *columns]
     assert view["columnWidths"]["metrics.`val/knn/fused`"] == 7 * 23 - 30
@@ -42,3 +42,13 @@ def test_a_server_is_opened_by_its_address_and_a_database_by_a_command_first():
     (command,) = links(database, "", "it")
     assert command.endswith(f" -m mlflow ui --backend-store-uri {database} --host 127.0.0.1 --port 5000")
     assert links(database, "7", "it") == [command, page_address("http://127.0.0.1:5000", "7", "it")]
+
+
+def test_an_image_of_a_note_is_asked_of_the_server_that_shows_it():
+    note = "Best: 66.2.\n\n![best so far](artifact:best so far.png) and [all](https://host/a)"
+    snapshot = RunSnapshot(key=None, name="it", params={}, documents={}, note=note)
+    assert note_tag(snapshot, "abc") == {
+        "mlflow.note.content": "Best: 66.2.\n\n![best so far](get-artifact?run_uuid=abc&path=best%20so%20far.png) "
+        "and [all](https://host/a)"
+    }
+    assert note_tag(RunSnapshot(key=None, name="it", params={}, documents={}), "abc") == {}

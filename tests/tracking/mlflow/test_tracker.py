@@ -61,6 +61,39 @@ def test_one_parent_and_its_children(write):
     assert [file.path for file in client.list_artifacts(runs["trial-000"].info.run_id)] == ["settings.yaml"]
 
 
+def test_a_baseline_is_a_child_of_its_own_which_a_later_session_finds_again(write):
+    """Its word is no index, though it be a number; the parent is none of both."""
+    baseline = RunSnapshot(key="0", name="raw skeletons", params={}, documents={}, scores={"val/knn/fused": 40.0})
+    _, before = write(child(0, (1,)), baseline, PARENT)
+    client, runs = write(PARENT, baseline, child(0, (1,)))
+    assert {name: run.info.run_id for name, run in runs.items()} == {n: r.info.run_id for n, r in before.items()}
+    assert set(runs) == {"a-search", "raw skeletons", "trial-000"}
+    assert runs["raw skeletons"].data.tags["mlflow.parentRunId"] == runs["a-search"].info.run_id
+    assert runs["raw skeletons"].data.tags["cmd_tune.baseline"] == "0"
+    assert "cmd_tune.trial" not in runs["raw skeletons"].data.tags
+    assert steps(client, runs["raw skeletons"], "val/knn/fused") == [(0, 40.0)]
+
+
+def test_a_run_of_an_earlier_release_gets_the_parameters_that_it_lacks_and_keeps_those_it_has(write):
+    write(PARENT, child(0, (1,)))  # the trial's own values alone, and complete
+    settings = {f"setting-{number:03d}": number for number in range(150)}  # more than one call takes
+    _, runs = write(PARENT, child(0, (1, 2), params={"topk": "8.0", **settings}))
+    assert runs["trial-000"].data.params == {"topk": "8", **{name: str(value) for name, value in settings.items()}}
+
+
+def test_the_parent_of_an_earlier_release_which_has_an_empty_tag_of_a_trial_is_found(write):
+    """Its trials and baselines, whose tags are not empty, are not taken for it."""
+    client, before = write(PARENT, child(0, (1,)))
+    parent = before["a-search"].info.run_id
+    client.set_tag(parent, "cmd_tune.trial", "")
+    client, runs = write(child(0, (1, 2)), PARENT)
+    tags = f"tags.`cmd_tune.search` = '{runs['a-search'].data.tags['cmd_tune.search']}'"
+    assert len(client.search_runs([runs["a-search"].info.experiment_id], tags)) == 2
+    assert runs["a-search"].info.run_id == parent
+    children = [run for run in runs.values() if "mlflow.parentRunId" in run.data.tags]
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent}
+
+
 @pytest.mark.parametrize(
     ("status", "word"),
     [(RunStatus.FINISHED, "FINISHED"), (RunStatus.STOPPED, "KILLED"), (RunStatus.FAILED, "FAILED")],
@@ -105,7 +138,7 @@ def test_the_table_is_the_last_one_shown(write):
 
     write(parent(["trial-000"]))
     client, runs = write(parent(["trial-000"]), parent(["trial-000", "trial-001"]))
-    path = client.download_artifacts(runs["a-search"].info.run_id, "trials.json")
+    path = client.download_artifacts(runs["a-search"].info.run_id, "trials_table.json")
     with open(path) as file:
         assert json.load(file) == {"columns": ["trial"], "data": [["trial-000"], ["trial-001"]]}
 

@@ -5,8 +5,18 @@ FIGURES. A figure computes its data before it draws. Not here: results, which fi
 """
 
 from cmd_tune.search.report.base import MakeFigure
+from cmd_tune.search.report.figures.best_so_far import best_so_far
 from cmd_tune.search.report.figures.cells import cells_figure
+from cmd_tune.search.report.figures.importance import importance_figure
+from cmd_tune.search.report.figures.learning_curves import learning_curves
+from cmd_tune.search.report.figures.pairs import pairs
+from cmd_tune.search.report.figures.parallel_coordinates import parallel_coordinates
 
 FIGURES: dict[str, MakeFigure] = {
     "table": cells_figure,
+    "best-so-far": best_so_far,
+    "learning-curves": learning_curves,
+    "importance": importance_figure,
+    "pairs": pairs,
+    "parallel-coordinates": parallel_coordinates,
 }

@@ -5,22 +5,28 @@ findings.py computes.
 """
 
 from cmd_tune.search.report.base import MakeSection
+from cmd_tune.search.report.sections.answer import answer
 from cmd_tune.search.report.sections.best_against_baselines import best_against_baselines
 from cmd_tune.search.report.sections.best_trials import best_trials
 from cmd_tune.search.report.sections.cells import cells
 from cmd_tune.search.report.sections.claims import claims
 from cmd_tune.search.report.sections.confirmed import confirmed
 from cmd_tune.search.report.sections.figures import figures
+from cmd_tune.search.report.sections.health import health
+from cmd_tune.search.report.sections.importance import importance
 from cmd_tune.search.report.sections.method import method
 from cmd_tune.search.report.sections.setup import setup
 
 SECTIONS: dict[str, MakeSection] = {
+    "answer": answer,
+    "health": health,
+    "best trials": best_trials,
+    "confirmed": confirmed,
+    "intervals": best_against_baselines,
+    "importance": importance,
     "setup": setup,
     "cells": cells,
     "figures": figures,
     "claims": claims,
     "method": method,
-    "best trials": best_trials,
-    "confirmed": confirmed,
-    "intervals": best_against_baselines,
 }

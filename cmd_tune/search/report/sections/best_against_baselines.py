@@ -1,7 +1,6 @@
 """The best tested trial of a search against the baselines, with intervals."""
 
-from rich.text import Text
-
+from cmd_tune.formatting import markdown_text
 from cmd_tune.runs.baseline_comparison import against_baselines
 from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.findings import StudyFindings
@@ -17,4 +16,4 @@ def best_against_baselines(findings: StudyFindings) -> Section | None:
     metric = tested_metric(study.space.metric)
     runs = (run for trial in study.ranked()[:BEST] for run in (*trial.refits.values(), trial) if run.test_scores)
     text = next((against_baselines(run.name, metric, run.folder, study.folder) for run in runs), "")
-    return Section(screen=[Text(text, style="dim")]) if text else None
+    return Section(markdown_text(text)) if text else None

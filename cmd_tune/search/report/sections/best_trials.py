@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cmd_tune.formatting import format_value, named_values, percent
+from cmd_tune.formatting import format_value, markdown_table, markdown_text, percent
 from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.findings import RAW, UNTRAINED, StudyFindings
 from cmd_tune.search.report.trials_table import FittedTable, by_difference
@@ -13,27 +14,47 @@ from cmd_tune.search.study.study import FINALISTS, SearchStudy
 from cmd_tune.search.study.trial_record import BEFORE_REFIT, TrialRecord
 
 BEST = 5  # trials shown
+_WIDEST = 8  # parameters in the table of report.md
 _COLUMNS = (
     "val/knn/joint", "val/knn/fused", "val/linear/fused", "test/knn/joint", "test/knn/fused", "test/linear/fused",
 )  # fmt: skip
 _SPARE = ("val/linear/fused", "test/linear/fused", "val/knn/joint", "test/knn/joint")  # the last ones go first
-_LEGEND = (
-    "Percent right. untrained: the encoder as it starts; raw 1-NN: bare skeletons. "
-    "The score that chose the best trial flatters it; its test scores do not."
-)
+_LEGEND = "Percent right. untrained: the encoder as it starts; raw 1-NN: bare skeletons."
+_FLATTERED = "The score that chose the best trial flatters it; its test scores do not."
 _REFIT = " Test scores are of the finalists pretrained again on the whole training set; in brackets, before that."
 
 
 def best_trials(findings: StudyFindings) -> Section | None:
-    """The best trials; lines name those that have no rank, and what is odd about the test scores.
+    """The best trials; lines say what is odd about the test scores. The report also names those that have no rank.
 
     None for a comparison, which selects nothing.
     """
     if findings.comparison:
         return None
     refit = any(BEFORE_REFIT + name in trial.tests for trial in findings.study.trials.values() for name in _COLUMNS)
-    notes = [*_stopped_early(findings.study), *_tests(findings.study), _LEGEND + (_REFIT if refit else "")]
-    return Section(screen=[_table(findings), *(Text(note, style="dim") for note in notes)])
+    notes = [*_tests(findings.study), _LEGEND + (_REFIT if refit else "")]
+    screen: list[RenderableType] = [_table(findings), *(Text(note, style="dim") for note in notes)]
+    notes = [*_stopped_early(findings.study), *notes, _FLATTERED]
+    return Section("\n\n".join(["## The best trials", _markdown(findings), *map(markdown_text, notes)]), screen)
+
+
+def _markdown(findings: StudyFindings) -> str:
+    """The table for report.md: with the scores that some row has."""
+    study = findings.study
+    best = study.ranked()[:BEST]
+    rows = [(UNTRAINED, findings.untrained.get), (RAW, findings.raw.get)]
+    names = by_difference(study.space.parameters, [trial.values for trial in best])[:_WIDEST]
+    columns = dict.fromkeys((study.space.metric, *_COLUMNS))
+    scored = [name for name in columns if any(trial.score(name) is not None for trial in best)]
+    shown = scored or [study.space.metric]
+    lines = [
+        [trial.name, *(format_value(trial.values[name]) for name in names), *(_score(trial, name) for name in shown)]
+        for trial in best
+    ]
+    lines += [[title, *[""] * len(names), *(percent(score(name)) for name in shown)] for title, score in rows]
+    table = markdown_table(["", *names, *shown], lines)
+    hidden = len(study.space.parameters) - len(names)
+    return table + (f"\n\nShown are the parameters that differ most; trials.csv has {hidden} more." if hidden else "")
 
 
 def _table(findings: StudyFindings) -> FittedTable:
@@ -60,9 +81,7 @@ def _table(findings: StudyFindings) -> FittedTable:
             table.add_row(title, *blank, *(percent(scores.get(name)) for name in shown), style="dim")
         return table
 
-    more = "Shown are the parameters that differ most; trials.csv has {} more."
-    for trial in best[:1]:
-        more += f" All of {trial.name}: {named_values({name: trial.values[name] for name in parameters})}."
+    more = "Shown are the parameters that differ most; the report has {} more."
     return FittedTable(by_difference(parameters, [trial.values for trial in best]), build, more, spare)
 
 
@@ -88,6 +107,6 @@ def _stopped_early(study: SearchStudy) -> list[str]:
     stopped = study.stopped()
     if not stopped:
         return []
-    first = [f"{t.name} {t.reason} ({percent(t.last(study.space.metric))})" for t in stopped[:BEST]]
+    first = [f"{t.name} {t.reason} ({percent(t.score(study.space.metric))})" for t in stopped[:BEST]]
     more = f" and {len(stopped) - BEST} more" if len(stopped) > BEST else ""
     return [f"Stopped early, without a rank ({study.space.metric} then): {'; '.join(first)}{more}."]

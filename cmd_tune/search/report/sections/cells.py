@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cmd_tune.evaluate.intervals import Interval
-from cmd_tune.formatting import format_value, markdown_table, percent, signed
+from cmd_tune.formatting import format_value, markdown_table, markdown_text, percent, signed
 from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.cell_results import CellResult
 from cmd_tune.search.report.findings import ComparisonFindings, StudyFindings
@@ -26,7 +26,7 @@ def cells(findings: StudyFindings) -> Section | None:
     notes = _notes(comparison)
     legend = f"Percent right, mean ± half its 95 % interval ({_what_intervals_cover(comparison.results)})."
     screen: list[RenderableType] = [_screen_table(comparison), *(Text(line, style="dim") for line in (legend, *notes))]
-    return Section("\n\n".join([*notes, _markdown(comparison)]), screen)
+    return Section("\n\n".join([*map(markdown_text, notes), _markdown(comparison)]), screen)
 
 
 def _notes(comparison: ComparisonFindings) -> list[str]:

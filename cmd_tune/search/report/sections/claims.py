@@ -7,7 +7,7 @@ from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from cmd_tune.formatting import markdown_table, named_values, signed
+from cmd_tune.formatting import markdown_table, markdown_text, named_values, signed
 from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.claims import ClaimResult
 from cmd_tune.search.report.findings import StudyFindings
@@ -47,7 +47,7 @@ def in_markdown(results: Sequence[ClaimResult]) -> list[str]:
             for (a, b), difference in zip(result.pairs, result.verdict.differences, strict=True)
         ]
         why = result.why
-        parts += [f"### {result.claim.says}: {result.verdict.verdict}", f"{why[:1].upper()}{why[1:]}."]
+        parts += [f"### {markdown_text(result.claim.says)}: {result.verdict.verdict}", f"{why[:1].upper()}{why[1:]}."]
         parts += [*([result.power] if result.power else []), markdown_table(_HEAD, rows)]
     return parts
 

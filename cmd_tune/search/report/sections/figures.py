@@ -1,4 +1,6 @@
-"""The figures of a comparison, linked in its report."""
+"""The figures, linked in the report."""
+
+from contextlib import suppress
 
 from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.figures import FIGURES
@@ -6,9 +8,10 @@ from cmd_tune.search.report.findings import StudyFindings
 
 
 def figures(findings: StudyFindings) -> Section | None:
-    """None for a search, which has no report.md: its figures are files beside the others."""
-    if findings.comparison is None:
-        return None
-    drawings = {word: make(findings) for word, make in FIGURES.items()}
-    links = [f"![{drawing.caption}]({word}.png)" for word, drawing in drawings.items() if drawing]
-    return Section("\n\n".join(links)) if links else None
+    """None if no figure applies."""
+    links = []
+    for word, make in FIGURES.items():
+        with suppress(Exception):  # one that fails has been named when it was to be written
+            links += [f"![{drawing.caption}]({word}.png)"] if (drawing := make(findings)) else []
+    head = [] if findings.comparison else ["## Figures"]
+    return Section("\n\n".join([*head, *links])) if links else None

@@ -2,7 +2,7 @@
 
 from cmd_tune.data.splits import PROTOCOLS
 from cmd_tune.evaluate.tally import read_tally
-from cmd_tune.formatting import named_values
+from cmd_tune.formatting import markdown_text, named_values
 from cmd_tune.runs.pretrain_and_score import UNTRAINED_TALLY, Conditions
 from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.findings import StudyFindings
@@ -23,7 +23,7 @@ def setup(findings: StudyFindings) -> Section | None:
     clips = conditions.queries.get("test", 0)
     pretrained = _pretrained(comparison, conditions)
     paragraphs = [
-        f"# {comparison.title or study.folder.name}",
+        f"# {markdown_text(comparison.title or study.folder.name)}",
         f"{conditions.dataset}, {conditions.protocol}, {family}preset {study.preset}, {study.base.epochs} epochs, "
         f"seeds {seeds}: {len(finished)} of {len(wanted)} trials finished."
         + (f" Test set: {clips} clips; one is {100 / clips:.2f} points." if clips else ""),
@@ -32,7 +32,9 @@ def setup(findings: StudyFindings) -> Section | None:
     if tally := read_tally(study.folder / UNTRAINED_TALLY):
         paragraphs.append(f"Intervals of baselines, and of cells with one seed, are {tally.describe()}.")
     without = [trial for trial in trials if trial.state in NO_RESULT]
-    paragraphs += [f"{trial.name} {trial.state} ({named_values(trial.values)}): {trial.reason}" for trial in without]
+    paragraphs += [
+        markdown_text(f"{trial.name} {trial.state} ({named_values(trial.values)}): {trial.reason}") for trial in without
+    ]
     return Section("\n\n".join(paragraphs))
 
 

@@ -20,12 +20,12 @@ class Asha(StoppingRule):
     grace_period: Annotated[int, at_least(1)] = 10
     reduction_factor: Annotated[int, at_least(2)] = 3
 
-    def pruner(self) -> "BasePruner":
+    def pruner(self, epochs: int) -> "BasePruner":
         from optuna.pruners import SuccessiveHalvingPruner
 
         return SuccessiveHalvingPruner(min_resource=self.grace_period, reduction_factor=self.reduction_factor)
 
-    def stops_nothing(self, epochs: int) -> str:
+    def stops_nothing(self, epochs: int, seeds: int) -> str:
         if self.grace_period < epochs:
             return ""
         return (

@@ -1,7 +1,7 @@
 """What every rule of early stopping offers."""
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from cmd_tune.search.spaces.file_model import FileModel
 
@@ -23,11 +23,12 @@ class StoppingRule(FileModel):
     """
 
     type: str
+    over_seeds: ClassVar[bool] = False  # whether it looks at the scores of whole runs, one a seed, not at epochs
 
     @abstractmethod
-    def pruner(self) -> "BasePruner":
-        """The rule as Optuna runs it."""
+    def pruner(self, epochs: int) -> "BasePruner":
+        """The rule as Optuna runs it. epochs: of a trial, or of most trials if they are searched."""
 
     @abstractmethod
-    def stops_nothing(self, epochs: int) -> str:
-        """Why no trial of so many epochs is ever stopped, as `key: sentence`; empty if some may be."""
+    def stops_nothing(self, epochs: int, seeds: int) -> str:
+        """Why no trial of so many epochs and seeds is ever stopped, as `key: sentence`; empty if some may be."""

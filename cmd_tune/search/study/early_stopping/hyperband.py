@@ -22,14 +22,14 @@ class Hyperband(StoppingRule):
     max_iter: Annotated[int, at_least(1)] = 90
     eta: Annotated[int, at_least(2)] = 3
 
-    def pruner(self) -> "BasePruner":
+    def pruner(self, epochs: int) -> "BasePruner":
         from optuna.pruners import HyperbandPruner
 
         return HyperbandPruner(
             min_resource=self.min_iter, max_resource=max(self.min_iter, self.max_iter), reduction_factor=self.eta
         )
 
-    def stops_nothing(self, epochs: int) -> str:
+    def stops_nothing(self, epochs: int, seeds: int) -> str:
         if self.min_iter < epochs:
             return ""
         return f"min_iter: {self.min_iter} epochs are all that a trial has ({epochs}); lower it"

@@ -20,12 +20,12 @@ class Median(StoppingRule):
     grace_period: Annotated[int, at_least(1)] = 10
     startup_trials: Annotated[int, at_least(1)] = 4
 
-    def pruner(self) -> "BasePruner":
+    def pruner(self, epochs: int) -> "BasePruner":
         from optuna.pruners import MedianPruner
 
         return MedianPruner(n_startup_trials=self.startup_trials, n_warmup_steps=self.grace_period)
 
-    def stops_nothing(self, epochs: int) -> str:
+    def stops_nothing(self, epochs: int, seeds: int) -> str:
         if self.grace_period < epochs:
             return ""
         return f"grace_period: {self.grace_period} epochs are all that a trial has ({epochs}); lower it"

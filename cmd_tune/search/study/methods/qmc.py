@@ -14,6 +14,7 @@ class Qmc(Method):
     """A scrambled Sobol' sequence (Owen, 1998), one coordinate a parameter. Its very first trial is a random draw."""
 
     trials: ClassVar = TrialSource.DRAWN
+    stops_early: ClassVar = True
     sequence: ClassVar = True
 
     def sampler(self, seed: int, startup: int) -> "BaseSampler":

@@ -13,6 +13,7 @@ class RandomDraws(Method):
     """Draws as the distributions say, whatever has been found."""
 
     trials: ClassVar = TrialSource.DRAWN
+    stops_early: ClassVar = True
 
     def sampler(self, seed: int, startup: int) -> "BaseSampler":
         from optuna.samplers import RandomSampler

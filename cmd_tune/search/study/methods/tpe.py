@@ -14,6 +14,8 @@ class Tpe(Method):
 
     trials: ClassVar = TrialSource.DRAWN
     learns: ClassVar = True
+    stops_early: ClassVar = True
+    takes_earlier: ClassVar = True
     constrained: ClassVar = True
 
     def sampler(self, seed: int, startup: int) -> "BaseSampler":

@@ -17,7 +17,3 @@ def test_each_figure_that_applies_is_linked_under_its_caption(findings_of, monke
 def test_where_none_applies_there_is_no_section(findings_of, monkeypatch):
     monkeypatch.setitem(FIGURES, "table", lambda findings: None)
     assert figures(findings_of("comparison, one trial")) is None
-
-
-def test_a_searchs_figures_are_files_alone(findings_of):
-    assert figures(findings_of("search, one trial")) is None

@@ -1,16 +1,19 @@
 """What every rule of early stopping must do: a new line in EARLY_STOPPING is held to it here."""
 
 import pytest
+from scipy import stats
 
 from cmd_tune.search.study.early_stopping import EARLY_STOPPING, StoppingRule, stopping_rule
 from cmd_tune.search.study.early_stopping.asha import Asha
 
 EPOCHS = 8
-# Of each rule: its keys in a space file, and the first epoch after which it may stop a trial of EPOCHS.
+# Of each rule: its keys in a space file, and the first epoch (or seed) after which it may stop a trial of EPOCHS.
 CASES = {
     "asha": ({"grace_period": 2, "reduction_factor": 3}, 2),
     "hyperband": ({"min_iter": 2, "max_iter": 8, "eta": 3}, 2),
     "median": ({"grace_period": 2, "startup_trials": 1}, 2),
+    "predicted": ({"grace_period": 2, "startup_trials": 2, "chance": 0.05}, 2),
+    "wilcoxon": ({"p_threshold": 0.1, "startup_seeds": 2}, 4),  # 1/2^4 is below 0.1
 }
 
 
@@ -27,48 +30,59 @@ def stopped_by(make_space):
     def make(rule):
         keys, _ = CASES[rule]
         metric = {"name": "loss/total", "goal": "minimize"}
-        return make_space(method="random", metric=metric, early_terminate={"type": rule, **keys}, budget={"trials": 99})
+        seeds = EPOCHS if EARLY_STOPPING[rule].over_seeds else 1
+        stopping = {"type": rule, **keys}
+        budget = {"trials": 99}
+        return make_space(method="random", metric=metric, early_terminate=stopping, budget=budget, seeds=seeds)
 
     return make
 
 
+@pytest.fixture
+def open_of(open_study):
+    """Opens the study of a search whose trials have EPOCHS epochs, or as many seeds of one epoch."""
+    return lambda space: open_study(space, 99, epochs=EPOCHS // space.seeds)
+
+
 def play(study, loss, reopen=None):
-    """Runs a trial of this loss in every epoch, until it ends or is stopped. Returns the study and its last epoch.
+    """Runs a trial of this loss in every epoch, until it ends or is stopped. Returns the study and the epochs it ran.
 
     reopen: opens the study anew after each epoch, as after an interruption.
     """
     trial = study.next()
-    for epoch in range(1, EPOCHS + 1):
-        study.record(trial, {"epoch": epoch, "loss/total": loss})
-        if study.should_stop(trial):
+    while run := study.next_run(trial):
+        run.folder.mkdir(exist_ok=True)
+        study.record(run, {"epoch": run.epoch + 1, "loss/total": loss})
+        stops = study.should_stop(run)
+        if stops or (run.epoch == study.epochs_of(run) and not study.goes_on(run)):
             break
-        if reopen and epoch < EPOCHS:
-            study = reopen()
+        if reopen:
+            epochs, study = trial.epochs_run, reopen()
             trial = study.next()
-            assert trial.epoch == epoch
+            assert trial.epochs_run == epochs
     study.end(trial)
-    return study, trial.epoch
+    return study, trial.epochs_run
 
 
-def test_a_trial_that_is_alone_runs_to_its_end(stopped_by, rule, open_study):
-    assert play(open_study(stopped_by(rule), 99, epochs=EPOCHS), 9.0)[1] == EPOCHS
+def test_a_trial_that_is_alone_runs_to_its_end(stopped_by, rule, open_of):
+    assert play(open_of(stopped_by(rule)), 9.0)[1] == EPOCHS
 
 
-def test_a_hopeless_trial_is_stopped_but_not_before_the_first_look(stopped_by, rule, open_study):
-    study = open_study(stopped_by(rule), 99, epochs=EPOCHS)
+def test_a_hopeless_trial_is_stopped_but_not_before_the_first_look(stopped_by, rule, open_of):
+    study = open_of(stopped_by(rule))
     for loss in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5):
         study, _ = play(study, loss)
     assert CASES[rule][1] <= play(study, 9.0)[1] < EPOCHS
     assert play(study, 0.1)[1] == EPOCHS  # the best so far
 
 
-def test_an_interruption_changes_nothing(stopped_by, rule, open_study, tmp_path):
+def test_an_interruption_changes_nothing(stopped_by, rule, open_of, tmp_path):
     space, losses = stopped_by(rule), (5.0, 4.0, 6.0, 3.0, 5.5, 1.0)
     ends = []
     for interrupted in (False, True):
 
         def reopen():
-            return open_study(space, 99, epochs=EPOCHS)
+            return open_of(space)
 
         study = reopen()
         ends.append([])
@@ -80,14 +94,14 @@ def test_an_interruption_changes_nothing(stopped_by, rule, open_study, tmp_path)
     assert {EPOCHS} < set(ends[0])
 
 
-def test_what_stops_nothing_says_so(stopped_by, rule, open_study):
+def test_what_stops_nothing_says_so(stopped_by, rule):
     space = stopped_by(rule)
     first = CASES[rule][1]
-    said = stopping_rule(space).stops_nothing(first)
+    said = stopping_rule(space).stops_nothing(first, first)
     key, _, sentence = said.partition(": ")
     assert key in EARLY_STOPPING[rule].model_fields
     assert sentence
-    assert stopping_rule(space).stops_nothing(first + 1) == ""
+    assert stopping_rule(space).stops_nothing(first + 1, first + 1) == ""
 
 
 def test_every_key_has_a_check(rule):
@@ -130,11 +144,59 @@ def test_median_compares_the_best_so_far_with_the_median_of_those_that_finished(
 
 def test_hyperband_has_a_bracket_for_each_first_rung_before_the_end():
     """Rungs first after 2, 6 and 18 epochs, of 20."""
-    pruner = EARLY_STOPPING["hyperband"].model_validate({"type": "hyperband", "min_iter": 2, "max_iter": 20}).pruner()
+    pruner = EARLY_STOPPING["hyperband"].model_validate({"type": "hyperband", "min_iter": 2, "max_iter": 20}).pruner(20)
     pruner._try_initialization(None)
     assert [rung._min_resource * 3**rung._min_early_stopping_rate for rung in pruner._pruners] == [2, 6, 18]
 
 
 def test_asha_has_its_rungs_where_the_file_says():
-    pruner = Asha(type="asha", grace_period=4, reduction_factor=2).pruner()
+    pruner = Asha(type="asha", grace_period=4, reduction_factor=2).pruner(20)
     assert (pruner._min_resource, pruner._reduction_factor) == (4, 2)
+
+
+@pytest.mark.parametrize(("loss", "ends"), [(5.0, EPOCHS), (5.9, EPOCHS), (6.1, 2)])
+def test_predicted_adds_what_others_gained_since_that_epoch(make_space, open_study, loss, ends):
+    """Losses fall by 1 and 3 from epoch 2 to the last, so by 2 ± t(1, 90 %) · √2 · √1.5: to 4 - 2 - 5.33 at best."""
+    rule = {"type": "predicted", "grace_period": 2, "startup_trials": 2, "chance": 0.1}
+    metric = {"name": "loss/total", "goal": "minimize"}
+    study = open_study(make_space(method="random", metric=metric, early_terminate=rule), 99, epochs=EPOCHS)
+    for then, last in ((3.0, 2.0), (4.0, 1.0)):
+        trial = study.next()
+        for epoch in range(1, EPOCHS + 1):
+            study.record(trial, {"epoch": epoch, "loss/total": then if epoch < EPOCHS else last})
+        study.end(trial)
+    reach = stats.t.ppf(0.9, 1) * 2**0.5 * 1.5**0.5
+    assert 1.0 + 2.0 + reach == pytest.approx(8.33, abs=0.01)
+    _, epochs = play(study, loss + 1.0 + 2.0 + reach - 6.0)
+    assert epochs == ends
+
+
+@pytest.mark.parametrize(
+    ("changes", "stops"),
+    [
+        ({}, True),
+        ({"method": "random"}, True),
+        ({"early_terminate": "none"}, False),
+        ({"method": "gp"}, False),  # it learns nothing of what is stopped
+        ({"method": "auto"}, False),
+        ({"metric": {"name": "loss/total"}}, False),
+    ],
+)
+def test_where_the_file_says_nothing_trials_end_that_will_not_come_to_the_best(make_space, changes, stops):
+    rule = stopping_rule(make_space(**changes))
+    assert (rule is not None and rule.type == "predicted") is stops
+    assert make_space(**changes).early_terminate is None
+
+
+def test_nothing_ends_before_four_trials_have_finished(make_space, open_study):
+    study = open_study(make_space(budget={"trials": 9}), 9, epochs=5)
+    ends = []
+    for score in (60.0, 10.0, 20.0, 30.0, 10.0, 61.0):
+        trial = study.next()
+        while study.next_run(trial):
+            study.record(trial, {"epoch": trial.epoch + 1, "loss/total": 1.0, "val/knn/fused": score})
+            if study.should_stop(trial):
+                break
+        study.end(trial)
+        ends.append(trial.epoch)
+    assert ends == [5, 5, 5, 5, 1, 5]  # the first look is after a fifth of the epochs
