@@ -69,9 +69,7 @@ def write_report(findings: StudyFindings, *, attempt: Attempt = outright) -> Sea
         files += written(attempt, folder / PAGE, partial(write_text, text=page)) if page else []
     metrics = attempt("best metrics", partial(best_metrics, findings)) or {}
     closing = Group(*(part for section in sections for part in section.screen))
-    return SearchReport(
-        [*files, *record], metrics, closing, known_baselines(findings), answer.markdown if answer else ""
-    )
+    return SearchReport([*files, *record], metrics, closing, known_baselines(findings), summary)
 
 
 def _markdown(sections: Sequence[Section]) -> str:
