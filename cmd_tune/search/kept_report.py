@@ -22,7 +22,7 @@ def show_report(search: KeptSearch, console: Console) -> None:
     ending = Ending(search.folder)
     report = write_kept_report(search, console, ending)
     print_report(console, search.study, report)
-    names = f" ({', '.join(path.name for path in report.files)})" if report.files else ""
+    names = f" ({', '.join(report.names)})" if report.files else ""
     console.print(f"\nFolder: {shown_place(search.folder)}{names}", soft_wrap=True, highlight=False, markup=False)
     ending.show(console)
     if ending.troubles:

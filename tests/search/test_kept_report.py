@@ -47,7 +47,7 @@ def test_a_finished_search_has_its_files_again_with_the_baselines_it_kept(shown,
     assert read_yaml(folder / "baselines.yaml") == kept
     (untrained,) = (line.split() for line in text.splitlines() if line.startswith("untrained "))
     assert "25.0" in untrained
-    assert f"Folder: {folder} (trials.csv, baselines.yaml, best.yaml" in text
+    assert f"Folder: {folder} (report.html, trials.csv, " in text
 
 
 def test_a_running_search_is_reported_so_far_by_name_of_its_process(shown, tmp_path, tiny_store):
