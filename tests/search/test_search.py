@@ -83,8 +83,8 @@ def test_a_search_comes_to_its_report_and_is_finished_for_good(start, tmp_path):
         r"^\*\*What did it cost\?\*\* 2 trials .*: \d+ epochs, .* of wall-clock time, .* CPU-hours", text, re.MULTILINE
     )
     assert re.search(r"^- val/knn/fused is over \d+ clips: ", text, re.MULTILINE)  # of the data, which a report opens
-    assert "Folder: " in lines[-3]
-    assert "(report.html, trials.csv, " in lines[-3]
+    (place,) = (line for line in lines if line.startswith("Folder: "))
+    assert "(report.html, trials.csv, " in place
     assert read_yaml(folder / "search.yaml")["layout"] == lines[1].removeprefix("layout: ")
     assert len(read_yaml(folder / "environment.yaml")) == 1
 
@@ -104,6 +104,7 @@ def all_recorded(uri, identity):
         history = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
         files = {file.path: file.file_size for file in client.list_artifacts(run.info.run_id)}
         tags = {name: value for name, value in run.data.tags.items() if name != "mlflow.parentRunId"}
+        tags = {name: re.sub("run_uuid=[0-9a-f]+", "run_uuid=", value) for name, value in tags.items()}
         steps = {name: sorted((point.step, point.value) for point in each) for name, each in history.items()}
         # A score that has changed in the search has several points at step 0, of which the last counts.
         points = {name: each if each[-1][0] else run.data.metrics[name] for name, each in steps.items()}
@@ -126,7 +127,10 @@ def test_all_records_of_a_finished_search_are_written_again_from_its_folder(star
     status, _, metrics, tags, files = again["it"]
     assert status == "FINISHED"
     assert {"best/val/knn/fused", "cost/cpu_hours", "cost/epochs"} <= set(metrics)
-    assert tags["mlflow.note.content"].startswith("Method random, 2 trials")
+    note = tags["mlflow.note.content"]
+    assert note.startswith("# it\n")
+    assert "**Which settings?** trial-00" in note
+    assert note.index("## The answer") < note.index("![") < note.index("Method random, 2 trials")
     assert {"environment.yaml", "settings.yaml", "trials_table.json", "trials.csv", "best.yaml"} <= set(files)
     assert sum("checkpoint.pt" in each[4] for each in again.values()) == 1
     assert all("environment.yaml" in again[name][4] for name in ("it", "trial-000", "trial-001"))

@@ -20,7 +20,7 @@ from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.pretrain_and_score import run
 from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.plan import Plan
-from cmd_tune.search.study.trial_record import TrialRecord
+from cmd_tune.search.study.trial_record import Repeat, TrialRecord
 from cmd_tune.search.winner_model import model_name, winner_model
 from cmd_tune.tracking import RunSnapshot, open_tracker
 from cmd_tune.tracking.mlflow.uris import default_uri
@@ -80,7 +80,7 @@ def test_a_model_says_of_which_trial_it_is_and_what_it_takes(plan, best, tiny_st
     assert model.tags["cmd_tune.trial"] == "3"
     assert "trial-003 of the search it" in model.note
     assert f"normalised by the family {tiny_store.normalization}" in model.note
-    refit = best.refit(7)
+    refit = best.repeat(Repeat.REFIT, 7)
     refit.folder.mkdir()
     (best.folder / "checkpoint.pt").rename(refit.folder / "checkpoint.pt")
     refit.test_scores = {"test/knn/fused": 50.0}
