@@ -39,7 +39,7 @@ ROOMS: dict[str, set[str]] = {
     "warm_start": {"spaces", "study", "request", "plan"},
     "beginning": {"execution", "request", "plan", "warm_start"},
     "run_texts": {"spaces", "study"},
-    "listeners": {"spaces", "study", "execution", "plan", "report", "run_texts"},
+    "listeners": {"spaces", "study", "execution", "plan", "report", "run_texts", "confirmations"},
     "winner_model": {"study", "plan", "run_texts"},
     "controller": {"study", "execution", "listeners"},
     "finalists": {"study", "execution", "listeners"},

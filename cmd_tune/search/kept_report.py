@@ -9,6 +9,8 @@ from cmd_tune.runs.messages import print_line
 from cmd_tune.runs.pretrain_and_score import Conditions, conditions
 from cmd_tune.runs.run_folder import resume_line, shown_place
 from cmd_tune.search.kept_search import KeptSearch, SearchState
+from cmd_tune.search.listeners import cost_of
+from cmd_tune.search.plan import KeptLayout
 from cmd_tune.search.report import SearchReport, StudyFindings, kept_baselines, print_report, write_report
 
 
@@ -32,7 +34,10 @@ def show_report(search: KeptSearch, console: Console) -> None:
 def write_kept_report(search: KeptSearch, console: Console, ending: Ending) -> SearchReport:
     """Write the files of a report into the search's folder. `ending` takes each step."""
     raw, untrained = kept_baselines(search.folder) or ({}, {})
-    findings = StudyFindings(search.study, raw, untrained, _conditions(search, console))
+    plan, study = search.plan, search.study
+    layout = KeptLayout(plan.layout, plan.per_trial) if plan.layout else None
+    costs = cost_of(study.trials.values(), layout)
+    findings = StudyFindings(study, raw, untrained, _conditions(search, console), costs)
     return write_report(findings, attempt=ending.attempt)
 
 
@@ -47,11 +52,10 @@ def so_far(search: KeptSearch) -> str:
 
 
 def _conditions(search: KeptSearch, console: Console) -> Conditions:
-    """The data that a table measures on, for which its store is opened; without it, what the plan says of them."""
+    """The data that are measured on, for which their store is opened; without it, what the plan says of them."""
     plan = search.plan
-    if search.study.space.comparison:
-        try:
-            return conditions(source_of(plan.data, plan.protocol), search.study.base.holdout)
-        except CmdTuneError as error:
-            print_line(console, f"without the number of clips, since the data cannot be opened: {error}")
+    try:
+        return conditions(source_of(plan.data, plan.protocol), search.study.base.holdout)
+    except CmdTuneError as error:
+        print_line(console, f"without the number of clips, since the data cannot be opened: {error}")
     return Conditions(plan.dataset, plan.protocol, {}, normalization=plan.normalization)

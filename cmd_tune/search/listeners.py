@@ -9,6 +9,7 @@ from cmd_tune.evaluate.scores import Scores
 from cmd_tune.formatting import format_value
 from cmd_tune.runs.environment import ENVIRONMENT, git_commit, last_commit
 from cmd_tune.runs.run_records import EPOCHS, SCORES, SECONDS, cost, rounded_metrics, run_note
+from cmd_tune.search.confirmations import confirmation_count
 from cmd_tune.search.execution import ResourcePlan
 from cmd_tune.search.plan import KeptLayout, Plan
 from cmd_tune.search.report import SearchReport
@@ -22,6 +23,7 @@ from cmd_tune.tracking import BackgroundTracker, DataInput, Model, Page, RunSnap
 from cmd_tune.train.loop import CHECKPOINT
 
 STATE, FAILURE = "cmd_tune.state", "cmd_tune.failure"  # tags
+FRESH = "confirm/"  # begins the name of a trial's mean over fresh seeds
 SWEEP = "cmd_tune."  # tags of a search: before the keys name, description and project of its file
 # Key of a baseline's run → its name, and the settings that its scores depend on.
 _BASELINES = {
@@ -261,7 +263,7 @@ class TrackerListener(SearchListener):
         metric, fresh = self.study.space.metric, self.study.confirmed(trial)
         score = trial.score(metric)
         scores = {} if len(trial.runs) == 1 or score is None else {f"seeds/{metric}": score}
-        return scores | ({f"confirm/{metric}": mean(fresh.values())} if len(fresh) > 1 else {})
+        return scores | ({f"{FRESH}{metric}": mean(fresh.values())} if len(fresh) > 1 else {})
 
     def _says_where(self, trial: TrialRecord) -> bool:
         """Whether the trial's folder says where it ran last."""
@@ -282,7 +284,8 @@ def search_page(plan: Plan) -> Page:
     """Lists the trials of a search, best first; those of a table as they came."""
     space, metric = plan.space, plan.space.metric
     order = "" if space.comparison else metric
-    metrics = (*dict.fromkeys((metric, *SCORES)), SECONDS)
+    fresh = [f"{FRESH}{metric}"] if confirmation_count(plan) else []
+    metrics = (*dict.fromkeys((metric, *fresh, *SCORES)), SECONDS)
     return Page(metrics, named_parameters(space), order, not space.maximize)
 
 

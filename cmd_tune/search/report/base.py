@@ -16,10 +16,13 @@ from cmd_tune.search.report.findings import StudyFindings
 
 @dataclass(frozen=True)
 class Section:
-    """One part of a report. markdown: its paragraphs in report.md. screen: what the terminal shows at the end."""
+    """One part of a report. markdown: its paragraphs in report.md. screen: what the terminal shows at the end. summary:
+    what the search's description on the tracking server begins with, in Markdown.
+    """
 
     markdown: str = ""
     screen: Sequence[RenderableType] = ()
+    summary: str = ""
 
 
 MakeSection = Callable[[StudyFindings], Section | None]

@@ -1,6 +1,7 @@
 """What a study has found, in the form that all parts of its report read. Each value is computed once."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import sqrt
@@ -100,6 +101,15 @@ class ComparisonFindings:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """Trials with a score each, and what these say of the parameters."""
+
+    trials: Sequence[TrialRecord]
+    scores: Sequence[float]
+    importance: Importance
+
+
+@dataclass(frozen=True)
 class StudyFindings:
     """A study and its baselines. raw, untrained: scores by metric, in percent; empty if there are none.
 
@@ -138,17 +148,55 @@ class StudyFindings:
         return self.best.score(self.study.space.metric)
 
     @cached_property
+    def judged(self) -> Judged:
+        """The trials that parameters are judged by: those that finished, or if they are too few, all at a rung."""
+        finished = self._judged(None)
+        epoch = self._common_epoch()
+        if finished.importance.told or epoch is None:
+            return finished
+        early = self._judged(epoch)
+        return early if early.importance.told else finished
+
+    @cached_property
     def importance(self) -> Importance:
         """Of a search's parameters for its metric."""
+        return self.judged.importance
+
+    def _judged(self, epoch: int | None) -> Judged:
         study = self.study
-        scored = [(trial, value) for trial in study.ranked() if (value := trial.score(study.space.metric)) is not None]
-        return importance(
+        trials = study.ranked() if epoch is None else list(study.trials.values())
+        metric = study.space.metric
+        scores = [trial.score(metric) if epoch is None else self._at(trial, epoch) for trial in trials]
+        scored = [(trial, score) for trial, score in zip(trials, scores, strict=True) if score is not None]
+        repeats = [
+            [score for run in runs if (score := self._at(run, epoch)) is not None]
+            for trial, _ in scored
+            for runs in (trial.confirmations.values(), trial.runs)
+        ]
+        found = importance(
             study.space.parameters,
             [trial.values for trial, _ in scored],
-            [value for _, value in scored],
-            [scores for trial, _ in scored for scores in (list(study.confirmed(trial).values()), self._by_seed(trial))],
+            [score for _, score in scored],
+            repeats,
             maximize=study.space.maximize,
+            epoch=epoch,
         )
+        return Judged([trial for trial, _ in scored], [score for _, score in scored], found)
+
+    def _at(self, run: TrialRecord, epoch: int | None) -> float | None:
+        """The score of a run, without its other seeds, after an epoch; None: after its last."""
+        metric = self.study.space.metric
+        if epoch is None:
+            return run.final(metric, self.study.epochs_of(run))
+        return next((record.get(metric) for record in run.history if record["epoch"] == epoch), None)
+
+    def _common_epoch(self) -> int | None:
+        """The epoch that most trials have a score of, the latest of several; None if there is none."""
+        metric = self.study.space.metric
+        epochs = Counter(
+            int(record["epoch"]) for t in self.study.trials.values() for record in t.history if metric in record
+        )
+        return max(epochs, key=lambda epoch: (epochs[epoch], epoch), default=None)
 
     @property
     def noise(self) -> float | None:
@@ -156,7 +204,3 @@ class StudyFindings:
         found = self.importance
         over_seeds = self.study.space.seeds if found.noise_from == OVER_SEEDS else 1
         return None if found.noise is None else found.noise / sqrt(over_seeds)
-
-    def _by_seed(self, trial: TrialRecord) -> list[float]:
-        """The scores of its runs."""
-        return [score for run in trial.runs if (score := run.last(self.study.space.metric)) is not None]

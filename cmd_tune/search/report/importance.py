@@ -13,7 +13,8 @@ values together (Scheffé, Biometrika 1953).
 
 The noise is the spread over seeds of configurations that were run again, if there are such; else what the regression
 leaves unexplained, which is larger, since it contains what parameters do together. Trials that were stopped early or
-failed have no score, so that effects look smaller than they are. A method that learns chooses its trials by the scores
+failed have no score at the end, so that effects look smaller than they are; if too few are left, the scores after an
+earlier epoch are explained, one that most trials have come to. A method that learns chooses its trials by the scores
 before; the tests take them as given.
 
 T trial, K column, Q column of one parameter, G value of one parameter.
@@ -31,6 +32,7 @@ from numpy.typing import NDArray
 from scipy.special import fdtrc, fdtri, ncfdtr
 
 from cmd_tune.evaluate.intervals import Interval
+from cmd_tune.formatting import count
 from cmd_tune.search.report.positions import is_scale, place
 from cmd_tune.search.report.power import CHANCE
 from cmd_tune.search.report.verdicts import ALPHA, holm
@@ -71,7 +73,7 @@ class ParameterEffect:
 
 @dataclass(frozen=True)
 class Importance:
-    """The parameters, what matters most first. trials: that have a score.
+    """The parameters, what matters most first. trials: that have a score. epoch: after which; None: after the last.
 
     noise: one standard deviation of a run from seed to seed, in points, and where it is from; None if it is not known.
     """
@@ -81,6 +83,19 @@ class Importance:
     noise: float | None
     noise_from: str
     curved: bool = False
+    epoch: int | None = None
+
+    @property
+    def told(self) -> bool:
+        """Whether there are trials enough for any effect."""
+        return any(effect.effect is not None for effect in self.effects)
+
+    @property
+    def basis(self) -> str:
+        """In words: 12 finished trials; the scores of 40 trials after epoch 8."""
+        if self.epoch is None:
+            return count(self.trials, "finished trial")
+        return f"the scores of {count(self.trials, 'trial')} after epoch {self.epoch}"
 
     def of(self, impact: Impact) -> list[ParameterEffect]:
         return [effect for effect in self.effects if effect.impact is impact]
@@ -93,8 +108,9 @@ def importance(
     repeats: Sequence[Sequence[float]] = (),
     *,
     maximize: bool = True,
+    epoch: int | None = None,
 ) -> Importance:
-    """values, scores: of the finished trials. repeats: scores of equal configurations with several seeds."""
+    """values, scores: of trials. repeats: scores of equal configurations with several seeds. epoch: of the scores."""
     score_T = np.asarray(scores, float)
     seeds = seed_noise(repeats)
     curved = {name: _columns(parameter, values, curved=True) for name, parameter in parameters.items()}
@@ -104,7 +120,7 @@ def importance(
     columns = curved if use_curves else straight
     if len(scores) < (least := 1 + _width(columns) + _SPARE):
         untold = tuple(ParameterEffect(name, Impact.CANNOT_TELL, needed=least) for name in parameters)
-        return Importance(untold, len(scores), seeds, OVER_SEEDS if seeds is not None else "")
+        return Importance(untold, len(scores), seeds, OVER_SEEDS if seeds is not None else "", epoch=epoch)
     fit = _Fit(columns, score_T)
     noise, origin = (seeds, OVER_SEEDS) if seeds is not None else (fit.spread, "that the regression leaves")
     tests = {name: fit.test(name) for name in parameters}
@@ -114,7 +130,7 @@ def importance(
         for name in parameters
     ]
     effects.sort(key=lambda effect: (effect.p, -(effect.effect or 0.0)))
-    return Importance(tuple(effects), len(scores), noise, origin, use_curves)
+    return Importance(tuple(effects), len(scores), noise, origin, use_curves, epoch)
 
 
 def seed_noise(repeats: Sequence[Sequence[float]]) -> float | None:

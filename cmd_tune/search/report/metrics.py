@@ -22,6 +22,8 @@ def best_metrics(findings: StudyFindings) -> dict[str, float]:
     mains = main_scores(trials_columns(study))
     names = dict.fromkeys((study.space.metric, *mains, *(BEFORE_REFIT + name for name in mains)))
     scores = {f"best/{name}": best.score(name) for name in names}
+    if findings.confirmation and findings.confirmation.winner.trial is best:
+        scores[f"best/confirm/{study.space.metric}"] = findings.confirmation.winner.mean
     return {name: value for name, value in scores.items() if value is not None} | {"best/trial": float(best.index)}
 
 

@@ -60,9 +60,9 @@ def write_report(findings: StudyFindings, *, attempt: Attempt = outright) -> Sea
     for word, make_figure in FIGURES.items():
         if (drawing := attempt(f"{word}.png", partial(make_figure, findings))) is not None:
             files += written(attempt, folder / f"{word}.png", partial(save_drawing, drawing))
-    made = {word: attempt(word, partial(make_section, findings)) for word, make_section in SECTIONS.items()}
-    sections = [section for section in made.values() if section]
-    summary = answer.markdown if (answer := made["answer"]) else ""
+    made = (attempt(word, partial(make_section, findings)) for word, make_section in SECTIONS.items())
+    sections = [section for section in made if section]
+    summary = "\n\n".join(section.summary for section in sections if section.summary)
     if markdown := _markdown(sections):
         files += written(attempt, folder / REPORT, partial(write_text, text=markdown))
         page = attempt(PAGE, partial(report_html, markdown, folder.name, folder))

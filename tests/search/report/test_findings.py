@@ -4,7 +4,10 @@ from dataclasses import replace
 
 from cmd_tune.evaluate.intervals import clustered_interval, wilson_interval
 from cmd_tune.evaluate.tally import write_tally
-from cmd_tune.runs.pretrain_and_score import RAW_TALLY, UNTRAINED_TALLY
+from cmd_tune.runs.pretrain_and_score import RAW_TALLY, UNTRAINED_TALLY, Conditions
+from cmd_tune.search.report import StudyFindings
+from cmd_tune.search.report.importance import Impact
+from cmd_tune.search.study.trial_record import Repeat
 from tests.search.report.tables import METRICS, RAW, SUBJECTS, UNTRAINED, findings_of_table, reported_on
 
 
@@ -57,3 +60,39 @@ def test_a_look_is_counted_where_it_was_recorded_alone(table_space, played):
     assert [claim.look for claim in again.claims] == [1, 1, 1]  # nobody wrote the first one down
     again.looks.keep(again.verdicts)
     assert [claim.look for claim in findings_of_table(table.study).comparison.claims] == [2, 2, 2]
+
+
+def test_parameters_are_judged_at_an_early_epoch_where_too_few_trials_finished(make_space, open_study):
+    """Of 24 trials two finish; after epoch 2 all have a score, which falls with the student's temperature."""
+    space = make_space(method="random", early_terminate="none", budget={"trials": 24}, points_to_evaluate=None)
+    study = open_study(space, 24, epochs=4)
+    for number in range(24):
+        trial = study.next()
+        score = 60.0 - 20 * trial.values["student_temperature"] + number % 3
+        study.record(trial, {"epoch": 2, "loss/total": 1.0, "val/knn/fused": score})
+        if number < 2:
+            study.record(trial, {"epoch": 4, "loss/total": 1.0, "val/knn/fused": score + 10})
+            for seed in (1, 2, 3):
+                record = trial.repeat(Repeat.CONFIRM, seed)
+                record.folder.mkdir()
+                record.take({"epoch": 2, "loss/total": 1.0, "val/knn/fused": score + seed})
+                record.take({"epoch": 4, "loss/total": 1.0, "val/knn/fused": 70.0})
+        study.end(trial)
+    findings = StudyFindings(study, {}, {}, Conditions("synthetic", "xview", {}))
+    found = findings.importance
+    assert (found.epoch, found.trials) == (2, 24)
+    assert found.basis == "the scores of 24 trials after epoch 2"
+    assert found.noise == 1.0  # of 1, 2, 3 points, after the same epoch
+    assert [effect.name for effect in found.of(Impact.MATTERS)] == ["student_temperature"]
+    assert len(findings.judged.scores) == 24
+
+
+def test_with_enough_finished_trials_their_ends_are_judged(make_space, open_study):
+    study = open_study(make_space(method="random", budget={"trials": 24}), 24, epochs=4)
+    for number in range(24):
+        trial = study.next()
+        for epoch in (2, 4) if number < 12 else (2,):
+            study.record(trial, {"epoch": epoch, "loss/total": 1.0, "val/knn/fused": 50.0 + number})
+        study.end(trial)
+    found = StudyFindings(study, {}, {}, Conditions("synthetic", "xview", {})).importance
+    assert (found.epoch, found.trials, found.basis) == (None, 12, "12 finished trials")

@@ -34,9 +34,10 @@ class ImportanceFigure:
     def title(self) -> str:
         matters = [effect.name for effect in self.found.of(Impact.MATTERS)]
         if not matters:
-            return f"No parameter can be told from chance by {self.found.trials} finished trials"
+            return f"No parameter can be told from chance by {self.found.basis}"
         more = f" and {len(matters) - 3} more" if len(matters) > 3 else ""
-        return f"{', '.join(matters[:3])}{more} {'matters' if len(matters) == 1 else 'matter'}"
+        when = "" if self.found.epoch is None else f", by {self.found.basis}"
+        return f"{', '.join(matters[:3])}{more} {'matters' if len(matters) == 1 else 'matter'}{when}"
 
     def draw(self, figure: Figure) -> None:
         plot = figure.subplots()

@@ -18,7 +18,6 @@ from cmd_tune.search.report.figures.style import BEST, START, score_colours, sco
 from cmd_tune.search.report.findings import StudyFindings
 from cmd_tune.search.report.positions import is_scale, place
 from cmd_tune.search.spaces.parameter import Parameter
-from cmd_tune.search.study.trial_record import TrialState
 
 _PARAMETERS = 3  # of which every pair has a panel
 _FEWEST = 8  # trials from which a smoothed picture says something
@@ -39,7 +38,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Pairs:
-    """best, start: their positions among the trials."""
+    """best, start: their positions among the trials. epoch: of the scores; None: the last."""
 
     metric: str
     maximize: bool
@@ -47,6 +46,7 @@ class Pairs:
     panels: Sequence[Panel]
     best: int
     start: int | None
+    epoch: int | None = None
 
     caption = "The scores over each pair of the parameters that matter most"
 
@@ -64,8 +64,9 @@ class Pairs:
         bar.outline.set_visible(False)
         smooth = any(panel.smoothed_YX is not None for panel in self.panels)
         ground = "; the ground is the mean of the trials around" if smooth else ""
+        when = "" if self.epoch is None else f" after epoch {self.epoch}"
         marks = "star: best" + (", diamond: start point" if self.start is not None else "")
-        title = fill(f"Each circle is a trial, coloured by its score{ground} ({marks})", int(13 * self.size[0]))
+        title = fill(f"Each circle is a trial, coloured by its score{when}{ground} ({marks})", int(13 * self.size[0]))
         figure.suptitle(title, fontsize=10, x=0.01, ha="left")
 
     def _draw(self, plot: Axes, panel: Panel) -> None:
@@ -98,19 +99,19 @@ def pairs(findings: StudyFindings) -> Pairs | None:
     study = findings.study
     metric, parameters = study.space.metric, study.space.parameters
     names = [effect.name for effect in findings.importance.effects]
-    trials = [
-        t for t in study.trials.values() if t.state is TrialState.FINISHED and all(name in t.values for name in names)
-    ]
+    judged, epoch = findings.judged, findings.importance.epoch
+    scores = {t.index: score for t, score in zip(judged.trials, judged.scores, strict=True)}
+    trials = [t for t in judged.trials if all(name in t.values for name in names)]
     if findings.best is None or findings.best not in trials or len(names) < 2 or len(trials) < 2:
         return None
-    score_T = np.array([trial.score(metric) for trial in trials], float)
+    score_T = np.array([scores[trial.index] for trial in trials], float)
     panels = []
     for across, up in combinations([parameters[name] for name in names[:_PARAMETERS]], 2):
         place_2T = np.array([[place(axis, trial.values[axis.name]) for trial in trials] for axis in (across, up)])
         smooth = is_scale(across) and is_scale(up) and len(trials) >= _FEWEST
         panels.append(Panel(across, up, place_2T, smoothed(place_2T, score_T) if smooth else None))
     start = trials.index(study.start) if study.start in trials and study.start is not findings.best else None
-    return Pairs(metric, study.space.maximize, score_T, panels, trials.index(findings.best), start)
+    return Pairs(metric, study.space.maximize, score_T, panels, trials.index(findings.best), start, epoch)
 
 
 def smoothed(place_2T: Floats, score_T: Floats) -> Floats:

@@ -17,7 +17,6 @@ from cmd_tune.search.report.figures.style import BEST, QUIET, score_colours, sco
 from cmd_tune.search.report.findings import StudyFindings
 from cmd_tune.search.report.positions import place
 from cmd_tune.search.spaces.parameter import Parameter
-from cmd_tune.search.study.trial_record import TrialState
 
 _AXES = 12  # parameters shown at most
 _SPREAD = 0.03  # how far lines through one choice are apart at most
@@ -25,7 +24,7 @@ _SPREAD = 0.03  # how far lines through one choice are apart at most
 
 @dataclass(frozen=True)
 class ParallelCoordinates:
-    """place_TA: from 0 to 1. hidden: parameters that are not shown. best: its row."""
+    """place_TA: from 0 to 1. hidden: parameters that are not shown. best: its row. epoch: as of `Pairs`."""
 
     metric: str
     maximize: bool
@@ -34,6 +33,7 @@ class ParallelCoordinates:
     score_T: NDArray[np.float64]
     best: tuple[str, int]
     hidden: int
+    epoch: int | None = None
 
     caption = "All finished trials in parallel coordinates"
 
@@ -70,9 +70,12 @@ class ParallelCoordinates:
         bar.set_label(score_label(self.metric))
         bar.outline.set_visible(False)
         more = f" ({self.hidden} parameters that matter less are left out)" if self.hidden else ""
-        title = fill(
-            f"The {len(order)} finished trials; {self.best[0]}, the best, is orange{more}", int(13 * self.size[0])
+        trials = (
+            f"The {len(order)} finished trials"
+            if self.epoch is None
+            else f"{len(order)} trials after epoch {self.epoch}"
         )
+        title = fill(f"{trials}; {self.best[0]}, the best, is orange{more}", int(13 * self.size[0]))
         figure.suptitle(title, fontsize=10, x=0.01, ha="left")
 
 
@@ -80,9 +83,9 @@ def parallel_coordinates(findings: StudyFindings) -> ParallelCoordinates | None:
     """None for a comparison, with one parameter, and with fewer than two finished trials."""
     study = findings.study
     names = [effect.name for effect in findings.importance.effects]
-    trials = [
-        t for t in study.trials.values() if t.state is TrialState.FINISHED and all(name in t.values for name in names)
-    ]
+    judged, epoch = findings.judged, findings.importance.epoch
+    scores = {t.index: score for t, score in zip(judged.trials, judged.scores, strict=True)}
+    trials = [t for t in judged.trials if all(name in t.values for name in names)]
     if findings.best is None or findings.best not in trials or len(names) < 2 or len(trials) < 2:
         return None
     axes = [study.space.parameters[name] for name in names[:_AXES]]
@@ -94,7 +97,8 @@ def parallel_coordinates(findings: StudyFindings) -> ParallelCoordinates | None:
         study.space.maximize,
         axes,
         place_TA + 2 * _SPREAD * golden[:, None] * choices_A,
-        np.array([trial.score(study.space.metric) for trial in trials], float),
+        np.array([scores[trial.index] for trial in trials], float),
         (findings.best.name, trials.index(findings.best)),
         len(names) - len(axes),
+        epoch,
     )

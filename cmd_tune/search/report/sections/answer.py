@@ -43,7 +43,7 @@ def answer(findings: StudyFindings) -> Section | None:
     }
     lines = [f"**{question}** {markdown_text(text)}" for question, text in sentences.items()]
     short = [which(findings, _ON_SCREEN), f"Next: {what_next(findings, 1)}"]
-    return Section("\n\n".join([*head, "## The answer", *lines]), [*map(Text, short), ""])
+    return Section("\n\n".join([*head, "## The answer", *lines]), [*map(Text, short), ""], "\n\n".join(lines))
 
 
 def which(findings: StudyFindings, most: int) -> str:
@@ -133,7 +133,7 @@ def what_matters(findings: StudyFindings) -> str:
         tells = f"; {about(min(numbers))} could tell of some of them" if numbers else ""
         if numbers and all(effect.effect is None for effect in open_):
             tells = f"; at least {min(numbers)} are needed"
-        parts.append(f"{named(open_)} cannot be told from chance by {count(found.trials, 'finished trial')}{tells}.")
+        parts.append(f"{named(open_)} cannot be told from chance by {found.basis}{tells}.")
     return " ".join(parts) or "Nothing was varied."
 
 
@@ -143,14 +143,14 @@ def what_it_cost(findings: StudyFindings) -> str:
     states = (TrialState.FINISHED, TrialState.STOPPED, TrialState.FAILED, TrialState.UNFINISHED)
     numbers = {state: sum(trial.state is state for trial in trials) for state in states}
     each = ", ".join(f"{number} {state}" for state, number in numbers.items() if number)
-    epochs = int(cost.get(EPOCHS, sum(trial.epochs_run for trial in trials)))
+    epochs = int(cost.get(EPOCHS, sum(run.epoch for trial in trials for run in (trial, *trial.repeats.values()))))
     hours = [f"{cost[key]:.3g} {unit}" for key, unit in _HOURS.items() if key in cost]
     fresh = sum(len(trial.confirmations) for trial in trials)
     refits = sum(len(trial.refits) for trial in trials)
     also = (f", {count(fresh, 'run')} with fresh seeds" if fresh else "") + (
         f", {count(refits, 'refit')}" if refits else ""
     )
-    spent = ", ".join([count(epochs, "epoch"), f"{time_span(study.clock.spent)} of wall-clock time", *hours])
+    spent = ", ".join([count(epochs, "epoch"), f"{time_span(study.clock.spent)} for the trials", *hours])
     return f"{count(len(trials), 'trial')}{f' ({each})' if each else ''}{also}: {spent}."
 
 

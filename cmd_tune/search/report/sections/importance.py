@@ -7,12 +7,14 @@ from cmd_tune.search.report.importance import MOST_TRIALS, Impact, Importance, P
 from cmd_tune.search.report.scores_in_words import about, is_accuracy, points
 
 _METHOD = """\
-Effect: the best tried value less the worst, other parameters being equal, by an additive regression of the finished
-trials' scores{terms}; in brackets its 95 % interval (Scheffé). A parameter *matters* if a partial F test says so at 5 %
+Effect: the best tried value less the worst, other parameters being equal, by an additive regression of {basis}{terms};
+in brackets its 95 % interval (Scheffé). A parameter *matters* if a partial F test says so at 5 %
 after Holm's correction over all parameters. It *does not matter* if the interval ends below the noise, one standard
-deviation {noise}. Otherwise the trials *cannot tell*; the number is of finished trials in all that would, with a
-probability of 80 %, if the effect is as large as it looks. What parameters do together counts as noise here. Trials
-that were stopped early or failed have no score, so that effects look smaller than they are."""
+deviation {noise}. Otherwise the trials *cannot tell*; the number is of trials in all that would, with a
+probability of 80 %, if the effect is as large as it looks. What parameters do together counts as noise
+here. {left_out}"""
+_LEFT_OUT = "Trials that were stopped early or failed have no score, so that effects look smaller than they are."
+_EARLY = "What is best after so few epochs need not be so at the end."
 
 
 def importance(findings: StudyFindings) -> Section | None:
@@ -37,7 +39,9 @@ def importance(findings: StudyFindings) -> Section | None:
     noise = (
         f"{found.noise_from}, {points(study.space.metric, found.noise)}" if found.noise is not None else "between seeds"
     )
-    about = _METHOD.format(terms=terms, noise=noise)
+    basis = "the finished trials' scores" if found.epoch is None else f"{found.basis}, since few finished"
+    left_out = _LEFT_OUT if found.epoch is None else _EARLY
+    about = _METHOD.format(basis=basis, terms=terms, noise=noise, left_out=left_out)
     return Section("\n\n".join(["## What matters", markdown_table(head, rows), about]))
 
 

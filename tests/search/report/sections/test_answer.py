@@ -89,7 +89,7 @@ def test_what_matters_is_named_with_its_size(study_of):
 def test_the_cost_is_counted(study_of):
     text = what_it_cost(study_of(30, fresh=2))
     assert text.startswith("30 trials (19 finished, 9 stopped early, 2 failed), 8 runs with fresh seeds: 400 epochs, ")
-    assert text.endswith(" of wall-clock time, 2.67 CPU-hours.")
+    assert text.endswith(" for the trials, 2.67 CPU-hours.")
 
 
 def test_what_to_do_next_comes_from_the_health_lines(study_of):
