@@ -57,6 +57,7 @@ class MethodKind(Protocol):
 
     trials: ClassVar[TrialSource]
     stops_early: ClassVar[bool]  # whether trials are stopped early where the file says nothing of it
+    takes_prior: ClassVar[bool]  # whether its first trials, or all, are independent draws
     takes_earlier: ClassVar[bool]  # whether it learns of trials of an earlier search
 
     def unfit(self, parameters: Mapping[str, Parameter]) -> str:
@@ -165,10 +166,14 @@ class SearchForm(SpaceForm):
         known = {*Settings.model_fields, *nested(value)}  # the nested are answered by their reader
         parameters = read_mapping(value, example, read_parameter, known)
         combined = _source(info) is TrialSource.COMBINED
+        method = _words(info).methods[info.data["method"]] if "method" in info.data else None
         with Mistakes() as mistakes:
             for name, parameter in parameters.items():
                 if name in info.data.get("settings", {}):
                     mistakes.add("is in settings, too; keep it in one place", name)
+                if parameter.prior and method and not method.takes_prior:
+                    message = f"does not go with method {info.data['method']}; remove it, or use method: tpe"
+                    mistakes.add(message, name, "prior")
                 if combined and parameter.distribution in RANGES:
                     message = "a grid takes value or values, not a range; list values, or use method: tpe"
                     mistakes.add(message, name)

@@ -11,6 +11,14 @@ LOG = ("log_uniform_values", "q_log_uniform_values")  # distributions that are e
 
 
 @dataclass(frozen=True)
+class Prior:
+    """What is believed of a setting before the search: its best value, and with which confidence, from 0 to 1."""
+
+    mode: Any
+    confidence: float
+
+
+@dataclass(frozen=True)
 class Parameter:
     """One searched setting: `choices`, or a range from `low` to `high`, both included.
 
@@ -23,6 +31,7 @@ class Parameter:
     high: float = 0
     q: float = 0
     choices: tuple[Any, ...] = ()
+    prior: Prior | None = None
 
     @property
     def log(self) -> bool:

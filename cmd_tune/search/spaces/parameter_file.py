@@ -1,13 +1,14 @@
 """Reads a parameter from a space file, in the words of W&B sweeps."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import PlainValidator, model_validator
 
 from cmd_tune.mistakes import Mistakes, mistake
-from cmd_tune.search.spaces.file_model import FileModel, IfWritten, Number, one_of, read_list, setting
-from cmd_tune.search.spaces.parameter import LOG, Parameter, is_whole
+from cmd_tune.search.spaces.file_model import FileModel, IfWritten, Number, one_of, read_list, setting, share
+from cmd_tune.search.spaces.parameter import LOG, Parameter, Prior, is_whole
 from cmd_tune.search.spaces.sweep_file import own_parameter
 from cmd_tune.settings import Settings
 
@@ -31,6 +32,15 @@ def _values(value: Any) -> tuple[Any, ...]:
     return read_list(value, "values", lambda item: item)
 
 
+class PriorSpec(FileModel):
+    """A prior as it is written."""
+
+    example: ClassVar[str] = "{mode: value, confidence: 0.5}"
+
+    mode: Any
+    confidence: Annotated[float, PlainValidator(share)] = 0.5
+
+
 class ParameterSpec(FileModel):
     """A parameter as it is written."""
 
@@ -44,6 +54,7 @@ class ParameterSpec(FileModel):
     min: IfWritten[Number] = None
     max: IfWritten[Number] = None
     q: IfWritten[Number] = None
+    prior: IfWritten[PriorSpec] = None
 
     @model_validator(mode="after")
     def _keys_go_together(self) -> Self:
@@ -55,6 +66,7 @@ class ParameterSpec(FileModel):
                     mistakes.add(f"is missing; {kind} takes {' and '.join(needs)}", key)
             for key in ParameterSpec.model_fields:
                 goes = key in (*needs, "distribution") or (key == "q" and kind.startswith("q_"))
+                goes |= key == "prior" and kind != "constant"
                 if key in written and not goes:
                     mistakes.add(f"does not go with {kind}, which takes {' and '.join(needs)}; remove it", key)
         return self
@@ -73,6 +85,16 @@ class ParameterSpec(FileModel):
 
     def parameter(self, name: str) -> Parameter:
         """The parameter of this setting. Raises ValueError with the mistakes, each at its key."""
+        parameter = self._without_prior(name)
+        if self.prior is None:
+            return parameter
+        with Mistakes() as mistakes, mistakes.at("prior", "mode"):
+            mode = setting(name, self.prior.mode)
+            if problem := parameter.why_invalid(mode):
+                raise ValueError(f"{mode} {problem}; change it or the parameter")
+        return replace(parameter, prior=Prior(mode, self.prior.confidence))
+
+    def _without_prior(self, name: str) -> Parameter:
         if self.kind == "constant":
             with Mistakes() as mistakes, mistakes.at("value"):
                 choices: tuple[Any, ...] = (setting(name, self.value),)

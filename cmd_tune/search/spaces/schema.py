@@ -195,15 +195,17 @@ def _parameter(name: str) -> Schema:
         return {**_closed_mapping({**properties, "distribution": {"enum": kinds}}), "required": list(needed)}
 
     weights = {"type": "array", "items": _NUMBER}
+    share = {**_NUMBER, "minimum": 0, "maximum": 1}
+    prior = {"prior": {**_closed_mapping({"mode": schema, "confidence": share}), "required": ["mode"]}}
     forms = [
         one(("value",), ["constant"], {"value": schema}),
-        one(("values",), ["categorical"], {"values": listed, "probabilities": weights}),
+        one(("values",), ["categorical"], {"values": listed, "probabilities": weights} | prior),
     ]
     if whole.get("type") in ("integer", "number"):
         step = {"q": {**_NUMBER, "exclusiveMinimum": 0}}
         plain = [kind for kind in RANGES if not kind.startswith("q_")]
         stepped = [kind for kind in RANGES if kind.startswith("q_")]
-        ends = {"min": schema, "max": schema}
+        ends = {"min": schema, "max": schema} | prior
         forms.append(one(("min", "max"), plain, ends))
         forms.append(one(("min", "max", "distribution"), stepped, ends | step))
     assert {*RANGES, "constant", "categorical"} == {*DISTRIBUTIONS}

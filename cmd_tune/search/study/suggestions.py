@@ -7,12 +7,14 @@ a kill changes none. The study on disk gets what runs, and nothing of what is dr
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from random import Random
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, Trial
 from optuna.trial import TrialState as OptunaState
 
+from cmd_tune.search.spaces.prior_draws import draw_from_prior
 from cmd_tune.search.spaces.region import MOST_DRAWS
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.earlier_trials import EarlierTrial
@@ -60,10 +62,11 @@ class Suggestions:
         refused: list[dict[str, Any]] = []
         for attempt in range(ATTEMPTS):
             asked = view.ask(self._seed_of(number, str(attempt)))
-            values = {**self._space.fixed, **from_optuna(self._space, asked.params)}
+            believed = self._believed(number, attempt)
+            values = {**self._space.fixed, **from_optuna(self._space, asked.params), **believed}
             if not (why := self._forbids(values)):
                 return self._suggestion(view, asked, values, refused)
-            if why == _BROKEN and view.takes_infeasible:
+            if why == _BROKEN and not believed and view.takes_infeasible:
                 view.tell_infeasible(asked.params)
                 refused.append(asked.params)
             # In the view it runs on, so that a sampler which knows what runs looks elsewhere.
@@ -71,6 +74,17 @@ class Suggestions:
         if drawn is None:
             return None
         return Suggestion({**self._space.fixed, **drawn}, {NOT_ALLOWED: refused} if refused else {})
+
+    def _believed(self, number: int, attempt: int) -> dict[str, Any]:
+        """Values that priors put in place of the sampler's, while it draws at random."""
+        if self._method.learns and number >= self._startup:
+            return {}
+        random = Random(f"{self._seed}/{number}/{attempt}/prior")  # noqa: S311
+        return {
+            name: draw_from_prior(parameter, random)
+            for name, parameter in self._space.parameters.items()
+            if parameter.prior and random.random() < parameter.prior.confidence
+        }
 
     def draw(self, number: int) -> dict[str, Any] | None:
         """Random values of the parameters that are allowed and new; None, with the shortfall, if none are."""

@@ -105,7 +105,7 @@ BAD: list[tuple[dict[str, str | None], str, str]] = [
         "not whole",
     ),
     (one("{distribution: unifrom, min: 1, max: 5}"), "parameters.topk.distribution", "did you mean 'uniform'?"),
-    (one("{distribution: uniform, mu: 1}"), "parameters.topk.mu", "unknown key, known: distribution, max, min, q,"),
+    (one("{distribution: uniform, mu: 1}"), "parameters.topk.mu", "unknown key, known: distribution, max, min, prior, q,"),
     (one("{distribution: gamma, min: 1, max: 5}"), "parameters.topk.distribution", "known: categorical, constant"),
     (one("{distribution: [a], min: 1, max: 5}"), "parameters.topk.distribution", "['a'] is unknown"),
     (
@@ -148,7 +148,7 @@ def test_all_mistakes_are_named_at_once(check_mistakes: Callable[..., None], loa
         load,
         one("{distribution: gamma, mu: 1, sigma: 5}"),
         [
-            "parameters.topk.mu: unknown key, known: distribution, max, min, q, value, values",
+            "parameters.topk.mu: unknown key, known: distribution, max, min, prior, q, value, values",
             "parameters.topk.sigma: unknown key, did you mean 'max'?",
             "parameters.topk.distribution: 'gamma' is unknown, known: categorical, constant, int_uniform, "
             "log_uniform_values, q_log_uniform_values, q_uniform, uniform",

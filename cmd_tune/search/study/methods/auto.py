@@ -22,6 +22,7 @@ class Auto(Method):
 
     trials: ClassVar = TrialSource.DRAWN
     learns: ClassVar = True
+    takes_prior: ClassVar = True
     takes_earlier: ClassVar = True
 
     def resolve(self, space: Space, trials: int | None) -> tuple[str, Method, str]:

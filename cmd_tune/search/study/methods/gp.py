@@ -17,6 +17,7 @@ class Gp(Method):
 
     trials: ClassVar = TrialSource.DRAWN
     learns: ClassVar = True
+    takes_prior: ClassVar = True
     takes_earlier: ClassVar = True
 
     def sampler(self, seed: int, startup: int) -> "BaseSampler":
