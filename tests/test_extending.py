@@ -168,7 +168,8 @@ def test_a_search_with_every_new_word(searched: tuple[Path, str]) -> None:
     assert re.search(r"^Training took .+ in all\.$", said, re.MULTILINE)
     (first,) = (folder.parent / "shown").glob("*-0.json")
     shown = json.loads(first.read_text("utf-8"))
-    assert shown["metrics"]["loss/match"] == {str(int(x["epoch"])): x["loss/match"] for x in history}
+    ours = {str(int(x["epoch"])): x["loss/match"] for x in history}
+    assert shown["metrics"]["loss/match"] == pytest.approx(ours, rel=5e-4)  # four digits
     assert shown["status"] == "finished"
     assert "starting this process" in said
 

@@ -11,13 +11,14 @@ from rich.text import Text
 
 from cmd_tune.data.splits import VALIDATION_SHARE
 from cmd_tune.formatting import duration, named_values
+from cmd_tune.search.report.live_progress import progress_line
 from cmd_tune.search.report.time_left import Course, seconds_left
 from cmd_tune.search.report.trials_table import STATE_STYLES, trials_table
 from cmd_tune.search.study.study import FINALISTS, SearchStudy
 from cmd_tune.search.study.trial_record import TrialRecord, TrialState
 
 _ROWS = 16  # trials in the live table: the running ones, then the best, then those that did not finish
-_HEADINGS, _NOTES = 4, 3  # lines above the trials, and below: of hidden parameters, hidden trials, the last failure
+_HEADINGS, _NOTES = 4, 4  # lines above the trials, and below: of hidden parameters and trials, failure, progress
 
 
 def state_with_reason(trial: TrialRecord) -> str:
@@ -162,5 +163,6 @@ class Display:
         if failed:
             reason = f"{failed[-1].name} failed: {failed[-1].reason}"
             lines.append(Text(reason, style=STATE_STYLES[TrialState.FAILED], no_wrap=True, overflow="ellipsis"))
+        lines.append(Text(progress_line(self.study, self.concurrent), no_wrap=True, overflow="ellipsis"))
         lines.append(Text(summary, style="bold"))
         return Group(*lines)

@@ -105,7 +105,11 @@ BAD: list[tuple[dict[str, str | None], str, str]] = [
         "not whole",
     ),
     (one("{distribution: unifrom, min: 1, max: 5}"), "parameters.topk.distribution", "did you mean 'uniform'?"),
-    (one("{distribution: uniform, mu: 1}"), "parameters.topk.mu", "unknown key, known: distribution, max, min, prior, q,"),
+    (
+        one("{distribution: uniform, mu: 1}"),
+        "parameters.topk.mu",
+        "unknown key, known: distribution, max, min, prior, q,",
+    ),
     (one("{distribution: gamma, min: 1, max: 5}"), "parameters.topk.distribution", "known: categorical, constant"),
     (one("{distribution: [a], min: 1, max: 5}"), "parameters.topk.distribution", "['a'] is unknown"),
     (
