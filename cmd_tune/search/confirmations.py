@@ -18,8 +18,7 @@ def planned_confirmations(study: SearchStudy, confirm: Confirm | None) -> list[R
     """
     if confirm is None or not (trials := confirmed_trials(study, confirm.top)):
         return []
-    whole_trials = sum(trial.epochs_run / study.epochs_of(trial) for trial in study.trials.values())
-    seeds = confirm.seeds_for(len(trials), whole_trials)
+    seeds = confirm.seeds_for(len(trials), len(study.trials) * study.space.seeds)
     return [
         trial.repeat(Repeat.CONFIRM, study.settings_of(trial).seed + fresh)
         for fresh in range(study.space.seeds, study.space.seeds + seeds)

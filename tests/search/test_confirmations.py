@@ -88,11 +88,11 @@ def test_without_a_start_point_the_best_are_confirmed(finished, make_space):
     assert [r.index for r in planned_confirmations(study, TWO)] == [2, 3] * 2
 
 
-def test_epochs_of_trials_that_stopped_early_count_as_far_as_they_went(finished):
-    study = finished([40.0, *[50.0] * 15])
-    assert len(planned_confirmations(study, Confirm(top=3))) == 8  # 16 whole trials pay for 8 runs
-    study.trials[5].history.pop()
-    assert len(planned_confirmations(study, Confirm(top=3))) == 0  # 15.5 do not
+def test_half_as_many_runs_as_the_trials_have_pay_also_where_some_were_stopped(finished):
+    study = finished([40.0, *[50.0] * 14, None])
+    assert len(planned_confirmations(study, Confirm(top=3))) == 8  # 16 trials pay for 8 runs of 4 configurations
+    del study.trials[15]
+    assert len(planned_confirmations(study, Confirm(top=3))) == 0
     assert len(planned_confirmations(study, Confirm(top=2))) == 6
 
 

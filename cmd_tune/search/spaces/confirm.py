@@ -26,15 +26,15 @@ class Confirm(FileModel):
     top: Annotated[int, at_least(1)] = 3
     seeds: Annotated[int | None, PlainValidator(_seeds)] = None
 
-    def seeds_for(self, configurations: int, whole_trials: float) -> int:
+    def seeds_for(self, configurations: int, runs: int) -> int:
         """Fresh seeds of each configuration; 0: none is run again.
 
-        Unless the file says how many, half as much work as that of the trials pays for them: MOST at most, and none if
-        that is fewer than FEWEST. whole_trials: the epochs of all trials, in trials that ran to their last epoch.
+        Unless the file says how many, half as many runs as the trials have pay for them: MOST at most, and none if that
+        is fewer than FEWEST. runs: of the trials, with all their seeds, also those that were stopped early.
         """
         if self.seeds is not None:
             return self.seeds
-        paid = min(MOST, int(whole_trials / 2 / configurations)) if configurations > 1 else 0
+        paid = min(MOST, runs // (2 * configurations)) if configurations > 1 else 0
         return paid if paid >= FEWEST else 0
 
 

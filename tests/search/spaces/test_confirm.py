@@ -28,20 +28,20 @@ def test_what_a_file_says_of_the_confirmation_is_kept(make_space):
 
 
 @pytest.mark.parametrize(
-    ("configurations", "whole_trials", "seeds"),
+    ("configurations", "runs", "seeds"),
     [
         (4, 16, 2),  # 8 runs for 4 configurations
-        (4, 15.9, 0),  # 7 whole runs: one each
-        (4, 31.5, 3),
+        (4, 15, 0),  # 7 runs: one each
+        (4, 31, 3),
         (4, 40, 5),
         (4, 4000, 5),
         (2, 8, 2),
         (1, 100, 0),  # nothing to compare it with
     ],
 )
-def test_half_the_work_of_the_trials_pays(configurations, whole_trials, seeds):
-    assert OWN.seeds_for(configurations, whole_trials) == seeds
-    assert MANY.seeds_for(configurations, whole_trials) == 8
+def test_half_the_work_of_the_trials_pays(configurations, runs, seeds):
+    assert OWN.seeds_for(configurations, runs) == seeds
+    assert MANY.seeds_for(configurations, runs) == 8
 
 
 def test_seeds_are_counted_and_go_with_no_searched_seed(make_space):
