@@ -148,9 +148,13 @@ class StudyFindings:
         return self.best.score(self.study.space.metric)
 
     @cached_property
+    def _finished(self) -> Judged:
+        return self._judged(None)
+
+    @cached_property
     def judged(self) -> Judged:
         """The trials that parameters are judged by: those that finished, or if they are too few, all at a rung."""
-        finished = self._judged(None)
+        finished = self._finished
         epoch = self._common_epoch()
         if finished.importance.told or epoch is None:
             return finished
@@ -199,8 +203,13 @@ class StudyFindings:
         return max(epochs, key=lambda epoch: (epochs[epoch], epoch), default=None)
 
     @property
+    def at_end(self) -> Importance:
+        """As `importance`, by the trials that finished; their noise is that of what is compared."""
+        return self.importance if self.importance.epoch is None else self._finished.importance
+
+    @property
     def noise(self) -> float | None:
         """One standard deviation of a trial's score from seed to seed: that of its mean if it has several seeds."""
-        found = self.importance
+        found = self.at_end
         over_seeds = self.study.space.seeds if found.noise_from == OVER_SEEDS else 1
         return None if found.noise is None else found.noise / sqrt(over_seeds)

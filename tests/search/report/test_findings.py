@@ -83,6 +83,7 @@ def test_parameters_are_judged_at_an_early_epoch_where_too_few_trials_finished(m
     assert (found.epoch, found.trials) == (2, 24)
     assert found.basis == "the scores of 24 trials after epoch 2"
     assert found.noise == 1.0  # of 1, 2, 3 points, after the same epoch
+    assert findings.noise == 0.0  # of 70, 70, 70, after the last
     assert [effect.name for effect in found.of(Impact.MATTERS)] == ["student_temperature"]
     assert len(findings.judged.scores) == 24
 

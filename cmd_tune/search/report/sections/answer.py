@@ -76,7 +76,7 @@ def _setting(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> s
 def how_sure(findings: StudyFindings) -> str:
     """Over fresh seeds, or by one run of each, which is not."""
     study, found, score = findings.study, findings.confirmation, findings.best_score
-    metric, noise = study.space.metric, findings.importance.noise
+    metric, noise = study.space.metric, findings.at_end.noise
     if findings.best is None:
         return "There is no result."
     if found:
@@ -89,7 +89,7 @@ def how_sure(findings: StudyFindings) -> str:
         ran = "once, which cannot tell settings from seeds," if seeds == 1 else f"with {seeds} seeds,"
         parts.append(f"Each configuration ran {ran} and {flattered}.")
     if noise is not None:
-        origin = "between seeds" if findings.importance.noise_from == OVER_SEEDS else "between runs"
+        origin = "between seeds" if findings.at_end.noise_from == OVER_SEEDS else "between runs"
         parts.append(f"The noise {origin} is about {points(metric, noise)} (one standard deviation).")
     clips = findings.conditions.queries.get(metric.partition("/")[0], 0)
     if clips and score is not None and is_accuracy(metric):
