@@ -7,6 +7,7 @@ seed, the trial's number and what is known by then, so that a restart changes no
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from math import isfinite
 from pathlib import Path
 from statistics import mean
 from time import monotonic
@@ -165,13 +166,19 @@ class SearchStudy:
 
     def record(self, run: TrialRecord, record: Mapping[str, float]) -> bool:
         """Record one epoch's metrics of a run. Returns False if the epoch is already recorded, as after a resume."""
-        before = self._steps(self.trials[run.index]).keys()
         if not run.take(record):
             return False
-        for step, value in self._steps(self.trials[run.index]).items():
-            if step not in before:
-                self._live[run.index].report(value, step)
+        value, step = record.get(self.space.metric), self._step_of(run)
+        if value is not None and isfinite(value) and step is not None:
+            self._live[run.index].report(value, step)
         return True
+
+    def _step_of(self, run: TrialRecord) -> int | None:
+        """The step of Optuna's that the latest value of a run belongs to; None if Optuna is not told of it."""
+        trial = self.trials[run.index]
+        if self._over_seeds:
+            return 1 + self.runs_of(trial).index(run) if self._at_end(run) else None
+        return run.epoch if run is trial else None
 
     def should_stop(self, run: TrialRecord) -> bool:
         """Whether to end a run before its last epoch: by early stopping, or because the time is up."""
