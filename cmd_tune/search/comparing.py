@@ -136,7 +136,7 @@ def welch(one: Sequence[float], other: Sequence[float]) -> ScoreDifference:
 def _epochs(search: KeptSearch) -> int:
     """Of trials and their repeats."""
     trials = search.study.trials.values()
-    return sum(run.epoch for trial in trials for run in (trial, *trial.repeats.values()))
+    return sum(run.epoch for trial in trials for run in trial.every_run)
 
 
 def _asked(search: KeptSearch) -> Mapping[str, Any]:

@@ -272,7 +272,7 @@ class TrackerListener(SearchListener):
 
 def cost_of(trials: Iterable[TrialRecord], resources: ResourcePlan | KeptLayout | None) -> dict[str, float]:
     """What trials and their repeats have cost; without hours of CPUs and GPUs if it is not known what they held."""
-    runs = [run for trial in trials for run in (trial, *trial.repeats.values())]
+    runs = [run for trial in trials for run in trial.every_run]
     history = [record for run in runs for record in run.history]
     if resources and (each := resources.per_trial):
         return cost(history, workers=each.workers, cpus=each.cpus, gpus=each.gpus)

@@ -115,6 +115,11 @@ class TrialRecord:
         return [self, *self.repeats_for(Repeat.SEED).values()]
 
     @property
+    def every_run(self) -> list["TrialRecord"]:
+        """It and all that was run again of it, for whatever purpose."""
+        return [self, *self.repeats.values()]
+
+    @property
     def epochs_run(self) -> int:
         """Epochs that are recorded, of all its seeds."""
         return sum(run.epoch for run in self.runs)

@@ -97,21 +97,19 @@ class Pairs:
 def pairs(findings: StudyFindings) -> Pairs | None:
     """None for a comparison, with one parameter, and with fewer than two finished trials."""
     study = findings.study
-    metric, parameters = study.space.metric, study.space.parameters
+    parameters = study.space.parameters
     names = [effect.name for effect in findings.importance.effects]
-    judged, epoch = findings.judged, findings.importance.epoch
-    scores = {t.index: score for t, score in zip(judged.trials, judged.scores, strict=True)}
-    trials = [t for t in judged.trials if all(name in t.values for name in names)]
+    trials, score_T = findings.judged.having(names)
     if findings.best is None or findings.best not in trials or len(names) < 2 or len(trials) < 2:
         return None
-    score_T = np.array([scores[trial.index] for trial in trials], float)
     panels = []
     for across, up in combinations([parameters[name] for name in names[:_PARAMETERS]], 2):
         place_2T = np.array([[place(axis, trial.values[axis.name]) for trial in trials] for axis in (across, up)])
         smooth = is_scale(across) and is_scale(up) and len(trials) >= _FEWEST
         panels.append(Panel(across, up, place_2T, smoothed(place_2T, score_T) if smooth else None))
+    best, epoch = trials.index(findings.best), findings.importance.epoch
     start = trials.index(study.start) if study.start in trials and study.start is not findings.best else None
-    return Pairs(metric, study.space.maximize, score_T, panels, trials.index(findings.best), start, epoch)
+    return Pairs(study.space.metric, study.space.maximize, score_T, panels, best, start, epoch)
 
 
 def smoothed(place_2T: Floats, score_T: Floats) -> Floats:

@@ -83,9 +83,7 @@ def parallel_coordinates(findings: StudyFindings) -> ParallelCoordinates | None:
     """None for a comparison, with one parameter, and with fewer than two finished trials."""
     study = findings.study
     names = [effect.name for effect in findings.importance.effects]
-    judged, epoch = findings.judged, findings.importance.epoch
-    scores = {t.index: score for t, score in zip(judged.trials, judged.scores, strict=True)}
-    trials = [t for t in judged.trials if all(name in t.values for name in names)]
+    trials, score_T = findings.judged.having(names)
     if findings.best is None or findings.best not in trials or len(names) < 2 or len(trials) < 2:
         return None
     axes = [study.space.parameters[name] for name in names[:_AXES]]
@@ -97,8 +95,8 @@ def parallel_coordinates(findings: StudyFindings) -> ParallelCoordinates | None:
         study.space.maximize,
         axes,
         place_TA + 2 * _SPREAD * golden[:, None] * choices_A,
-        np.array([scores[trial.index] for trial in trials], float),
+        score_T,
         (findings.best.name, trials.index(findings.best)),
         len(names) - len(axes),
-        epoch,
+        findings.importance.epoch,
     )

@@ -143,7 +143,7 @@ def what_it_cost(findings: StudyFindings) -> str:
     states = (TrialState.FINISHED, TrialState.STOPPED, TrialState.FAILED, TrialState.UNFINISHED)
     numbers = {state: sum(trial.state is state for trial in trials) for state in states}
     each = ", ".join(f"{number} {state}" for state, number in numbers.items() if number)
-    epochs = int(cost.get(EPOCHS, sum(run.epoch for trial in trials for run in (trial, *trial.repeats.values()))))
+    epochs = int(cost.get(EPOCHS, sum(run.epoch for trial in trials for run in trial.every_run)))
     hours = [f"{cost[key]:.3g} {unit}" for key, unit in _HOURS.items() if key in cost]
     fresh = sum(len(trial.confirmations) for trial in trials)
     refits = sum(len(trial.refits) for trial in trials)
