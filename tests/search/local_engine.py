@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from cmd_tune.errors import one_line
 from cmd_tune.runs.data_source import DataSource
+from cmd_tune.runs.ending import Ending
 from cmd_tune.search.execution import (
     WAIT,
     Engine,
@@ -19,9 +20,20 @@ from cmd_tune.search.execution import (
 from cmd_tune.search.execution.engine import MAX_RESTARTS
 from cmd_tune.search.execution.resources import Node, plan_resources
 from cmd_tune.search.execution.trial_process import run_task
+from cmd_tune.search.repeats import run_repeats
 
 T = TypeVar("T")
 Work = Callable[[TrialTask, Callable[[TrialReport], None]], TrialReport | None]
+
+
+def run_due(study, due, folder, work, listeners=()):
+    """Run repeats of a study by `work`; returns what went wrong."""
+    source = DataSource(folder / "none.arrow", "xview")
+    engine = LocalEngine(study.folder, ResourceRequest(), work=work)
+    engine.open(trials=3, given=3)
+    ending = Ending(study.folder)
+    run_repeats(study, due, source, engine, engine.plan(source), listeners, ending.attempt)
+    return ending.troubles
 
 
 class _Stopped(Exception):

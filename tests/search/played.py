@@ -14,19 +14,9 @@ from cmd_tune.search.request import check_request
 from cmd_tune.search.study.failure_tags import FailureTag
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import Repeat, TrialRecord
+from tests.search.conftest import SPACE as TEMPERATURES
 
-SPACE = {
-    "method": "random",
-    "metric": {"name": "val/knn/fused", "goal": "maximize"},
-    "parameters": {
-        "teacher_temperature": {"distribution": "log_uniform_values", "min": 0.01, "max": 0.2},
-        "student_temperature": {"distribution": "log_uniform_values", "min": 0.05, "max": 1.0},
-    },
-    "points_to_evaluate": [{"teacher_temperature": 0.05, "student_temperature": 0.1}],
-    "budget": {"trials": 4},
-    "refit": "none",
-    "confirm": "none",
-}
+SPACE = {**TEMPERATURES, "method": "random", "refit": "none", "confirm": "none"}
 
 
 def new_search(storage: Path, name: str, store: Store, *overrides: str, **changes: Any) -> Plan:

@@ -3,8 +3,6 @@
 import pytest
 
 from cmd_tune.errors import UsageError
-from cmd_tune.runs.data_source import DataSource
-from cmd_tune.runs.ending import Ending
 from cmd_tune.search.confirmations import (
     confirmation_count,
     describe_confirmations,
@@ -13,11 +11,10 @@ from cmd_tune.search.confirmations import (
 )
 from cmd_tune.search.execution import ResourceRequest, TrialReport
 from cmd_tune.search.plan import keep_plan, new_plan, plan_of, resumed_plan
-from cmd_tune.search.repeats import run_repeats
 from cmd_tune.search.request import check_request
 from cmd_tune.search.spaces.confirm import Confirm
 from cmd_tune.train.loop import CHECKPOINT
-from tests.search.local_engine import LocalEngine
+from tests.search.local_engine import run_due
 
 METRIC = "val/knn/fused"
 TWO = Confirm(top=2, seeds=2)
@@ -44,14 +41,7 @@ def finished(make_space, open_study):
 
 def play(study, confirm, tmp_path, work, listeners=()):
     """Run what is due by `work`; returns what went wrong."""
-    source = DataSource(tmp_path / "none.arrow", "xview")
-    engine = LocalEngine(study.folder, ResourceRequest(), work=work)
-    engine.open(trials=3, given=3)
-    ending = Ending(study.folder)
-    run_repeats(
-        study, due_confirmations(study, confirm), source, engine, engine.plan(source), listeners, ending.attempt
-    )
-    return ending.troubles
+    return run_due(study, due_confirmations(study, confirm), tmp_path, work, listeners)
 
 
 # Fresh scores by trial: the best single run was a lucky one.

@@ -20,7 +20,7 @@ from cmd_tune.search.report import StudyFindings, write_report
 from cmd_tune.search.request import check_request
 from cmd_tune.search.spaces.refit import Refit, read_refit
 from cmd_tune.train.loop import CHECKPOINT
-from tests.search.local_engine import LocalEngine
+from tests.search.local_engine import LocalEngine, run_due
 
 METRIC = "test/knn/fused"
 OWN, TWO = Refit(), read_refit({"seeds": [3, 4]})
@@ -61,12 +61,7 @@ def finished(make_space, open_study):
 
 def play(study, refit, tmp_path, work, listeners=()):
     """Run the refits that are due by `work`; returns what went wrong."""
-    source = DataSource(tmp_path / "none.arrow", "xview")
-    engine = LocalEngine(study.folder, ResourceRequest(), work=work)
-    engine.open(trials=3, given=3)
-    ending = Ending(study.folder)
-    run_repeats(study, due_refits(study, refit), source, engine, engine.plan(source), listeners, ending.attempt)
-    return ending.troubles
+    return run_due(study, due_refits(study, refit), tmp_path, work, listeners)
 
 
 def whole(task, report):

@@ -3,12 +3,9 @@
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
-import time
 import urllib.request
-from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -25,7 +22,7 @@ from cmd_tune.search.winner_model import model_name, winner_model
 from cmd_tune.tracking import RunSnapshot, open_tracker
 from cmd_tune.tracking.mlflow.uris import default_uri
 from cmd_tune.train.saved_checkpoint import open_saved
-from tests.tracking.mlflow.servers import free_port
+from tests.tracking.mlflow.servers import serving
 
 # What a search has beside its encoders: refused where the model is loaded.
 REFUSING = """
@@ -125,45 +122,10 @@ def test_it_loads_and_serves_with_what_it_names_alone_and_has_the_features_of_ev
     command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m uvicorn "$@"\n')
     command.chmod(0o755)
     environment["PATH"] = f"{command.parent}:{environment['PATH']}"
-    port = free_port()
-    words = [
-        "models",
-        "serve",
-        "-m",
-        model.source,
-        "--env-manager",
-        "local",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", *words],
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        until = time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health").close()
-                break
-            except OSError:
-                assert server.poll() is None
-                assert time.monotonic() < until
-                time.sleep(0.2)
+    words = ["models", "serve", "-m", model.source, "--env-manager", "local"]
+    with serving(*words, environment=environment, folder=tmp_path) as address:
         body = json.dumps({"inputs": clips_NTVCP.tolist()}).encode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"}
-        )
+        request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request) as answer:
             served = np.array(json.load(answer)["predictions"])
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
     np.testing.assert_allclose(served, expected_NX, rtol=1e-5, atol=1e-6)

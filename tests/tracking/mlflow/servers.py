@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -20,14 +20,13 @@ def free_port():
 
 
 @contextmanager
-def mlflow_server(folder, backend=None):
-    """The address of a real MLflow server that takes the files of runs itself. backend: URI of its database."""
+def serving(*words, environment, folder=None):
+    """The address of an MLflow command that serves, once it is healthy; it is killed at the end. folder: to run in."""
     port = free_port()
-    words = ["--backend-store-uri", backend or f"sqlite:///{folder}/mlflow.db", "--serve-artifacts"]
-    words += ["--artifacts-destination", str(folder / "files"), "--host", "127.0.0.1", "--port", str(port)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", *words, "--workers", "1"],
-        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        [sys.executable, "-m", "mlflow", *words, "--host", "127.0.0.1", "--port", str(port)],
+        cwd=folder,
+        env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -44,8 +43,19 @@ def mlflow_server(folder, backend=None):
                 time.sleep(0.2)
         yield f"http://127.0.0.1:{port}"
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@contextmanager
+def mlflow_server(folder, backend=None):
+    """The address of a real MLflow server that takes the files of runs itself. backend: URI of its database."""
+    words = ["--backend-store-uri", backend or f"sqlite:///{folder}/mlflow.db", "--serve-artifacts"]
+    words += ["--artifacts-destination", str(folder / "files"), "--workers", "1"]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with serving("server", *words, environment=environment) as address:
+        yield address
 
 
 class Proxy(ThreadingHTTPServer):
