@@ -23,8 +23,8 @@ from cmd_tune.runs.session import termination_as_interrupt
 with lock_folder(Path(sys.argv[1])), termination_as_interrupt("cut off"):
     if sys.argv[2] == "stubborn":
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    print("runs", flush=True)
     try:
+        print("runs", flush=True)
         time.sleep(60)
     except KeyboardInterrupt:
         time.sleep(0.5)
