@@ -57,6 +57,8 @@ def largest_checkpoint(space: Space, settings: Settings, channels: int) -> int:
     """Bytes of the largest checkpoint that a trial of a search may have. channels: of the encoders' input."""
     tried = {name: parameter for name, parameter in space.parameters.items() if name in CHECKPOINT_SETTINGS}
     values = ([max(p.choices, default=int(p.high))] if is_whole(name) else list(p.choices) for name, p in tried.items())
+    own = settings.model_dump()
+    values = ([*some, *([own[name]] if tried[name].when else [])] for name, some in zip(tried, values, strict=True))
     variants = (dict(zip(tried, chosen, strict=True)) for chosen in product(*values))
     return max(checkpoint_bytes(settings.model_copy(update=variant), channels) for variant in variants)
 

@@ -95,12 +95,13 @@ def preview_lines(plan: Plan, layout: ResourcePlan | None, address: str | None =
     judged = f"shown by {space.metric}" if space.comparison else f"the {goal} {space.metric} is best"
     yield f"space: {space.path}, method {space.method}, {judged}"
     for name, parameter in space.parameters.items():
+        when = f", where {parameter.when.text}" if parameter.when else ""
         if parameter.choices:
-            yield f"  {name}: {', '.join(map(format_value, parameter.choices))}"
+            yield f"  {name}: {', '.join(map(format_value, parameter.choices))}{when}"
         else:
             step = f" in multiples of {parameter.q:g}" if parameter.q not in (0, 1) else ""
             even = ", on a log scale" if parameter.log else ""
-            yield f"  {name}: {format_value(parameter.low)} to {format_value(parameter.high)}{step}{even}"
+            yield f"  {name}: {format_value(parameter.low)} to {format_value(parameter.high)}{step}{even}{when}"
     yield f"settings: preset {plan.preset}{_differences(plan)}"
     yield f"data: {plan.dataset}, {plan.source.protocol}, {count(len(plan.source.store()), 'clip')}"
     yield f"runs: {work_of(plan)}"
@@ -116,6 +117,8 @@ def work_of(plan: Plan) -> Work:
     """The runs of a search, at most."""
     epochs = plan.space.parameters.get("epochs")
     most = max(epochs.choices, default=int(epochs.high)) if epochs else plan.settings.epochs
+    if epochs and epochs.when:
+        most = max(most, plan.settings.epochs)
     return Work(plan.trials, plan.space.seeds, confirmation_count(plan), refit_count(plan), int(most))
 
 

@@ -114,7 +114,9 @@ def _batch_sizes(space: Space, settings: Settings) -> Collection[int]:
     if parameter is None:
         return [settings.batch_size]
     first, last = (0, 0) if parameter.choices else parameter.multiples()
-    values = parameter.choices or [parameter.at(k) for k in range(first, last + 1)]
+    values = [*(parameter.choices or [parameter.at(k) for k in range(first, last + 1)])]
+    if parameter.when and settings.batch_size not in values:
+        values.append(settings.batch_size)
     others = space.parameters.keys() - {"batch_size"}
     rules = [rule for rule in space.constraints if not rule.names & others]
     known = settings.model_dump()

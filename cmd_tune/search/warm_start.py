@@ -1,6 +1,6 @@
 """The finished trials of an earlier search that a new one begins with: found, held against its settings, and kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,10 +89,11 @@ def _fitting(theirs: Settings, ours: Settings, space: Space) -> dict[str, Any] |
     Only the seed may differ.
     """
     whole = theirs.model_dump(mode="json")
-    for name, value in ours.model_dump(mode="json").items():
-        if name not in space.parameters and name != SEED and whole[name] != value:
+    settings = ours.model_dump(mode="json")
+    values = space.conditions.reduced({name: whole[name] for name in space.parameters}, settings)
+    for name, value in settings.items():
+        if name not in values and name != SEED and whole[name] != value:
             return None
-    values: Mapping[str, Any] = {name: whole[name] for name in space.parameters}
-    if any(parameter.why_invalid(values[name]) for name, parameter in space.parameters.items()):
+    if any(space.parameters[name].why_invalid(value) for name, value in values.items()):
         return None
-    return dict(values) if space.allows(values, ours.model_dump()) else None
+    return values if space.allows(values, ours.model_dump()) else None

@@ -6,9 +6,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import sqrt
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cmd_tune.evaluate.intervals import Interval
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.evaluate.tally import read_tally
@@ -110,15 +107,6 @@ class Judged:
     trials: Sequence[TrialRecord]
     scores: Sequence[float]
     importance: Importance
-
-    def having(self, names: Sequence[str]) -> tuple[list[TrialRecord], NDArray[np.float64]]:
-        """The trials that have a value of each of these parameters, and their scores."""
-        found = [
-            (trial, score)
-            for trial, score in zip(self.trials, self.scores, strict=True)
-            if all(name in trial.values for name in names)
-        ]
-        return [trial for trial, _ in found], np.array([score for _, score in found], float)
 
 
 @dataclass(frozen=True)

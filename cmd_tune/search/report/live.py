@@ -62,7 +62,7 @@ class Display:
             how += " again, since its process ended"
         self._begun.add(run.name)
         self._heard[run.index] = monotonic()
-        values = named_values({name: run.values[name] for name in self.study.space.parameters})
+        values = named_values({name: run.values[name] for name in self.study.space.parameters if name in run.values})
         self._line(f"{run.name} {how}: {values}")
 
     def reported(self, run: TrialRecord, records: Sequence[Mapping[str, float]]) -> None:

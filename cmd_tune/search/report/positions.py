@@ -1,6 +1,7 @@
 """Where a value stands in the range of its parameter, from 0 to 1."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from cmd_tune.search.spaces.parameter import Parameter
@@ -25,6 +26,11 @@ def is_scale(parameter: Parameter) -> bool:
 def in_order(parameter: Parameter) -> tuple[Any, ...]:
     """The choices of a scale from the lowest to the highest, those of others as the file has them."""
     return tuple(sorted(parameter.choices)) if is_scale(parameter) else parameter.choices
+
+
+def place_of(parameter: Parameter, values: Mapping[str, Any]) -> float:
+    """Where a configuration stands on the axis of a parameter; nan if the parameter does not count in it."""
+    return place(parameter, values[parameter.name]) if parameter.name in values else math.nan
 
 
 def place(parameter: Parameter, value: Any) -> float:

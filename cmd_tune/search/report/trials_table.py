@@ -73,6 +73,11 @@ def by_difference(parameters: Mapping[str, Parameter], rows: Sequence[Mapping[st
     return sorted(parameters, key=lambda name: -round(spread(name), 3))
 
 
+def setting_text(values: Mapping[str, Any], name: str) -> str:
+    """The value of a parameter as a table has it; a dash where it does not count."""
+    return format_value(values[name]) if name in values else "–"
+
+
 def _heading(name: str, most: int) -> str:
     """A name with one word per line, each cut to `most` characters."""
     return "\n".join(word if len(word) <= most else f"{word[: most - 1]}…" for word in name.split("_"))
@@ -97,7 +102,7 @@ def trials_table(study: SearchStudy, trials: Sequence[TrialRecord], best: Sequen
             numbers = (trial.score(name) for name in shown)
             table.add_row(
                 f"{trial.index:03d}",
-                *(format_value(trial.values[name]) for name in parameters),
+                *(setting_text(trial.values, name) for name in parameters),
                 f"{trial.epochs_run}/{study.epochs_in_all(trial)}",
                 *("–" if number is None else f"{number:.2f}" for number in numbers),
                 Text(str(trial.state), style=STATE_STYLES[trial.state]),

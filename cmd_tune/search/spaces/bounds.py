@@ -24,7 +24,22 @@ _MONOTONE = (ast.Add, ast.Sub, ast.Mult, ast.Div)  # extreme at the ends of both
 
 def can_hold(constraint: Constraint, bounds: Mapping[str, Bounds]) -> bool:
     """Whether a configuration within the bounds may meet the constraint; False if certainly none does."""
-    return True in _bounds(constraint.tree, bounds)
+    return True in truths(constraint, bounds)
+
+
+def truths(constraint: Constraint, bounds: Mapping[str, Bounds]) -> frozenset[bool]:
+    """What the constraint may be within the bounds: true, false, or either."""
+    found: frozenset[bool] = _bounds(constraint.tree, bounds)
+    return found
+
+
+def either(a: Bounds, b: Bounds) -> Bounds:
+    """The bounds of a setting that lies within one or the other. Raises TypeError for numbers beside texts."""
+    if isinstance(a, frozenset) and isinstance(b, frozenset):
+        return a | b
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return min(a[0], b[0]), max(a[1], b[1])
+    raise TypeError("numbers have no common bounds with texts")
 
 
 def _bounds(node: ast.expr, of: Mapping[str, Bounds]) -> Any:

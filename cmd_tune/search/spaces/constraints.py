@@ -80,6 +80,11 @@ def parse_constraint(text: Any) -> Constraint:
         raise ValueError(f"'{text}': {error}") from None
 
 
+def negation(constraint: Constraint) -> Constraint:
+    """What holds where the constraint does not."""
+    return Constraint(f"not ({constraint.text})", constraint.names, ast.UnaryOp(ast.Not(), constraint.tree))
+
+
 def _parse(text: str) -> Constraint:
     try:
         tree = ast.parse(text, mode="eval").body

@@ -16,6 +16,7 @@ from pydantic import PlainValidator, ValidationInfo, field_validator
 from cmd_tune.mistakes import Mistakes, found, mistake, unknown
 from cmd_tune.search.spaces.comparison import SEED, Cell, Claim, Comparison
 from cmd_tune.search.spaces.comparison_file import ClaimSpec, read_cells, read_seeds
+from cmd_tune.search.spaces.conditions import Conditions
 from cmd_tune.search.spaces.confirm import Confirm, read_confirm
 from cmd_tune.search.spaces.constraints import Constraint, parse_constraint
 from cmd_tune.search.spaces.file_model import (
@@ -57,6 +58,7 @@ class MethodKind(Protocol):
 
     trials: ClassVar[TrialSource]
     stops_early: ClassVar[bool]  # whether trials are stopped early where the file says nothing of it
+    takes_conditions: ClassVar[bool]  # whether a parameter may count in some trials alone
     takes_prior: ClassVar[bool]  # whether its first trials, or all, are independent draws
     takes_earlier: ClassVar[bool]  # whether it learns of trials of an earlier search
 
@@ -174,11 +176,18 @@ class SearchForm(SpaceForm):
                 if parameter.prior and method and not method.takes_prior:
                     message = f"does not go with method {info.data['method']}; remove it, or use method: tpe"
                     mistakes.add(message, name, "prior")
+                if parameter.when and method and not method.takes_conditions:
+                    message = f"does not go with method {info.data['method']}; remove it, or use method: tpe"
+                    mistakes.add(message, name, "when")
+                elif parameter.when and not parameter.when.names & parameters.keys() - {name}:
+                    message = f"{parameter.when.text} speaks of no other parameter, so that it tells no trials apart"
+                    mistakes.add(f"{message}; remove it, or the parameter", name, "when")
                 if combined and parameter.distribution in RANGES:
                     message = "a grid takes value or values, not a range; list values, or use method: tpe"
                     mistakes.add(message, name)
         if combined and math.prod(len(parameter.choices) for parameter in parameters.values()) > MOST_CELLS:
             raise ValueError(f"the grid has more than {MOST_CELLS} cells; list fewer values, or use method: tpe")
+        Conditions(parameters)
         if not _searched(parameters):
             raise ValueError("there is nothing to search; give a setting values, or min and max")
         if "method" in info.data and (reason := _words(info).methods[info.data["method"]].unfit(_searched(parameters))):
@@ -356,6 +365,6 @@ def _start_point(value: Any, parameters: Mapping[str, Parameter]) -> dict[str, A
         return checked
 
     point = read_mapping(value, "parameter: value", read, parameters)
-    if absent := [name for name in parameters if name not in point]:
+    if absent := [name for name, parameter in parameters.items() if name not in point and not parameter.when]:
         raise ValueError(f"lacks {', '.join(absent)}; a start point gives every searched parameter a value")
-    return {name: point[name] for name in parameters}
+    return {name: point[name] for name in parameters if name in point}

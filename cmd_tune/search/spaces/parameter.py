@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from cmd_tune.search.spaces.constraints import Constraint
 from cmd_tune.settings import Settings
 
 LOG = ("log_uniform_values", "q_log_uniform_values")  # distributions that are even on a log scale
@@ -22,7 +23,7 @@ class Prior:
 class Parameter:
     """One searched setting: `choices`, or a range from `low` to `high`, both included.
 
-    If `q` is not 0, the values are its multiples, exactly: 3·0.1 is 0.3.
+    If `q` is not 0, the values are its multiples, exactly: 3·0.1 is 0.3. when: what must hold for it to count.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Parameter:
     q: float = 0
     choices: tuple[Any, ...] = ()
     prior: Prior | None = None
+    when: Constraint | None = None
 
     @property
     def log(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import PlainValidator, model_validator
 
 from cmd_tune.mistakes import Mistakes, mistake
+from cmd_tune.search.spaces.constraints import Constraint, parse_constraint
 from cmd_tune.search.spaces.file_model import FileModel, IfWritten, Number, one_of, read_list, setting, share
 from cmd_tune.search.spaces.parameter import LOG, Parameter, Prior, is_whole
 from cmd_tune.search.spaces.sweep_file import own_parameter
@@ -55,6 +56,7 @@ class ParameterSpec(FileModel):
     max: IfWritten[Number] = None
     q: IfWritten[Number] = None
     prior: IfWritten[PriorSpec] = None
+    when: IfWritten[Annotated[Constraint, PlainValidator(parse_constraint)]] = None
 
     @model_validator(mode="after")
     def _keys_go_together(self) -> Self:
@@ -66,7 +68,7 @@ class ParameterSpec(FileModel):
                     mistakes.add(f"is missing; {kind} takes {' and '.join(needs)}", key)
             for key in ParameterSpec.model_fields:
                 goes = key in (*needs, "distribution") or (key == "q" and kind.startswith("q_"))
-                goes |= key == "prior" and kind != "constant"
+                goes |= key in ("prior", "when") and kind != "constant"
                 if key in written and not goes:
                     mistakes.add(f"does not go with {kind}, which takes {' and '.join(needs)}; remove it", key)
         return self
@@ -85,7 +87,7 @@ class ParameterSpec(FileModel):
 
     def parameter(self, name: str) -> Parameter:
         """The parameter of this setting. Raises ValueError with the mistakes, each at its key."""
-        parameter = self._without_prior(name)
+        parameter = replace(self._values(name), when=self.when)
         if self.prior is None:
             return parameter
         with Mistakes() as mistakes, mistakes.at("prior", "mode"):
@@ -94,7 +96,7 @@ class ParameterSpec(FileModel):
                 raise ValueError(f"{mode} {problem}; change it or the parameter")
         return replace(parameter, prior=Prior(mode, self.prior.confidence))
 
-    def _without_prior(self, name: str) -> Parameter:
+    def _values(self, name: str) -> Parameter:
         if self.kind == "constant":
             with Mistakes() as mistakes, mistakes.at("value"):
                 choices: tuple[Any, ...] = (setting(name, self.value),)

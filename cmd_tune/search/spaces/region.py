@@ -4,6 +4,9 @@ The space begins as one box. If a draw is not allowed, its box is cut in two, an
 hold is dropped. So ever more draws are allowed, in the shares that plain rejection would give, however few
 configurations are allowed. A box of one configuration that may not be tried is dropped as well. When no box is left,
 all allowed configurations have been tried.
+
+A parameter that does not count in a configuration is drawn as well, and left out of it; its box has the bounds of the
+setting's own value.
 """
 
 import math
@@ -12,7 +15,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from cmd_tune.search.spaces.bounds import Bounds, can_hold
+from cmd_tune.search.spaces.bounds import Bounds, can_hold, either, truths
+from cmd_tune.search.spaces.conditions import Conditions
 from cmd_tune.search.spaces.constraints import Constraint, parse_constraint
 from cmd_tune.search.spaces.parameter import Parameter
 
@@ -45,6 +49,7 @@ class Region:
 
         allowed: the final check of a configuration, which also applies the rules of `Settings`.
         """
+        self._parameters, self._conditions = parameters, Conditions(parameters)
         self._axes = {name: _Axis(parameter) for name, parameter in parameters.items()}
         self._settings, self._allowed, self._random = settings, allowed, Random(seed)  # noqa: S311
         known = settings.keys() | parameters.keys()
@@ -65,7 +70,8 @@ class Region:
             way = [self._root]
             while parts := way[-1].parts:
                 way += self._random.choices(parts, [part.share for part in parts])
-            values = {name: self._axes[name].draw(span, self._random) for name, span in way[-1].ranges.items()}
+            drawn = {name: self._axes[name].draw(span, self._random) for name, span in way[-1].ranges.items()}
+            values = self._conditions.reduced(drawn, self._settings)
             cause = self._cause(values, tried)
             if cause is None:
                 return values
@@ -78,11 +84,11 @@ class Region:
         """The parameters whose values cause the rejection of a configuration; None if it is allowed."""
         whole = {**self._settings, **values}
         for constraint in self._constraints:
-            if not constraint.holds(whole):
-                return constraint.names & self._axes.keys()
+            if constraint.names <= whole.keys() and not constraint.holds(whole):
+                return self._conditions.deciding(constraint.names) & values.keys()
         if not self._allowed(values):
-            return RULED & self._axes.keys()
-        return self._axes.keys() if tried(values) else None
+            return self._conditions.deciding(RULED) & values.keys()
+        return values.keys() if tried(values) else None
 
     def _cut(self, box: "_Box", names: Collection[str]) -> None:
         """Halve a box along the widest of these parameters; one that has a single value of each has nothing left."""
@@ -96,10 +102,23 @@ class Region:
         box.share = sum(part.share for part in box.parts)
 
     def _box(self, ranges: dict[str, Range]) -> "_Box":
-        bounds = self._fixed | {name: self._axes[name].bounds(span) for name, span in ranges.items()}
-        if not all(can_hold(constraint, bounds) for constraint in self._constraints):
+        bounds = self._bounds(ranges)
+        known = (constraint for constraint in self._constraints if constraint.names <= bounds.keys())
+        if not all(can_hold(constraint, bounds) for constraint in known):
             return _Box(ranges, 0.0)
         return _Box(ranges, math.prod(self._axes[name].share(span) for name, span in ranges.items()))
+
+    def _bounds(self, ranges: Mapping[str, Range]) -> dict[str, Bounds]:
+        """Those of all settings in a box; a parameter that may not count, and has no value then, has none."""
+        bounds = dict(self._fixed)
+        for name in self._conditions.order:
+            when, own = self._parameters[name].when, self._axes[name].bounds(ranges[name])
+            counts = truths(when, bounds) if when and when.names <= bounds.keys() else frozenset([True, when is None])
+            if False not in counts:
+                bounds[name] = own
+            elif True in counts and name in bounds:
+                bounds[name] = either(own, bounds[name])
+        return bounds
 
 
 @dataclass

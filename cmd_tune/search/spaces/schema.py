@@ -196,16 +196,16 @@ def _parameter(name: str) -> Schema:
 
     weights = {"type": "array", "items": _NUMBER}
     share = {**_NUMBER, "minimum": 0, "maximum": 1}
-    prior = {"prior": {**_closed_mapping({"mode": schema, "confidence": share}), "required": ["mode"]}}
+    more = {"when": _TEXT, "prior": {**_closed_mapping({"mode": schema, "confidence": share}), "required": ["mode"]}}
     forms = [
         one(("value",), ["constant"], {"value": schema}),
-        one(("values",), ["categorical"], {"values": listed, "probabilities": weights} | prior),
+        one(("values",), ["categorical"], {"values": listed, "probabilities": weights} | more),
     ]
     if whole.get("type") in ("integer", "number"):
         step = {"q": {**_NUMBER, "exclusiveMinimum": 0}}
         plain = [kind for kind in RANGES if not kind.startswith("q_")]
         stepped = [kind for kind in RANGES if kind.startswith("q_")]
-        ends = {"min": schema, "max": schema} | prior
+        ends = {"min": schema, "max": schema} | more
         forms.append(one(("min", "max"), plain, ends))
         forms.append(one(("min", "max", "distribution"), stepped, ends | step))
     assert {*RANGES, "constant", "categorical"} == {*DISTRIBUTIONS}

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from pydantic import ValidationError
 from cmd_tune.errors import UsageError, usage_error
 from cmd_tune.mistakes import reason
 from cmd_tune.search.spaces.comparison import Comparison
+from cmd_tune.search.spaces.conditions import Conditions
 from cmd_tune.search.spaces.confirm import Confirm
-from cmd_tune.search.spaces.constraints import Constraint
+from cmd_tune.search.spaces.constraints import Constraint, negation
 from cmd_tune.search.spaces.file_model import FileModel
 from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.spaces.refit import Refit
@@ -70,6 +72,11 @@ class Space:
         """Whether the file says which trials there are; else they are drawn until the budget is used up."""
         return self.source is not TrialSource.DRAWN
 
+    @cached_property
+    def conditions(self) -> Conditions:
+        """Which parameters count beside which values."""
+        return Conditions(self.parameters)
+
     def allows(self, values: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
         """Whether values laid over whole settings meet the constraints and what `Settings` itself demands."""
         return not self._first_broken_rule({**settings, **self.fixed, **values})
@@ -77,7 +84,11 @@ class Space:
     def cells(self, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
         """All cells of a grid that are allowed under these settings, as written; the last parameter varies fastest."""
         choices = [parameter.choices for parameter in self.parameters.values()]
-        cells = (dict(zip(self.parameters, values, strict=True)) for values in product(*choices))
+        cells = [dict(zip(self.parameters, values, strict=True)) for values in product(*choices)]
+        if self.conditions.conditional:  # what does not count leaves equal cells
+            whole = {**settings, **self.fixed}
+            reduced = (self.conditions.reduced(cell, whole) for cell in cells)
+            cells = [*{repr(cell): cell for cell in reduced}.values()]
         return [cell for cell in cells if self.allows(cell, settings)]
 
     def region(self, settings: Mapping[str, Any], seed: str) -> Region:
@@ -91,13 +102,22 @@ class Space:
             return [
                 {name: cell.values[name] for name in names if name in cell.values} for cell in self.comparison.cells
             ]
-        chosen = {name: p.choices for name, p in self.parameters.items() if name in names and p.choices}
+        chosen = {name: p for name, p in self.parameters.items() if name in names and p.choices}
         rest = {name: parameter for name, parameter in self.parameters.items() if name not in chosen}
-        variants = [dict(zip(chosen, values, strict=True)) for values in product(*chosen.values())]
+        idle = object()  # stands for the value of a parameter that does not count
+        choices = [[*parameter.choices, *([idle] if parameter.when else [])] for parameter in chosen.values()]
+        combined = (zip(chosen, values, strict=True) for values in product(*choices))
+        variants = [{name: value for name, value in pairs if value is not idle} for pairs in combined]
 
         def possible(variant: Mapping[str, Any]) -> bool:
             whole = {**settings, **self.fixed, **variant}
-            return Region(rest, self.constraints, whole, lambda v: self.allows(v, whole), "check").draw() is not None
+            counts = [
+                parameter.when if name in variant else negation(parameter.when)
+                for name, parameter in chosen.items()
+                if parameter.when
+            ]
+            rules = (*self.constraints, *counts)
+            return Region(rest, rules, whole, lambda v: self.allows(v, whole), "check").draw() is not None
 
         return [variant for variant in variants if possible(variant)] if chosen else [{}]
 
@@ -111,6 +131,16 @@ class Space:
             for index, point in enumerate(self.start_points)
             if (rule := self._first_broken_rule({**settings, **self.fixed, **point}))
         ]
+        whole = settings.keys() >= Settings.model_fields.keys()
+        for index, point in enumerate(self.start_points if whole else ()):  # else it is not known what counts
+            where = f"{self.path}: points_to_evaluate[{index}]"
+            counting = self.conditions.counting(point, {**settings, **self.fixed})
+            lines += [f"{where}: lacks {name}, which counts here; add it" for name in counting if name not in point]
+            lines += [
+                f"{where}.{name}: does not count here, since {when.text} does not hold; remove it"
+                for name in point
+                if name not in counting and (when := self.parameters[name].when)
+            ]
         lines += [
             f"{self.path}: cells[{index}]: breaks {rule}; change the cell or the settings"
             for index, cell in enumerate(self.comparison.cells if self.comparison else ())
@@ -127,6 +157,7 @@ class Space:
         if self.comparison or self.start_points or region.draw():
             return
         first = {name: parameter.first for name, parameter in self.parameters.items()}
+        first = self.conditions.reduced(first, {**settings, **self.fixed})
         rule = self._first_broken_rule({**settings, **self.fixed, **first})
         key, meets, cure = (
             ("constraints", "meets them", "loosen them, or change the parameters")

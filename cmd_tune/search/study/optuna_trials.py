@@ -44,8 +44,8 @@ class OptunaTrials:
         """
         made = create_trial(
             state=OptunaState.RUNNING,
-            params=self._params(suggestion.values),
-            distributions=self._distributions,
+            params=(params := self._params(suggestion.values)),
+            distributions={name: self._distributions[name] for name in params},
             user_attrs={**suggestion.user_attrs, VALUES: suggestion.values, **({INDEX: index} if self.earlier else {})},
             system_attrs=suggestion.system_attrs,
         )
@@ -74,7 +74,7 @@ class OptunaTrials:
         self._study._storage.set_trial_state_values(queued._trial_id, OptunaState.FAIL)
 
     def _params(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        point = {name: values[name] for name in self._distributions}
+        point = {name: values[name] for name in self._distributions if name in values}
         return to_optuna(self._space, point) if self.earlier else to_shown(self._space, point)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import Trial
 from optuna.trial import TrialState as OptunaState
 
 from cmd_tune.search.spaces.parameter import Parameter, is_whole
@@ -36,6 +37,17 @@ def distribution(parameter: Parameter) -> BaseDistribution:
     if not parameter.q:
         return FloatDistribution(parameter.low, parameter.high, log=parameter.log)
     return IntDistribution(*parameter.multiples(), log=parameter.log)
+
+
+def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> None:
+    """Have a trial's sampler give it a value of this parameter."""
+    match distribution:
+        case CategoricalDistribution(choices=choices):
+            trial.suggest_categorical(name, choices)
+        case IntDistribution(low=low, high=high, log=log, step=step):
+            trial.suggest_int(name, low, high, log=log, step=step)
+        case FloatDistribution(low=low, high=high, log=log, step=step):
+            trial.suggest_float(name, low, high, log=log, step=step)
 
 
 def shown(parameter: Parameter) -> BaseDistribution:

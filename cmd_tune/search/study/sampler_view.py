@@ -15,7 +15,7 @@ from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.earlier_trials import EarlierTrial
 from cmd_tune.search.study.failure_tags import FailureTag
 from cmd_tune.search.study.methods import Method
-from cmd_tune.search.study.optuna_values import distributions, to_optuna
+from cmd_tune.search.study.optuna_values import distributions, from_optuna, suggest, to_optuna
 
 # User attributes of a trial on disk: its values as settings; of a failed one, why; what was drawn on the way to it and
 # is not allowed, as sampled; what its sampler keeps in the study.
@@ -30,19 +30,21 @@ class SamplerView:
     def __init__(
         self,
         space: Space,
+        settings: Mapping[str, Any],
         method: Method,
         startup: int,
         known: Iterable[FrozenTrial],
         made: dict[int, FrozenTrial] | None = None,
         earlier: Sequence[EarlierTrial] = (),
     ) -> None:
-        """startup: trials with a score before the sampler learns. known: the trials on disk, in their order.
+        """settings: of every trial. startup: trials with a score before the sampler learns. known: those on disk.
 
         earlier: of another search.
 
         made: ended trials as sampled, by number, of earlier views; new ones are added, to be made once.
         """
-        self._space, self._method, self._startup = space, method, startup
+        self._space, self._settings = space, {**settings, **space.fixed}
+        self._method, self._startup = method, startup
         made = {} if made is None else made
         self.distributions = distributions(space)
         known = list(known)
@@ -60,7 +62,7 @@ class SamplerView:
             storage=optuna.storages.InMemoryStorage(), direction="maximize" if space.maximize else "minimize"
         )
         for trial in earlier:
-            params = to_optuna(space, {name: trial.values[name] for name in space.parameters})
+            params = to_optuna(space, {name: trial.values[name] for name in space.parameters if name in trial.values})
             self._add(self._make(OptunaState.COMPLETE, params, trial.score))
         for frozen in known:
             for params in frozen.user_attrs.get(NOT_ALLOWED, ()):
@@ -77,7 +79,14 @@ class SamplerView:
         self.study.sampler = self._method.sampler(seed, self._startup)
         if given:
             self.study.enqueue_trial(dict(given))
-        return self.study.ask(self.distributions)
+        conditions = self._space.conditions
+        asked = self.study.ask(
+            {name: d for name, d in self.distributions.items() if name not in conditions.conditional}
+        )
+        for name in conditions.conditional:  # those that they speak of come before
+            if name in conditions.counting(from_optuna(self._space, asked.params), self._settings):
+                suggest(asked, name, self.distributions[name])
+        return asked
 
     def tell_infeasible(self, params: Mapping[str, Any], attributes: Mapping[str, Any] | None = None) -> None:
         """Tell the sampler of values, as sampled, that it should not propose."""
@@ -128,10 +137,11 @@ class SamplerView:
     def _params(self, frozen: FrozenTrial) -> dict[str, Any] | None:
         """A trial's values as they are sampled; None if it lacks some, or has others than the space allows."""
         values = frozen.user_attrs.get(VALUES, frozen.params)
-        if not self._space.parameters.keys() <= values.keys():
+        names = self._space.conditions.counting(values, self._settings)
+        if not values.keys() >= {*names}:
             return None
-        params = {name: values[name] for name in self._space.parameters}
-        if any(parameter.why_invalid(params[name]) for name, parameter in self._space.parameters.items()):
+        params = {name: values[name] for name in self._space.parameters if name in names}
+        if any(self._space.parameters[name].why_invalid(value) for name, value in params.items()):
             return None
         return to_optuna(self._space, params)
 
@@ -150,7 +160,7 @@ class SamplerView:
         made = create_trial(
             state=state,
             params=dict(params),
-            distributions=self.distributions,
+            distributions={name: self.distributions[name] for name in params},
             value=value,
             intermediate_values=dict(intermediate or {}),
             system_attrs=_own(system_attrs or {}),

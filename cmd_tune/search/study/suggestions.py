@@ -61,9 +61,9 @@ class Suggestions:
         view = self._view()
         refused: list[dict[str, Any]] = []
         for attempt in range(ATTEMPTS):
-            asked = view.ask(self._seed_of(number, str(attempt)))
             believed = self._believed(number, attempt)
-            values = {**self._space.fixed, **from_optuna(self._space, asked.params), **believed}
+            asked = view.ask(self._seed_of(number, str(attempt)), to_optuna(self._space, believed))
+            values = {**self._space.fixed, **from_optuna(self._space, asked.params)}
             if not (why := self._forbids(values)):
                 return self._suggestion(view, asked, values, refused)
             if why == _BROKEN and not believed and view.takes_infeasible:
@@ -115,7 +115,7 @@ class Suggestions:
 
     def _view(self) -> SamplerView:
         known = self._study.get_trials(deepcopy=False)
-        return SamplerView(self._space, self._method, self._startup, known, self._made, self._earlier)
+        return SamplerView(self._space, self._settings, self._method, self._startup, known, self._made, self._earlier)
 
     def _suggestion(
         self, view: SamplerView, asked: Trial, values: dict[str, Any], refused: list[dict[str, Any]]

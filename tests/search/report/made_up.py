@@ -22,6 +22,12 @@ TWO = {
     "teacher_temperature": {"distribution": "log_uniform_values", "min": 0.01, "max": 0.2},
     "student_temperature": {"distribution": "log_uniform_values", "min": 0.05, "max": 1.0},
 }
+CONDITIONAL = {
+    "shear_range": {"min": 0.0, "max": 1.0},
+    "layers": {"min": 1, "max": 3},
+    "topk": {"min": 2, "max": 30, "when": "layers > 1"},
+    "distill_weight": {"distribution": "log_uniform_values", "min": 0.1, "max": 10, "when": "topk > 9"},
+}
 RAW, UNTRAINED = {METRIC: 62.0, "test/knn/fused": 60.0}, {METRIC: 41.0, "test/knn/fused": 40.0}
 EPOCHS = 10
 HERE = Conditions("nw-ucla", "xview", {"val": 287, "test": 464})
@@ -51,6 +57,7 @@ def made_up(
     (folder / "space.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     space = read_space(folder / "space.yaml")
     start = {name: _at(parameter, 0.3) for name, parameter in space.parameters.items()}
+    start = space.conditions.reduced(start, tiny(epochs=EPOCHS, queue_size=64, topk=6).model_dump())
     content["points_to_evaluate"] = [start]
     (folder / "space.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     space = read_space(folder / "space.yaml")
@@ -59,7 +66,8 @@ def made_up(
     truth: list[float] = []
     for index in range(trials):
         places = {name: 0.3 if index == 0 else float(rng.random()) for name in space.parameters}
-        values = {name: _at(parameter, places[name]) for name, parameter in space.parameters.items()}
+        drawn = {name: _at(parameter, places[name]) for name, parameter in space.parameters.items()}
+        values = space.conditions.reduced(drawn, study.base.model_dump())
         truth.append(78 - height * (2 * places[first] - 1) ** 2 - height / 3 * (1 - places[second]))
         top = truth[index] + noise * rng.normal()
         trial = TrialRecord(index, values, folder / "trials" / f"{index:03d}", TrialState.FINISHED)

@@ -152,7 +152,7 @@ def test_all_mistakes_are_named_at_once(check_mistakes: Callable[..., None], loa
         load,
         one("{distribution: gamma, mu: 1, sigma: 5}"),
         [
-            "parameters.topk.mu: unknown key, known: distribution, max, min, prior, q, value, values",
+            "parameters.topk.mu: unknown key, known: distribution, max, min, prior, q, value, values, when",
             "parameters.topk.sigma: unknown key, did you mean 'max'?",
             "parameters.topk.distribution: 'gamma' is unknown, known: categorical, constant, int_uniform, "
             "log_uniform_values, q_log_uniform_values, q_uniform, uniform",

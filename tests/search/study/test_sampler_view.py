@@ -32,7 +32,7 @@ def ends(make_space, open_study):
 
 def told(study):
     method = METHODS[study.space.method]
-    return SamplerView(study.space, method, 5, study._study.get_trials()).study.trials
+    return SamplerView(study.space, study.base.model_dump(), method, 5, study._study.get_trials()).study.trials
 
 
 def test_a_failure_of_its_own_fault_is_told_as_what_is_not_allowed(ends):

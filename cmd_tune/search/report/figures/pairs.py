@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cmd_tune.search.report.figures.style import BEST, START, score_colours, score_label, ticks
 from cmd_tune.search.report.findings import StudyFindings
-from cmd_tune.search.report.positions import is_scale, place
+from cmd_tune.search.report.positions import is_scale, place_of
 from cmd_tune.search.spaces.parameter import Parameter
 
 _PARAMETERS = 3  # of which every pair has a panel
@@ -28,7 +28,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Panel:
-    """place_2T: of each trial on the two axes, from 0 to 1. smoothed: the mean score around each pixel, or None."""
+    """place_2T: of each trial on the two axes, from 0 to 1; nan where one does not count.
+
+    smoothed: the mean score around each pixel, or None.
+    """
 
     across: Parameter
     up: Parameter
@@ -99,14 +102,16 @@ def pairs(findings: StudyFindings) -> Pairs | None:
     study = findings.study
     parameters = study.space.parameters
     names = [effect.name for effect in findings.importance.effects]
-    trials, score_T = findings.judged.having(names)
+    trials, score_T = findings.judged.trials, np.array(findings.judged.scores, float)
     if findings.best is None or findings.best not in trials or len(names) < 2 or len(trials) < 2:
         return None
     panels = []
     for across, up in combinations([parameters[name] for name in names[:_PARAMETERS]], 2):
-        place_2T = np.array([[place(axis, trial.values[axis.name]) for trial in trials] for axis in (across, up)])
-        smooth = is_scale(across) and is_scale(up) and len(trials) >= _FEWEST
-        panels.append(Panel(across, up, place_2T, smoothed(place_2T, score_T) if smooth else None))
+        place_2T = np.array([[place_of(axis, trial.values) for trial in trials] for axis in (across, up)])
+        there_T = ~np.isnan(place_2T).any(0)
+        smooth = is_scale(across) and is_scale(up) and there_T.sum() >= _FEWEST
+        ground_YX = smoothed(place_2T[:, there_T], score_T[there_T]) if smooth else None
+        panels.append(Panel(across, up, place_2T, ground_YX))
     best, epoch = trials.index(findings.best), findings.importance.epoch
     start = trials.index(study.start) if study.start in trials and study.start is not findings.best else None
     return Pairs(study.space.metric, study.space.maximize, score_T, panels, best, start, epoch)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cmd_tune.search.report.figures.style import BEST, QUIET, score_colours, score_label, ticks, words
 from cmd_tune.search.report.findings import StudyFindings
-from cmd_tune.search.report.positions import place
+from cmd_tune.search.report.positions import place_of
 from cmd_tune.search.spaces.parameter import Parameter
 
 _AXES = 12  # parameters shown at most
@@ -24,7 +24,10 @@ _SPREAD = 0.03  # how far lines through one choice are apart at most
 
 @dataclass(frozen=True)
 class ParallelCoordinates:
-    """place_TA: from 0 to 1. hidden: parameters that are not shown. best: its row. epoch: as of `Pairs`."""
+    """place_TA: from 0 to 1; nan where the parameter does not count, at which lines are broken.
+
+    hidden: parameters that are not shown. best: its row. epoch: as of `Pairs`.
+    """
 
     metric: str
     maximize: bool
@@ -83,12 +86,12 @@ def parallel_coordinates(findings: StudyFindings) -> ParallelCoordinates | None:
     """None for a comparison, with one parameter, and with fewer than two finished trials."""
     study = findings.study
     names = [effect.name for effect in findings.importance.effects]
-    trials, score_T = findings.judged.having(names)
+    trials, score_T = findings.judged.trials, np.array(findings.judged.scores, float)
     if findings.best is None or findings.best not in trials or len(names) < 2 or len(trials) < 2:
         return None
     axes = [study.space.parameters[name] for name in names[:_AXES]]
     golden = (np.arange(len(trials)) * 0.618) % 1 - 0.5  # fills the gap evenly, whatever the number of trials
-    place_TA = np.array([[place(axis, trial.values[axis.name]) for axis in axes] for trial in trials])
+    place_TA = np.array([[place_of(axis, trial.values) for axis in axes] for trial in trials])
     choices_A = np.array([bool(axis.choices) for axis in axes])
     return ParallelCoordinates(
         study.space.metric,

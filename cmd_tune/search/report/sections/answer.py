@@ -55,9 +55,10 @@ def which(findings: StudyFindings, most: int) -> str:
     won = best.name + (f", {score_text(study.space.metric, score)}" if score is not None else "")
     rows = [best.values, *([start.values] if start else [])]
     names = by_difference(study.space.parameters, rows) if start else list(study.space.parameters)
+    names = [name for name in names if any(name in row for row in rows)]
     if start and best is not start:
         names = [name for name in names if best.values.get(name) != start.values.get(name)]
-    same = len(study.space.parameters) - len(names)
+    same = len({*best.values, *(start.values if start else ())} & study.space.parameters.keys()) - len(names)
     shown = names[:most]
     given = ", ".join(
         _setting(name, best.values, start.values if start and start is not best else {}) for name in shown
@@ -69,8 +70,11 @@ def which(findings: StudyFindings, most: int) -> str:
 
 
 def _setting(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    beside = f" (start point {format_value(theirs[name])})" if name in theirs else ""
-    return f"{name} {format_value(ours[name])}{beside}"
+    """theirs: the start point's; empty if it is the same, or there is none."""
+    mine = format_value(ours[name]) if name in ours else "not in use"
+    if not theirs:
+        return f"{name} {mine}"
+    return f"{name} {mine} (start point {format_value(theirs[name]) if name in theirs else 'not in use'})"
 
 
 def how_sure(findings: StudyFindings) -> str:

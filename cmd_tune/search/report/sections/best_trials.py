@@ -6,10 +6,10 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cmd_tune.formatting import format_value, markdown_table, markdown_text, percent
+from cmd_tune.formatting import markdown_table, markdown_text, percent
 from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.findings import RAW, UNTRAINED, StudyFindings
-from cmd_tune.search.report.trials_table import FittedTable, by_difference
+from cmd_tune.search.report.trials_table import FittedTable, by_difference, setting_text
 from cmd_tune.search.study.study import FINALISTS, SearchStudy
 from cmd_tune.search.study.trial_record import BEFORE_REFIT, TrialRecord
 
@@ -48,7 +48,7 @@ def _markdown(findings: StudyFindings) -> str:
     scored = [name for name in columns if any(trial.score(name) is not None for trial in best)]
     shown = scored or [study.space.metric]
     lines = [
-        [trial.name, *(format_value(trial.values[name]) for name in names), *(_score(trial, name) for name in shown)]
+        [trial.name, *(setting_text(trial.values, name) for name in names), *(_score(trial, name) for name in shown)]
         for trial in best
     ]
     lines += [[title, *[""] * len(names), *(percent(score(name)) for name in shown)] for title, score in rows]
@@ -74,7 +74,7 @@ def _table(findings: StudyFindings) -> FittedTable:
         for heading in (*(headings[name] for name in names), *(name.replace("/", "\n") for name in shown)):
             table.add_column(heading, justify="right", no_wrap=True)
         for trial in best:
-            values = (format_value(trial.values[name]) for name in names)
+            values = (setting_text(trial.values, name) for name in names)
             table.add_row(trial.name, *values, *(_score(trial, name) for name in shown))
         for title, scores in ((UNTRAINED, findings.untrained), (RAW, findings.raw)):
             blank = [""] * len(names)

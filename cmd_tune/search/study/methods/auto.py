@@ -22,6 +22,7 @@ class Auto(Method):
 
     trials: ClassVar = TrialSource.DRAWN
     learns: ClassVar = True
+    takes_conditions: ClassVar = True
     takes_prior: ClassVar = True
     takes_earlier: ClassVar = True
 
@@ -30,6 +31,8 @@ class Auto(Method):
         count = math.prod(len(parameter.choices) for parameter in parameters)  # 0 with a range
         if 0 < count <= (trials or 0):
             return "grid", _Combinations(), f"the budget has a trial for each of {count} combinations"
+        if space.conditions.conditional:
+            return "tpe", Tpe(), "some parameters have conditions"
         if count or any(parameter.choices for parameter in parameters):
             return "tpe", Tpe(), "some parameters are choices"
         if space.early_terminate:

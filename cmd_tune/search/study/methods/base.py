@@ -27,6 +27,7 @@ class Method(ABC):
     trials: ClassVar[TrialSource]
     learns: ClassVar[bool] = False  # whether the results of earlier trials decide what comes next
     stops_early: ClassVar[bool] = False  # whether trials are stopped early where the file says nothing of it
+    takes_conditions: ClassVar[bool] = False  # whether a parameter may count in some trials alone
     takes_prior: ClassVar[bool] = False  # whether its first trials, or all, are independent draws
     takes_earlier: ClassVar[bool] = False  # whether it learns of trials of an earlier search
     sequence: ClassVar[bool] = False  # whether its trials are points of one sequence, which Optuna counts in the study

@@ -14,6 +14,7 @@ class Grid(Method):
     """All combinations that are allowed; the last parameter varies fastest."""
 
     trials: ClassVar = TrialSource.COMBINED
+    takes_conditions: ClassVar = True
 
     def listed(self, space: Space, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
         return space.cells(settings)

@@ -14,6 +14,7 @@ class RandomDraws(Method):
 
     trials: ClassVar = TrialSource.DRAWN
     stops_early: ClassVar = True
+    takes_conditions: ClassVar = True
     takes_prior: ClassVar = True
 
     def sampler(self, seed: int, startup: int) -> "BaseSampler":

@@ -15,6 +15,7 @@ class Tpe(Method):
     trials: ClassVar = TrialSource.DRAWN
     learns: ClassVar = True
     stops_early: ClassVar = True
+    takes_conditions: ClassVar = True
     takes_prior: ClassVar = True
     takes_earlier: ClassVar = True
     constrained: ClassVar = True

@@ -6,7 +6,7 @@ import pytest
 from cmd_tune.figures import new_figure
 from cmd_tune.search.report.figures.pairs import pairs, smoothed
 from tests.search.report.conftest import SIXTEEN
-from tests.search.report.made_up import made_up
+from tests.search.report.made_up import CONDITIONAL, made_up
 
 
 def test_the_pairs_are_of_the_three_that_matter_most(tmp_path, tiny):
@@ -38,6 +38,17 @@ def test_the_ground_is_a_mean_of_the_trials_around():
     assert np.isnan(ground_YX[0, -1])  # far from both
     everywhere = smoothed(np.random.default_rng(0).random((2, 50)), np.full(50, 7.0))
     assert np.nanmin(everywhere) == pytest.approx(np.nanmax(everywhere)) == pytest.approx(7)
+
+
+def test_what_does_not_count_has_no_place_and_no_part_in_the_ground(tmp_path, tiny):
+    findings = made_up(tmp_path / "search", tiny, 60, CONDITIONAL)
+    found = pairs(findings)
+    panel = next(panel for panel in found.panels if "topk" in (panel.across.name, panel.up.name))
+    there_T = np.array(["topk" in trial.values for trial in findings.study.ranked()])
+    assert 0 < there_T.sum() < len(there_T)
+    assert (~np.isnan(panel.place_2T).any(0) == there_T).all()
+    np.testing.assert_array_equal(panel.smoothed_YX, smoothed(panel.place_2T[:, there_T], found.score_T[there_T]))
+    found.draw(new_figure(*found.size))
 
 
 @pytest.mark.parametrize("name", ["search, empty", "search, one trial", "comparison, one trial"])

@@ -5,7 +5,7 @@ import pytest
 from cmd_tune.search.report.sections.answer import answer, how_sure, what_it_cost, what_matters, what_next, which
 from cmd_tune.search.study.trial_record import Repeat, TrialState
 from tests.search.report.conftest import SIXTEEN
-from tests.search.report.made_up import EPOCHS, METRIC, made_up
+from tests.search.report.made_up import CONDITIONAL, EPOCHS, METRIC, made_up
 from tests.search.report.printed import lines_of
 
 
@@ -23,6 +23,17 @@ def test_settings_stand_beside_the_start_points(study_of):
     assert f"teacher_temperature {ours['teacher_temperature']} (start point 0.02456)" in text
     best.values["teacher_temperature"] = findings.study.start.values["teacher_temperature"]
     assert which(findings, 6).endswith("(start point 0.1228); the other 1 as at the start point.")
+
+
+def test_a_setting_that_does_not_count_is_not_in_use(study_of):
+    findings = study_of(30, CONDITIONAL)
+    best, start = findings.best, findings.study.start
+    assert start.values == {"shear_range": 0.3, "layers": 2, "topk": 10, "distill_weight": 0.398107}
+    best.values = {"shear_range": 0.3, "layers": 1}
+    text = which(findings, 6)
+    assert "layers 1 (start point 2)" in text
+    assert "topk not in use (start point 10)" in text
+    assert text.endswith("; the other 1 as at the start point.")
 
 
 def test_many_settings_are_cut_and_the_file_has_the_rest(study_of):

@@ -6,6 +6,7 @@ from cmd_tune.runs.pretrain_and_score import Conditions
 from cmd_tune.search.report import StudyFindings
 from cmd_tune.search.report.sections.best_trials import BEST, best_trials
 from tests.search.report.conftest import SIXTEEN
+from tests.search.report.made_up import CONDITIONAL, made_up
 from tests.search.report.printed import lines_of
 from tests.search.report.tables import findings_of_table
 
@@ -26,6 +27,19 @@ def test_the_report_has_eight_of_many_parameters(wide_study):
     head = lines[2].strip("|").split("|")
     assert len([name for name in head if name.strip() in SIXTEEN]) == 8
     assert "Shown are the parameters that differ most; trials.csv has 8 more." in lines
+
+
+def test_what_does_not_count_is_a_dash(tmp_path, tiny):
+    findings = made_up(tmp_path / "search", tiny, 30, CONDITIONAL)
+    best = findings.study.ranked()[:BEST]
+    best[0].values = {name: best[0].values[name] for name in ("shear_range", "layers")}
+    assert "topk" in best[1].values
+    section = best_trials(findings)
+    for trial in best:
+        row = next(line for line in section.markdown.splitlines() if line.startswith(f"| {trial.name}"))
+        line = next(line for line in lines_of(*section.screen, width=200) if line.startswith(trial.name))
+        for text in (row.replace("|", " "), line):
+            assert str(trial.values.get("topk", "–")) in text.split()
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])

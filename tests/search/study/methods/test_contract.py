@@ -1,6 +1,7 @@
 """What every method of choosing trials must do: a new line in METHODS is held to it here."""
 
 import shutil
+from itertools import product
 
 import pytest
 
@@ -127,6 +128,52 @@ def test_an_interrupted_study_goes_on_with_what_was_running_and_always_the_same(
     assert all(trial not in before for trial in after)
     if large.lists_trials:
         assert before + after == run(open_study(large, "unbroken"))
+
+
+CONDITIONAL = {
+    "layers": {"values": [3, 1, 2]},
+    "key_momentum": {"values": [0.9, 0.97, 0.99], "when": "topk == 2 or layers == 3"},
+    "topk": {"values": [2, 8], "when": "layers > 1"},
+}
+
+
+@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.takes_conditions])
+def test_what_does_not_count_has_no_value_and_makes_no_other_trial(make_space, method, open_study, tmp_path):
+    space = make_space(method=method, **COMMON, parameters=CONDITIONAL)
+    settings = {"topk": 4, "hidden_size": 8}
+    study = open_study(space, "first", trials=20, **settings)
+    before = run(study, 4)
+    shutil.copytree(tmp_path / "first", tmp_path / "second")
+    values = before + run(open_study(space, "first", trials=20, **settings))
+    assert before + run(open_study(space, "second", trials=20, **settings)) == values
+    combined = product((3, 1, 2), (0.9, 0.97, 0.99), (2, 8))
+    expected = {(n, m if n == 3 or (n, k) == (2, 2) else None, k if n > 1 else None) for n, m, k in combined}
+    found = [(trial["layers"], trial.get("key_momentum"), trial.get("topk")) for trial in values]
+    assert len(found) == len(expected) == 11
+    assert set(found) == expected
+    on_disk = study._study.get_trials()
+    assert [{**trial.params} for trial in on_disk] == values  # what Optuna shows is what ran
+    assert all({*trial.distributions} == {*trial.params} for trial in on_disk)
+
+
+@pytest.mark.parametrize("prior", [None, {"mode": 3, "confidence": 1.0}])
+def test_a_sampler_learns_of_what_counts_in_some_trials_alone(make_space, open_study, prior):
+    """The best is topk 20 of three layers, where it counts; of 20 random draws, 2 come near."""
+    layers = {"min": 1, "max": 3, **({"prior": prior} if prior else {})}
+    ranges = {"layers": layers, "topk": {"min": 2, "max": 20, "when": "layers == 3"},
+              "shear_range": {"min": 0.0, "max": 1.0}}  # fmt: skip
+    space = make_space(method="tpe", **COMMON, parameters=ranges)
+
+    study, topks = open_study(space, trials=40, hidden_size=8, topk=4), []
+    while (trial := study.next()) is not None:
+        assert ("topk" in trial.values) is (trial.values["layers"] == 3)
+        top = 10 + trial.values.get("topk", 0)
+        study.record(trial, {"epoch": study.epochs_of(trial), "val/knn/fused": top})
+        study.end(trial)
+        topks.append(trial.values.get("topk", 0))
+    assert sum(topk >= 15 for topk in topks[-20:]) >= 10
+    if prior:  # the first, drawn around what is believed, have what counts there
+        assert all(topks[:10])
 
 
 def test_whether_results_decide_what_comes_next(large, method, open_study, monkeypatch):
