@@ -1,6 +1,6 @@
 """The reported accuracies that are not comparable with ours, and why."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from cmd_tune.evaluate.scores import PROBES
 from cmd_tune.runs.pretrain_and_score import Conditions
@@ -30,3 +30,17 @@ def left_out(origin: Origin | None, metrics: Iterable[str], ours: Conditions) ->
         for metric, kind in kinds.items()
         if origin.probes.get(kind) != PROBES[kind]
     }
+
+
+def left_out_lines(origin: Origin | None, why: Mapping[str, str], *, all_left_out: bool) -> list[str]:
+    """The source of reported accuracies, unless all are left out, and why some are, in one line each."""
+    metrics_by_reason: dict[str, list[str]] = {}
+    for metric, reason in why.items():
+        metrics_by_reason.setdefault(reason, []).append(metric)
+    lines = [
+        f"Reported accuracies of {' and '.join(metrics)} are left out: {reason}."
+        for reason, metrics in metrics_by_reason.items()
+    ]
+    if origin and not all_left_out:
+        lines.insert(0, f"Reported: {origin.by}, {origin.dataset} {origin.protocol}.")
+    return lines

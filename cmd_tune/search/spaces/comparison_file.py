@@ -13,7 +13,6 @@ from cmd_tune.search.spaces.file_model import (
     IfWritten,
     Number,
     Text,
-    number,
     one_of,
     read_list,
     read_mapping,
@@ -21,9 +20,8 @@ from cmd_tune.search.spaces.file_model import (
     text,
     whole,
 )
+from cmd_tune.search.spaces.reported import REPORTED, read_reported
 from cmd_tune.settings import Settings
-
-REPORTED = "reported"
 
 _CELL = "{setting: value, reported: {test/linear/joint: 79.8}}"
 _RELATIONS = {  # what a claim may say of cells
@@ -58,7 +56,7 @@ def read_cells(value: Any, settings: Mapping[str, Any]) -> tuple[Cell, ...]:
 def _cell(value: Any, settings: Mapping[str, Any]) -> Cell:
     def read(key: str, part: Any) -> Any:
         if key == REPORTED:
-            return read_mapping(part, "{metric: percent}", lambda metric, accuracy: _percent(accuracy))
+            return read_reported(part)
         if key == SEED:
             raise ValueError("does not belong into a cell; seeds repeats every cell with each seed")
         if key in settings:
@@ -70,12 +68,6 @@ def _cell(value: Any, settings: Mapping[str, Any]) -> Cell:
     if not values:
         raise ValueError(f"has no setting; write {_CELL}")
     return Cell(values, reported)
-
-
-def _percent(value: Any) -> float:
-    if not 0 <= number(value) <= 100:
-        raise ValueError(f"{value} is no accuracy in percent; write a number of 0 to 100")
-    return float(value)
 
 
 def read_seeds(value: Any) -> tuple[int, ...]:

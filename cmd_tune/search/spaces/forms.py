@@ -37,7 +37,7 @@ from cmd_tune.search.spaces.file_model import (
 from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.spaces.parameter_file import RANGES, read_parameter
 from cmd_tune.search.spaces.refit import Refit, read_refit
-from cmd_tune.search.spaces.reported import Origin
+from cmd_tune.search.spaces.reported import Origin, read_tested
 from cmd_tune.search.spaces.space import (
     DEFAULT_METRIC,
     DEFAULT_TABLE_METRIC,
@@ -160,6 +160,8 @@ class SearchForm(SpaceForm):
     seeds: Annotated[int, PlainValidator(_seed_count)] = 1
     confirm: Annotated[Confirm | None, PlainValidator(read_confirm)] = Confirm()
     refit: Annotated[Refit | None, PlainValidator(read_refit)] = Refit()
+    reported: Annotated[dict[str, float], PlainValidator(read_tested)] = {}  # noqa: RUF012
+    reported_on: IfWritten[Origin] = None
 
     @field_validator("parameters", mode="plain")
     @classmethod
@@ -275,6 +277,8 @@ class SearchForm(SpaceForm):
             seeds=self.seeds,
             confirm=self.confirm,
             refit=self.refit,
+            reported=self.reported,
+            reported_on=self.reported_on,
         )
 
 

@@ -1,13 +1,14 @@
-"""The origin of reported accuracies, as a space file states it."""
+"""Reported accuracies and their origin, as a space file states them."""
 
 from typing import Annotated, Any, ClassVar
 
 from pydantic import PlainValidator
 
+from cmd_tune.data.views.modalities import MODALITIES
 from cmd_tune.evaluate.scores import PROBES
-from cmd_tune.search.spaces.file_model import FileModel, Text, read_mapping, text
+from cmd_tune.search.spaces.file_model import FileModel, Text, number, read_mapping, text
 
-REPORTED_ON = "reported_on"  # the key
+REPORTED, REPORTED_ON = "reported", "reported_on"  # the keys
 
 
 def _probes(value: Any) -> dict[str, str]:
@@ -23,3 +24,20 @@ class Origin(FileModel):
     dataset: Text
     protocol: Text
     probes: Annotated[dict[str, str], PlainValidator(_probes)]
+
+
+def read_reported(value: Any) -> dict[str, float]:
+    """Accuracies in percent by metric. Raises ValueError."""
+    return read_mapping(value, "{metric: percent}", lambda metric, accuracy: _percent(accuracy))
+
+
+def read_tested(value: Any) -> dict[str, float]:
+    """The same of a search, whose best trial has accuracies on the test set alone. Raises ValueError."""
+    known = [f"test/{kind}/{stream}" for kind in PROBES for stream in (*MODALITIES, "fused")]
+    return read_mapping(value, "{metric: percent}", lambda metric, accuracy: _percent(accuracy), known)
+
+
+def _percent(value: Any) -> float:
+    if not 0 <= number(value) <= 100:
+        raise ValueError(f"{value} is no accuracy in percent; write a number of 0 to 100")
+    return float(value)

@@ -8,13 +8,13 @@ from typing import Any
 
 from cmd_tune.evaluate.scores import PROBES
 from cmd_tune.search.spaces import sweep_file
-from cmd_tune.search.spaces.comparison_file import REPORTED, ClaimSpec
+from cmd_tune.search.spaces.comparison_file import ClaimSpec
 from cmd_tune.search.spaces.confirm import AUTO, FEWEST, NO_CONFIRM
 from cmd_tune.search.spaces.file_model import FileModel
 from cmd_tune.search.spaces.forms import GOALS, Budget, ComparisonForm, MethodKind, Metric, SearchForm
 from cmd_tune.search.spaces.parameter_file import DISTRIBUTIONS, RANGES
 from cmd_tune.search.spaces.refit import NO_REFIT
-from cmd_tune.search.spaces.reported import Origin
+from cmd_tune.search.spaces.reported import REPORTED, Origin
 from cmd_tune.search.spaces.space import DEFAULT_METHOD, TrialSource
 from cmd_tune.settings import PRESETS, Settings
 
@@ -27,6 +27,7 @@ _NUMBER: Schema = {"type": "number"}
 _COUNT: Schema = {"type": "integer", "minimum": 1}
 _SEEDS: Schema = {"type": "array", "items": {"type": "integer", "minimum": 0}, "uniqueItems": True}
 _FRESH: Schema = {"anyOf": [{"const": AUTO}, {"type": "integer", "minimum": FEWEST}]}
+_REPORTED: Schema = {"type": "object", "additionalProperties": {**_NUMBER, "minimum": 0, "maximum": 100}}
 _TIME: Schema = {
     "anyOf": [
         {"type": "number", "exclusiveMinimum": 0},
@@ -50,6 +51,7 @@ _WORDS = {  # what a key is for, as editors show it
     "seeds": "the seeds of a table; of a search, how many runs a trial has, whose mean is its score",
     "claims": "what a table is to show",
     "title": "the heading of a table's report",
+    "reported": "test accuracies that others report, in percent, to stand beside those of the best trial",
     "reported_on": "what the reported accuracies were measured on",
 }
 
@@ -82,12 +84,14 @@ def space_schema(methods: Mapping[str, MethodKind], early_stopping: Mapping[str,
             "seeds": _COUNT,
             "confirm": {"anyOf": [{"const": NO_CONFIRM}, _closed_mapping({"top": _COUNT, "seeds": _FRESH})]},
             "refit": {"anyOf": [{"const": NO_REFIT}, _closed_mapping({"seeds": _SEEDS})]},
+            "reported": _REPORTED,
+            "reported_on": _origin(),
         },
         common,
     )
     cell = {
         **_references(),
-        REPORTED: {"type": "object", "additionalProperties": {**_NUMBER, "minimum": 0, "maximum": 100}},
+        REPORTED: _REPORTED,
     }
     table = _closed(
         ComparisonForm,

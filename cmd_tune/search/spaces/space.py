@@ -20,6 +20,7 @@ from cmd_tune.search.spaces.file_model import FileModel
 from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.spaces.refit import Refit
 from cmd_tune.search.spaces.region import MOST_DRAWS, RULES, Region
+from cmd_tune.search.spaces.reported import Origin
 from cmd_tune.settings import Settings
 
 DEFAULT_METHOD = "tpe"  # of a search; a file with cells is a comparison
@@ -63,6 +64,8 @@ class Space:
     seeds: int = 1  # runs of a trial; each has another seed, and their mean is its score
     refit: Refit | None = None
     confirm: Confirm | None = None
+    reported: Mapping[str, float] = field(default_factory=dict)  # test accuracies of others, in percent, of a search
+    reported_on: Origin | None = None  # where they come from
     max_failure_rate: float = MAX_FAILURE_RATE
     texts: Mapping[str, str] = field(default_factory=dict)  # name, description, project: as the file has them
     remarks: tuple[str, ...] = ()  # on what the file has of W&B, a line each

@@ -6,6 +6,7 @@ findings.py computes.
 
 from cmd_tune.search.report.base import MakeSection
 from cmd_tune.search.report.sections.answer import answer
+from cmd_tune.search.report.sections.beside_reported import beside_reported
 from cmd_tune.search.report.sections.best_against_baselines import best_against_baselines
 from cmd_tune.search.report.sections.best_trials import best_trials
 from cmd_tune.search.report.sections.cells import cells
@@ -23,6 +24,7 @@ SECTIONS: dict[str, MakeSection] = {
     "best trials": best_trials,
     "confirmed": confirmed,
     "intervals": best_against_baselines,
+    "reported": beside_reported,
     "importance": importance,
     "setup": setup,
     "cells": cells,

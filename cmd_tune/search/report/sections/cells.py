@@ -14,6 +14,7 @@ from cmd_tune.formatting import format_value, markdown_table, markdown_text, per
 from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.cell_results import CellResult
 from cmd_tune.search.report.findings import ComparisonFindings, StudyFindings
+from cmd_tune.search.report.left_out import left_out_lines
 
 FormatScore = Callable[[float | None, Interval | None], str]
 
@@ -32,16 +33,8 @@ def cells(findings: StudyFindings) -> Section | None:
 def _notes(comparison: ComparisonFindings) -> list[str]:
     """The source of the reported accuracies, and why some are not shown, in one line each."""
     left_out, origin = comparison.left_out, comparison.stated.origin
-    metrics_by_reason: dict[str, list[str]] = {}
-    for metric, why in left_out.items():
-        metrics_by_reason.setdefault(why, []).append(metric)
-    lines = [
-        f"Reported accuracies of {' and '.join(metrics)} are left out: {why}."
-        for why, metrics in metrics_by_reason.items()
-    ]
-    if origin and any(cell.reported.keys() - left_out.keys() for cell in comparison.stated.cells):
-        lines.insert(0, f"Reported: {origin.by}, {origin.dataset} {origin.protocol}.")
-    return lines
+    shown = any(cell.reported.keys() - left_out.keys() for cell in comparison.stated.cells)
+    return left_out_lines(origin, left_out, all_left_out=not shown)
 
 
 def _rows(comparison: ComparisonFindings, score: FormatScore) -> Iterator[list[str]]:
