@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Protocol
 from pydantic import PlainValidator, ValidationInfo, field_validator
 
 from cmd_tune.mistakes import Mistakes, found, mistake, unknown
+from cmd_tune.search.spaces.ablation import Ablation, read_ablation
 from cmd_tune.search.spaces.comparison import SEED, Cell, Claim, Comparison
 from cmd_tune.search.spaces.comparison_file import ClaimSpec, read_cells, read_seeds
 from cmd_tune.search.spaces.confirm import Confirm, read_confirm
@@ -158,6 +159,7 @@ class SearchForm(SpaceForm):
     seeds: Annotated[int, PlainValidator(_seed_count)] = 1
     confirm: Annotated[Confirm | None, PlainValidator(read_confirm)] = Confirm()
     refit: Annotated[Refit | None, PlainValidator(read_refit)] = Refit()
+    ablation: Annotated[Ablation | None, PlainValidator(read_ablation)] = Ablation()
 
     @field_validator("parameters", mode="plain")
     @classmethod
@@ -198,6 +200,17 @@ class SearchForm(SpaceForm):
         if seeds > 1 and SEED in info.data.get("parameters", {}):
             raise ValueError("does not go with the parameter seed, which it would replace; remove one of them")
         return seeds
+
+    @field_validator("ablation")
+    @classmethod
+    def _has_ends(cls, ablation: Ablation | None, info: ValidationInfo) -> Ablation | None:
+        if ablation is None or ablation.seeds is None:
+            return ablation
+        if SEED in info.data.get("parameters", {}):
+            raise ValueError("does not go with the parameter seed, which it would replace; remove one of them")
+        if info.data.get("points_to_evaluate") == ():
+            raise ValueError("has no start point to begin at; write points_to_evaluate, or remove it")
+        return ablation
 
     @field_validator("constraints", mode="plain")
     @classmethod
@@ -266,6 +279,7 @@ class SearchForm(SpaceForm):
             seeds=self.seeds,
             confirm=self.confirm,
             refit=self.refit,
+            ablation=self.ablation,
         )
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from cmd_tune.errors import UsageError, usage_error
 from cmd_tune.mistakes import reason
+from cmd_tune.search.spaces.ablation import Ablation
 from cmd_tune.search.spaces.comparison import Comparison
 from cmd_tune.search.spaces.confirm import Confirm
 from cmd_tune.search.spaces.constraints import Constraint
@@ -61,6 +62,7 @@ class Space:
     seeds: int = 1  # runs of a trial; each has another seed, and their mean is its score
     refit: Refit | None = None
     confirm: Confirm | None = None
+    ablation: Ablation | None = None
     max_failure_rate: float = MAX_FAILURE_RATE
     texts: Mapping[str, str] = field(default_factory=dict)  # name, description, project: as the file has them
     remarks: tuple[str, ...] = ()  # on what the file has of W&B, a line each

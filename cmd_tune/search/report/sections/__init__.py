@@ -5,6 +5,7 @@ findings.py computes.
 """
 
 from cmd_tune.search.report.base import MakeSection
+from cmd_tune.search.report.sections.ablation import ablation
 from cmd_tune.search.report.sections.answer import answer
 from cmd_tune.search.report.sections.best_against_baselines import best_against_baselines
 from cmd_tune.search.report.sections.best_trials import best_trials
@@ -22,6 +23,7 @@ SECTIONS: dict[str, MakeSection] = {
     "health": health,
     "best trials": best_trials,
     "confirmed": confirmed,
+    "ablation": ablation,
     "intervals": best_against_baselines,
     "importance": importance,
     "setup": setup,
