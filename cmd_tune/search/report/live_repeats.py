@@ -13,7 +13,7 @@ from cmd_tune.search.study.trial_record import BEFORE_REFIT, Repeat, RepeatRecor
 _TITLES = {
     Repeat.CONFIRM: "confirm: running the finalists and the start point again with fresh seeds",
     Repeat.REFIT: "refit: pretraining the finalists again on the whole training set",
-    Repeat.ABLATION: "ablation: running the configurations of that path with fresh seeds",
+    Repeat.ABLATION: "ablation: running the path from the start point to the best trial with fresh seeds",
 }
 
 
