@@ -7,14 +7,14 @@ from cmd_tune.formatting import count
 from cmd_tune.runs.pretrain_and_score import Conditions
 from cmd_tune.search.confirmations import fresh_seeds
 from cmd_tune.search.plan import Plan
-from cmd_tune.search.report.ablation import Path
+from cmd_tune.search.report.ablation import AblationPath
 from cmd_tune.search.report.findings import StudyFindings
 from cmd_tune.search.spaces.ablation import Ablation
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import RepeatRecord
 
 
-def path_of(study: SearchStudy, ablation: Ablation | None) -> Path | None:
+def path_of(study: SearchStudy, ablation: Ablation | None) -> AblationPath | None:
     """The path of a study, which baselines and data have no part in; None if nothing of it is to run."""
     path = StudyFindings(study, {}, {}, Conditions("", "", {}), ablation=ablation).path
     return path if path and len(path.steps) > 2 else None
@@ -55,7 +55,7 @@ def describe_ablation(plan: Plan) -> str:
     return f"ablation: {what}, up to {count(runs, 'run')}{when}"
 
 
-def describe_path(path: Path) -> str:
+def describe_path(path: AblationPath) -> str:
     """What changes from step to step, in one line."""
     steps = ", then ".join(" and ".join(step.changed) for step in path.steps[1:])
     return f"ablation: from the start point ({path.start.name}) to {path.best.name}: {steps}"

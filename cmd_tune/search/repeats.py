@@ -83,7 +83,7 @@ class RepeatController(TrialEvents):
         index, self._next = self._next, self._next + 1
         record = self.due[index]
         record.reason, record.failure = "", None
-        record.make_folder()
+        record.keep()
         self._running.add(index)
         settings, test = self.study.settings_of(record), record.purpose is Repeat.REFIT
         return TrialTask(index, record.folder, settings, self.source, self.resources.per_trial, test)
@@ -112,8 +112,10 @@ class RepeatController(TrialEvents):
             if record.purpose is not Repeat.REFIT:  # its score is what it was run for
                 remove_checkpoints(record.folder / CHECKPOINT)
             self.settled.add(index)
-        elif record.is_result and record.purpose is not Repeat.REFIT:
-            record.make_folder()
+        elif record.failed_by_values and record.purpose is not Repeat.REFIT:
+            if record.purpose is Repeat.ABLATION:  # it does not run again
+                record.keep()
+                remove_checkpoints(record.folder / CHECKPOINT)
             self.settled.add(index)
         for listener in self.listeners:
             listener.repeat_ended(record)

@@ -149,10 +149,11 @@ def test_what_fails_for_its_values_is_a_result_also_in_the_next_session_and_any_
     study = finished(*FRESH)
     assert play(study, TWO, tmp_path, Work(fails)) == ["ablation step 2 to trial-001, seed 8: no memory"]
     study = again(study)
+    assert [path.parent.name for path in study.folder.glob(f"trials/*/*/{CHECKPOINT}")] == ["ablation-2-8"]
     path = path_of(study, TWO)
     assert path.steps[1].failed == [8]
     assert [run.folder.name for run in due_ablations(study, TWO)] == ["ablation-2-8"]
-    (failed,) = (run for run in study.trials[1].ablations if run.is_result)
+    (failed,) = (run for run in study.trials[1].ablations if run.failed_by_values)
     assert failed.reason == "the loss is nan in epoch 2"
 
 
@@ -164,7 +165,7 @@ def test_runs_of_an_earlier_path_are_kept_apart_from_those_of_another(finished, 
     assert (other.number, other.folder.name) == (3, "ablation-3-8")  # 1 and 2 are given away
     assert best.ablation(1, {**START, "topk": 16}, 9).number == 3
     assert best.ablation(7, {**START, "queue_size": 64}, 8).number == 1
-    other.make_folder()
+    other.keep()
     other.take({"epoch": 2, METRIC: 1.0})
     found = again(study).trials[1].ablations
     assert [run.values for run in found] == [run.values for run in best.ablations if run.history]

@@ -69,7 +69,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Path:
+class AblationPath:
     """steps: from the start point to the best trial, both included. seeds: that each is to run with.
 
     limited: whether the last step has the parameters for which there were no more runs.
@@ -112,7 +112,7 @@ def no_path_because(study: SearchStudy, asked: Ablation, confirmation: Confirmat
     return ""
 
 
-def find_path(study: SearchStudy, asked: Ablation, importance: Importance) -> Path:
+def find_path(study: SearchStudy, asked: Ablation, importance: Importance) -> AblationPath:
     """The path with what has run of it, where `no_path_because` has no reason against one."""
     start, best = study.start, study.ranked()[0]
     assert start
@@ -126,7 +126,7 @@ def find_path(study: SearchStudy, asked: Ablation, importance: Importance) -> Pa
     most = asked.between(len(differing), len(seeds), len(study.trials) * study.space.seeds)
     steps = steps_between(study, start.values, best.values, differing, most)
     found = _with_changes([_with_scores(study, step, start, best, seeds) for step in steps])
-    return Path(start, best, found, seeds, limited=len(steps) - 2 >= most and most < len(differing) - 1)
+    return AblationPath(start, best, found, seeds, limited=len(steps) - 2 >= most and most < len(differing) - 1)
 
 
 def ordered(study: SearchStudy, importance: Importance) -> list[str]:
@@ -169,7 +169,7 @@ def _with_scores(study: SearchStudy, step: Step, start: TrialRecord, best: Trial
         elif run := runs.get(seed):
             if (score := run.final(study.space.metric, study.epochs_of(run))) is not None:
                 scores[seed] = score
-            elif run.is_result:
+            elif run.failed_by_values:
                 failed.append(seed)
     return replace(step, scores=scores, failed=failed)
 
@@ -187,7 +187,7 @@ def _with_changes(steps: Sequence[Step]) -> list[Step]:
     return [steps[0], *(replace(step, change=change) for step, change in zip(steps[1:], changes, strict=True))]
 
 
-def changes_in_words(path: Path, number: int) -> list[str]:
+def changes_in_words(path: AblationPath, number: int) -> list[str]:
     """What changes in a step, with the values before and after: topk 16 → 32; a dash stands for no value."""
     step = path.steps[number]
     ends = (path.steps[number - 1].values, step.values)

@@ -8,8 +8,7 @@ from typing import Any
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.formatting import csv_text
-from cmd_tune.search.report.ablation import Path as AblationPath
-from cmd_tune.search.report.ablation import StepChange
+from cmd_tune.search.report.ablation import AblationPath, StepChange
 from cmd_tune.search.report.cell_results import cells_columns
 from cmd_tune.search.report.findings import StudyFindings
 from cmd_tune.search.report.metrics import tested_metric

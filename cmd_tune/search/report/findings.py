@@ -13,7 +13,7 @@ from cmd_tune.evaluate.intervals import Interval
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.evaluate.tally import read_tally
 from cmd_tune.runs.pretrain_and_score import RAW_TALLY, UNTRAINED_TALLY, Conditions
-from cmd_tune.search.report.ablation import Path, find_path, no_path_because
+from cmd_tune.search.report.ablation import AblationPath, find_path, no_path_because
 from cmd_tune.search.report.cell_results import CellResult, cell_results, judge_claim
 from cmd_tune.search.report.claims import ClaimResult, claim_results
 from cmd_tune.search.report.confirmation import Confirmation, find_confirmation
@@ -151,7 +151,7 @@ class StudyFindings:
         return no_path_because(self.study, self.ablation, self.confirmation)
 
     @cached_property
-    def path(self) -> Path | None:
+    def path(self) -> AblationPath | None:
         """From the start point to the best trial, with what has run of it; None without one."""
         if self.ablation is None or self.no_path:
             return None

@@ -254,15 +254,15 @@ class RepeatRecord(TrialRecord):
         return f"{what}{super().name}, seed {self.seed}"
 
     @property
-    def is_result(self) -> bool:
+    def failed_by_values(self) -> bool:
         """Whether it has failed for its values, which another try does not change."""
         return self.failure is not None and not self.failure.passing
 
-    def make_folder(self) -> None:
-        """Make its folder, with what a later session cannot know of it otherwise."""
+    def keep(self) -> None:
+        """Make its folder, and keep there what a later session cannot know of it otherwise: an ablation's values."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.purpose is Repeat.ABLATION:
-            content = {"values": self.values, "failure": self.reason if self.is_result else ""}
+            content = {"values": self.values, "failure": self.reason if self.failed_by_values else ""}
             write_text(self.folder / STEP, json.dumps(content) + "\n")
 
 

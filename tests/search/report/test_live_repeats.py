@@ -60,7 +60,7 @@ def test_the_runs_of_a_path_are_told_with_their_step_and_their_score(refits):
     display.repeats_opened(runs)
     for run, score in zip(runs, (71.0, 72.5), strict=True):
         display.repeat_started(run)
-        run.make_folder()
+        run.keep()
         run.take({"epoch": 2, "loss/total": 1.0, "val/knn/fused": score})
         display.repeat_ended(run)
     display.repeats_closed()

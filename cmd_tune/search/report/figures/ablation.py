@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from cmd_tune.formatting import signed
-from cmd_tune.search.report.ablation import Path, changes_in_words
+from cmd_tune.search.report.ablation import AblationPath, changes_in_words
 from cmd_tune.search.report.figures.style import BEST, FINISHED, QUIET, START, score_label, tidy
 from cmd_tune.search.report.findings import StudyFindings
 from cmd_tune.search.report.scores_in_words import is_accuracy
@@ -19,7 +19,7 @@ class AblationFigure:
     """path: with a score at both ends and between them; a configuration without any has no point."""
 
     metric: str
-    path: Path
+    path: AblationPath
 
     caption = "From the start point to the best trial, one parameter changed after the other"
 

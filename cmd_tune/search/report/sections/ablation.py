@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cmd_tune.formatting import count, markdown_table, markdown_text, signed
-from cmd_tune.search.report.ablation import TEST, Path, Step, StepChange, changes_in_words
+from cmd_tune.search.report.ablation import TEST, AblationPath, Step, StepChange, changes_in_words
 from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.findings import StudyFindings
 from cmd_tune.search.report.scores_in_words import is_accuracy
@@ -40,7 +40,7 @@ def ablation(findings: StudyFindings) -> Section | None:
     return Section("\n\n".join(markdown), screen)
 
 
-def what_carries(findings: StudyFindings, path: Path) -> str:
+def what_carries(findings: StudyFindings, path: AblationPath) -> str:
     """The step that carries most of the gain, and which steps the seeds tell from zero."""
     metric, sign = findings.study.space.metric, 1 if findings.study.space.maximize else -1
     first, last = path.steps[0].mean, path.steps[-1].mean
@@ -62,7 +62,7 @@ def what_carries(findings: StudyFindings, path: Path) -> str:
     return f"{text} There is a loss with {_listed(losses)}: the values before may be better." if losses else text
 
 
-def _one_step(findings: StudyFindings, path: Path) -> str:
+def _one_step(findings: StudyFindings, path: AblationPath) -> str:
     last, changes = path.steps[1], changes_in_words(path, 1)
     ends = f"{path.best.name} and the start point differ in {_listed(changes)}"
     if len(changes) == 1:
@@ -74,7 +74,7 @@ def _one_step(findings: StudyFindings, path: Path) -> str:
     return f"{ends}. No configuration between the two is allowed, so that nothing tells their parts."
 
 
-def _remarks(path: Path) -> list[str]:
+def _remarks(path: AblationPath) -> list[str]:
     """What is not as in a plain path: parameters that go together, runs that failed or are yet to come."""
     lines = []
     for step in path.steps[1:]:
@@ -96,14 +96,14 @@ def _remarks(path: Path) -> list[str]:
     return lines
 
 
-def _row(metric: str, number: int, path: Path) -> list[str]:
+def _row(metric: str, number: int, path: AblationPath) -> list[str]:
     step, change = path.steps[number], path.steps[number].change
     less = _change(metric, change) if change else ""
     p = "" if change is None or change.interval is None else f"{change.p:.3f}" if change.p >= 0.001 else "< 0.001"
     return [str(number), ", ".join(changes_in_words(path, number)) or _START, _mean(metric, step), less, p]
 
 
-def _table(metric: str, path: Path) -> Table:
+def _table(metric: str, path: AblationPath) -> Table:
     """As the report has it, in as few columns as a narrow screen takes."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("step")
