@@ -44,6 +44,7 @@ ROOMS: dict[str, set[str]] = {
     "controller": {"study", "execution", "listeners"},
     "finalists": {"study", "execution", "listeners"},
     "confirmations": {"spaces", "study", "plan"},
+    "ablations": {"spaces", "study", "plan", "report", "confirmations"},
     "refits": {"spaces", "study", "plan"},
     "repeats": {"study", "execution", "listeners"},
 }

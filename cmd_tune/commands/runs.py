@@ -41,6 +41,13 @@ def search(
             "[default: as the space file says]"
         ),
     ] = None,
+    ablation: Annotated[
+        bool | None,
+        typer.Option(
+            help="Run the path from the start point to the best trial, one parameter changed after the other. "
+            "[default: as the space file says]"
+        ),
+    ] = None,
     concurrent: Annotated[
         int | None,
         typer.Option(min=1, help="Trials at once. [default: all that fit; a quarter of all trials once tpe learns]"),
@@ -114,6 +121,7 @@ def search(
             time=time,
             refit=refit,
             confirm=confirm,
+            ablation=ablation,
             resources=resources,
             name=name,
             storage=folder,
@@ -140,6 +148,7 @@ def search(
             retry_failed=retry_failed,
             refit=refit,
             confirm=confirm,
+            ablation=ablation,
             resources=resources,
             tracking_uri=tracking_uri,
         )

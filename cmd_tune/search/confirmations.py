@@ -40,7 +40,7 @@ def due_confirmations(study: SearchStudy, confirm: Confirm | None) -> list[Repea
 
 def confirmation_count(plan: Plan) -> int:
     """How many runs confirm at most."""
-    return _configurations(plan) * _seeds(plan)
+    return _configurations(plan) * fresh_seeds(plan)
 
 
 def describe_confirmations(plan: Plan) -> str:
@@ -50,7 +50,7 @@ def describe_confirmations(plan: Plan) -> str:
     start = " and the start point" if plan.space.start_points else ""
     top = plan.confirm.top if plan.trials is None else min(plan.confirm.top, plan.trials)
     who = f"the best {top}{start}" if top > 1 else f"the best trial{start}"
-    seeds = _seeds(plan)
+    seeds = fresh_seeds(plan)
     if not seeds:
         return (
             f"confirm: none, since half the work of {count(plan.trials or 0, 'trial')} does not pay for two fresh "
@@ -68,8 +68,8 @@ def _configurations(plan: Plan) -> int:
     return most if plan.trials is None else min(most, plan.trials)
 
 
-def _seeds(plan: Plan) -> int:
-    """Fresh seeds of each configuration, at most."""
+def fresh_seeds(plan: Plan) -> int:
+    """Seeds that each configuration is confirmed with, at most."""
     if plan.confirm is None:
         return 0
     if plan.trials is None:

@@ -37,7 +37,7 @@ def write_kept_report(search: KeptSearch, console: Console, ending: Ending) -> S
     plan, study = search.plan, search.study
     layout = KeptLayout(plan.layout, plan.per_trial) if plan.layout else None
     costs = cost_of(study.trials.values(), layout)
-    findings = StudyFindings(study, raw, untrained, _conditions(search, console), costs)
+    findings = StudyFindings(study, raw, untrained, _conditions(search, console), costs, search.ablation)
     return write_report(findings, attempt=ending.attempt)
 
 

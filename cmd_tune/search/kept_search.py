@@ -15,12 +15,14 @@ from cmd_tune.runs.environment import ENVIRONMENT
 from cmd_tune.runs.lock_holder import Use, use_of
 from cmd_tune.runs.run_folder import SEARCH_FILE, find_run
 from cmd_tune.runs.run_plan import read_plan
+from cmd_tune.search.ablations import due_ablations
 from cmd_tune.search.confirmations import due_confirmations
 from cmd_tune.search.controller import LEAST_ENDED
 from cmd_tune.search.plan import SPACE, KeptPlan
 from cmd_tune.search.refits import all_tested
 from cmd_tune.search.report.verdicts import t_interval
-from cmd_tune.search.request import confirm_of, read_space, refit_of, trial_count
+from cmd_tune.search.request import ablation_of, confirm_of, read_space, refit_of, trial_count
+from cmd_tune.search.spaces.ablation import Ablation
 from cmd_tune.search.spaces.confirm import Confirm
 from cmd_tune.search.spaces.refit import Refit
 from cmd_tune.search.study.clock import CLOCK, Clock
@@ -64,6 +66,7 @@ class KeptSearch:
     study: SearchStudy
     confirm: Confirm | None
     refit: Refit | None
+    ablation: Ablation | None
     use: Use | None
     started: datetime
     seconds: float | None
@@ -83,8 +86,9 @@ class KeptSearch:
         over = self.study.complete or self.study.timed_out
         if (over and not self.study.ranked()) or self._too_many_failed:
             return SearchState.FAILED
-        due = due_confirmations(self.study, self.confirm) or not all_tested(self.study, self.refit)
-        return SearchState.FINISHED if over and not due else SearchState.INTERRUPTED
+        if not over or due_confirmations(self.study, self.confirm) or not all_tested(self.study, self.refit):
+            return SearchState.INTERRUPTED
+        return SearchState.INTERRUPTED if due_ablations(self.study, self.ablation) else SearchState.FINISHED
 
     @property
     def ended(self) -> int:
@@ -137,7 +141,8 @@ def open_kept(folder: Path) -> KeptSearch:
     study = SearchStudy(folder, space, settings, plan.preset, trials, read_only=True)
     used = round(Clock(folder / CLOCK).seconds, 1) if (folder / CLOCK).exists() else None
     confirm, refit = confirm_of(space, plan.confirm, None), refit_of(space, plan.refit, None)
-    return KeptSearch(folder, plan, study, confirm, refit, use, _started(folder), used)
+    ablation = ablation_of(space, plan.ablation, None)
+    return KeptSearch(folder, plan, study, confirm, refit, ablation, use, _started(folder), used)
 
 
 def kept_searches(storage: Path) -> Iterator[tuple[Path, KeptSearch | CmdTuneError]]:

@@ -50,8 +50,8 @@ class SearchListener:
     2. `continued`, before each start of a trial and before the tests of finalists: there is something left to run.
     3. For each trial: `started` (again if its process begins anew), `reported`, `ended`. `noted` at any time.
     4. `tested` for each finalist.
-    5. If finalists are confirmed, or refit: `repeats_opened`; for each run, `repeat_started`, `repeat_reported` and
-       `repeat_ended`; `repeats_closed`. Confirmations come before 4.
+    5. If finalists are confirmed, or refit, or the path to the best is run: `repeats_opened`; for each run,
+       `repeat_started`, `repeat_reported` and `repeat_ended`; `repeats_closed`. Confirmations come before 4.
     6. `won`, if the best trial's encoder is to be registered, then `closed` with the report; or `interrupted`, if it
        does not come to that.
 

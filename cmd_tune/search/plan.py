@@ -22,6 +22,7 @@ from cmd_tune.runs.run_plan import KeptData, check_same_data, experiment_name, k
 from cmd_tune.search.execution import ResourcePlan, ResourceRequest, TrialResources
 from cmd_tune.search.request import (
     SearchRequest,
+    ablation_of,
     confirm_of,
     given_count,
     read_space,
@@ -30,6 +31,7 @@ from cmd_tune.search.request import (
     typed_seconds,
 )
 from cmd_tune.search.space_checks import check_joints, check_metrics
+from cmd_tune.search.spaces.ablation import Ablation, ablation_content, read_ablation
 from cmd_tune.search.spaces.confirm import Confirm, confirm_content, read_confirm
 from cmd_tune.search.spaces.refit import Refit, read_refit, refit_content
 from cmd_tune.search.spaces.space import Space
@@ -73,6 +75,7 @@ class Plan:
     tracking_uri: str  # with its password, which is not kept
     refit: Refit | None = None
     confirm: Confirm | None = None
+    ablation: Ablation | None = None
     id: str = field(default_factory=new_identity)  # on the tracking server, where names may be equal
     environment: Mapping[str, Any] = field(default_factory=describe_software)  # of the first session
     new: bool = False
@@ -124,6 +127,7 @@ class KeptPlan(KeptData):
     tracking_uri: str
     refit: Annotated[Refit | None, PlainValidator(read_refit)] = None  # an earlier release had none
     confirm: Annotated[Confirm | None, PlainValidator(read_confirm)] = None  # nor this
+    ablation: Annotated[Ablation | None, PlainValidator(read_ablation)] = None  # nor this
     environment: dict[str, Any] = {}  # noqa: RUF012  (pydantic copies it)
     layout: str | None = None
     per_trial: TrialResources | None = None  # an earlier release kept the layout as a text alone
@@ -154,6 +158,7 @@ def plan_of(request: SearchRequest, source: DataSource, store: Store) -> Plan:
         tracking_uri=request.tracking_uri,
         refit=request.refit,
         confirm=request.confirm,
+        ablation=request.ablation,
         new=True,
         normalization=store.normalization,
     )
@@ -170,6 +175,7 @@ def resumed_plan(
     retry_failed: bool = False,
     refit: bool | None = None,
     confirm: bool | None = None,
+    ablation: bool | None = None,
     resources: ResourceRequest,
     tracking_uri: str | None,
     data: Place | None = None,
@@ -179,8 +185,8 @@ def resumed_plan(
     Writes nothing: `keep_plan` does, once the search is known to go on.
 
     time: how long the trials may run in all sessions together, as typed; None: as was asked before.
-    refit, confirm: whether to refit the finalists, and to confirm them; None: as was asked before. An earlier release
-    knew of neither.
+    refit, confirm, ablation: whether to refit the finalists, to confirm them, and to run the path from the start point
+    to the best trial; None: as was asked before. An earlier release knew of none of them.
 
     space_name: the changed space file of a comparison, with added cells or seeds; it replaces the earlier one.
     data: where its store lies now, if it has moved.
@@ -220,6 +226,7 @@ def resumed_plan(
         tracking_uri=kept_tracking_uri(path, kept.tracking_uri, tracking_uri),
         refit=refit_of(space, kept.refit, refit),
         confirm=confirm_of(space, kept.confirm, confirm),
+        ablation=ablation_of(space, kept.ablation, ablation),
         id=kept.id,
         environment=kept.environment,
         normalization=kept.normalization,
@@ -274,6 +281,7 @@ def keep_plan(plan: Plan, layout: ResourcePlan | None = None) -> None:
         "time": plan.space.seconds,
         "confirm": confirm_content(plan.confirm),
         "refit": refit_content(plan.refit),
+        "ablation": ablation_content(plan.ablation),
         **asdict(plan.resources),
         "tracking_uri": relative_uri(redact(plan.tracking_uri), plan.folder.parent),
         "environment": plan.environment,

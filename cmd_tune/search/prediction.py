@@ -13,6 +13,7 @@ from cmd_tune.errors import CmdTuneError
 from cmd_tune.formatting import count, file_size, time_span
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.probe import Probed, probe
+from cmd_tune.search.ablations import ablation_count
 from cmd_tune.search.confirmations import confirmation_count
 from cmd_tune.search.execution import ResourcePlan
 from cmd_tune.search.plan import Plan
@@ -69,11 +70,12 @@ def predicted(plan: Plan, layout: ResourcePlan, found: Probed) -> Prediction:
     limit = plan.space.seconds
     trials = plan.trials or max(1, int((limit or 0.0) // trial)) * at_once
     time = ceil(trials / at_once) * trial
-    again = confirmation_count(plan)
-    time = (min(time, limit) if limit else time) + ceil(again / layout.concurrent) * run
+    again, path = confirmation_count(plan), ablation_count(plan)
+    time = min(time, limit) if limit else time
+    time += (ceil(again / layout.concurrent) + ceil(path / layout.concurrent)) * run
     time += ceil(refits / layout.concurrent) * refit
     each = layout.per_trial
-    hours = (trials * trial + again * run + refits * refit) * each.workers / 3600
+    hours = (trials * trial + (again + path) * run + refits * refit) * each.workers / 3600
     running = layout.concurrent * each.workers
     return Prediction(
         trial, refit, time, hours * each.cpus, hours * each.gpus, running * found.memory, found.gpu_memory

@@ -13,6 +13,7 @@ from cmd_tune.data.splits import describe_pretraining
 from cmd_tune.errors import CmdTuneError, Interrupted, UsageError
 from cmd_tune.formatting import count, format_value, time_span
 from cmd_tune.runs.data_source import made_before
+from cmd_tune.search.ablations import ablation_count, describe_ablation
 from cmd_tune.search.checks import check_start, disk_line
 from cmd_tune.search.confirmations import confirmation_count, describe_confirmations
 from cmd_tune.search.execution import ResourcePlan
@@ -36,16 +37,18 @@ class Work:
     seeds: int
     confirmations: int
     refits: int
+    ablations: int
     epochs: int
 
     @property
     def runs(self) -> int | None:
         """Trials and what follows them."""
-        return None if self.trials is None else self.trials * self.seeds + self.confirmations + self.refits
+        follow = self.confirmations + self.refits + self.ablations
+        return None if self.trials is None else self.trials * self.seeds + follow
 
     def __str__(self) -> str:
         """In one line, for people."""
-        follow = {"confirmation": self.confirmations, "refit": self.refits}
+        follow = {"confirmation": self.confirmations, "refit": self.refits, "ablation run": self.ablations}
         again = "".join(f" and {count(number, kind)}" for kind, number in follow.items() if number)
         seeds = f" × {self.seeds} seeds" if self.seeds > 1 else ""
         if self.runs is None:
@@ -119,7 +122,8 @@ def work_of(plan: Plan) -> Work:
     most = max(epochs.choices, default=int(epochs.high)) if epochs else plan.settings.epochs
     if epochs and epochs.when:
         most = max(most, plan.settings.epochs)
-    return Work(plan.trials, plan.space.seeds, confirmation_count(plan), refit_count(plan), int(most))
+    follow = (confirmation_count(plan), refit_count(plan), ablation_count(plan))
+    return Work(plan.trials, plan.space.seeds, *follow, int(most))
 
 
 def _limits(plan: Plan) -> Iterator[str]:
@@ -154,4 +158,6 @@ def describe_work(plan: Plan, at_once: int) -> Iterator[str]:
         yield confirmations
     if refits := describe_refits(plan, plan.source.open(plan.settings.holdout)[1]):
         yield refits
+    if ablation := describe_ablation(plan):
+        yield ablation
     yield disk_line(plan, at_once, refit_count(plan))

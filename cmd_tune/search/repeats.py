@@ -1,4 +1,4 @@
-"""Runs configurations of a search again once its trials have ended: to confirm finalists, or to refit them."""
+"""Runs configurations once the trials of a search have ended: to confirm finalists, refit them, or explain the best."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -58,7 +58,7 @@ class RepeatController(TrialEvents):
     """Hands out runs to an engine as it does trials, and records what they report.
 
     trouble: why they cannot go on; empty while they can. disk_full: whether that is the reason. settled: indices of
-    what has come to its end, or is a result in itself: a confirmation that failed for the values it has.
+    what has come to its end, or is a result in itself: but for a refit, what failed for the values it has.
     """
 
     def __init__(
@@ -82,8 +82,8 @@ class RepeatController(TrialEvents):
             return WAIT
         index, self._next = self._next, self._next + 1
         record = self.due[index]
-        record.folder.mkdir(parents=True, exist_ok=True)
-        record.reason = ""
+        record.reason, record.failure = "", None
+        record.keep()
         self._running.add(index)
         settings, test = self.study.settings_of(record), record.purpose is Repeat.REFIT
         return TrialTask(index, record.folder, settings, self.source, self.resources.per_trial, test)
@@ -105,14 +105,17 @@ class RepeatController(TrialEvents):
     def ended(self, index: int, failure: str = "", kind: str = "") -> None:
         record, tag = self.due[index], failure_tag(kind)
         self._running.discard(index)
-        record.reason = failure
+        record.reason, record.failure = failure, tag if failure else None
         if failure and tag is FailureTag.DISK:
             self.trouble, self.disk_full = self.trouble or failure, True
         if self.study.done(record):
-            if record.purpose is Repeat.CONFIRM:  # its score is what it was run for
+            if record.purpose is not Repeat.REFIT:  # its score is what it was run for
                 remove_checkpoints(record.folder / CHECKPOINT)
             self.settled.add(index)
-        elif failure and not tag.passing and record.purpose is Repeat.CONFIRM:
+        elif record.failed_by_values and record.purpose is not Repeat.REFIT:
+            if record.purpose is Repeat.ABLATION:  # it does not run again
+                record.keep()
+                remove_checkpoints(record.folder / CHECKPOINT)
             self.settled.add(index)
         for listener in self.listeners:
             listener.repeat_ended(record)

@@ -13,6 +13,7 @@ from cmd_tune.runs.data_source import DataSource, open_data
 from cmd_tune.runs.run_folder import free_folder, new_folder
 from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.space_checks import check_batches, check_joints, check_metrics, check_uses
+from cmd_tune.search.spaces.ablation import Ablation
 from cmd_tune.search.spaces.comparison import SEED
 from cmd_tune.search.spaces.confirm import Confirm
 from cmd_tune.search.spaces.forms import seconds
@@ -39,6 +40,7 @@ class SearchRequest:
     tracking_uri: str
     refit: Refit | None
     confirm: Confirm | None
+    ablation: Ablation | None
     data: Place | None  # None: made-up actions
     protocol: str | None
 
@@ -65,6 +67,7 @@ def check_request(
     time: str | None = None,
     refit: bool | None = None,
     confirm: bool | None = None,
+    ablation: bool | None = None,
     resources: ResourceRequest,
     tracking_uri: str | None,
     dry: bool = False,
@@ -74,7 +77,8 @@ def check_request(
     dry: whether to make no folder.
 
     time: how long the trials may run in all, as typed; None: as the space file says.
-    refit, confirm: whether to refit the finalists, and to confirm them; None: as the space file says.
+    refit, confirm, ablation: whether to refit the finalists, to confirm them, and to run the path from the start point
+    to the best trial; None: as the space file says.
     """
     if space_name is None:
         raise UsageError("--space: name a space file, for instance --space temps.yaml (or --resume a search)")
@@ -102,6 +106,7 @@ def check_request(
         resources=resources,
         refit=refit_of(space, space.refit, refit),
         confirm=confirm_of(space, space.confirm, confirm),
+        ablation=ablation_of(space, space.ablation, ablation),
         data=data,
         protocol=protocol,
     )
@@ -201,3 +206,19 @@ def confirm_of(space: Space, asked: Confirm | None, wanted: bool | None) -> Conf
     if why or wanted is False:
         return None
     return asked or (space.confirm or Confirm() if wanted else None)
+
+
+def ablation_of(space: Space, asked: Ablation | None, wanted: bool | None) -> Ablation | None:
+    """Raises UsageError for an ablation of what has no start point, or cannot be run again with other seeds."""
+    why = ""
+    if space.comparison:
+        why = "a table compares its cells as they are; leave it out"
+    elif SEED in space.parameters:
+        why = "the seed is searched, so that there are no fresh ones; leave it out"
+    elif not space.start_points:
+        why = "there is no start point to begin at; leave it out, or write points_to_evaluate"
+    if wanted and why:
+        raise UsageError(f"--ablation: {why}")
+    if why or wanted is False:
+        return None
+    return asked or (space.ablation or Ablation() if wanted else None)

@@ -18,6 +18,7 @@ from cmd_tune.runs.messages import close_tracker, print_line, print_places, star
 from cmd_tune.runs.pretrain_and_score import Conditions, baseline_scores, conditions
 from cmd_tune.runs.run_folder import SEARCH_FILE, lock_folder
 from cmd_tune.runs.session import termination_as_interrupt
+from cmd_tune.search.ablations import ablation_count, describe_path, due_ablations, path_of
 from cmd_tune.search.checks import check_start
 from cmd_tune.search.confirmations import confirmation_count, due_confirmations
 from cmd_tune.search.controller import SearchController
@@ -168,8 +169,8 @@ class _SearchSession:
             if study.timed_out:
                 print_line(console, f"search {plan.name}: {TIME_UP}; {self._more_time()}")
             self._listen(TrackerListener(plan, study, resources, self.tracker))
-            follow = {"confirmations": confirmation_count(plan), "refits": refit_count(plan)}
-            screen = ScreenListener(study, console, concurrent=resources.concurrent, **follow)
+            again, refits = confirmation_count(plan) + ablation_count(plan), refit_count(plan)
+            screen = ScreenListener(study, console, concurrent=resources.concurrent, again=again, refits=refits)
             self._listen(screen)
             baselines = engine.call(baseline_scores, plan.settings, plan.source, plan.folder)
             controller = SearchController(study, plan.source, resources, self.listeners)
@@ -191,7 +192,7 @@ class _SearchSession:
         return study, scores
 
     def _follow_up(self, study: SearchStudy, engine: Engine, resources: ResourcePlan) -> None:
-        """Confirm finalists, which decides who they are; test them; refit them."""
+        """Confirm finalists, which decides who they are; test them; refit them; run the path to the best."""
         plan, attempt = self.plan, self.ending.attempt
 
         def run(due: Sequence[RepeatRecord]) -> None:
@@ -200,9 +201,14 @@ class _SearchSession:
         run(due_confirmations(study, plan.confirm))
         score_finalists(study, plan.source, engine, self.listeners, attempt)
         run(due_refits(study, plan.refit))
+        if (due := due_ablations(study, plan.ablation)) and (path := path_of(study, plan.ablation)):
+            print_line(self.console, describe_path(path))
+            run(due)
 
     def _nothing_due(self, study: SearchStudy) -> bool:
-        return not due_confirmations(study, self.plan.confirm) and all_tested(study, self.plan.refit)
+        plan = self.plan
+        again = due_confirmations(study, plan.confirm) or due_ablations(study, plan.ablation)
+        return not again and all_tested(study, plan.refit)
 
     def _listen(self, listener: SearchListener) -> None:
         self.listeners.append(listener)
@@ -245,4 +251,4 @@ class _SearchSession:
                 where = known()
         where = where or Conditions(plan.dataset, plan.source.protocol, {})
         costs = cost_of(study.trials.values(), self.resources)
-        return write_report(StudyFindings(study, raw, untrained, where, costs), attempt=attempt)
+        return write_report(StudyFindings(study, raw, untrained, where, costs, plan.ablation), attempt=attempt)

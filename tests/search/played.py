@@ -16,7 +16,7 @@ from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import Repeat, TrialRecord
 from tests.search.conftest import SPACE as TEMPERATURES
 
-SPACE = {**TEMPERATURES, "method": "random", "refit": "none", "confirm": "none"}
+SPACE = {**TEMPERATURES, "method": "random", "refit": "none", "confirm": "none", "ablation": "none"}
 
 
 def new_search(storage: Path, name: str, store: Store, *overrides: str, **changes: Any) -> Plan:

@@ -76,7 +76,7 @@ def test_a_table_without_its_data_is_reported_and_says_so(shown, tmp_path):
     plan = new_search(
         tmp_path / "runs", "table", store, method="cells", cells=[{"topk": 8}, {"topk": 16}], seeds=[0, 1],
         metric={"name": "test/knn/fused", "goal": "maximize"},
-        **dict.fromkeys(("parameters", "points_to_evaluate", "budget", "refit", "confirm")),
+        **dict.fromkeys(("parameters", "points_to_evaluate", "budget", "refit", "confirm", "ablation")),
     )  # fmt: skip
     play(study_of(plan), [50.0, 60.0, 70.0, 80.0])
     assert "cannot be opened" not in shown(plan.folder)

@@ -196,7 +196,7 @@ def test_a_table_has_cells_and_no_best_trial(runs, tiny_store):
     plan = new_search(
         runs, "table", tiny_store, method="cells", cells=[{"topk": 8}, {"topk": 16}], seeds=[0, 1],
         metric={"name": "test/knn/fused", "goal": "maximize"},
-        **dict.fromkeys(("parameters", "points_to_evaluate", "budget", "refit", "confirm")),
+        **dict.fromkeys(("parameters", "points_to_evaluate", "budget", "refit", "confirm", "ablation")),
     )  # fmt: skip
     study = study_of(plan)
     for trial in play(study, [50.0, 60.0, 70.0, 80.0]):

@@ -59,6 +59,14 @@ def test_confirmations_run_between_them(planned: Callable[..., Plan]) -> None:
     assert found.cpu_hours == pytest.approx(2 * (4 + 9) * ONE / 3600)
 
 
+def test_the_path_to_the_best_runs_after_them(planned: Callable[..., Plan]) -> None:
+    plan = planned(EVERY, refit="none", confirm={"top": 1, "seeds": 2}, ablation={"seeds": 3})
+    found = predicted(plan, ResourcePlan(TRIAL, concurrent=4, learning=3), FOUND)
+    # four confirmations; one configuration between two with three seeds, and one seed more of each end
+    assert found.whole == 2 * ONE + 1 * ONE + 2 * ONE
+    assert found.cpu_hours == pytest.approx(2 * (4 + 4 + 5) * ONE / 3600)
+
+
 def test_a_table_is_tested_and_has_no_refits(planned: Callable[..., Plan]) -> None:
     cells = {"method": "cells", "cells": [{"topk": 8}, {"topk": 16}], "seeds": [0, 1, 2], "metric": None}
     plan = planned(**cells, parameters=None, points_to_evaluate=None, budget=None)

@@ -44,7 +44,8 @@ def test_trials_epochs_and_refits_are_counted(request_of: Callable[..., SearchRe
         ),
         (
             {"budget": {"time": "1h30m"}},
-            "runs: trials until the time is up and 20 confirmations and 3 refits, of 40 epochs each",
+            "runs: trials until the time is up and 20 confirmations and 3 refits and 5 ablation runs, "
+            "of 40 epochs each",
         ),
         ({"budget": {"time": "1h30m"}}, "  no longer than 1h30m, what follows the trials not counted"),
         (
@@ -72,8 +73,8 @@ def test_a_cluster_is_not_asked(request_of: Callable[..., SearchRequest]) -> Non
 
 
 def test_work_without_a_number_of_trials() -> None:
-    assert Work(None, 1, 0, 0, 3).runs is None
-    assert (Work(5, 1, 2, 3, 10).runs, str(Work(1, 1, 0, 0, 1))) == (10, "1 trial, of 1 epoch each: 1 in all")
+    assert Work(None, 1, 0, 0, 0, 3).runs is None
+    assert (Work(5, 1, 2, 3, 4, 10).runs, str(Work(1, 1, 0, 0, 0, 1))) == (14, "1 trial, of 1 epoch each: 1 in all")
 
 
 def test_what_would_keep_it_from_starting_is_a_usage_error(request_of: Callable[..., SearchRequest]) -> None:

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.formatting import csv_text
+from cmd_tune.search.report.ablation import AblationPath, StepChange
 from cmd_tune.search.report.cell_results import cells_columns
 from cmd_tune.search.report.findings import StudyFindings
 from cmd_tune.search.report.metrics import tested_metric
@@ -32,11 +34,14 @@ def trials_csv(findings: StudyFindings) -> str:
 
 
 def trials_json(findings: StudyFindings) -> str:
-    """A list of the trials. scores: their last ones, and those on the test set. fresh_seeds: scores that confirm."""
+    """A list of the trials. scores: their last ones, and those on the test set. fresh_seeds: scores that confirm.
+
+    ablation: of the best trial, the steps from the start point to it.
+    """
     study = findings.study
     metric = study.space.metric
     ranks = {} if findings.comparison else {trial.index: rank for rank, trial in enumerate(study.ranked(), 1)}
-    trials = []
+    trials, path = [], findings.path
     for trial in study.trials.values():
         names = dict.fromkeys(name for record in (*trial.history, trial.tests) for name in record)
         scores = {name: trial.score(name) for name in names if name not in ("epoch", "seconds")}
@@ -50,11 +55,33 @@ def trials_json(findings: StudyFindings) -> str:
                 "values": trial.values,
                 "scores": {name: written(name, score) for name, score in scores.items() if score is not None},
                 "fresh_seeds": {str(seed): written(metric, score) for seed, score in fresh.items()},
+                "ablation": _steps(metric, path) if path and path.best is trial else [],
                 "epochs": trial.epochs_run,
                 "seconds": round(sum(record.get("seconds", 0.0) for run in trial.runs for record in run.history), 1),
             }
         )
     return json.dumps(trials, indent=1) + "\n"
+
+
+def _steps(metric: str, path: AblationPath) -> list[dict[str, Any]]:
+    """The steps of a path, the start point first: values, scores by seed, and the difference to the step before."""
+
+    def difference(change: StepChange | None) -> dict[str, Any] | None:
+        if change is None:
+            return None
+        interval = [float(f"{end:.6g}") for end in change.interval or ()]
+        return {"mean": float(f"{change.mean:.6g}"), "interval": interval, "p": float(f"{change.p:.6g}")}
+
+    return [
+        {
+            "changed": list(step.changed),
+            "values": step.values,
+            "scores": {str(seed): written(metric, score) for seed, score in step.scores.items()},
+            "failed": list(step.failed),
+            "difference": difference(step.change),
+        }
+        for step in path.steps
+    ]
 
 
 def baselines_yaml(findings: StudyFindings) -> str | None:

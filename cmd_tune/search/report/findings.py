@@ -10,6 +10,7 @@ from cmd_tune.evaluate.intervals import Interval
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.evaluate.tally import read_tally
 from cmd_tune.runs.pretrain_and_score import RAW_TALLY, UNTRAINED_TALLY, Conditions
+from cmd_tune.search.report.ablation import AblationPath, find_path, no_path_because
 from cmd_tune.search.report.cell_results import CellResult, cell_results, judge_claim
 from cmd_tune.search.report.claims import ClaimResult, claim_results
 from cmd_tune.search.report.confirmation import Confirmation, find_confirmation
@@ -17,6 +18,7 @@ from cmd_tune.search.report.importance import OVER_SEEDS, Importance, importance
 from cmd_tune.search.report.left_out import left_out
 from cmd_tune.search.report.looks import Looks
 from cmd_tune.search.report.verdicts import ClaimVerdict
+from cmd_tune.search.spaces.ablation import Ablation
 from cmd_tune.search.spaces.comparison import Comparison
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import TrialRecord
@@ -113,7 +115,8 @@ class Judged:
 class StudyFindings:
     """A study and its baselines. raw, untrained: scores by metric, in percent; empty if there are none.
 
-    conditions: the data and protocol of the scores. cost: of all runs, as `run_records.cost` has it.
+    conditions: the data and protocol of the scores. cost: of all runs, as `run_records.cost` has it. ablation: what was
+    asked for; None: nothing.
     """
 
     study: SearchStudy
@@ -121,11 +124,26 @@ class StudyFindings:
     untrained: Scores
     conditions: Conditions
     cost: Mapping[str, float] = field(default_factory=dict)
+    ablation: Ablation | None = None
 
     @cached_property
     def confirmation(self) -> Confirmation | None:
         """None without one."""
         return find_confirmation(self.study)
+
+    @cached_property
+    def no_path(self) -> str:
+        """Why there is no path from the start point to the best trial, as a sentence; empty if there is one."""
+        if self.ablation is None or self.study.space.comparison:
+            return "No ablation was asked for."
+        return no_path_because(self.study, self.ablation, self.confirmation)
+
+    @cached_property
+    def path(self) -> AblationPath | None:
+        """From the start point to the best trial, with what has run of it; None without one."""
+        if self.ablation is None or self.no_path:
+            return None
+        return find_path(self.study, self.ablation, self.importance)
 
     @cached_property
     def comparison(self) -> ComparisonFindings | None:

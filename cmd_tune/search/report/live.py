@@ -33,11 +33,11 @@ class Display:
     """Shows the trials of a study. `close` leaves the last state on the screen."""
 
     def __init__(
-        self, study: SearchStudy, console: Console, *, concurrent: int = 1, confirmations: int = 0, refits: int = 0
+        self, study: SearchStudy, console: Console, *, concurrent: int = 1, again: int = 0, refits: int = 0
     ) -> None:
-        """concurrent: trials at once. confirmations, refits: runs that follow the trials, at most."""
+        """concurrent: trials at once. again, refits: runs that follow the trials, at most; refits take more clips."""
         self.study, self.console, self.concurrent = study, console, concurrent
-        self.confirmations, self.refits = confirmations, refits
+        self.again, self.refits = again, refits
         self._started = monotonic()
         self._notes: set[str] = set()
         self._heard: dict[int, float] = {}  # when a trial started or last reported, by its index
@@ -140,7 +140,7 @@ class Display:
         validation = mean(self._validations) if self._validations else 0.0
         run = study.base.epochs * mean(self._took)  # seconds of one
         after = ceil(tested / self.concurrent) * validation
-        after += ceil(self.confirmations / self.concurrent) * run
+        after += ceil(self.again / self.concurrent) * run
         return min(limits) + after + ceil(self.refits / self.concurrent) * run / (1 - VALIDATION_SHARE)
 
     def _render(self) -> RenderableType:

@@ -13,6 +13,7 @@ from cmd_tune.search.study.trial_record import BEFORE_REFIT, Repeat, RepeatRecor
 _TITLES = {
     Repeat.CONFIRM: "confirm: running the finalists and the start point again with fresh seeds",
     Repeat.REFIT: "refit: pretraining the finalists again on the whole training set",
+    Repeat.ABLATION: "ablation: running the path from the start point to the best trial with fresh seeds",
 }
 
 
@@ -55,8 +56,10 @@ class SearchDisplay(Display):
         self._bars.stop()
 
     def _result(self, repeat: RepeatRecord) -> str:
-        """What the run was for: its score, beside that of the trial."""
+        """What the run was for: its score, beside that of the trial if it has the same values."""
         trial, metric = self.study.trials[repeat.index], self.study.space.metric
+        if repeat.purpose is Repeat.ABLATION:
+            return f"{metric} {percent(repeat.last(metric))}"
         if repeat.purpose is Repeat.CONFIRM:
             return f"{metric} {percent(repeat.last(metric))}, {percent(trial.score(metric))} in the trial"
         metric = tested_metric(metric)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Protocol
 from pydantic import PlainValidator, ValidationInfo, field_validator
 
 from cmd_tune.mistakes import Mistakes, found, mistake, unknown
+from cmd_tune.search.spaces.ablation import Ablation, read_ablation
 from cmd_tune.search.spaces.comparison import SEED, Cell, Claim, Comparison
 from cmd_tune.search.spaces.comparison_file import ClaimSpec, read_cells, read_seeds
 from cmd_tune.search.spaces.conditions import Conditions
@@ -162,6 +163,7 @@ class SearchForm(SpaceForm):
     refit: Annotated[Refit | None, PlainValidator(read_refit)] = Refit()
     reported: Annotated[dict[str, float], PlainValidator(read_tested)] = {}  # noqa: RUF012
     reported_on: IfWritten[Origin] = None
+    ablation: Annotated[Ablation | None, PlainValidator(read_ablation)] = Ablation()
 
     @field_validator("parameters", mode="plain")
     @classmethod
@@ -209,6 +211,17 @@ class SearchForm(SpaceForm):
         if seeds > 1 and SEED in info.data.get("parameters", {}):
             raise ValueError("does not go with the parameter seed, which it would replace; remove one of them")
         return seeds
+
+    @field_validator("ablation")
+    @classmethod
+    def _has_ends(cls, ablation: Ablation | None, info: ValidationInfo) -> Ablation | None:
+        if ablation is None or ablation.seeds is None:
+            return ablation
+        if SEED in info.data.get("parameters", {}):
+            raise ValueError("does not go with the parameter seed, which it would replace; remove one of them")
+        if info.data.get("points_to_evaluate") == ():
+            raise ValueError("has no start point to begin at; write points_to_evaluate, or remove it")
+        return ablation
 
     @field_validator("constraints", mode="plain")
     @classmethod
@@ -279,6 +292,7 @@ class SearchForm(SpaceForm):
             refit=self.refit,
             reported=self.reported,
             reported_on=self.reported_on,
+            ablation=self.ablation,
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from cmd_tune.evaluate.scores import PROBES
 from cmd_tune.search.spaces import sweep_file
+from cmd_tune.search.spaces.ablation import NO_ABLATION
 from cmd_tune.search.spaces.comparison_file import ClaimSpec
 from cmd_tune.search.spaces.confirm import AUTO, FEWEST, NO_CONFIRM
 from cmd_tune.search.spaces.file_model import FileModel
@@ -44,6 +45,7 @@ _WORDS = {  # what a key is for, as editors show it
     "early_terminate": "when a trial is stopped before its last epoch",
     "confirm": "how the best trials and the start point are run again with fresh seeds, and ranked by the mean",
     "refit": "how the best trials are pretrained again, on the whole training set",
+    "ablation": "how the path from the start point to the best trial is run, one parameter changed after the other",
     "budget": "how many trials, how long",
     "settings": "settings of every trial",
     "preset": "the scale that settings are laid over",
@@ -86,6 +88,7 @@ def space_schema(methods: Mapping[str, MethodKind], early_stopping: Mapping[str,
             "refit": {"anyOf": [{"const": NO_REFIT}, _closed_mapping({"seeds": _SEEDS})]},
             "reported": _REPORTED,
             "reported_on": _origin(),
+            "ablation": {"anyOf": [{"enum": [AUTO, NO_ABLATION]}, _closed_mapping({"seeds": _COUNT})]},
         },
         common,
     )

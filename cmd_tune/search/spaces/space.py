@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from cmd_tune.errors import UsageError, usage_error
 from cmd_tune.mistakes import reason
+from cmd_tune.search.spaces.ablation import Ablation
 from cmd_tune.search.spaces.comparison import Comparison
 from cmd_tune.search.spaces.conditions import Conditions
 from cmd_tune.search.spaces.confirm import Confirm
@@ -66,6 +67,7 @@ class Space:
     confirm: Confirm | None = None
     reported: Mapping[str, float] = field(default_factory=dict)  # test accuracies of others, in percent, of a search
     reported_on: Origin | None = None  # where they come from
+    ablation: Ablation | None = None
     max_failure_rate: float = MAX_FAILURE_RATE
     texts: Mapping[str, str] = field(default_factory=dict)  # name, description, project: as the file has them
     remarks: tuple[str, ...] = ()  # on what the file has of W&B, a line each

@@ -20,6 +20,7 @@ from cmd_tune.train.loop import CHECKPOINT
 
 BEFORE_REFIT = "before_refit/"  # begins the names of a finalist's own test scores, if it has refits
 HISTORY = "history.jsonl"  # in a trial's folder
+STEP = "step.json"  # in the folder of an ablation's run
 
 
 class Repeat(StrEnum):
@@ -28,6 +29,7 @@ class Repeat(StrEnum):
     SEED = "seed"  # a trial of several seeds: all but its first
     CONFIRM = "confirm"  # a finalist, or the start point, with a fresh seed
     REFIT = "refit"  # a finalist, on the whole training set
+    ABLATION = "ablation"  # a configuration on the path from the start point to the best trial, with a fresh seed
 
 
 class TrialState(StrEnum):
@@ -46,7 +48,8 @@ class TrialRecord:
     """One trial as the study has it.
 
     history: its metrics, a mapping per epoch. test_scores: of its own checkpoint; only finalists, and the trials of a
-    comparison, have some. repeats: runs of its configuration, by what they are for and their seed.
+    comparison, have some. repeats: runs of its configuration, by what they are for, their number and their seed; of
+    an ablation, whose best trial it is, runs of others.
     """
 
     index: int
@@ -57,7 +60,7 @@ class TrialRecord:
     failure: FailureTag | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     test_scores: dict[str, float] = field(default_factory=dict)
-    repeats: dict[tuple[Repeat, int], "RepeatRecord"] = field(default_factory=dict)
+    repeats: dict[tuple[Repeat, int, int], "RepeatRecord"] = field(default_factory=dict)
     _cut: bool = field(default=False, repr=False)  # whether the last line of its file is not whole
 
     @property
@@ -88,7 +91,12 @@ class TrialRecord:
         return self.repeats_for(Repeat.CONFIRM)
 
     def repeats_for(self, purpose: Repeat) -> dict[int, "RepeatRecord"]:
-        return {seed: record for (what, seed), record in self.repeats.items() if what is purpose}
+        return {seed: record for (what, _, seed), record in self.repeats.items() if what is purpose}
+
+    @property
+    def ablations(self) -> list["RepeatRecord"]:
+        """The runs on the path from the start point to it."""
+        return [record for (what, *_), record in self.repeats.items() if what is Repeat.ABLATION]
 
     @property
     def testable(self) -> bool:
@@ -173,27 +181,63 @@ class TrialRecord:
         remarks = [f"{self.folder / HISTORY}: its last line was cut short; that epoch is recorded again"] * self._cut
         for folder in sorted(self.folder.glob("*-*")):
             purpose, _, seed = folder.name.rpartition("-")
-            if purpose in set(Repeat) and seed.isdecimal() and folder.is_dir():
+            if purpose in set(Repeat) - {Repeat.ABLATION} and seed.isdecimal() and folder.is_dir():
                 remarks += self.repeat(Repeat(purpose), int(seed)).read_files()
+        for path in sorted(self.folder.glob(f"{Repeat.ABLATION}-*-*/{STEP}")):  # without it, nothing of it has run
+            remarks += self._read_ablation(path)
         return remarks
 
     def repeat(self, purpose: Repeat, seed: int) -> "RepeatRecord":
         """Its run for a purpose with a seed, made if there is none."""
-        if (purpose, seed) not in self.repeats:
+        if (purpose, 0, seed) not in self.repeats:
             held_out = {"holdout": "none"} if purpose is Repeat.REFIT else {}
             folder = self.folder / f"{purpose}-{seed}"
-            made = RepeatRecord(self.index, {**self.values, SEED: seed, **held_out}, folder, purpose=purpose)
-            self.repeats = dict(sorted({**self.repeats, (purpose, seed): made}.items()))
-        return self.repeats[purpose, seed]
+            self._add(RepeatRecord(self.index, {**self.values, SEED: seed, **held_out}, folder, purpose=purpose))
+        return self.repeats[purpose, 0, seed]
+
+    def ablation(self, number: int, values: Mapping[str, Any], seed: int) -> "RepeatRecord":
+        """The run of a configuration on the path to it with a seed, made if there is none.
+
+        number: of the configuration on the path. It has another one if an earlier path has given that one away.
+        """
+        known = {record.number: {**record.values, SEED: seed} for record in self.ablations}
+        wanted = {**values, SEED: seed}
+        free = number if number not in known else 1 + max(known)
+        number = next((number for number, has in known.items() if has == wanted), free)
+        key = (Repeat.ABLATION, number, seed)
+        if key not in self.repeats:
+            folder = self.folder / f"{Repeat.ABLATION}-{number}-{seed}"
+            self._add(RepeatRecord(self.index, wanted, folder, purpose=Repeat.ABLATION, number=number))
+        return self.repeats[key]
+
+    def _read_ablation(self, path: Path) -> list[str]:
+        number, _, seed = path.parent.name.removeprefix(f"{Repeat.ABLATION}-").partition("-")
+        if not (number.isdecimal() and seed.isdecimal()):
+            return []
+        try:
+            kept = json.loads(_read(path))
+            values, failure = dict(kept["values"]), str(kept["failure"])
+        except (ValueError, TypeError, KeyError, RecursionError):
+            cure = "remove its folder to have it run again"
+            raise CmdTuneError(f"{path}: has no values of a run; {cure}") from None
+        values[SEED] = int(seed)
+        record = RepeatRecord(self.index, values, path.parent, purpose=Repeat.ABLATION, number=int(number))
+        record.reason, record.failure = failure, FailureTag.VALUES if failure else None
+        self._add(record)
+        return record.read_files()
+
+    def _add(self, made: "RepeatRecord") -> None:
+        self.repeats = dict(sorted({**self.repeats, (made.purpose, made.number, made.seed): made}.items()))
 
 
 @dataclass
 class RepeatRecord(TrialRecord):
     """A run of a trial's configuration: its values but for the seed (and what a refit holds out), in a folder in the
-    trial's.
+    trial's. An ablation's has values of its own. number: of these on the path; of any other run 0.
     """
 
     purpose: Repeat = Repeat.REFIT
+    number: int = 0
 
     @property
     def seed(self) -> int:
@@ -201,8 +245,25 @@ class RepeatRecord(TrialRecord):
 
     @property
     def name(self) -> str:
-        what = {Repeat.SEED: "", Repeat.CONFIRM: "confirmation of ", Repeat.REFIT: "refit of "}[self.purpose]
+        what = {
+            Repeat.SEED: "",
+            Repeat.CONFIRM: "confirmation of ",
+            Repeat.REFIT: "refit of ",
+            Repeat.ABLATION: f"ablation step {self.number} to ",
+        }[self.purpose]
         return f"{what}{super().name}, seed {self.seed}"
+
+    @property
+    def failed_by_values(self) -> bool:
+        """Whether it has failed for its values, which another try does not change."""
+        return self.failure is not None and not self.failure.passing
+
+    def keep(self) -> None:
+        """Make its folder, and keep there what a later session cannot know of it otherwise: an ablation's values."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.purpose is Repeat.ABLATION:
+            content = {"values": self.values, "failure": self.reason if self.failed_by_values else ""}
+            write_text(self.folder / STEP, json.dumps(content) + "\n")
 
 
 def _read_history(path: Path) -> tuple[list[dict[str, float]], bool]:

@@ -9,8 +9,11 @@ import numpy as np
 import yaml
 
 from cmd_tune.runs.pretrain_and_score import Conditions
+from cmd_tune.search.ablations import due_ablations
 from cmd_tune.search.report import StudyFindings
+from cmd_tune.search.report.positions import place
 from cmd_tune.search.request import read_space
+from cmd_tune.search.spaces.ablation import Ablation
 from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.study.failure_tags import FailureTag
 from cmd_tune.search.study.study import SearchStudy
@@ -44,12 +47,13 @@ def made_up(
     seed: int = 0,
     stops: bool = True,
     fresh: int = 0,
+    asked: Ablation | None = None,
     conditions: Conditions = HERE,
 ) -> StudyFindings:
     """Best in the middle of the first parameter, by so many points; the second has a third of that; others none.
 
     Of the trials drawn, one in eleven diverges, and, if it stops, one in three is stopped at half of its epochs. fresh:
-    seeds with which the best three and the start point are run again.
+    seeds with which the best three and the start point are run again. asked: an ablation, all of whose runs have run.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
@@ -86,8 +90,13 @@ def made_up(
         for number in range(1, fresh + 1):
             again = trial.repeat(Repeat.CONFIRM, number)
             again.history.append({"epoch": EPOCHS, METRIC: truth[trial.index] + noise * float(rng.normal())})
+    if asked is not None:
+        for run in due_ablations(study, asked):
+            first_at, second_at = (place(space.parameters[name], run.values[name]) for name in (first, second))
+            top = 78 - height * (2 * first_at - 1) ** 2 - height / 3 * (1 - second_at)
+            run.history.append({"epoch": EPOCHS, METRIC: top + noise * float(rng.normal())})
     cost = {"cost/epochs": 400.0, "cost/seconds": 4800.0, "cost/cpu_hours": 2.6667}
-    return StudyFindings(study, RAW, UNTRAINED, conditions, cost)
+    return StudyFindings(study, RAW, UNTRAINED, conditions, cost, asked)
 
 
 def _at(parameter: Parameter, place: float) -> Any:

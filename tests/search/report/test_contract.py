@@ -11,7 +11,9 @@ from rich.console import Console
 from cmd_tune.figures import DPI, save_drawing
 from cmd_tune.search.report import FIGURES, FILES, SECTIONS, print_report, write_report
 from cmd_tune.search.report.base import Section
-from tests.search.report.conftest import STUDIES
+from cmd_tune.search.spaces.ablation import Ablation
+from tests.search.report.conftest import SIXTEEN, STUDIES
+from tests.search.report.made_up import made_up
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -81,6 +83,15 @@ def report_of(findings, name):
 def test_every_part_of_a_report_keeps_its_contract(findings_of, name, tmp_path):
     """A section says something, a figure is a PNG of its size, a file is text; or the part is None."""
     findings = findings_of(name)
+    check_sections(findings)
+    check_figures(findings, tmp_path)
+    check_files(findings)
+    check_report(findings)
+
+
+@pytest.mark.parametrize(("fresh", "asked"), [(5, Ablation()), (0, Ablation(seeds=1)), (0, Ablation())])
+def test_every_part_of_the_report_of_a_path_does(fresh, asked, tiny, tmp_path):
+    findings = made_up(tmp_path / "search", tiny, 40, SIXTEEN, fresh=fresh, asked=asked)
     check_sections(findings)
     check_figures(findings, tmp_path)
     check_files(findings)

@@ -3,6 +3,9 @@
 import csv
 import io
 import json
+from itertools import pairwise
+
+import pytest
 
 from cmd_tune.runs.pretrain_and_score import Conditions
 from cmd_tune.search.report import StudyFindings, write_report
@@ -15,6 +18,7 @@ from cmd_tune.search.report.files import (
     trials_csv,
     trials_json,
 )
+from cmd_tune.search.spaces.ablation import Ablation
 from cmd_tune.settings import read_settings
 from tests.search.report.made_up import made_up
 from tests.search.report.tables import findings_of_table
@@ -104,6 +108,20 @@ def test_the_list_of_trials_has_states_ranks_and_fresh_seeds(tmp_path, tiny):
     assert first["number"] == best.index
     assert first["seconds"] == 120
     assert first["fresh_seeds"] == {str(seed): round(score, 2) for seed, score in study.confirmed(best).items()}
+
+
+def test_the_best_trial_has_the_path_to_it(tmp_path, tiny):
+    findings = made_up(tmp_path / "search", tiny, 40, fresh=3, asked=Ablation(seeds=3))
+    listed = json.loads(trials_json(findings))
+    (steps,) = (trial["ablation"] for trial in listed if trial["ablation"])
+    assert steps is listed[findings.best.index]["ablation"]
+    assert [step["values"] for step in steps] == [dict(step.values) for step in findings.path.steps]
+    assert (steps[0]["changed"], steps[0]["difference"], steps[0]["failed"]) == ([], None, [])
+    for step, (before, found) in zip(steps[1:], pairwise(findings.path.steps), strict=True):
+        gains = [found.scores[seed] - before.scores[seed] for seed in (1, 2, 3)]
+        assert step["difference"]["mean"] == pytest.approx(sum(gains) / 3, rel=1e-5)
+        assert step["difference"]["interval"] == pytest.approx(found.change.interval, rel=1e-5)
+        assert step["scores"] == {str(seed): round(score, 2) for seed, score in found.scores.items()}
 
 
 def test_baselines_are_read_back_as_they_were_and_are_absent_where_none_were_scored(ended, tmp_path):

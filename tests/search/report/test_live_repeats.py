@@ -51,6 +51,28 @@ def test_each_refit_has_a_line_at_its_start_and_its_end(refits):
     ]
 
 
+def test_the_runs_of_a_path_are_told_with_their_step_and_their_score(refits):
+    study, _ = refits
+    trial = study.trials[0]
+    runs = [trial.ablation(number, {**trial.values, "student_temperature": 0.2 * number}, 7) for number in (1, 2)]
+    file = io.StringIO()
+    display = SearchDisplay(study, Console(file=file, width=100))
+    display.repeats_opened(runs)
+    for run, score in zip(runs, (71.0, 72.5), strict=True):
+        display.repeat_started(run)
+        run.keep()
+        run.take({"epoch": 2, "loss/total": 1.0, "val/knn/fused": score})
+        display.repeat_ended(run)
+    display.repeats_closed()
+    assert file.getvalue().splitlines() == [
+        "ablation: running the path from the start point to the best trial with fresh seeds, 2 runs",
+        "ablation step 1 to trial-000, seed 7 starts",
+        "ablation step 1 to trial-000, seed 7: val/knn/fused 71.0",
+        "ablation step 2 to trial-000, seed 7 starts",
+        "ablation step 2 to trial-000, seed 7: val/knn/fused 72.5",
+    ]
+
+
 def test_a_terminal_has_bars_while_they_run(refits):
     text = shown(*refits, force_terminal=True)
     assert "1/2" in text

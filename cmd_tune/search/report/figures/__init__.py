@@ -5,6 +5,7 @@ FIGURES. A figure computes its data before it draws. Not here: results, which fi
 """
 
 from cmd_tune.search.report.base import MakeFigure
+from cmd_tune.search.report.figures.ablation import ablation_figure
 from cmd_tune.search.report.figures.best_so_far import best_so_far
 from cmd_tune.search.report.figures.cells import cells_figure
 from cmd_tune.search.report.figures.importance import importance_figure
@@ -17,6 +18,7 @@ FIGURES: dict[str, MakeFigure] = {
     "best-so-far": best_so_far,
     "learning-curves": learning_curves,
     "importance": importance_figure,
+    "ablation": ablation_figure,
     "pairs": pairs,
     "parallel-coordinates": parallel_coordinates,
 }

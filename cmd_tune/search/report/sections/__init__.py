@@ -5,6 +5,7 @@ findings.py computes.
 """
 
 from cmd_tune.search.report.base import MakeSection
+from cmd_tune.search.report.sections.ablation import ablation
 from cmd_tune.search.report.sections.answer import answer
 from cmd_tune.search.report.sections.beside_reported import beside_reported
 from cmd_tune.search.report.sections.best_against_baselines import best_against_baselines
@@ -23,6 +24,7 @@ SECTIONS: dict[str, MakeSection] = {
     "health": health,
     "best trials": best_trials,
     "confirmed": confirmed,
+    "ablation": ablation,
     "intervals": best_against_baselines,
     "reported": beside_reported,
     "importance": importance,

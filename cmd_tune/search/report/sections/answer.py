@@ -151,9 +151,10 @@ def what_it_cost(findings: StudyFindings) -> str:
     hours = [f"{cost[key]:.3g} {unit}" for key, unit in _HOURS.items() if key in cost]
     fresh = sum(len(trial.confirmations) for trial in trials)
     refits = sum(len(trial.refits) for trial in trials)
-    also = (f", {count(fresh, 'run')} with fresh seeds" if fresh else "") + (
-        f", {count(refits, 'refit')}" if refits else ""
-    )
+    steps = sum(bool(run.history) for trial in trials for run in trial.ablations)
+    also = f", {count(fresh, 'run')} with fresh seeds" if fresh else ""
+    also += f", {count(refits, 'refit')}" if refits else ""
+    also += f", {count(steps, 'run')} of the ablation" if steps else ""
     spent = ", ".join([count(epochs, "epoch"), f"{time_span(study.clock.spent)} for the trials", *hours])
     return f"{count(len(trials), 'trial')}{f' ({each})' if each else ''}{also}: {spent}."
 
