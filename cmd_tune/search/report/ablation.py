@@ -1,9 +1,10 @@
 """The path from the start point to the best trial, one parameter changed after the other; each configuration has run.
 
 The parameters that matter most by the trials come first, then the others in the order of the space. A configuration
-that the space forbids is left out: the next parameter changes with it. All run with the same fresh seeds, so that a
-step is paired: on each seed, one configuration less the one before. Its interval is Student's t, its p value that of a
-two-sided paired t-test, corrected by Holm over the steps. The path depends on the order where parameters work together.
+that the space forbids is left out: the next parameter changes with it, as does what counts in one of the two alone.
+All run with the same fresh seeds, so that a step is paired: on each seed, one configuration less the one before. Its
+interval is Student's t, its p value that of a two-sided paired t-test, corrected by Holm over the steps. The path
+depends on the order where parameters work together.
 """
 
 from collections.abc import Mapping, Sequence
@@ -147,7 +148,7 @@ def steps_between(
     for name in names[:-1]:
         values = _with(values, name, best)
         waiting.append(name)
-        if len(steps) <= most and study.space.allows(values, base):
+        if len(steps) <= most and study.space.allows(values, base) and study.space.is_whole(values, base):
             steps.append(Step(values, tuple(waiting)))
             waiting = []
     return [*steps, Step(dict(best), (*waiting, *names[-1:]))]

@@ -86,6 +86,10 @@ class Space:
         """Whether values laid over whole settings meet the constraints and what `Settings` itself demands."""
         return not self._first_broken_rule({**settings, **self.fixed, **values})
 
+    def is_whole(self, values: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+        """Whether values laid over whole settings are of all parameters that count beside them, and of no other."""
+        return {*self.conditions.counting(values, {**settings, **self.fixed})} == values.keys() & self.parameters.keys()
+
     def cells(self, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
         """All cells of a grid that are allowed under these settings, as written; the last parameter varies fastest."""
         choices = [parameter.choices for parameter in self.parameters.values()]

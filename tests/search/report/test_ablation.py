@@ -121,14 +121,23 @@ def test_what_there_are_no_runs_for_changes_in_the_last_step(played, most, then)
     assert changed(steps) == [(), *then]
 
 
-def test_a_parameter_that_only_one_end_has_comes_and_goes(played):
-    study = played()
-    best = {name: value for name, value in OTHER.items() if name != "queue_size"}
-    steps = steps_between(study, START, best, ["queue_size", "teacher_temperature", "topk"], most=9)
-    assert "queue_size" not in steps[1].values
-    assert steps[-1].values == best
-    back = steps_between(study, best, START, ["topk", "queue_size", "teacher_temperature"], most=9)
-    assert [step.values.get("queue_size") for step in back] == [None, None, 16, 16]
+def test_what_counts_beside_a_value_alone_comes_and_goes_with_it(make_space, open_study):
+    conditional = {
+        "objective": {"values": ["mcl", "cmd"]},
+        "topk": {"values": [4, 8, 16], "when": "objective == 'cmd'"},
+        "layers": {"values": [1, 2]},
+    }
+    study = open_study(make_space(parameters=conditional, points_to_evaluate=None))
+    without, with_topk = {"objective": "mcl", "layers": 1}, {"objective": "cmd", "topk": 8, "layers": 2}
+    there = steps_between(study, without, with_topk, ["topk", "layers", "objective"], most=9)
+    assert changed(there) == [(), ("topk", "layers", "objective")]
+    there = steps_between(study, without, with_topk, ["objective", "topk", "layers"], most=9)
+    assert changed(there) == [(), ("objective", "topk"), ("layers",)]
+    assert there[1].values == {"objective": "cmd", "topk": 8, "layers": 1}
+    back = steps_between(study, with_topk, without, ["layers", "topk", "objective"], most=9)
+    assert [step.values for step in back[1:]] == [{"objective": "cmd", "topk": 8, "layers": 1}, without]
+    near = steps_between(study, {**with_topk, "topk": 4}, {**with_topk, "layers": 1}, ["topk", "layers"], most=9)
+    assert changed(near) == [(), ("topk",), ("layers",)]
 
 
 def run_path(study, scores, ablation=AUTO):
