@@ -133,8 +133,6 @@ def _limits(plan: Plan) -> Iterator[str]:
         yield f"  {count(cells, 'cell')} × {count(seeds, 'seed')}"
     if plan.refit and plan.refit.seeds and refit_count(plan):
         yield f"  refits with {count(len(plan.refit.seeds), 'seed')} each"
-    if rule := stopping_rule(space):
-        yield f"  fewer epochs, where early_terminate ({rule.type}) ends trials"
     if space.seconds:
         yield f"  no longer than {time_span(space.seconds)}, what follows the trials not counted"
 
@@ -154,6 +152,8 @@ def describe_work(plan: Plan, at_once: int) -> Iterator[str]:
     for holdout in dict.fromkeys({**base, **some}["holdout"] for some in plan.space.variants(base, ("holdout",))):
         store, split = plan.source.open(holdout)
         yield f"pretraining on {describe_pretraining(store, plan.source.protocol, split)}"
+    if stopping := describe_stopping(plan, at_once):
+        yield stopping
     if confirmations := describe_confirmations(plan):
         yield confirmations
     if refits := describe_refits(plan, plan.source.open(plan.settings.holdout)[1]):
@@ -161,3 +161,24 @@ def describe_work(plan: Plan, at_once: int) -> Iterator[str]:
     if ablation := describe_ablation(plan):
         yield ablation
     yield disk_line(plan, at_once, refit_count(plan))
+
+
+def describe_stopping(plan: Plan, at_once: int) -> str:
+    """What early stopping can save and what not, in words; empty if nothing is stopped. at_once: trials."""
+    space, rule = plan.space, stopping_rule(plan.space)
+    if rule is None or "epochs" in space.parameters:
+        return f"early_terminate ({rule.type}): some trials end before their last epoch" if rule else ""
+    every = plan.settings.evaluate_every if space.metric.startswith("val/") else 1
+    units, unit = (space.seeds, "seed") if rule.over_seeds else (plan.settings.epochs, "epoch")
+    look = rule.first_look(plan.settings.epochs)
+    look = look if rule.over_seeds else -(-look // every) * every
+    whole = rule.whole_trials(at_once)
+    first = "the first trial runs" if whole == 1 else f"the first {whole} run"
+    text = f"early_terminate ({rule.type}): {first} to the end, others {count(look, unit)} of {units} at least"
+    if plan.trials is None:
+        return f"{text}; it saves {max(0, 100 - 100 * look / units):.0f} % of a trial at most"
+    share = max(0.0, 1 - look / units) * max(0.0, 1 - whole / plan.trials)
+    text += f"; it saves {100 * share:.0f} % of the epochs at most" if share else "; it saves nothing"
+    if share and at_once >= plan.trials:
+        text += ", and no time, since all trials run at once"
+    return text

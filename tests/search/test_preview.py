@@ -49,8 +49,33 @@ def test_trials_epochs_and_refits_are_counted(request_of: Callable[..., SearchRe
         ),
         ({"budget": {"time": "1h30m"}}, "  no longer than 1h30m, what follows the trials not counted"),
         (
-            {"early_terminate": {"type": "asha", "grace_period": 20}},
-            "  fewer epochs, where early_terminate (asha) ends trials",
+            {"early_terminate": {"type": "asha", "grace_period": 18}},  # looked at as it validates, every 8 epochs
+            "early_terminate (asha): the first trial runs to the end, others 24 epochs of 40 at least; "
+            "it saves 30 % of the epochs at most",  # 3/4 of the trials, 16/40 of each
+        ),
+        (
+            {"early_terminate": {"type": "predicted"}, "budget": {"trials": 16}},
+            "early_terminate (predicted): the first 4 run to the end, others 8 epochs of 40 at least; "
+            "it saves 60 % of the epochs at most",  # 12/16 of the trials, 32/40 of each
+        ),
+        (
+            {"early_terminate": {"type": "predicted"}, "budget": {"trials": 4}},
+            "early_terminate (predicted): the first 4 run to the end, others 8 epochs of 40 at least; it saves nothing",
+        ),
+        (
+            {"early_terminate": {"type": "asha", "grace_period": 10}, "budget": {"time": "1h"}},
+            "early_terminate (asha): the first trial runs to the end, others 16 epochs of 40 at least; "
+            "it saves 60 % of a trial at most",
+        ),
+        (
+            {"early_terminate": {"type": "wilcoxon"}, "seeds": 5, "budget": {"trials": 10}},
+            "early_terminate (wilcoxon): the first trial runs to the end, others 4 seeds of 5 at least; "
+            "it saves 18 % of the epochs at most",
+        ),
+        (
+            {"early_terminate": {"type": "asha"}, "parameters": {"epochs": {"min": 20, "max": 40}},
+             "points_to_evaluate": None},
+            "early_terminate (asha): some trials end before their last epoch",
         ),
         (
             {

@@ -25,6 +25,9 @@ class Asha(StoppingRule):
 
         return SuccessiveHalvingPruner(min_resource=self.grace_period, reduction_factor=self.reduction_factor)
 
+    def first_look(self, epochs: int) -> int:
+        return self.grace_period
+
     def stops_nothing(self, epochs: int, seeds: int) -> str:
         if self.grace_period < epochs:
             return ""

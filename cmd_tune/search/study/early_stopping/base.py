@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
 
 
+def rounds_of(trials: int, at_once: int) -> int:
+    """So many trials, and those that run at the same time as the last of them."""
+    return -(-trials // at_once) * at_once
+
+
 class StoppingRule(FileModel):
     """When a trial is stopped before its last epoch. Its fields are the keys beside `type`, with their checks.
 
@@ -28,6 +33,14 @@ class StoppingRule(FileModel):
     @abstractmethod
     def pruner(self, epochs: int) -> "BasePruner":
         """The rule as Optuna runs it. epochs: of a trial, or of most trials if they are searched."""
+
+    @abstractmethod
+    def first_look(self, epochs: int) -> int:
+        """The epoch after which a trial may be stopped first; of a rule over seeds, the seed."""
+
+    def whole_trials(self, at_once: int) -> int:
+        """Trials that run to their end whatever their scores, where so many run at the same time."""
+        return 1
 
     @abstractmethod
     def stops_nothing(self, epochs: int, seeds: int) -> str:

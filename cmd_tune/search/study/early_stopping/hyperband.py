@@ -29,6 +29,16 @@ class Hyperband(StoppingRule):
             min_resource=self.min_iter, max_resource=max(self.min_iter, self.max_iter), reduction_factor=self.eta
         )
 
+    def first_look(self, epochs: int) -> int:
+        return self.min_iter
+
+    def whole_trials(self, at_once: int) -> int:
+        """The first of each bracket."""
+        brackets, rung = 1, self.min_iter * self.eta
+        while rung <= self.max_iter:
+            brackets, rung = brackets + 1, rung * self.eta
+        return brackets
+
     def stops_nothing(self, epochs: int, seeds: int) -> str:
         if self.min_iter < epochs:
             return ""

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from cmd_tune.search.spaces.file_model import at_least
-from cmd_tune.search.study.early_stopping.base import StoppingRule
+from cmd_tune.search.study.early_stopping.base import StoppingRule, rounds_of
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -24,6 +24,12 @@ class Median(StoppingRule):
         from optuna.pruners import MedianPruner
 
         return MedianPruner(n_startup_trials=self.startup_trials, n_warmup_steps=self.grace_period)
+
+    def first_look(self, epochs: int) -> int:
+        return self.grace_period
+
+    def whole_trials(self, at_once: int) -> int:
+        return rounds_of(self.startup_trials, at_once)
 
     def stops_nothing(self, epochs: int, seeds: int) -> str:
         if self.grace_period < epochs:

@@ -7,7 +7,7 @@ from pydantic import PlainValidator
 from scipy.special import stdtrit
 
 from cmd_tune.search.spaces.file_model import IfWritten, at_least, share
-from cmd_tune.search.study.early_stopping.base import StoppingRule
+from cmd_tune.search.study.early_stopping.base import StoppingRule, rounds_of
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -36,7 +36,7 @@ class Predicted(StoppingRule):
 
         class Pruner(BasePruner):
             def prune(self, study: "Study", trial: "FrozenTrial") -> bool:
-                return rule.ends(study, trial, rule.grace_period or epochs // 5)
+                return rule.ends(study, trial, rule.first_look(epochs))
 
         return Pruner()
 
@@ -58,6 +58,12 @@ class Predicted(StoppingRule):
         reach = float(stdtrit(len(gains) - 1, 1 - self.chance)) * stdev(gains) * (1 + 1 / len(gains)) ** 0.5
         best = max(sign * t.value for t in finished if t.value is not None)
         return bool(sign * trial.intermediate_values[epoch] + mean(gains) + reach < best)
+
+    def first_look(self, epochs: int) -> int:
+        return max(1, epochs // 5) if self.grace_period is None else self.grace_period
+
+    def whole_trials(self, at_once: int) -> int:
+        return rounds_of(self.startup_trials, at_once)
 
     def stops_nothing(self, epochs: int, seeds: int) -> str:
         if self.grace_period is None or self.grace_period < epochs:

@@ -32,10 +32,12 @@ class Wilcoxon(StoppingRule):
             warnings.simplefilter("ignore", ExperimentalWarning)
             return WilcoxonPruner(p_threshold=self.p_threshold, n_startup_steps=self.startup_seeds)
 
-    def stops_nothing(self, epochs: int, seeds: int) -> str:
+    def first_look(self, epochs: int) -> int:
         # If all of n differences are negative, p is 1/2^n.
-        counts = range(self.startup_seeds, 1000)
-        first = next((n for n in counts if 0.5**n < self.p_threshold), 1000)
+        return next((n for n in range(self.startup_seeds, 1000) if 0.5**n < self.p_threshold), 1000)
+
+    def stops_nothing(self, epochs: int, seeds: int) -> str:
+        first = self.first_look(epochs)
         if first < seeds:
             return ""
         return (

@@ -76,6 +76,17 @@ def test_a_hopeless_trial_is_stopped_but_not_before_the_first_look(stopped_by, r
     assert play(study, 0.1)[1] == EPOCHS  # the best so far
 
 
+def test_the_first_look_and_what_runs_whole_are_as_it_says(stopped_by, rule, open_of):
+    """Each trial is worse than those before; early stopping cannot save more."""
+    space = stopped_by(rule)
+    stops, study = stopping_rule(space), open_of(space)
+    ends = [play(study, float(loss))[1] for loss in range(1, 13)]
+    assert min(ends) == stops.first_look(EPOCHS) == CASES[rule][1]
+    assert ends.count(EPOCHS) == stops.whole_trials(1)
+    several = stops.whole_trials(4)  # at once
+    assert several in (stops.whole_trials(1), 4)
+
+
 def test_an_interruption_changes_nothing(stopped_by, rule, open_of, tmp_path):
     space, losses = stopped_by(rule), (5.0, 4.0, 6.0, 3.0, 5.5, 1.0)
     ends = []
