@@ -53,8 +53,8 @@ def describe_confirmations(plan: Plan) -> str:
     seeds = fresh_seeds(plan)
     if not seeds:
         return (
-            f"confirm: none, since half as many runs as {count(plan.trials or 0, 'trial')} have do not pay for two fresh "
-            f"seeds of {who}; write confirm: {{seeds: 2}} to have it all the same"
+            f"confirm: none, since half as many runs as {count(plan.trials or 0, 'trial')} have do not pay for two "
+            f"fresh seeds of {who}; write confirm: {{seeds: 2}} to have it all the same"
         )
     most = "up to " if plan.confirm.seeds is None else ""
     runs = f", {most}{count(confirmation_count(plan), 'run')}"

@@ -144,8 +144,8 @@ def test_a_run_that_fails_for_its_values_is_a_result_and_any_other_failure_is_to
         ({"top": 1, "seeds": 2}, 40, 4,
          "then the best trial and the start point again, with 2 fresh seeds each, 4 runs"),
         ({"top": 3, "seeds": 2}, 2, 4, "then the best 2 and the start point again, with 2 fresh seeds each, 4 runs"),
-        (None, 8, 0, "none, since half as many runs as 8 trials have do not pay for two fresh seeds of the best 3 and the "
-         "start point; write confirm: {seeds: 2} to have it all the same"),
+        (None, 8, 0, "none, since half as many runs as 8 trials have do not pay for two fresh seeds of the best 3 "
+         "and the start point; write confirm: {seeds: 2} to have it all the same"),
         ("none", 40, 0, None),
     ],
 )  # fmt: skip
