@@ -104,7 +104,14 @@ def main(
         (f"{real} of {real_epochs} epochs, quick preset", real, real_epochs, 0.0),
     )
     table = Table(title=f"Searches, {PLACES} trials at once, one worker each", title_justify="left")
-    for heading in ("trials", "ideal", "first start to last end", "whole command", "places used", "CPU seconds a trial"):
+    for heading in (
+        "trials",
+        "ideal",
+        "first start to last end",
+        "whole command",
+        "places used",
+        "CPU seconds a trial",
+    ):
         table.add_column(heading)
     with TemporaryDirectory() as made:
         for name, count, length, seconds in kinds:

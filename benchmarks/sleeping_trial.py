@@ -11,7 +11,12 @@ from cmd_tune.settings import Settings
 
 _INPUTS = ("joint", "motion", "bone")
 _SCORES = [f"val/{task}/{stream}" for task in ("knn", "linear") for stream in (*_INPUTS, "fused")]
-_LOSSES = ["learning_rate", "loss/total", "loss/cmd", *(f"{of}/{name}" for of in ("loss", "accuracy") for name in _INPUTS)]
+_LOSSES = [
+    "learning_rate",
+    "loss/total",
+    "loss/cmd",
+    *(f"{of}/{name}" for of in ("loss", "accuracy") for name in _INPUTS),
+]
 
 
 def sleeping_host(seconds: float) -> Callable[..., None]:
@@ -23,7 +28,7 @@ def sleeping_host(seconds: float) -> Callable[..., None]:
                 time.sleep(seconds)
                 report(made_up(settings, epoch, seconds))
 
-        trial_process.run = sleep_through  # type: ignore[assignment]
+        trial_process.run = sleep_through  # type: ignore[attr-defined,assignment]
         _be_host(*arguments)
 
     return be_sleeping_host

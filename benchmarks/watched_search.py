@@ -28,7 +28,7 @@ def main() -> None:
         from benchmarks.sleeping_trial import sleeping_host
 
         ray_hosts._be_host = sleeping_host(float(seconds))
-        search.score_finalists = lambda *_: None  # a sleep leaves no encoder to be scored
+        search.score_finalists = lambda *_: None  # type: ignore[attr-defined]  # a sleep leaves no encoder to be scored
     from cmd_tune.cli import main as cli
 
     sys.argv = ["cmd_tune", "search", *arguments]

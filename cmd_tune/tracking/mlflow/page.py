@@ -25,7 +25,8 @@ _LOCAL = "http://127.0.0.1:5000"  # of the command that serves a database
 
 def page_tag(page: Page, identity: str, run_id: str) -> tuple[str, str]:
     """The experiment's tag that holds the view: (key, JSON). run_id: of the search, whose trials are unfolded."""
-    columns = [*(f"metrics.`{name}`" for name in page.metrics), *(f"params.`{name}`" for name in page.params), _DATA]
+    kinds = {"metrics": page.metrics, "params": page.params, "tags": page.tags}
+    columns = [*(f"{kind}.`{name}`" for kind, names in kinds.items() for name in names), _DATA]
     view: dict[str, Any] = {
         "searchFilter": f"tags.`cmd_tune.id` = '{identity}'",
         "selectedColumns": columns,

@@ -7,11 +7,12 @@ from cmd_tune.tracking.mlflow.page import links, note_tag, page_address, page_ta
 
 
 def test_a_search_is_sorted_by_its_metric_with_its_trials_unfolded():
-    page = Page(("val/knn/fused", "cost/seconds"), ("topk",), "val/knn/fused", ascending=False)
+    page = Page(("val/knn/fused", "cost/seconds"), ("topk",), ("cmd_tune.state",), "val/knn/fused", ascending=False)
     key, text = page_tag(page, "temps-1", "abc")
     view = json.loads(text)
     assert view["searchFilter"] == "tags.`cmd_tune.id` = 'temps-1'"
-    columns = ["metrics.`val/knn/fused`", "metrics.`cost/seconds`", "params.`topk`", "attributes.`Dataset`"]
+    named = ["metrics.`val/knn/fused`", "metrics.`cost/seconds`", "params.`topk`", "tags.`cmd_tune.state`"]
+    columns = [*named, "attributes.`Dataset`"]
     assert view["selectedColumns"] == columns
     assert view["columnOrder"] == ["attributes.`Run Name`", "runDateAndNestInfo", *columns]
     assert view["columnWidths"]["metrics.`val/knn/fused`"] == 7 * 23 - 30
