@@ -21,14 +21,13 @@ def main() -> None:
     file, seconds, *arguments = sys.argv[1:]
     watch = _Watch()
     watch.start()
+    from benchmarks.timed_trials import timed_host
     from cmd_tune.search import search
     from cmd_tune.search.execution import ray_hosts
 
-    if float(seconds):
-        from benchmarks.sleeping_trial import sleeping_host
-
-        ray_hosts._be_host = sleeping_host(float(seconds))
-        search.score_finalists = lambda *_: None  # type: ignore[attr-defined]  # a sleep leaves no encoder to be scored
+    ray_hosts._be_host = timed_host(float(seconds))
+    if float(seconds):  # a sleep leaves no encoder to be scored
+        search.score_finalists = lambda *_: None  # type: ignore[attr-defined]
     from cmd_tune.cli import main as cli
 
     sys.argv = ["cmd_tune", "search", *arguments]
@@ -61,14 +60,14 @@ def _cpu_seconds() -> dict[str, float]:
         if thread.name == "tracker" and thread.ident and thread.is_alive()
     )
     found = {"MLflow": tracker, "search": time.process_time() - tracker}
-    for title, seconds in _descendants():
+    for _, title, seconds in descendants():
         name = next((name for pattern, name in _TITLES.items() if re.match(pattern, title)), "Ray")
         found[name] = found.get(name, 0.0) + seconds
     return found
 
 
-def _descendants() -> list[tuple[str, float]]:
-    """(title, CPU seconds) of each process below this one."""
+def descendants() -> list[tuple[int, str, float]]:
+    """(id, title, CPU seconds) of each process below this one."""
     known: dict[int, tuple[int, str, float]] = {}
     for folder in Path("/proc").iterdir():
         if not folder.name.isdecimal():
@@ -82,7 +81,7 @@ def _descendants() -> list[tuple[str, float]]:
     below = {os.getpid()}
     while more := {pid for pid, (parent, _, _) in known.items() if parent in below} - below:
         below |= more
-    return [known[pid][1:] for pid in below - {os.getpid()} if pid in known]
+    return [(pid, *known[pid][1:]) for pid in below - {os.getpid()} if pid in known]
 
 
 if __name__ == "__main__":
