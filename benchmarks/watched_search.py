@@ -14,7 +14,7 @@ from pathlib import Path
 _EVERY_S = 0.5
 _TICKS = os.sysconf("SC_CLK_TCK")
 # Titles of Ray's processes → what they are.
-_TITLES = {r"ray::.*(host|Host)": "hosts", r"ray::.*Desk": "desk", r"ray::.*Client": "clients"}
+_TITLES = {r"ray::.*host": "hosts", r"ray::Desk": "desk", r"ray::(TrialClient|ResourceTrainable)": "clients"}
 
 
 def main() -> None:

@@ -50,7 +50,9 @@ def test_the_command_prints_a_row_and_each_place_keeps_its_client() -> None:
         [sys.executable, "-m", "benchmarks", *command], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as search:
         while search.poll() is None:
-            clients |= {pid for pid, title, _ in descendants() if title.startswith("ray::TrialClient")}
+            clients |= {
+                pid for pid, title, _ in descendants() if re.match("ray::(TrialClient|ResourceTrainable)", title)
+            }
             time.sleep(0.1)
         printed = search.stdout.read() if search.stdout else ""
     assert search.returncode == 0
