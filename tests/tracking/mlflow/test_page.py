@@ -17,6 +17,7 @@ def test_a_search_is_sorted_by_its_metric_with_its_trials_unfolded():
     assert view["columnOrder"] == ["attributes.`Run Name`", "runDateAndNestInfo", *columns]
     assert view["columnWidths"]["metrics.`val/knn/fused`"] == 7 * 23 - 30
     assert view["columnWidths"]["params.`topk`"] == 100
+    assert view["columnWidths"]["tags.`cmd_tune.state`"] == 250  # for "stopped early after epoch 8 of 40"
     assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`val/knn/fused`", False)
     assert view["runsExpanded"] == {"abc": True}
     assert key.startswith("mlflow.sharedViewState.")
