@@ -1,6 +1,6 @@
 """`python -m benchmarks` measures beside the authors' way. With `gpu`: what a card can show; `soak` kills processes;
 `fuzz` tries wrong inputs; `workers` counts what workers exchange, and compares their results; `search-start` times
-the start of a search; `tuning` repeats searches over the runs of `tuning-runs`.
+the start of a search; `search` says what one takes beside its trials; `tuning` repeats searches over `tuning-runs`.
 """
 
 import os
@@ -18,6 +18,7 @@ if __name__ == "__main__":
         "soak": ("benchmarks.soak", "main"),
         "fuzz": ("benchmarks.fuzz", "main"),
         "workers": ("benchmarks.workers", "main"),
+        "search": ("benchmarks.search", "main"),
         "search-start": ("benchmarks.search_start", "main"),
         "tuning": ("benchmarks.tuning", "main"),
         "tuning-runs": ("benchmarks.tuning_runs", "main"),

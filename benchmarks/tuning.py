@@ -292,6 +292,7 @@ THIRD = 1 / 3  # of a budget: half as much as the trials take
 
 WAYS = (
     Way("random", "random"),
+    Way("random, predicted", "random", stopping=_PREDICTED),
     Way("Ray Tune's OptunaSearch", "ray"),
     Way("… with its ASHA (4, 4)", "ray", stopping=_asha(4, 4)),
     Way("… with its ASHA (8, 3)", "ray", stopping=ASHA),
@@ -301,6 +302,8 @@ WAYS = (
     Way("tpe, start-up 5, asha (8, 3)", "tpe", startup=5, stopping=ASHA),
     Way("tpe, median", "tpe", stopping=_MEDIAN),
     Way("tpe, predicted", "tpe", stopping=_PREDICTED),
+    Way("gp", "gp"),
+    Way("gp, predicted", "gp", stopping=_PREDICTED),
     Way("tpe, 3 seeds", "tpe", seeds=3),
     Way("tpe, confirm 3", "tpe", top=3, share=THIRD),
     Way("tpe, asha (8, 3), confirm 1", "tpe", stopping=ASHA, top=1, share=THIRD),
@@ -310,7 +313,10 @@ WAYS = (
     Way("… by all runs, not the fresh alone", "tpe", stopping=ASHA, top=3, share=THIRD, fresh=False),
     Way("tpe, asha (8, 3), confirm 5", "tpe", stopping=ASHA, top=5, share=THIRD),
     Way("tpe, predicted, confirm 3", "tpe", stopping=_PREDICTED, top=3, share=THIRD),
+    Way("random, predicted, confirm 3", "random", stopping=_PREDICTED, top=3, share=THIRD),
     Way("random, asha (8, 3), confirm 3", "random", stopping=ASHA, top=3, share=THIRD),
+    Way("gp, confirm 3", "gp", top=3, share=THIRD),
+    Way("gp, predicted, confirm 3", "gp", stopping=_PREDICTED, top=3, share=THIRD),
 )
 
 
@@ -321,35 +327,40 @@ def main(
     start: Annotated[
         int | None, typer.Option(help="Begin with this setting, counted from the best one, 0. [default: none]", min=0)
     ] = None,
+    only: Annotated[str, typer.Option(help="Only ways whose name begins so.")] = "",
+    most: Annotated[int, typer.Option(help="The largest budget, in runs.", min=BUDGETS[0])] = BUDGETS[-1],
 ) -> None:
     """Print the regret of each way by its budget: how many points the best setting's mean is above what it returns."""
     known = read(table)
-    ways = [replace(way, start=start) for way in WAYS]
+    ways = [replace(way, start=start) for way in WAYS if way.name.startswith(only)]
+    budgets = [budget for budget in BUDGETS if budget <= most]
     best = float(known.last_GS.mean(1).max())
     searches = list(dict.fromkeys(way.search for way in ways))
-    work = [(table, search, seed) for search in searches for seed in range(repeats)]
+    work = [(table, search, seed, budgets[-1]) for search in searches for seed in range(repeats)]
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         found = list(pool.map(_trials, work, chunksize=10))
     by_search = {search: found[n * repeats : (n + 1) * repeats] for n, search in enumerate(searches)}
     title = f"Regret in points, mean of {repeats} searches and its 95 % interval, by budget in runs; best {best:.1f}"
     shown = Table(title=title, title_justify="left")
-    for heading in ("", *map(str, BUDGETS)):
+    for heading in ("", *map(str, budgets)):
         shown.add_column(heading)
     for way in ways:
-        shown.add_row(way.name, *_cells(known, way, by_search[way.search], best))
+        shown.add_row(way.name, *_cells(known, way, by_search[way.search], best, budgets))
     Console(width=150).print(shown)
 
 
-def _trials(work: tuple[Path, Way, int]) -> list[Trial]:
-    path, way, seed = work
+def _trials(work: tuple[Path, Way, int, int]) -> list[Trial]:
+    path, way, seed, budget = work
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")
     known = read(path)
-    return _Search(known, way, seed).run(BUDGETS[-1] * known.epochs)
+    return _Search(known, way, seed).run(budget * known.epochs)
 
 
-def _cells(known: Known, way: Way, searches: Sequence[list[Trial]], best: float) -> Iterator[str]:
-    for budget in BUDGETS:
+def _cells(
+    known: Known, way: Way, searches: Sequence[list[Trial]], best: float, budgets: Sequence[int]
+) -> Iterator[str]:
+    for budget in budgets:
         lost = best - np.array([worth(known, way, trials, budget * known.epochs) for trials in searches])
         lost = lost[~np.isnan(lost)]
         few = len(lost) < len(searches)

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from cmd_tune.compute.allocator import keep_freed_memory
 from cmd_tune.compute.device import device_here
+from cmd_tune.compute.usage import Usage
 from cmd_tune.data.splits import GalleryAndQueries
 from cmd_tune.data.store import Store
 from cmd_tune.evaluate.classifier import LabelledClips
@@ -56,6 +57,7 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> None:
 
     with run_session(evaluation, console, snapshot, finished=finished) as session:
         session.show()
+        usage = Usage()
         data = _labelled(saved, evaluation.source)
         other = _labelled(saved, evaluation.transfer) if evaluation.transfer else None
         said = remarks(saved, data.store, evaluation.protocol, data.query_N)
@@ -71,6 +73,7 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> None:
             content = json.dumps(
                 results(by_encoder, data, other, _about(evaluation, saved, data.store, seen)), indent=1
             )
+            scores = scores | usage.since_last()
             files = written(attempt, folder / RESULTS, lambda path: write_text(path, content))
             files += attempt("figures", lambda: draw_figures(by_encoder[TRAINED], data, folder / FIGURES)) or []
         console.print(on_screen(by_encoder, data, evaluation.protocol))
@@ -206,6 +209,7 @@ def _snapshot(
         params={**settings, **params},
         documents={"settings.yaml": settings, ENVIRONMENT: environment},
         note=run_note(note, evaluation.folder, "results.json, figures/", evaluation.resume),
+        data=evaluation.data_input("evaluation"),
         commit=last_commit(evaluation.folder) if finished else git_commit() or "",
         scores=rounded_metrics(scores),
         files=list(files),

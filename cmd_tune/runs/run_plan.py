@@ -18,8 +18,9 @@ from cmd_tune.runs.data_source import DataSource, open_place, source_of
 from cmd_tune.runs.environment import describe_environment
 from cmd_tune.runs.kept_paths import read_paths, write_paths
 from cmd_tune.runs.run_folder import earlier_run, removed_on_failure, resume_line
+from cmd_tune.runs.run_records import data_input
 from cmd_tune.settings import read_settings
-from cmd_tune.tracking import Identity, earlier_identity, relative_uri, resumed_tracking_uri
+from cmd_tune.tracking import DataInput, Identity, earlier_identity, relative_uri, resumed_tracking_uri
 from cmd_tune.yaml_files import dump_yaml
 
 
@@ -160,6 +161,12 @@ class RunPlan(BaseModel):
     @property
     def source(self) -> DataSource:
         return source_of(self.data, self.protocol)
+
+    def data_input(self, context: str) -> DataInput | None:
+        """Its data as the tracker shows them; None if their content is not known, as in files of earlier releases."""
+        if self.fingerprint is None:
+            return None
+        return data_input(self.dataset, self.fingerprint, self.data, self.protocol, self.normalization, context=context)
 
 
 def data_fields(source: DataSource, store: Store) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""The parts of a snapshot that all runs share: cost, a note, the columns of the UI."""
+"""The parts of a snapshot that all runs share: cost, data, a note, the columns of the UI."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cmd_tune.formatting import rounded
-from cmd_tune.tracking import Page
+from cmd_tune.remote_files import Place
+from cmd_tune.tracking import DataInput, Page
 
 SCORES = ("val/knn/fused", "test/knn/fused")  # metrics that have a column in the UI
 EPOCHS, SECONDS = "cost/epochs", "cost/seconds"
@@ -27,6 +28,14 @@ def rounded_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
 def main_scores(names: Iterable[str]) -> list[str]:
     """The accuracies of the joint stream and of the fused stream, of these names."""
     return [name for name in names if name.startswith(("val/", "test/")) and name.endswith(("/joint", "/fused"))]
+
+
+def data_input(
+    dataset: str, fingerprint: str, place: Place, protocol: str, normalization: str, *, context: str = "training"
+) -> DataInput:
+    """The data set of a run, by its name, its content and where it lies. context: what for, in a word."""
+    profile = {"protocol": protocol} | ({"normalization": normalization} if normalization else {})
+    return DataInput(dataset, fingerprint, str(place), profile, context)
 
 
 def scores_page() -> Page:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from cmd_tune.compute.device import device_here
+from cmd_tune.compute.usage import Usage
 from cmd_tune.data.splits import describe_pretraining
 from cmd_tune.data.views.modalities import check_modalities
 from cmd_tune.errors import UsageError
@@ -176,11 +177,14 @@ def run_single(single: SingleRun, *, test: bool, console: Console) -> None:
         with _progress(console) as progress:
             bar = progress.add_task(single.name, total=single.settings.epochs, best="")
 
+            usage = Usage()
+
             def report(record: Record) -> None:
                 history.append(record)
                 if len(history) <= before:  # from the checkpoint, at once: they say nothing of the time that is left
                     progress.reset(bar, completed=len(history))
                     return
+                history[-1] = record | usage.since_last()
                 session.show()
                 progress.update(bar, completed=int(record["epoch"]), best=f"loss {record['loss/total']:.3f}")
                 if "val/knn/fused" in record:
@@ -214,6 +218,7 @@ def _snapshot(
         params=settings | ({"normalization": single.normalization} if single.normalization else {}),
         documents={"settings.yaml": settings, ENVIRONMENT: single.environment if finished else describe_environment()},
         note=run_note("One configuration.", single.folder, "checkpoint.pt", single.resume),
+        data=single.data_input("training"),
         commit=last_commit(single.folder) if finished else git_commit() or "",
         epochs=[rounded_metrics(record) for record in history],
         scores=rounded_metrics(scores)

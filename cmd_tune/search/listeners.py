@@ -8,18 +8,19 @@ from cmd_tune.errors import CmdTuneError
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.formatting import format_value
 from cmd_tune.runs.environment import ENVIRONMENT, git_commit, last_commit
-from cmd_tune.runs.run_records import EPOCHS, SCORES, SECONDS, cost, rounded_metrics, run_note
+from cmd_tune.runs.run_records import EPOCHS, SCORES, SECONDS, cost, data_input, rounded_metrics, run_note
 from cmd_tune.search.confirmations import confirmation_count
 from cmd_tune.search.execution import ResourcePlan
 from cmd_tune.search.plan import KeptLayout, Plan
 from cmd_tune.search.report import SearchReport
+from cmd_tune.search.report.live import state_with_reason
 from cmd_tune.search.report.live_repeats import SearchDisplay
 from cmd_tune.search.report.trials_table import trials_columns
 from cmd_tune.search.run_texts import lasting_checkpoint, named_parameters, trial_params, trial_title, written_params
 from cmd_tune.search.study.methods import method_title
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import RepeatRecord, TrialRecord, TrialState
-from cmd_tune.tracking import BackgroundTracker, DataInput, Model, Page, RunSnapshot, RunStatus
+from cmd_tune.tracking import BackgroundTracker, Model, Page, RunSnapshot, RunStatus
 from cmd_tune.train.loop import CHECKPOINT
 
 STATE, FAILURE = "cmd_tune.state", "cmd_tune.failure"  # tags
@@ -34,7 +35,7 @@ _STATUS = {
     TrialState.RUNNING: RunStatus.RUNNING,
     TrialState.UNFINISHED: RunStatus.STOPPED,
     TrialState.FINISHED: RunStatus.FINISHED,
-    TrialState.STOPPED: RunStatus.STOPPED,
+    TrialState.STOPPED: RunStatus.FINISHED,  # it did what it should: servers show what was stopped beside failures
     TrialState.FAILED: RunStatus.FAILED,
 }
 
@@ -112,6 +113,8 @@ class TrackerListener(SearchListener):
         self._started: set[int] = set()  # trials that this run session has run, by this code
         self._heard: set[int] = set()  # trials that have reported in it, so that their folder says where they run
         self._epochs: dict[int, list[dict[str, float]]] = {}  # by trial, as they are shown
+        source = plan.source
+        self._data = data_input(plan.dataset, plan.fingerprint, source.place, source.protocol, plan.normalization)
         self._model: Model | None = None
         # None until there is something to run: the end of a search that proves to be finished is not to be moved.
         self._status: RunStatus | None = None
@@ -185,7 +188,7 @@ class TrackerListener(SearchListener):
                 documents={"settings.yaml": plan.settings.model_dump(mode="json")},
                 tags={f"{SWEEP}{key}": value for key, value in plan.space.texts.items()},
                 note=self._note(report),
-                data=data_input(plan),
+                data=self._data,
                 commit=git_commit() or "" if self._status is RunStatus.RUNNING else last_commit(plan.folder),
                 scores=rounded_metrics(report.metrics | self._cost_of_all()) if report else {},
                 files=[*_environment(plan.folder), *(report.files if report else [])],
@@ -217,7 +220,7 @@ class TrackerListener(SearchListener):
                 params=trial_params(trial, settings),
                 documents={"settings.yaml": settings.model_dump(mode="json")},
                 note=trial_note(trial),
-                data=data_input(self.plan),
+                data=self._data,
                 commit=git_commit() or "" if trial.index in self._started else last_commit(trial.folder),
                 tags=trial_tags(trial),
                 epochs=self._rounded_epochs(trial),
@@ -250,7 +253,7 @@ class TrackerListener(SearchListener):
                 name=name,
                 params=written_params({setting: getattr(self.plan.settings, setting) for setting in settings}),
                 documents={},
-                data=data_input(self.plan),
+                data=self._data,
                 note=f"A baseline of {self.plan.name}, without training: {name}.",
                 commit=last_commit(self.plan.folder),
                 scores=rounded_metrics(scores),
@@ -286,14 +289,7 @@ def search_page(plan: Plan) -> Page:
     order = "" if space.comparison else metric
     fresh = [f"{FRESH}{metric}"] if confirmation_count(plan) else []
     metrics = (*dict.fromkeys((metric, *fresh, *SCORES)), SECONDS)
-    return Page(metrics, named_parameters(space), order, not space.maximize)
-
-
-def data_input(plan: Plan) -> DataInput:
-    """The data set of a search, by its name, its content and where it lies."""
-    what = {"protocol": plan.source.protocol, "normalization": plan.normalization}
-    profile = {key: value for key, value in what.items() if value}
-    return DataInput(plan.dataset, plan.fingerprint, str(plan.source.place), profile)
+    return Page(metrics, named_parameters(space), (STATE,), order, not space.maximize)
 
 
 def _environment(folder: Path) -> list[Path]:
@@ -314,8 +310,12 @@ def search_note(plan: Plan, resources: ResourcePlan | KeptLayout) -> str:
 
 
 def trial_tags(trial: TrialRecord) -> dict[str, str]:
-    """Tags with the state of a trial, for which servers have fewer words, and the kind of its failure, if it failed."""
-    return {STATE: str(trial.state), FAILURE: str(trial.failure or "")}
+    """Tags with the state of a trial, for which servers have fewer words, and the kind of its failure, if it failed.
+
+    Of one that was stopped early also after which epoch.
+    """
+    state = state_with_reason(trial) if trial.state is TrialState.STOPPED else str(trial.state)
+    return {STATE: state, FAILURE: str(trial.failure or "")}
 
 
 def trial_note(trial: TrialRecord) -> str:

@@ -11,6 +11,9 @@ from cmd_tune.tracking.base import RunKey, RunSnapshot
 
 PAUSE_S, _LONGEST_PAUSE_S = 2.0, 30.0  # between tries of what fails; doubled each time up to the second
 PATIENCE_S = 30.0  # at the end, for what fails
+# Until a trial's snapshot is written, in which the next one may take its place: a last epoch and the end go as one, and
+# not at the moment at which the search has the next trial to begin.
+SETTLE_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Backlog:
     def __init__(self) -> None:
         self._latest: dict[RunKey, RunSnapshot] = {}
         self._snapshots: dict[RunKey, RunSnapshot] = {}  # that wait
+        self._due: dict[RunKey, float] = {}  # when each of these is
         self._files: dict[Job, int] = {}  # that wait → bytes
         self._written: dict[RunKey, Any] = {}
         self._failing: dict[Job, Failure] = {}
@@ -81,7 +85,9 @@ class Backlog:
         return " and ".join(parts)
 
     def put(self, snapshot: RunSnapshot) -> None:
-        """Have a snapshot written, in place of an earlier one of the run."""
+        """Have a snapshot written, in place of an earlier one of the run; that of a trial in a moment."""
+        if snapshot.key not in self._snapshots:
+            self._due[snapshot.key] = 0.0 if snapshot.key is None else time.monotonic() + SETTLE_S
         self._latest[snapshot.key] = self._snapshots[snapshot.key] = snapshot
         self._put_files(snapshot)
 
@@ -97,19 +103,19 @@ class Backlog:
         """What is to be done now: the parent, the other runs, then files, the smallest first; None: nothing."""
         now = time.monotonic()
         for job in self._jobs():
-            failure = self._failing.get(job)
-            if failure is None or (not failure.given_up and failure.again <= now):
+            if (again := self._again(job)) is not None and again <= now:
                 return job
         return None
 
     def pause(self) -> float:
-        """Seconds until what fails is to be tried again; infinite if nothing waits."""
-        again = [failure.again for job in self._jobs() if (failure := self._failing.get(job)) and not failure.given_up]
+        """Seconds until something is to be done; infinite if nothing waits."""
+        again = [again for job in self._jobs() if (again := self._again(job)) is not None]
         return max(0.0, min(again, default=float("inf")) - time.monotonic())
 
     def take(self, job: Job) -> tuple[RunSnapshot, Any]:
         """Begin a job. Returns the run's snapshot, and what is known of it on the server."""
         snapshot = self._snapshots.pop(job.key) if job.path is None else self._latest[job.key]
+        self._due.pop(job.key, None)
         return snapshot, self._written.pop(job.key, None)
 
     def done(self, job: Job, written: Any) -> None:
@@ -133,7 +139,8 @@ class Backlog:
         return self._failing[job]
 
     def hurry(self) -> None:
-        """Try at once what fails."""
+        """Try at once what fails, and do what is not due yet."""
+        self._due.clear()
         for failure in self._failing.values():
             failure.again = 0.0
 
@@ -150,6 +157,12 @@ class Backlog:
         runs = sorted(self._snapshots, key=_rank)
         files = sorted((job for job in self._files if job.key in self._written), key=lambda job: self._files[job])
         return [*map(Job, runs), *files]
+
+    def _again(self, job: Job) -> float | None:
+        """When a job is to be done; None if it is given up."""
+        if failure := self._failing.get(job):
+            return None if failure.given_up else failure.again
+        return self._due.get(job.key, 0.0) if job.path is None else 0.0
 
     def _is_given_up(self, job: Job) -> bool:
         return job in self._failing and self._failing[job].given_up

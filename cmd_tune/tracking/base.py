@@ -13,7 +13,7 @@ RunKey = int | str | None  # index of a trial; a word, of a baseline beside the 
 
 
 class RunStatus(StrEnum):
-    """How a run stands. A stopped run was ended early by a person, a signal or a stopping rule."""
+    """How a run stands. A stopped run was ended early by a person, a signal or the end of its time."""
 
     RUNNING = "running"
     FINISHED = "finished"
@@ -23,13 +23,14 @@ class RunStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Page:
-    """How a server lists the runs of one search: columns for these metrics, then for these parameters.
+    """How a server lists the runs of one search: columns for these metrics, then for these parameters and tags.
 
     order: the metric that they are sorted by, smallest first if ascending; empty: the server's own order.
     """
 
     metrics: tuple[str, ...]
     params: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
     order: str = ""
     ascending: bool = False
 
@@ -93,7 +94,7 @@ class RunSnapshot:
     model: Model | None = None  # registered once
     table: dict[str, list[Any]] = field(default_factory=dict)  # columns of the table of trials
     status: RunStatus | None = RunStatus.RUNNING  # None: leave what is recorded
-    reason: str = ""  # why it failed or was stopped
+    reason: str = ""  # why it failed, was stopped, or ended early
     page: Page | None = None
     time: int = field(default_factory=lambda: int(time.time() * 1000))  # of its scores, in ms since 1970
 

@@ -92,6 +92,17 @@ def lasting(folder, uri):
     ]
 
 
+def data_and_usage(uri, name):
+    """The digest of a run's data set, what it is for, and the steps at which its memory is known."""
+    client = MlflowClient(uri)
+    (experiment,) = [e for e in client.search_experiments() if e.name == "synthetic-xview"]
+    (run,) = client.search_runs([experiment.experiment_id], f"tags.`cmd_tune.search` = '{name}'")
+    (data,) = run.inputs.dataset_inputs
+    memory = client.get_metric_history(run.info.run_id, "system/system_memory_usage_megabytes")
+    assert all(50 < point.value < 5000 for point in memory)
+    return data.dataset.digest, data.tags[0].value, [point.step for point in memory]
+
+
 def test_a_resume_of_what_is_finished_changes_nothing(tiny, tiny_store, tmp_path):
     storage, console = tmp_path / "runs", Console(file=io.StringIO(), width=200)
     small = tmp_path / "small.yaml"
@@ -112,6 +123,8 @@ def test_a_resume_of_what_is_finished_changes_nothing(tiny, tiny_store, tmp_path
     before = lasting(storage / "e", uri)
     run_evaluation(resumed_evaluation("e", kept_options={}, storage=storage), console)
     assert lasting(storage / "e", uri) == before
+    assert data_and_usage(uri, "p") == (tiny_store.fingerprint[:36], "training", [1, 2])
+    assert data_and_usage(uri, "e") == (tiny_store.fingerprint[:36], "evaluation", [0])
     tables = console.file.getvalue().split("Folder:")
     assert tables[1].count("test/knn/fused") == tables[0].count("test/knn/fused") == 2  # a row, and beside baselines
 

@@ -137,7 +137,8 @@ def test_a_trial_is_shown_with_its_epochs_once_for_all_that_come_at_once(listen)
     assert (reported.epochs, reported.files, reported.scores) == (records, [trial.folder / "environment.yaml"], {})
     study.end(trial)
     listener.ended(trial)
-    assert shown[-1].status is RunStatus.STOPPED
+    assert shown[-1].status is RunStatus.FINISHED  # not as what failed, or was interrupted
+    assert shown[-1].tags["cmd_tune.state"] == "stopped early after epoch 2 of 3"
     assert shown[-1].scores["cost/cpu_hours"] == 1.0
     study.record_test(trial, {"test/knn/fused": 60.0})
     listener.tested(trial)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import urllib.request
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -86,11 +87,9 @@ def test_a_model_says_of_which_trial_it_is_and_what_it_takes(plan, best, tiny_st
     assert again.digest == model.digest
 
 
-@pytest.mark.long
-def test_it_loads_and_serves_with_what_it_names_alone_and_has_the_features_of_evaluation(
-    plan, best, tiny_store, tmp_path
-):
-    """Over HTTP, and in a process that has neither this package on its path nor a search's libraries."""
+@pytest.fixture
+def registered(plan, best, tiny_store, tmp_path):
+    """Where the registered model lies, clips (also in clips.npy), and their features as evaluation has them."""
     tracker = open_tracker(plan.tracking_uri, plan.experiment, plan.name, tmp_path, identity=plan.id)
     tracker.show(RunSnapshot(key=None, name="it", params={}, documents={}, model=winner_model(plan, best)))
     assert tracker.close() == ""
@@ -102,30 +101,56 @@ def test_it_loads_and_serves_with_what_it_names_alone_and_has_the_features_of_ev
     store = replace(tiny_store, length_N=tiny_store.length_N.clamp(max=9))
     asked = {"modalities": saved.settings.modalities, "frames": saved.settings.frames}
     features_MNF = extract_features(saved.encoders(), store, np.arange(3), **asked)
-    expected_NX = features_MNF.movedim(0, 1).flatten(1).numpy()
+    return model.source, clips_NTVCP, features_MNF.movedim(0, 1).flatten(1).numpy()
 
+
+def features_by(python, source, folder, before=""):
+    """Features of the clips in a folder by a model, as another interpreter predicts them with the model's own code.
+
+    before: what that runs first.
+    """
     code = (
-        f"{REFUSING}\nimport mlflow, numpy\n"
-        f"model = mlflow.pyfunc.load_model({model.source!r})\n"
+        f"{before}\nimport mlflow, numpy\n"
+        f"model = mlflow.pyfunc.load_model({source!r})\n"
         f"numpy.save('features.npy', model.predict(numpy.load('clips.npy')))\n"
         "import cmd_tune\nprint(cmd_tune.__file__)"
     )
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([python, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("/artifacts/code/cmd_tune/__init__.py")
-    np.testing.assert_allclose(np.load(tmp_path / "features.npy"), expected_NX, rtol=1e-5, atol=1e-6)
+    return np.load(folder / "features.npy")
+
+
+@pytest.mark.long
+def test_it_loads_and_serves_with_what_it_names_alone_and_has_the_features_of_evaluation(registered, tmp_path):
+    """Over HTTP, and in a process that has neither this package on its path nor a search's libraries."""
+    source, clips_NTVCP, expected_NX = registered
+    found = features_by(sys.executable, source, tmp_path, before=REFUSING)
+    np.testing.assert_allclose(found, expected_NX, rtol=1e-5, atol=1e-6)
 
     command = tmp_path / "bin" / "uvicorn"  # which MLflow looks for on the path
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m uvicorn "$@"\n')
     command.chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment["PATH"] = f"{command.parent}:{environment['PATH']}"
-    words = ["models", "serve", "-m", model.source, "--env-manager", "local"]
+    words = ["models", "serve", "-m", source, "--env-manager", "local"]
     with serving(*words, environment=environment, folder=tmp_path) as address:
         body = json.dumps({"inputs": clips_NTVCP.tolist()}).encode()
         request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request) as answer:
             served = np.array(json.load(answer)["predictions"])
     np.testing.assert_allclose(served, expected_NX, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_its_requirements_are_all_that_it_needs(registered, tmp_path):
+    """In an environment that pip makes anew of them, which takes a minute or two and some 2 GB."""
+    source, _, expected_NX = registered
+    subprocess.run([sys.executable, "-m", "venv", "fresh"], cwd=tmp_path, check=True)
+    python = tmp_path / "fresh" / "bin" / "python"
+    requirements = Path(source.removeprefix("file://")) / "requirements.txt"
+    subprocess.run([python, "-m", "pip", "install", "-q", "-r", requirements], check=True)
+    found = features_by(python, source, tmp_path)
+    np.testing.assert_allclose(found, expected_NX, rtol=1e-5, atol=1e-6)

@@ -2,12 +2,13 @@
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cmd_tune.tracking import RunKey, RunSnapshot
-from cmd_tune.tracking.backlog import Backlog, Job
+from cmd_tune.tracking.backlog import SETTLE_S, Backlog, Job
 
 
 def snapshot(key: RunKey, *files: Path) -> RunSnapshot:
@@ -15,8 +16,9 @@ def snapshot(key: RunKey, *files: Path) -> RunSnapshot:
 
 
 def drain(backlog: Backlog) -> list[Job]:
-    """Do all that can be done now, in its order."""
+    """Do all that can be done without a wait, in its order."""
     done = []
+    backlog.hurry()
     while job := backlog.next():
         backlog.take(job)
         backlog.done(job, "written")
@@ -45,19 +47,42 @@ def test_what_fails_is_tried_after_pauses_that_grow_and_lets_others_pass(monkeyp
     backlog = Backlog()
     for key in (0, 1):
         backlog.put(snapshot(key))
+    backlog.hurry()
     pauses = []
     for _ in range(7):
         backlog.take(Job(0))
         backlog.failed(Job(0), "no", now, last=False)
         assert backlog.next() == Job(1)
-        pauses.append(backlog.pause())
+        pauses.append(backlog.failures[0].again - now)
         now += pauses[-1]
         assert backlog.next() == Job(0)  # its turn again
     assert pauses == [2, 4, 8, 16, 30, 30, 30]
     backlog.take(Job(0))
     backlog.done(Job(0), "written")
     assert backlog.failures == []
+    assert drain(backlog) == [Job(1)]
     assert backlog.pause() == math.inf
+
+
+def test_a_trials_snapshot_lets_the_next_take_its_place_and_the_searchs_own_does_not_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    backlog = Backlog()
+    backlog.put(snapshot(0))
+    assert backlog.next() is None
+    now += 0.8 * SETTLE_S
+    backlog.put(replace(snapshot(0), reason="the end"))
+    backlog.put(snapshot(None))
+    assert backlog.next() == Job(None)
+    backlog.take(Job(None))
+    backlog.done(Job(None), "written")
+    assert backlog.pause() == pytest.approx(0.2 * SETTLE_S)  # not later for those that come meanwhile
+    now += backlog.pause() + 1e-6
+    assert backlog.next() == Job(0)
+    assert backlog.take(Job(0))[0].reason == "the end"
+    assert backlog.next() is None
 
 
 def test_at_the_end_it_is_given_up_after_half_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,6 +90,7 @@ def test_at_the_end_it_is_given_up_after_half_a_minute(monkeypatch: pytest.Monke
     monkeypatch.setattr(time, "monotonic", lambda: now)
     backlog = Backlog()
     backlog.put(snapshot(0))
+    backlog.hurry()
     tries = 0
     while backlog:
         assert backlog.next() == Job(0)

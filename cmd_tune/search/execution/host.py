@@ -50,6 +50,7 @@ def serve(desk: RemoteDesk, host: int, resources: TrialResources, process: Any =
     Raises what goes wrong in a trial if the other processes, or this one, may then no longer be fit to go on.
     """
     agree, processes = _meet(process)
+    gc.freeze()  # what is there before the first piece of work stays, and need not be gone through after each
     while (job := agree(lambda: desk.take(host, processes, _PATIENCE_S))) != CLOSED:
         if job == NOTHING:
             continue

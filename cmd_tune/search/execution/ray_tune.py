@@ -123,6 +123,13 @@ class TuneScheduler(_Passing, FIFOScheduler):
         super().__init__(events)
         self._reached: dict[str, float] = {}  # epoch, by Tune's name of a trial
 
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """Leaves it to Tune, which gives a client that is free to the trial that has none yet.
+
+        A trial whose own client is about to start would otherwise take it, and its own be thrown away: with trials
+        that are shorter than a client's start, there would never be more than one.
+        """
+
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         report = _report(result)
         reached = max((record["epoch"] for record in report.records), default=0)

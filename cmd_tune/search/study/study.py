@@ -5,7 +5,7 @@ restart, finished trials stay finished. Unfinished trials run first, with the sa
 seed, the trial's number and what is known by then, so that a restart changes none.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from math import isfinite
 from pathlib import Path
@@ -141,9 +141,10 @@ class SearchStudy:
             return None
         if self._unfinished:
             return self._take_up(self._unfinished.pop(0))
-        if not self.space.comparison and (queued := self._queued()):
+        known = self._study.get_trials(deepcopy=False)  # once: it takes longer than all else here
+        if not self.space.comparison and (queued := self._queued(known)):
             return queued
-        suggestion = Suggestion(given) if given is not None else self._suggestions.next(len(self.trials))
+        suggestion = Suggestion(given) if given is not None else self._suggestions.next(len(self.trials), known)
         self.shortfall = self._suggestions.shortfall
         if suggestion is None:
             return None
@@ -153,7 +154,7 @@ class SearchStudy:
         """Whether the next trial is one that the sampler chooses by the results it has."""
         if self._unfinished or not self._method.learns or not all(map(self._has, self._listed)):
             return False
-        return not waiting(self._study)
+        return not waiting(self._study.get_trials(deepcopy=False))
 
     def runs_of(self, trial: TrialRecord) -> list[TrialRecord]:
         """All runs of a trial, one a seed, also those that are to come."""
@@ -361,10 +362,10 @@ class SearchStudy:
     def _has(self, values: Mapping[str, Any]) -> bool:
         return _key(values) in self._tried
 
-    def _queued(self) -> TrialRecord | None:
+    def _queued(self, known: Sequence[optuna.trial.FrozenTrial]) -> TrialRecord | None:
         """The first point of Optuna's queue that may run, as a trial; None if there is none."""
         number = len(self.trials)
-        for point in waiting(self._study):
+        for point in waiting(known):
             given = {**point.params, **point.system_attrs.get("fixed_params", {})}
             try:
                 suggestion = self._suggestions.complete(number, given, sampled=self._optuna_trials.earlier)

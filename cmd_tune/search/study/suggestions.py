@@ -4,7 +4,7 @@ Each depends on the seed, the trial's number and what is known by then, and on n
 a kill changes none. The study on disk gets what runs, and nothing of what is drawn and dropped on the way.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from random import Random
@@ -56,9 +56,12 @@ class Suggestions:
         self._made: dict[int, FrozenTrial] = {}  # by the views so far
         self.shortfall = ""  # why the last call found nothing
 
-    def next(self, number: int) -> Suggestion | None:
-        """A new configuration for the trial of this number; None, with the shortfall, if none is left or found."""
-        view = self._view()
+    def next(self, number: int, known: Sequence[FrozenTrial]) -> Suggestion | None:
+        """A new configuration for the trial of this number; None, with the shortfall, if none is left or found.
+
+        known: all trials of the study.
+        """
+        view = self._view(known)
         refused: list[dict[str, Any]] = []
         for attempt in range(ATTEMPTS):
             believed = self._believed(number, attempt)
@@ -106,15 +109,14 @@ class Suggestions:
         the reason, if it may not run.
         """
         given = from_optuna(self._space, point) if sampled else from_shown(self._space, point)
-        view = self._view()
+        view = self._view(self._study.get_trials(deepcopy=False))
         asked = view.ask(self._seed_of(number, "waiting"), to_optuna(self._space, given))
         values = {**self._space.fixed, **from_optuna(self._space, asked.params)}
         if why := self._forbids(values):
             raise ValueError(why)
         return self._suggestion(view, asked, values, [])
 
-    def _view(self) -> SamplerView:
-        known = self._study.get_trials(deepcopy=False)
+    def _view(self, known: Sequence[FrozenTrial]) -> SamplerView:
         return SamplerView(self._space, self._settings, self._method, self._startup, known, self._made, self._earlier)
 
     def _suggestion(
@@ -135,6 +137,6 @@ class Suggestions:
         return "" if self._space.allows(values, self._settings) else _BROKEN
 
 
-def waiting(study: optuna.Study) -> list[FrozenTrial]:
-    """The points that other programs have put into Optuna's queue, in their order."""
-    return list(study.get_trials(deepcopy=False, states=(OptunaState.WAITING,)))
+def waiting(known: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """The points that other programs have put into Optuna's queue, in their order. known: all trials of the study."""
+    return [frozen for frozen in known if frozen.state is OptunaState.WAITING]

@@ -19,18 +19,21 @@ from cmd_tune.tracking.mlflow.uris import is_server, without_credentials
 _VIEW = "mlflow.sharedViewState."  # tag of an experiment: a view that an address can name
 _FIXED = {"attributes.`Run Name`": 200, "runDateAndNestInfo": 135}  # columns that are always there, in pixels
 _ARTIFACT = re.compile(r"\]\(artifact:([^)]*)\)")  # of a link or an image in Markdown
+_TAG = 250  # pixels of a tag's column
 _DATA = "attributes.`Dataset`"
 _LOCAL = "http://127.0.0.1:5000"  # of the command that serves a database
 
 
 def page_tag(page: Page, identity: str, run_id: str) -> tuple[str, str]:
     """The experiment's tag that holds the view: (key, JSON). run_id: of the search, whose trials are unfolded."""
-    columns = [*(f"metrics.`{name}`" for name in page.metrics), *(f"params.`{name}`" for name in page.params), _DATA]
+    kinds = {"metrics": page.metrics, "params": page.params, "tags": page.tags}
+    columns = [*(f"{kind}.`{name}`" for kind, names in kinds.items() for name in names), _DATA]
+    widths = {column: _TAG if column.startswith("tags.") else max(100, 7 * len(column) - 30) for column in columns}
     view: dict[str, Any] = {
         "searchFilter": f"tags.`cmd_tune.id` = '{identity}'",
         "selectedColumns": columns,
         "columnOrder": [*_FIXED, *columns],  # without it they are sorted by name
-        "columnWidths": {**_FIXED, **{column: max(100, 7 * len(column) - 30) for column in columns}},
+        "columnWidths": {**_FIXED, **widths},
         "runsExpanded": {run_id: True},
         **chart_view(page),
     }

@@ -5,7 +5,7 @@ from cmd_tune.tracking.mlflow.charts import chart_view
 
 
 def test_all_runs_are_drawn_over_epochs_and_over_each_parameter():
-    view = chart_view(Page(("val/knn/fused", "cost/seconds"), ("topk", "seed"), "loss/total"))
+    view = chart_view(Page(("val/knn/fused", "cost/seconds"), ("topk", "seed"), order="loss/total"))
     charts = view["compareRunCharts"]
     assert [chart["type"] for chart in charts] == ["LINE", "BAR", "PARALLEL", "SCATTER", "SCATTER"]
     curves, bars, parallel, *points = charts

@@ -7,15 +7,17 @@ from cmd_tune.tracking.mlflow.page import links, note_tag, page_address, page_ta
 
 
 def test_a_search_is_sorted_by_its_metric_with_its_trials_unfolded():
-    page = Page(("val/knn/fused", "cost/seconds"), ("topk",), "val/knn/fused", ascending=False)
+    page = Page(("val/knn/fused", "cost/seconds"), ("topk",), ("cmd_tune.state",), "val/knn/fused", ascending=False)
     key, text = page_tag(page, "temps-1", "abc")
     view = json.loads(text)
     assert view["searchFilter"] == "tags.`cmd_tune.id` = 'temps-1'"
-    columns = ["metrics.`val/knn/fused`", "metrics.`cost/seconds`", "params.`topk`", "attributes.`Dataset`"]
+    named = ["metrics.`val/knn/fused`", "metrics.`cost/seconds`", "params.`topk`", "tags.`cmd_tune.state`"]
+    columns = [*named, "attributes.`Dataset`"]
     assert view["selectedColumns"] == columns
     assert view["columnOrder"] == ["attributes.`Run Name`", "runDateAndNestInfo", *columns]
     assert view["columnWidths"]["metrics.`val/knn/fused`"] == 7 * 23 - 30
     assert view["columnWidths"]["params.`topk`"] == 100
+    assert view["columnWidths"]["tags.`cmd_tune.state`"] == 250  # for "stopped early after epoch 8 of 40"
     assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`val/knn/fused`", False)
     assert view["runsExpanded"] == {"abc": True}
     assert key.startswith("mlflow.sharedViewState.")
