@@ -42,13 +42,16 @@ from cmd_tune.search.spaces.space import (
     DEFAULT_TABLE_METRIC,
     DEFAULT_TRIALS,
     MAX_FAILURE_RATE,
+    MetricGoal,
     Space,
     TrialSource,
 )
 from cmd_tune.search.spaces.sweep_file import nested
 from cmd_tune.settings import PRESETS, Settings
+from cmd_tune.train.costs import COST
 
 GOALS = ("maximize", "minimize")
+MOST_METRICS = 3  # beyond, few trials are worse than another one by all
 MOST_CELLS = 100_000  # of a grid, which is held as a list
 
 
@@ -59,6 +62,7 @@ class MethodKind(Protocol):
     stops_early: ClassVar[bool]  # whether trials are stopped early where the file says nothing of it
     takes_prior: ClassVar[bool]  # whether its first trials, or all, are independent draws
     takes_earlier: ClassVar[bool]  # whether it learns of trials of an earlier search
+    takes_metrics: ClassVar[bool]  # whether it searches by several metrics
 
     def unfit(self, parameters: Mapping[str, Parameter]) -> str:
         """Why it cannot search these parameters, and what to write instead; empty if it can."""
@@ -73,7 +77,7 @@ class Words:
 
 
 class Metric(FileModel):
-    """The metric that trials are judged by, and its direction: unless it is written, losses fall, accuracies rise."""
+    """A metric that trials are judged by, and its direction: else losses and costs fall, and others rise."""
 
     example: ClassVar[str] = "{name: val/knn/fused, goal: maximize}"
 
@@ -83,7 +87,7 @@ class Metric(FileModel):
     @property
     def maximize(self) -> bool:
         """Whether larger is better."""
-        return self.goal == "maximize" if self.goal else not self.name.startswith("loss/")
+        return self.goal == "maximize" if self.goal else not self.name.startswith(("loss/", COST))
 
 
 def seconds(value: Any) -> float:
@@ -114,7 +118,7 @@ class SpaceForm(FileModel):
     example: ClassVar[str] = "method, metric, parameters, …"
 
     method: str
-    metric: Metric = Metric(name=DEFAULT_METRIC)
+    metric: IfWritten[Metric] = None
     preset: IfWritten[Annotated[str, PlainValidator(lambda word: one_of(word, PRESETS))]] = None
     settings: Annotated[dict[str, Any], PlainValidator(read_settings)] = {}  # noqa: RUF012  (pydantic copies it)
     budget: IfWritten[Budget] = None
@@ -137,6 +141,8 @@ class SpaceForm(FileModel):
         if key in SearchForm.model_fields or key in ComparisonForm.model_fields:
             if cls is SearchForm:
                 return f"needs method: cells, not {value['method']}; remove it, or change the method"
+            if key == "metrics":
+                return "does not go with method cells, which selects nothing; write metric"
             return f"does not go with method {value['method']}, whose cells all run to their end; remove it"
         return unknown(key, SearchForm.model_fields | ComparisonForm.model_fields)
 
@@ -147,9 +153,21 @@ def _seed_count(value: Any) -> int:
     return whole(value, 1)
 
 
+def _read_metrics(value: Any) -> tuple[Metric, ...]:
+    metrics = read_list(value, f"metrics such as {Metric.example}", Metric.model_validate)
+    if not 1 <= len(metrics) <= MOST_METRICS:
+        raise ValueError(f"lists {len(metrics)}; write two or three, of which the first ranks the trials")
+    with Mistakes() as mistakes:
+        for index, metric in enumerate(metrics):
+            if metric.name in [other.name for other in metrics[:index]]:
+                mistakes.add(f"{metric.name} is listed twice; remove one", index, "name")
+    return metrics
+
+
 class SearchForm(SpaceForm):
     """A search among the values of its parameters."""
 
+    metrics: Annotated[tuple[Metric, ...], PlainValidator(_read_metrics)] = ()
     parameters: dict[str, Parameter]
     constraints: tuple[Constraint, ...] = ()
     points_to_evaluate: tuple[dict[str, Any], ...] = ()
@@ -158,6 +176,15 @@ class SearchForm(SpaceForm):
     seeds: Annotated[int, PlainValidator(_seed_count)] = 1
     confirm: Annotated[Confirm | None, PlainValidator(read_confirm)] = Confirm()
     refit: Annotated[Refit | None, PlainValidator(read_refit)] = Refit()
+
+    @field_validator("metrics")
+    @classmethod
+    def _several(cls, metrics: tuple[Metric, ...], info: ValidationInfo) -> tuple[Metric, ...]:
+        if info.data.get("metric", metrics) is not None:  # also one that is written, and wrong
+            raise ValueError("stands beside metric; keep metrics, the first of which ranks the trials, or metric")
+        if len(metrics) > 1 and "method" in info.data and not _words(info).methods[info.data["method"]].takes_metrics:
+            raise ValueError(f"method {info.data['method']} searches by one; write metric, or use method: tpe")
+        return metrics
 
     @field_validator("parameters", mode="plain")
     @classmethod
@@ -225,6 +252,8 @@ class SearchForm(SpaceForm):
     def _early_terminate(cls, value: Any, info: ValidationInfo) -> FileModel | None:
         if value in ("none", {"type": "none"}):
             return None
+        if len(info.data.get("metrics", ())) > 1:
+            raise ValueError("does not go with metrics: what is worse by one may be better by another; remove it")
         rules = _words(info).early_stopping
         example = next(iter(rules.values())).example
         check_mapping(value, example)
@@ -246,12 +275,14 @@ class SearchForm(SpaceForm):
     def space(self, path: Path, source: TrialSource) -> Space:
         """The space that the file describes."""
         searched = _searched(self.parameters)
+        metric, *more = self.metrics or (self.metric or Metric(name=DEFAULT_METRIC),)
         return Space(
             path=path,
             method=self.method,
             source=source,
-            metric=self.metric.name,
-            maximize=self.metric.maximize,
+            metric=metric.name,
+            maximize=metric.maximize,
+            more_metrics=tuple(MetricGoal(other.name, other.maximize) for other in more),
             parameters=searched,
             fixed={name: p.choices[0] for name, p in self.parameters.items() if name not in searched},
             constraints=self.constraints,
@@ -274,7 +305,6 @@ class ComparisonForm(SpaceForm):
 
     example: ClassVar[str] = "method, metric, cells, …"
 
-    metric: Metric = Metric(name=DEFAULT_TABLE_METRIC)
     cells: tuple[Cell, ...]
     seeds: Annotated[tuple[int, ...], PlainValidator(read_seeds)] = (0,)
     claims: tuple[Claim, ...] = ()
@@ -306,12 +336,13 @@ class ComparisonForm(SpaceForm):
     def space(self, path: Path, source: TrialSource) -> Space:
         """The space that the file describes."""
         comparison = Comparison(self.title, self.cells, self.seeds, self.claims, self.reported_on)
+        metric = self.metric or Metric(name=DEFAULT_TABLE_METRIC)
         return Space(
             path=path,
             method=self.method,
             source=source,
-            metric=self.metric.name,
-            maximize=self.metric.maximize,
+            metric=metric.name,
+            maximize=metric.maximize,
             parameters=comparison.parameters(),
             fixed={},
             constraints=(),

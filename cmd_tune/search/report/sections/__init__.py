@@ -15,6 +15,7 @@ from cmd_tune.search.report.sections.figures import figures
 from cmd_tune.search.report.sections.health import health
 from cmd_tune.search.report.sections.importance import importance
 from cmd_tune.search.report.sections.method import method
+from cmd_tune.search.report.sections.pareto_front import pareto_front
 from cmd_tune.search.report.sections.setup import setup
 
 SECTIONS: dict[str, MakeSection] = {
@@ -22,6 +23,7 @@ SECTIONS: dict[str, MakeSection] = {
     "health": health,
     "best trials": best_trials,
     "confirmed": confirmed,
+    "pareto front": pareto_front,
     "intervals": best_against_baselines,
     "importance": importance,
     "setup": setup,
