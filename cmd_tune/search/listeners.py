@@ -276,10 +276,10 @@ class TrackerListener(SearchListener):
         )
 
     def _over_seeds(self, trial: TrialRecord) -> dict[str, float]:
-        """Its score over its seeds, and over fresh ones, if it has several."""
+        """What judges it over its seeds, and its score over fresh ones, if it has several."""
         metric, fresh = self.study.space.metric, self.study.confirmed(trial)
-        score = trial.score(metric)
-        scores = {} if len(trial.runs) == 1 or score is None else {f"seeds/{metric}": score}
+        names = [judged.name for judged in self.study.space.metrics] if len(trial.runs) > 1 else []
+        scores = {f"seeds/{name}": score for name in names if (score := trial.score(name)) is not None}
         return scores | ({f"{FRESH}{metric}": mean(fresh.values())} if len(fresh) > 1 else {})
 
     def _says_where(self, trial: TrialRecord) -> bool:

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import optuna
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState as OptunaState
 
@@ -34,6 +34,7 @@ SCORES = st.integers(1, 3).flatmap(  # few values, so that trials are often equa
 )
 
 
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(SCORES)
 def test_the_front_is_what_no_other_beats(case):
     scores, maximize = case
