@@ -77,7 +77,10 @@ class Words:
 
 
 class Metric(FileModel):
-    """A metric that trials are judged by, and its direction: else losses and costs fall, and others rise."""
+    """A metric that trials are judged by, and its direction.
+
+    Unless that is written, losses and costs are minimised, and accuracies maximised.
+    """
 
     example: ClassVar[str] = "{name: val/knn/fused, goal: maximize}"
 
@@ -118,7 +121,7 @@ class SpaceForm(FileModel):
     example: ClassVar[str] = "method, metric, parameters, …"
 
     method: str
-    metric: IfWritten[Metric] = None
+    metric: Metric = Metric(name=DEFAULT_METRIC)
     preset: IfWritten[Annotated[str, PlainValidator(lambda word: one_of(word, PRESETS))]] = None
     settings: Annotated[dict[str, Any], PlainValidator(read_settings)] = {}  # noqa: RUF012  (pydantic copies it)
     budget: IfWritten[Budget] = None
@@ -180,8 +183,6 @@ class SearchForm(SpaceForm):
     @field_validator("metrics")
     @classmethod
     def _several(cls, metrics: tuple[Metric, ...], info: ValidationInfo) -> tuple[Metric, ...]:
-        if info.data.get("metric", metrics) is not None:  # also one that is written, and wrong
-            raise ValueError("stands beside metric; keep metrics, the first of which ranks the trials, or metric")
         if len(metrics) > 1 and "method" in info.data and not _words(info).methods[info.data["method"]].takes_metrics:
             raise ValueError(f"method {info.data['method']} searches by one; write metric, or use method: tpe")
         return metrics
@@ -275,7 +276,7 @@ class SearchForm(SpaceForm):
     def space(self, path: Path, source: TrialSource) -> Space:
         """The space that the file describes."""
         searched = _searched(self.parameters)
-        metric, *more = self.metrics or (self.metric or Metric(name=DEFAULT_METRIC),)
+        metric, *more = self.metrics or (self.metric,)
         return Space(
             path=path,
             method=self.method,
@@ -305,6 +306,7 @@ class ComparisonForm(SpaceForm):
 
     example: ClassVar[str] = "method, metric, cells, …"
 
+    metric: Metric = Metric(name=DEFAULT_TABLE_METRIC)
     cells: tuple[Cell, ...]
     seeds: Annotated[tuple[int, ...], PlainValidator(read_seeds)] = (0,)
     claims: tuple[Claim, ...] = ()
@@ -336,13 +338,12 @@ class ComparisonForm(SpaceForm):
     def space(self, path: Path, source: TrialSource) -> Space:
         """The space that the file describes."""
         comparison = Comparison(self.title, self.cells, self.seeds, self.claims, self.reported_on)
-        metric = self.metric or Metric(name=DEFAULT_TABLE_METRIC)
         return Space(
             path=path,
             method=self.method,
             source=source,
-            metric=metric.name,
-            maximize=metric.maximize,
+            metric=self.metric.name,
+            maximize=self.metric.maximize,
             parameters=comparison.parameters(),
             fixed={},
             constraints=(),

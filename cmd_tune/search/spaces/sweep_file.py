@@ -64,6 +64,9 @@ def read_sweep(content: Mapping[str, Any], rules: Collection[str], mistakes: Mis
     if isinstance(left.get("method"), str) and (method := METHODS.get(left["method"])):
         remarks.append(f"method: {left['method']} runs as {method}")
         left["method"] = method
+    if {"metric", "metrics"} <= left.keys():
+        del left["metric"]
+        mistakes.add("stands beside metric; remove one of them: the first of metrics ranks as metric does", "metrics")
     listed = left["metrics"] if isinstance(left.get("metrics"), list) else []
     for key, metric in (("metric", left.get("metric")), *((f"metrics[{n}]", item) for n, item in enumerate(listed))):
         if isinstance(metric, dict) and (passed := [part for part in METRIC_PASSED_OVER if part in metric]):

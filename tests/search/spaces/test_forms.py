@@ -80,6 +80,7 @@ def test_losses_fall_and_accuracies_rise_unless_the_goal_is_written(load: Load, 
 
 
 TWO = "[{name: val/knn/fused}, {name: cost/seconds}]"
+BESIDE = "stands beside metric; remove one of them: the first of metrics ranks as metric does"
 
 
 def test_the_first_of_several_metrics_ranks(load: Load) -> None:
@@ -100,6 +101,17 @@ def test_nothing_is_stopped_early_where_several_metrics_judge(load: Load) -> Non
     assert not load(metric=None, metrics=TWO).default_stopping
     assert load(metric=None, metrics=TWO, early_terminate="none").early_terminate is None
     assert load(metric=None, metrics="[{name: val/knn/fused}]", early_terminate="{type: asha}").early_terminate
+
+
+def test_metrics_beside_a_metric_hide_no_other_mistake(check_mistakes: Callable[..., None], load: Load) -> None:
+    check_mistakes(
+        load,
+        {"metrics": TWO, "early_terminate": "{type: asha}"},
+        [
+            f"metrics: {BESIDE}",
+            "early_terminate: does not go with metrics: what is worse by one may be better by another; remove it",
+        ],
+    )
 
 
 @pytest.mark.parametrize("method", ["auto", "tpe", "gp", "random", "qmc", "grid"])
@@ -137,7 +149,7 @@ BAD: list[tuple[dict[str, str | None], str, str]] = [
     ({"metric": ""}, "metric", "should be a mapping"),
     ({"metric": "val/knn/fused"}, "metric", "should be a mapping"),
     ({"metric": "{name: a, goal: }"}, "metric.goal", "nothing is unknown"),
-    ({"metrics": TWO}, "metrics", "stands beside metric; keep metrics, the first of which ranks the trials, or metric"),
+    ({"metrics": TWO}, "metrics", BESIDE),
     ({"metric": None, "metrics": ""}, "metrics", "should be a list of metrics such as {name: val/knn/fused"),
     ({"metric": None, "metrics": "[]"}, "metrics", "lists 0; write two or three"),
     ({"metric": None, "metrics": "[a]"}, "metrics[0]", "should be a mapping"),
