@@ -6,9 +6,10 @@ from pathlib import Path
 from cmd_tune.formatting import rounded
 from cmd_tune.remote_files import Place
 from cmd_tune.tracking import DataInput, Page
+from cmd_tune.train.costs import SECONDS
 
 SCORES = ("val/knn/fused", "test/knn/fused")  # metrics that have a column in the UI
-EPOCHS, SECONDS = "cost/epochs", "cost/seconds"
+EPOCHS = "cost/epochs"
 
 
 def cost(history: Iterable[Mapping[str, float]], *, workers: int = 1, cpus: float, gpus: float) -> dict[str, float]:

@@ -8,7 +8,7 @@ from cmd_tune.errors import CmdTuneError
 from cmd_tune.evaluate.scores import Scores
 from cmd_tune.formatting import format_value
 from cmd_tune.runs.environment import ENVIRONMENT, git_commit, last_commit
-from cmd_tune.runs.run_records import EPOCHS, SCORES, SECONDS, cost, data_input, rounded_metrics, run_note
+from cmd_tune.runs.run_records import EPOCHS, SCORES, cost, data_input, rounded_metrics, run_note
 from cmd_tune.search.confirmations import confirmation_count
 from cmd_tune.search.execution import ResourcePlan
 from cmd_tune.search.plan import KeptLayout, Plan
@@ -16,14 +16,24 @@ from cmd_tune.search.report import SearchReport
 from cmd_tune.search.report.live import state_with_reason
 from cmd_tune.search.report.live_repeats import SearchDisplay
 from cmd_tune.search.report.trials_table import trials_columns
-from cmd_tune.search.run_texts import lasting_checkpoint, named_parameters, trial_params, trial_title, written_params
+from cmd_tune.search.run_texts import (
+    beside,
+    lasting_checkpoint,
+    named_parameters,
+    trial_params,
+    trial_title,
+    written_params,
+)
 from cmd_tune.search.study.methods import method_title
+from cmd_tune.search.study.pareto_front import trials_on_front
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import RepeatRecord, TrialRecord, TrialState
 from cmd_tune.tracking import BackgroundTracker, Model, Page, RunSnapshot, RunStatus
+from cmd_tune.train.costs import COST, PARAMETERS, SECONDS
 from cmd_tune.train.loop import CHECKPOINT
 
 STATE, FAILURE = "cmd_tune.state", "cmd_tune.failure"  # tags
+FRONT = "cmd_tune.front"  # a tag: whether a trial is on the Pareto front, once the search has ended
 FRESH = "confirm/"  # begins the name of a trial's mean over fresh seeds
 SWEEP = "cmd_tune."  # tags of a search: before the keys name, description and project of its file
 # Key of a baseline's run → its name, and the settings that its scores depend on.
@@ -116,6 +126,7 @@ class TrackerListener(SearchListener):
         source = plan.source
         self._data = data_input(plan.dataset, plan.fingerprint, source.place, source.protocol, plan.normalization)
         self._model: Model | None = None
+        self._front: list[TrialRecord] = []  # known at the end
         # None until there is something to run: the end of a search that proves to be finished is not to be moved.
         self._status: RunStatus | None = None
 
@@ -159,8 +170,10 @@ class TrackerListener(SearchListener):
         self._model = model
 
     def closed(self, status: RunStatus, report: SearchReport, best: TrialRecord | None) -> None:
+        self._front = trials_on_front(self.study)
         for trial in self.study.trials.values():
-            if trial.state is TrialState.UNFINISHED:  # the time was up, or the search could not go on
+            # Unfinished since the time was up, or the search could not go on.
+            if trial.state is TrialState.UNFINISHED or self._front:
                 self._show(trial)
         if best and (checkpoint := lasting_checkpoint(best)).exists():
             self._show(best, files=[checkpoint])
@@ -177,7 +190,7 @@ class TrackerListener(SearchListener):
                 name=plan.name,
                 params={
                     "method": method_title(plan.space, plan.trials),
-                    "metric": plan.space.metric,
+                    "metric": ", ".join(metric.name for metric in plan.space.metrics),
                     "trials": plan.trials or "as many as the time allows",
                     "preset": plan.preset,
                     "dataset": plan.dataset,
@@ -222,12 +235,10 @@ class TrackerListener(SearchListener):
                 note=trial_note(trial),
                 data=self._data,
                 commit=git_commit() or "" if trial.index in self._started else last_commit(trial.folder),
-                tags=trial_tags(trial),
+                tags=trial_tags(trial) | ({FRONT: "yes" if trial in self._front else "no"} if self._front else {}),
                 epochs=self._rounded_epochs(trial),
                 scores=rounded_metrics(
-                    trial.tests
-                    | self._over_seeds(trial)
-                    | ({} if trial.state in _OPEN else cost_of([trial], self.resources))
+                    trial.tests | self._over_seeds(trial) | ({} if trial.state in _OPEN else self._costs(trial))
                 ),
                 files=[*(_environment(trial.folder) if self._says_where(trial) else []), *files],
                 status=_STATUS[trial.state],
@@ -237,6 +248,12 @@ class TrackerListener(SearchListener):
 
     def _cost_of_all(self) -> dict[str, float]:
         return cost_of(self.study.trials.values(), self.resources)
+
+    def _costs(self, trial: TrialRecord) -> dict[str, float]:
+        """What it and its repeats have cost; where the search is judged by a cost, what the trial is judged by."""
+        judged = [metric.name for metric in self.study.space.metrics if metric.name.startswith(COST)]
+        own = {name: score for name in (PARAMETERS, *judged) if (score := trial.score(name)) is not None}
+        return cost_of([trial], self.resources) | own
 
     def _rounded_epochs(self, trial: TrialRecord) -> list[dict[str, float]]:
         """The history of a trial as it is shown; each epoch is rounded once."""
@@ -262,10 +279,10 @@ class TrackerListener(SearchListener):
         )
 
     def _over_seeds(self, trial: TrialRecord) -> dict[str, float]:
-        """Its score over its seeds, and over fresh ones, if it has several."""
+        """What judges it over its seeds, and its score over fresh ones, if it has several."""
         metric, fresh = self.study.space.metric, self.study.confirmed(trial)
-        score = trial.score(metric)
-        scores = {} if len(trial.runs) == 1 or score is None else {f"seeds/{metric}": score}
+        names = [judged.name for judged in self.study.space.metrics] if len(trial.runs) > 1 else []
+        scores = {f"seeds/{name}": score for name in names if (score := trial.score(name)) is not None}
         return scores | ({f"{FRESH}{metric}": mean(fresh.values())} if len(fresh) > 1 else {})
 
     def _says_where(self, trial: TrialRecord) -> bool:
@@ -288,8 +305,9 @@ def search_page(plan: Plan) -> Page:
     space, metric = plan.space, plan.space.metric
     order = "" if space.comparison else metric
     fresh = [f"{FRESH}{metric}"] if confirmation_count(plan) else []
-    metrics = (*dict.fromkeys((metric, *fresh, *SCORES)), SECONDS)
-    return Page(metrics, named_parameters(space), (STATE,), order, not space.maximize)
+    more = [judged.name for judged in space.more_metrics]
+    metrics = dict.fromkeys((metric, *more, *fresh, *SCORES, SECONDS))
+    return Page(tuple(metrics), named_parameters(space), (STATE,), order, not space.maximize)
 
 
 def _environment(folder: Path) -> list[Path]:
@@ -303,7 +321,7 @@ def search_note(plan: Plan, resources: ResourcePlan | KeptLayout) -> str:
     space = plan.space
     goal = "highest" if space.maximize else "lowest"
     chosen = f"Method {method_title(space, plan.trials)}, {plan.trials} trials over {', '.join(space.parameters)}"
-    judged = "" if space.comparison else f"; the best has the {goal} {space.metric}"
+    judged = "" if space.comparison else f"; the best has the {goal} {space.metric}{beside(space)}"
     what = f"{chosen}{judged}. Preset {plan.preset}, {plan.settings.epochs} epochs; {resources}."
     what = "\n\n".join([*space.texts.values(), what])
     return run_note(what, plan.folder, "search.yaml, trials.csv, trials/", plan.resume)

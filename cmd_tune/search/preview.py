@@ -21,6 +21,7 @@ from cmd_tune.search.execution.resources import Node, plan_resources
 from cmd_tune.search.plan import Plan, plan_of
 from cmd_tune.search.refits import describe_refits, refit_count
 from cmd_tune.search.request import SearchRequest
+from cmd_tune.search.run_texts import beside
 from cmd_tune.search.study.early_stopping import stopping_rule
 from cmd_tune.search.warm_start import find_warm_start
 from cmd_tune.settings import Settings, make_settings
@@ -95,7 +96,7 @@ def preview_lines(plan: Plan, layout: ResourcePlan | None, address: str | None =
     space = plan.space
     remarks = check_start(plan)
     goal = "highest" if space.maximize else "lowest"
-    judged = f"shown by {space.metric}" if space.comparison else f"the {goal} {space.metric} is best"
+    judged = f"shown by {space.metric}" if space.comparison else f"the {goal} {space.metric} is best{beside(space)}"
     yield f"space: {space.path}, method {space.method}, {judged}"
     for name, parameter in space.parameters.items():
         when = f", where {parameter.when.text}" if parameter.when else ""

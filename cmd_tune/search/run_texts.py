@@ -31,6 +31,12 @@ def named_parameters(space: Space) -> tuple[str, ...]:
     return names[:_NAMED]
 
 
+def beside(space: Space) -> str:
+    """The metrics that a search is judged by beside the first, which ranks, in words; empty if there is one."""
+    others = (f"the {'highest' if metric.maximize else 'lowest'} {metric.name}" for metric in space.more_metrics)
+    return f", on a front with {' and '.join(others)}" if space.more_metrics else ""
+
+
 def trial_title(trial: TrialRecord, names: Sequence[str]) -> str:
     """The name of a trial's run, with the values of some parameters: trial-007 τt 0.05 τs 0.1."""
     values = (

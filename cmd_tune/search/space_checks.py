@@ -14,6 +14,7 @@ from cmd_tune.runs.run_checks import check_batch
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.early_stopping import stopping_rule
 from cmd_tune.settings import Settings, check_applies, check_overrides
+from cmd_tune.train.costs import PARAMETERS, SECONDS
 
 # Settings that decide which metrics a trial reports.
 _DECISIVE = ("objective", "stages", "stage_switch", "modalities", "holdout")
@@ -23,7 +24,9 @@ def check_metrics(space: Space, settings: Settings) -> None:
     """Raise UsageError for a metric that some trial does not report which is judged by it."""
     base = settings.model_dump()
     judging = _showing if space.comparison else _judging
-    _check_metric(space, "metric.name", space.metric, space.variants(base, _DECISIVE), base, judging)
+    for index, judged in enumerate(space.metrics):
+        key = f"metrics[{index}].name" if space.more_metrics else "metric.name"
+        _check_metric(space, key, judged.name, space.variants(base, _DECISIVE), base, judging)
     if comparison := space.comparison:
         for metric in comparison.metrics():
             cells = [cell.values for cell in comparison.cells_of(metric)]
@@ -55,7 +58,7 @@ def _check_metric(
 
 def _judging(settings: Mapping[str, Any]) -> list[str]:
     """The metrics of a trial's last epoch, by which a search may choose."""
-    return [*_losses(settings), *_validation(settings)]
+    return [*_losses(settings), *_validation(settings), SECONDS, PARAMETERS]
 
 
 def _showing(settings: Mapping[str, Any]) -> list[str]:

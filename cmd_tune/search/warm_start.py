@@ -66,9 +66,15 @@ def find_warm_start(plan: Plan) -> WarmStart | None:
     finished = study.by_own_score()
     found = []
     for trial in finished:
-        values, score = _fitting(study.settings_of(trial), plan.settings, plan.space), trial.score(space.metric)
-        if values is not None and score is not None:
-            found.append(EarlierTrial(name, trial.name, values, score))
+        values = _fitting(study.settings_of(trial), plan.settings, plan.space)
+        if values is None:
+            continue
+        scores = {metric.name: trial.score(metric.name) for metric in plan.space.metrics}
+        if absent := [metric for metric, score in scores.items() if score is None]:
+            what = f"{', '.join(absent)}, by which trials are judged here"
+            raise UsageError(f"{where}: {trial.name} of {name} has no {what}; remove it, or that metric")
+        score, *more = (score for score in scores.values() if score is not None)
+        found.append(EarlierTrial(name, trial.name, values, score, more))
     warm = WarmStart(name, found, len(finished))
     if not found:
         raise UsageError(f"{where}: {warm}; remove it")

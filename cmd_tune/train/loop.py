@@ -28,6 +28,7 @@ from cmd_tune.out_of_memory import is_out_of_memory
 from cmd_tune.settings import Settings, kept_settings
 from cmd_tune.train.batches import Batches
 from cmd_tune.train.checkpoint_content import check_optimizer
+from cmd_tune.train.costs import costs
 from cmd_tune.train.distributed import sum_over_workers, world
 from cmd_tune.train.kept_checkpoints import Newest, keep_last, load_newest, save_next
 from cmd_tune.train.step import TrainingStep
@@ -162,6 +163,7 @@ def pretrain(
         recall(history)
 
     take = TrainingStep(pretrainer, optimizer, batches.views, device)
+    parameters = sum(parameter.numel() for parameter in pretrainer.online.parameters())
     pretrainer.train()
     for epoch in range(len(history) + 1, settings.epochs + 1):
         started = monotonic()
@@ -177,6 +179,7 @@ def pretrain(
                 f"the loss is {record['loss/total']} in epoch {epoch}; lower learning_rate or raise the temperatures"
             )
         record["seconds"] = monotonic() - started
+        record |= costs([*history, record], parameters)
         last = epoch == settings.epochs
         if last or epoch % settings.evaluate_every == 0:
             record |= evaluate(pretrainer.online)

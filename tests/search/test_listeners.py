@@ -19,6 +19,7 @@ from cmd_tune.search.listeners import (
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.report import SearchReport
 from cmd_tune.search.study.failure_tags import FailureTag
+from cmd_tune.search.study.trial_record import Repeat
 from cmd_tune.settings import Settings
 from cmd_tune.tracking import RunStatus
 
@@ -171,6 +172,37 @@ def test_a_trial_that_is_left_to_be_resumed_is_shown_as_stopped(listen, end):
         assert shown[2].table["trial"] == ["trial-000", "trial-001"]
     assert {snapshot.key: snapshot.status for snapshot in shown} == expected
     assert running.name == "trial-001"
+
+
+def test_of_several_metrics_the_front_is_a_tag_at_the_end_and_costs_are_those_that_judge(listen):
+    """What was run again of a trial costs, too, but is not what it is judged by."""
+    metrics = [{"name": "val/knn/fused"}, {"name": "cost/seconds"}]
+    study, listener, shown = listen(metric=None, metrics=metrics)
+    assert search_page(listener.plan).metrics == ("val/knn/fused", "cost/seconds", "test/knn/fused")
+    assert "; the best has the highest val/knn/fused, on a front with the lowest cost/seconds. " in search_note(
+        listener.plan, LAYOUT
+    )
+    for knn, seconds in ((50.0, 3.0), (60.0, 6.0), (55.0, 9.0)):
+        trial = study.next()
+        for epoch in (1, 2, 3):
+            cost = {"seconds": seconds / 3, "cost/seconds": seconds * epoch / 3, "cost/parameters": 12345}
+            study.record(trial, {"epoch": epoch, "val/knn/fused": knn, **cost})
+        study.end(trial)
+        listener.ended(trial)
+        assert "cmd_tune.front" not in shown[-1].tags
+    again = study.trials[1].repeat(Repeat.CONFIRM, 7)
+    again.history.append({"epoch": 3, "val/knn/fused": 61.0, "seconds": 100.0})
+    del shown[:]
+    listener.closed(RunStatus.FINISHED, SearchReport([], {}), study.trials[1])
+    assert {run.key: run.tags["cmd_tune.front"] for run in shown if run.key is not None} == {
+        0: "yes",
+        1: "yes",
+        2: "no",
+    }
+    costs = {run.key: (run.scores["cost/seconds"], run.scores["cost/parameters"]) for run in shown if run.key == 1}
+    assert costs == {1: (6.0, 12345)}
+    assert shown[-1].params["metric"] == "val/knn/fused, cost/seconds"
+    assert shown[-1].scores["cost/seconds"] == 118.0
 
 
 def test_a_finished_search_that_is_interrupted_stays_finished(listen):

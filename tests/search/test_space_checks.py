@@ -64,6 +64,16 @@ def test_what_some_trials_do_not_report_is_named_with_those_trials(
     assert "\n" not in said
 
 
+def test_each_of_several_metrics_must_be_reported(request_of: Callable[..., object]) -> None:
+    names = ("val/knn/fused", "cost/seconds", "cost/parameters")
+    request_of(metric=None, metrics=[{"name": name} for name in names])
+    with pytest.raises(UsageError) as caught:
+        request_of(metric=None, metrics=[{"name": "val/knn/fused"}, {"name": "cost/second"}])
+    assert "space.yaml: metrics[1].name: 'cost/second' is never reported, did you mean 'cost/seconds'?" in str(
+        caught.value
+    )
+
+
 @pytest.mark.parametrize(
     ("metric", "changes"),
     [

@@ -122,6 +122,27 @@ def test_what_does_not_fit_is_said(earlier, plan_of, changes, overrides, said):
         find_warm_start(plan_of("second", overrides, **changes))
 
 
+def test_of_several_metrics_the_method_learns_all_and_the_best_is_by_the_first(earlier, plan_of):
+    metrics = [{"name": METRIC}, {"name": "loss/total"}]
+    plan = plan_of("second", metric=None, metrics=metrics, warm_start="first", points_to_evaluate=None)
+    keep_warm_start(plan)
+    study = opened(plan)
+    assert [trial.scores for trial in study.earlier] == [[70.0, 1.0], [60.0, 1.0], [55.0, 1.0], [50.0, 1.0]]
+    assert sorted(trial.values for trial in study._suggestions._view().study.trials) == [
+        [50.0, 1.0], [55.0, 1.0], [60.0, 1.0], [70.0, 1.0],
+    ]  # fmt: skip
+    assert study.next().values == earlier.trials[2].values
+
+
+def test_earlier_trials_that_lack_one_of_several_metrics_are_named(earlier, plan_of):
+    metrics = [{"name": METRIC}, {"name": "loss/total"}, {"name": "cost/seconds"}]
+    with pytest.raises(UsageError) as caught:
+        find_warm_start(plan_of("second", metric=None, metrics=metrics, warm_start="first"))
+    assert str(caught.value).endswith(
+        "warm_start: trial-002 of first has no cost/seconds, by which trials are judged here; remove it, or that metric"
+    )
+
+
 @pytest.mark.parametrize("method", ["random", "qmc", "grid", "cmaes"])
 def test_a_method_that_learns_nothing_of_it_refuses(make_space, method):
     parameters = {"teacher_temperature": {"values": [0.01, 0.1]}} if method == "grid" else WIDE

@@ -37,13 +37,13 @@ def stop_after(epoch):
 
 
 def without_times(history):
-    return [{key: value for key, value in record.items() if key != "seconds"} for record in history]
+    return [{key: value for key, value in record.items() if not key.endswith("seconds")} for record in history]
 
 
 def differences(a, b, path=""):
     """Where two nests of dicts, lists and tensors differ in a bit; the seconds that epochs took are no state."""
     if isinstance(a, dict) and isinstance(b, dict):
-        keys = (set(a) | set(b)) - {"seconds"}
+        keys = (set(a) | set(b)) - {"seconds", "cost/seconds"}
         return [d for key in sorted(keys, key=str) for d in differences(a.get(key), b.get(key), f"{path}/{key}")]
     if isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
         return [d for index, (x, y) in enumerate(zip(a, b, strict=True)) for d in differences(x, y, f"{path}/{index}")]

@@ -52,6 +52,7 @@ def trials_json(findings: StudyFindings) -> str:
                 "state": str(trial.state),
                 "reason": trial.reason,
                 "rank": ranks.get(trial.index),
+                **({"front": trial in findings.front} if study.space.more_metrics else {}),
                 "values": trial.values,
                 "scores": {name: written(name, score) for name, score in scores.items() if score is not None},
                 "fresh_seeds": {str(seed): written(metric, score) for seed, score in fresh.items()},

@@ -20,6 +20,7 @@ from cmd_tune.search.report.looks import Looks
 from cmd_tune.search.report.verdicts import ClaimVerdict
 from cmd_tune.search.spaces.ablation import Ablation
 from cmd_tune.search.spaces.comparison import Comparison
+from cmd_tune.search.study.pareto_front import trials_on_front
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import TrialRecord
 
@@ -155,6 +156,11 @@ class StudyFindings:
     def best(self) -> TrialRecord | None:
         """The trial that won; None in a comparison, and if no trial finished."""
         return None if self.study.space.comparison else next(iter(self.study.ranked()), None)
+
+    @cached_property
+    def front(self) -> list[TrialRecord]:
+        """The trials on the Pareto front, best first by the first metric; none if one metric judges them."""
+        return trials_on_front(self.study)
 
     @property
     def best_score(self) -> float | None:

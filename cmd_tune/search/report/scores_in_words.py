@@ -9,8 +9,10 @@ def is_accuracy(metric: str) -> bool:
 
 
 def score_text(metric: str, value: float) -> str:
-    """77.4 % of an accuracy, four digits of anything else."""
-    return f"{value:.1f} %" if is_accuracy(metric) else f"{value:.4g}"
+    """77.4 % of an accuracy, four digits of anything else, or all of a larger number."""
+    if is_accuracy(metric):
+        return f"{value:.1f} %"
+    return f"{value:.4g}" if abs(value) < 9999.5 else f"{value:,.0f}"
 
 
 def points(metric: str, difference: float) -> str:
@@ -27,5 +29,9 @@ def about(number: int) -> str:
 
 
 def written(metric: str, value: float) -> float:
-    """A score as files for people have it: two decimals of an accuracy, six digits of anything else."""
-    return round(value, 2) if is_accuracy(metric) else float(f"{value:.6g}")
+    """A score as files for people have it: two decimals of an accuracy, six digits of anything else, or all
+    of a larger number.
+    """
+    if is_accuracy(metric):
+        return round(value, 2)
+    return float(f"{value:.6g}") if abs(value) < 999_999.5 else float(round(value))

@@ -14,6 +14,7 @@ from cmd_tune.compute.usage import USAGE
 from cmd_tune.formatting import format_value
 from cmd_tune.search.report.positions import position
 from cmd_tune.search.spaces.parameter import Parameter
+from cmd_tune.search.study.pareto_front import trials_on_front
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import TrialRecord, TrialState
 
@@ -114,7 +115,8 @@ def trials_table(study: SearchStudy, trials: Sequence[TrialRecord], best: Sequen
 
 
 def trials_columns(study: SearchStudy) -> dict[str, list[Any]]:
-    """The columns of trials.csv: state, reason, kind of failure, rank (of a search's finished trials), values, scores.
+    """The columns of trials.csv: state, reason, kind of failure, rank (of a search's finished trials), values, scores;
+    if several metrics judge the trials, whether each is on the Pareto front.
 
     Those that are in the trials' histories alone: a metric with a parameter's name, since the parameter has the column,
     and what trials took of their machines.
@@ -133,6 +135,9 @@ def trials_columns(study: SearchStudy) -> dict[str, list[Any]]:
     if not study.space.comparison:
         ranks = {trial.index: rank for rank, trial in enumerate(study.ranked(), 1)}
         columns["rank"] = [ranks.get(trial.index) for trial in trials]
+    if study.space.more_metrics:
+        front = trials_on_front(study)
+        columns["front"] = [trial in front for trial in trials]
     for name in (*study.space.fixed, *study.space.parameters):
         columns[name] = [trial.values.get(name) for trial in trials]
     for name in [name for name in names if name not in columns]:

@@ -44,13 +44,16 @@ from cmd_tune.search.spaces.space import (
     DEFAULT_TABLE_METRIC,
     DEFAULT_TRIALS,
     MAX_FAILURE_RATE,
+    MetricGoal,
     Space,
     TrialSource,
 )
 from cmd_tune.search.spaces.sweep_file import nested
 from cmd_tune.settings import PRESETS, Settings
+from cmd_tune.train.costs import COST
 
 GOALS = ("maximize", "minimize")
+MOST_METRICS = 3  # beyond, few trials are worse than another one by all
 MOST_CELLS = 100_000  # of a grid, which is held as a list
 
 
@@ -62,6 +65,7 @@ class MethodKind(Protocol):
     takes_conditions: ClassVar[bool]  # whether a parameter may count in some trials alone
     takes_prior: ClassVar[bool]  # whether its first trials, or all, are independent draws
     takes_earlier: ClassVar[bool]  # whether it learns of trials of an earlier search
+    takes_metrics: ClassVar[bool]  # whether it searches by several metrics
 
     def unfit(self, parameters: Mapping[str, Parameter]) -> str:
         """Why it cannot search these parameters, and what to write instead; empty if it can."""
@@ -76,7 +80,10 @@ class Words:
 
 
 class Metric(FileModel):
-    """The metric that trials are judged by, and its direction: unless it is written, losses fall, accuracies rise."""
+    """A metric that trials are judged by, and its direction.
+
+    Unless that is written, losses and costs are minimised, and accuracies maximised.
+    """
 
     example: ClassVar[str] = "{name: val/knn/fused, goal: maximize}"
 
@@ -86,7 +93,7 @@ class Metric(FileModel):
     @property
     def maximize(self) -> bool:
         """Whether larger is better."""
-        return self.goal == "maximize" if self.goal else not self.name.startswith("loss/")
+        return self.goal == "maximize" if self.goal else not self.name.startswith(("loss/", COST))
 
 
 def seconds(value: Any) -> float:
@@ -140,6 +147,8 @@ class SpaceForm(FileModel):
         if key in SearchForm.model_fields or key in ComparisonForm.model_fields:
             if cls is SearchForm:
                 return f"needs method: cells, not {value['method']}; remove it, or change the method"
+            if key == "metrics":
+                return "does not go with method cells, which selects nothing; write metric"
             return f"does not go with method {value['method']}, whose cells all run to their end; remove it"
         return unknown(key, SearchForm.model_fields | ComparisonForm.model_fields)
 
@@ -150,9 +159,21 @@ def _seed_count(value: Any) -> int:
     return whole(value, 1)
 
 
+def _read_metrics(value: Any) -> tuple[Metric, ...]:
+    metrics = read_list(value, f"metrics such as {Metric.example}", Metric.model_validate)
+    if not 1 <= len(metrics) <= MOST_METRICS:
+        raise ValueError(f"lists {len(metrics)}; write two or three, of which the first ranks the trials")
+    with Mistakes() as mistakes:
+        for index, metric in enumerate(metrics):
+            if metric.name in [other.name for other in metrics[:index]]:
+                mistakes.add(f"{metric.name} is listed twice; remove one", index, "name")
+    return metrics
+
+
 class SearchForm(SpaceForm):
     """A search among the values of its parameters."""
 
+    metrics: Annotated[tuple[Metric, ...], PlainValidator(_read_metrics)] = ()
     parameters: dict[str, Parameter]
     constraints: tuple[Constraint, ...] = ()
     points_to_evaluate: tuple[dict[str, Any], ...] = ()
@@ -164,6 +185,13 @@ class SearchForm(SpaceForm):
     reported: Annotated[dict[str, float], PlainValidator(read_tested)] = {}  # noqa: RUF012
     reported_on: IfWritten[Origin] = None
     ablation: Annotated[Ablation | None, PlainValidator(read_ablation)] = Ablation()
+
+    @field_validator("metrics")
+    @classmethod
+    def _several(cls, metrics: tuple[Metric, ...], info: ValidationInfo) -> tuple[Metric, ...]:
+        if len(metrics) > 1 and "method" in info.data and not _words(info).methods[info.data["method"]].takes_metrics:
+            raise ValueError(f"method {info.data['method']} searches by one; write metric, or use method: tpe")
+        return metrics
 
     @field_validator("parameters", mode="plain")
     @classmethod
@@ -249,6 +277,8 @@ class SearchForm(SpaceForm):
     def _early_terminate(cls, value: Any, info: ValidationInfo) -> FileModel | None:
         if value in ("none", {"type": "none"}):
             return None
+        if len(info.data.get("metrics", ())) > 1:
+            raise ValueError("does not go with metrics: what is worse by one may be better by another; remove it")
         rules = _words(info).early_stopping
         example = next(iter(rules.values())).example
         check_mapping(value, example)
@@ -270,12 +300,14 @@ class SearchForm(SpaceForm):
     def space(self, path: Path, source: TrialSource) -> Space:
         """The space that the file describes."""
         searched = _searched(self.parameters)
+        metric, *more = self.metrics or (self.metric,)
         return Space(
             path=path,
             method=self.method,
             source=source,
-            metric=self.metric.name,
-            maximize=self.metric.maximize,
+            metric=metric.name,
+            maximize=metric.maximize,
+            more_metrics=tuple(MetricGoal(other.name, other.maximize) for other in more),
             parameters=searched,
             fixed={name: p.choices[0] for name, p in self.parameters.items() if name not in searched},
             constraints=self.constraints,

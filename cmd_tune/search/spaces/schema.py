@@ -12,7 +12,7 @@ from cmd_tune.search.spaces.ablation import NO_ABLATION
 from cmd_tune.search.spaces.comparison_file import ClaimSpec
 from cmd_tune.search.spaces.confirm import AUTO, FEWEST, NO_CONFIRM
 from cmd_tune.search.spaces.file_model import FileModel
-from cmd_tune.search.spaces.forms import GOALS, Budget, ComparisonForm, MethodKind, Metric, SearchForm
+from cmd_tune.search.spaces.forms import GOALS, MOST_METRICS, Budget, ComparisonForm, MethodKind, Metric, SearchForm
 from cmd_tune.search.spaces.parameter_file import DISTRIBUTIONS, RANGES
 from cmd_tune.search.spaces.refit import NO_REFIT
 from cmd_tune.search.spaces.reported import REPORTED, Origin
@@ -38,6 +38,7 @@ _TIME: Schema = {
 _WORDS = {  # what a key is for, as editors show it
     "method": "how trials are chosen",
     "metric": "by what trials are judged",
+    "metrics": "by what trials are judged, in place of metric: two or three, of which the first ranks",
     "parameters": "what varies: settings, each with a range or a list of values",
     "constraints": "what must hold between settings, such as topk <= queue_size",
     "points_to_evaluate": "configurations that run first",
@@ -73,6 +74,7 @@ def space_schema(methods: Mapping[str, MethodKind], early_stopping: Mapping[str,
         SearchForm,
         {
             "method": {"enum": searches, "default": DEFAULT_METHOD},
+            "metrics": {"type": "array", "minItems": 1, "maxItems": MOST_METRICS, "items": common["metric"]},
             "parameters": {
                 "type": "object",
                 "minProperties": 1,

@@ -39,10 +39,19 @@ class TrialSource(StrEnum):
 
 
 @dataclass(frozen=True)
+class MetricGoal:
+    """A metric that trials are judged by. maximize: whether larger is better."""
+
+    name: str
+    maximize: bool
+
+
+@dataclass(frozen=True)
 class Space:
     """A space file, read and checked. `fixed` are parameters of one value; `settings` hold for every trial as well.
 
-    If its trials are cells, there is a `comparison`; `parameters` are then what differs between its trials.
+    If its trials are cells, there is a `comparison`; `parameters` are then what differs between its trials. `metric` is
+    the first of several, and ranks trials.
     """
 
     path: Path
@@ -71,6 +80,12 @@ class Space:
     max_failure_rate: float = MAX_FAILURE_RATE
     texts: Mapping[str, str] = field(default_factory=dict)  # name, description, project: as the file has them
     remarks: tuple[str, ...] = ()  # on what the file has of W&B, a line each
+    more_metrics: tuple[MetricGoal, ...] = ()  # by which trials are judged beside `metric`
+
+    @property
+    def metrics(self) -> tuple[MetricGoal, ...]:
+        """All that trials are judged by; the first ranks them."""
+        return (MetricGoal(self.metric, self.maximize), *self.more_metrics)
 
     @property
     def lists_trials(self) -> bool:

@@ -58,7 +58,8 @@ def load_space(path: Path, methods: Mapping[str, MethodKind], early_stopping: Ma
     except ValueError as error:
         raise usage_error(str(path), str(error)) from None
     space = replace(file.space(path, methods[file.method].trials), texts=sweep.texts, remarks=sweep.remarks)
-    if methods[file.method].stops_early and "early_terminate" not in file.model_fields_set:
+    stops = methods[file.method].stops_early and not space.more_metrics  # Optuna stops none that several metrics judge
+    if stops and "early_terminate" not in file.model_fields_set:
         space = replace(space, default_stopping=True)
     # Without a preset, what a trial starts from is known only to the command line.
     preset = {**Settings().model_dump(), **PRESETS[space.preset]} if space.preset else {}

@@ -19,7 +19,7 @@ PASSED_OVER = ("program", "command", "entity", "apiVersion", "kind", "controller
 METRIC_PASSED_OVER = ("target", "impute", "impute_while_running")
 HYPERBAND = ("min_iter", "max_iter", "s", "eta", "strict")  # beside `type`
 METHODS = {"bayes": "tpe"}
-ANSWERED = ("metrics", "scheduler")
+ANSWERED = ("scheduler",)
 
 _NESTED = "parameters"
 _SPREAD = 2  # standard deviations to either side: a range for what has no bounds
@@ -55,18 +55,26 @@ def read_sweep(content: Mapping[str, Any], rules: Collection[str], mistakes: Mis
     if passed := [key for key in PASSED_OVER if key in left]:
         left = {key: value for key, value in left.items() if key not in passed}
         remarks.append(f"{', '.join(passed)}: of W&B, passed over")
-    for key in ANSWERED:
-        if key in left:
-            mistakes.add(_answer(key, left.pop(key)), key)
+    if "scheduler" in left:
+        del left["scheduler"]
+        mistakes.add("W&B's scheduler is code of one's own; remove it, and write method: tpe", "scheduler")
     if left.get("method") == "custom":
         left["method"] = "tpe"
         mistakes.add("W&B's custom runs a scheduler of one's own; write method: tpe", "method")
     if isinstance(left.get("method"), str) and (method := METHODS.get(left["method"])):
         remarks.append(f"method: {left['method']} runs as {method}")
         left["method"] = method
-    if isinstance(metric := left.get("metric"), dict) and (passed := [k for k in METRIC_PASSED_OVER if k in metric]):
-        left["metric"] = {key: value for key, value in metric.items() if key not in passed}
-        remarks.append(f"metric: {', '.join(passed)}: of W&B, passed over; the budget ends a search")
+    if {"metric", "metrics"} <= left.keys():
+        del left["metric"]
+        mistakes.add("stands beside metric; remove one of them: the first of metrics ranks as metric does", "metrics")
+    listed = left["metrics"] if isinstance(left.get("metrics"), list) else []
+    for key, metric in (("metric", left.get("metric")), *((f"metrics[{n}]", item) for n, item in enumerate(listed))):
+        if isinstance(metric, dict) and (passed := [part for part in METRIC_PASSED_OVER if part in metric]):
+            remarks.append(f"{key}: {', '.join(passed)}: of W&B, passed over; the budget ends a search")
+    if "metric" in left:
+        left["metric"] = _own_metric(left["metric"])
+    if listed:
+        left["metrics"] = [_own_metric(item) for item in listed]
     if "run_cap" in left:
         with mistakes.at("run_cap"):
             left = _with_run_cap(left)
@@ -88,12 +96,11 @@ def read_sweep(content: Mapping[str, Any], rules: Collection[str], mistakes: Mis
 _OWN = {"s", "strict"}  # keys of W&B's hyperband alone
 
 
-def _answer(key: str, value: Any) -> str:
-    if key == "scheduler":
-        return "W&B's scheduler is code of one's own; remove it, and write method: tpe"
-    first = next((item for item in value if isinstance(item, dict)), {}) if isinstance(value, list) else {}
-    metric = {part: first[part] for part in ("name", "goal") if part in first} or {"name": "val/knn/fused"}
-    return f"a search is judged by one; write metric: {_flow(metric)}"
+def _own_metric(metric: Any) -> Any:
+    """A metric without what is W&B's alone; what is no mapping stays as it is."""
+    if not isinstance(metric, dict):
+        return metric
+    return {key: value for key, value in metric.items() if key not in METRIC_PASSED_OVER}
 
 
 def _with_run_cap(content: dict[str, Any]) -> dict[str, Any]:

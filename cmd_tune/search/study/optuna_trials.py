@@ -78,12 +78,12 @@ class OptunaTrials:
         return to_optuna(self._space, point) if self.earlier else to_shown(self._space, point)
 
 
-def describe(study: optuna.Study, metric: str, attributes: Mapping[str, str]) -> None:
-    """Write the metric's name and attributes for other programs that open the study, unless they are there."""
-    if study.metric_names != [metric]:
+def describe(study: optuna.Study, metrics: list[str], attributes: Mapping[str, str]) -> None:
+    """Write the metrics' names and attributes for other programs that open the study, unless they are there."""
+    if study.metric_names != metrics:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names([metric])
+            study.set_metric_names(metrics)
     kept = study.user_attrs
     for name, value in attributes.items():
         if kept.get(name) != value:

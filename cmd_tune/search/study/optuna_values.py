@@ -25,6 +25,11 @@ END_STATES = {
 TRIAL_STATES = {end: state for state, end in END_STATES.items()} | {OptunaState.RUNNING: TrialState.UNFINISHED}
 
 
+def directions(space: Space) -> list[str]:
+    """The direction of each metric, in their order."""
+    return ["maximize" if metric.maximize else "minimize" for metric in space.metrics]
+
+
 def distributions(space: Space) -> dict[str, BaseDistribution]:
     """What Optuna samples: a distribution per parameter of the space."""
     return {name: distribution(parameter) for name, parameter in space.parameters.items()}

@@ -15,7 +15,7 @@ from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.earlier_trials import EarlierTrial
 from cmd_tune.search.study.failure_tags import FailureTag
 from cmd_tune.search.study.methods import Method
-from cmd_tune.search.study.optuna_values import distributions, from_optuna, suggest, to_optuna
+from cmd_tune.search.study.optuna_values import directions, distributions, from_optuna, suggest, to_optuna
 
 # User attributes of a trial on disk: its values as settings; of a failed one, why; what was drawn on the way to it and
 # is not allowed, as sampled; what its sampler keeps in the study.
@@ -48,22 +48,19 @@ class SamplerView:
         made = {} if made is None else made
         self.distributions = distributions(space)
         known = list(known)
-        scores = [trial.score for trial in earlier]
-        scores += [
-            frozen.value for frozen in known if frozen.state is OptunaState.COMPLETE and frozen.value is not None
-        ]
+        scores = [trial.scores for trial in earlier]
+        scores += [frozen.values for frozen in known if frozen.state is OptunaState.COMPLETE]
         ended = (OptunaState.COMPLETE, OptunaState.PRUNED)
         self._scored = len(earlier) + sum(
             frozen.state in ended and REJECTED not in frozen.user_attrs for frozen in known
         )
-        self._worst = (min if space.maximize else max)(scores, default=None)
+        by_metric = zip(space.metrics, zip(*scores, strict=True), strict=True) if scores else ()
+        self._worst = [min(values) if metric.maximize else max(values) for metric, values in by_metric]
         self._infeasible = 0  # configurations that the sampler is told not to take
-        self.study = optuna.create_study(
-            storage=optuna.storages.InMemoryStorage(), direction="maximize" if space.maximize else "minimize"
-        )
+        self.study = optuna.create_study(storage=optuna.storages.InMemoryStorage(), directions=directions(space))
         for trial in earlier:
             params = to_optuna(space, {name: trial.values[name] for name in space.parameters if name in trial.values})
-            self._add(self._make(OptunaState.COMPLETE, params, trial.score))
+            self._add(self._make(OptunaState.COMPLETE, params, trial.scores))
         for frozen in known:
             for params in frozen.user_attrs.get(NOT_ALLOWED, ()):
                 self.tell_infeasible(params)
@@ -93,7 +90,7 @@ class SamplerView:
         self._infeasible += 1
         if self._method.constrained:
             self._add(self._make(OptunaState.PRUNED, params, constraints={_ALLOWED: 1.0}))
-        elif self._worst is not None:
+        elif self._worst:
             self._add(self._make(OptunaState.COMPLETE, params, self._worst, system_attrs=attributes))
 
     @property
@@ -130,7 +127,7 @@ class SamplerView:
             if not passing and self.takes_infeasible:
                 self.tell_infeasible(params, frozen.system_attrs)
             return None
-        made = self._make(frozen.state, params, frozen.value, frozen.intermediate_values, frozen.system_attrs)
+        made = self._make(frozen.state, params, frozen.values, frozen.intermediate_values, frozen.system_attrs)
         self._add(made)
         return made
 
@@ -152,7 +149,7 @@ class SamplerView:
         self,
         state: OptunaState,
         params: Mapping[str, Any],
-        value: float | None = None,
+        values: Sequence[float] | None = None,
         intermediate: Mapping[int, float] | None = None,
         system_attrs: Mapping[str, Any] | None = None,
         constraints: dict[str, float] | None = None,
@@ -161,7 +158,7 @@ class SamplerView:
             state=state,
             params=dict(params),
             distributions={name: self.distributions[name] for name in params},
-            value=value,
+            values=values,
             intermediate_values=dict(intermediate or {}),
             system_attrs=_own(system_attrs or {}),
             constraints=constraints,

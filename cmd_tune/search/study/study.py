@@ -25,7 +25,7 @@ from cmd_tune.search.study.early_stopping import stopping_rule
 from cmd_tune.search.study.failure_tags import FailureTag
 from cmd_tune.search.study.methods import method_of, method_title
 from cmd_tune.search.study.optuna_trials import INDEX, OptunaTrials, describe, in_memory, number_of, reopen
-from cmd_tune.search.study.optuna_values import END_STATES, TRIAL_STATES
+from cmd_tune.search.study.optuna_values import END_STATES, TRIAL_STATES, directions
 from cmd_tune.search.study.sampler_view import FAILURE, REJECTED, VALUES
 from cmd_tune.search.study.study_file import NAME, TRIALS, as_damaged, check_study, snapshot, trial_folders
 from cmd_tune.search.study.suggestions import Suggestion, Suggestions, waiting
@@ -72,6 +72,7 @@ class SearchStudy:
         self.remarks: list[str] = []  # what is missing on disk, a line each
         self._retry_failed, self._data, self._read_only = retry_failed, data or {}, read_only
         self._sign = -1 if space.maximize else 1
+        self._names = [metric.name for metric in space.metrics]
         self._described = False  # whether the study's attributes are written
         self._startup = min(10, max(3, (trials or MANY) // 4))  # trials with a score before TPE learns from them
         self._method = method_of(space, trials)
@@ -170,7 +171,7 @@ class SearchStudy:
         if not run.take(record):
             return False
         value, step = record.get(self.space.metric), self._step_of(run)
-        if value is not None and isfinite(value) and step is not None:
+        if not self.space.more_metrics and value is not None and isfinite(value) and step is not None:
             self._live[run.index].report(value, step)
         return True
 
@@ -185,7 +186,7 @@ class SearchStudy:
         """Whether to end a run before its last epoch: by early stopping, or because the time is up."""
         reports = self._at_end(run) if self._over_seeds else run is self.trials[run.index] and not self._at_end(run)
         validated = bool(run.history) and self.space.metric in run.history[-1]
-        if reports and validated and self._live[run.index].should_prune():
+        if not self.space.more_metrics and reports and validated and self._live[run.index].should_prune():
             self._pruned.add(run.index)
         return not self._at_end(run) and (run.index in self._pruned or self.timed_out)
 
@@ -199,8 +200,13 @@ class SearchStudy:
         return run.epoch >= self.epochs_of(run)
 
     def _steps(self, trial: TrialRecord) -> dict[int, float]:
-        """What Optuna is told before a trial ends: the first seed's values by epoch, or whole seeds' by number."""
+        """What Optuna is told before a trial ends: the first seed's values by epoch, or whole seeds' by number.
+
+        Nothing if trials are judged by several metrics, since Optuna then takes final values alone.
+        """
         metric = self.space.metric
+        if self.space.more_metrics:
+            return {}
         if not self._over_seeds:
             return {int(record["epoch"]): record[metric] for record in trial.history if metric in record}
         finals = ((step, self._final(run)) for step, run in enumerate(self.runs_of(trial), 1))
@@ -213,12 +219,11 @@ class SearchStudy:
         failed for a passing reason.
         """
         ends = [{**run.history[-1], **run.test_scores} if run.history else {} for run in trial.runs]
-        values = [end[self.space.metric] for end in ends if self.space.metric in end]
-        value = mean(values) if len(values) == len(ends) else None
+        absent = next((name for name in self._names if any(name not in end for end in ends)), None)
         complete = not failure and self.next_run(trial) is None
-        if complete and value is None:
-            when = " at its last epoch" if trial.last(self.space.metric) is not None else ""
-            failure, complete, tag = f"it never reported {self.space.metric}{when}", False, FailureTag.VALUES
+        if complete and absent is not None:
+            when = " at its last epoch" if trial.last(absent) is not None else ""
+            failure, complete, tag = f"it never reported {absent}{when}", False, FailureTag.VALUES
         trial.reason, trial.failure = failure, tag if failure else None
         trial.state = TrialState.FAILED if failure else TrialState.FINISHED
         if not failure and not complete:
@@ -234,7 +239,8 @@ class SearchStudy:
             return
         if trial.failure:
             optuna_trial.set_user_attr(FAILURE, str(trial.failure))
-        self._study.tell(optuna_trial, value if complete else None, state=END_STATES[trial.state])
+        values = [mean(end[name] for end in ends) for name in self._names] if complete else None
+        self._study.tell(optuna_trial, values, state=END_STATES[trial.state])
 
     def leave(self) -> None:
         """Say of the trials that run that they are unfinished, since this session ends."""
@@ -272,7 +278,12 @@ class SearchStudy:
     def by_own_score(self) -> list[TrialRecord]:
         """Finished trials, best first. The last values of others are of an earlier epoch and cannot be compared."""
         finished = [trial for trial in self.trials.values() if trial.state is TrialState.FINISHED]
-        return sorted(finished, key=lambda trial: (self._sign * (trial.score(self.space.metric) or 0.0), trial.index))
+
+        def place(trial: TrialRecord) -> tuple[float, ...]:  # of equal ones, the better by the next metric
+            signed = ((-1 if metric.maximize else 1, trial.score(metric.name)) for metric in self.space.metrics)
+            return (*(sign * (score or 0.0) for sign, score in signed), trial.index)
+
+        return sorted(finished, key=place)
 
     def confirmed(self, trial: TrialRecord) -> dict[int, float]:
         """Scores of its runs with fresh seeds that came to their last epoch, by seed."""
@@ -333,7 +344,7 @@ class SearchStudy:
                 storage=in_memory(storage) if self._read_only else storage,
                 load_if_exists=True,
                 sampler=optuna.samplers.RandomSampler(seed=self.base.seed),  # never asked: suggestions have a view
-                direction="maximize" if self.space.maximize else "minimize",
+                directions=directions(self.space),
                 pruner=rule.pruner(self.base.epochs) if rule else optuna.pruners.NopPruner(),
             )
         except RuntimeError as error:  # of a file that another release of Optuna made
@@ -346,7 +357,7 @@ class SearchStudy:
         self._described = True
         text = self.space.path.read_text(encoding="utf-8") if self.space.path.exists() else ""
         attributes = {"method": method_title(self.space, self.budget), "preset": self.preset, "space": text}
-        describe(self._study, self.space.metric, {**attributes, **self._data})
+        describe(self._study, self._names, {**attributes, **self._data})
 
     def _list(self) -> list[dict[str, Any]]:
         """The trials that the space file lists: a table's, a grid's, or start points."""
@@ -401,16 +412,22 @@ class SearchStudy:
             again = self._retry_failed or (trial.failure.passing and not self._read_only)
         if again and trial.state in (TrialState.FAILED, TrialState.STOPPED):
             trial.state, trial.failure = TrialState.UNFINISHED, None
-        if not trial.history and frozen.intermediate_values:
+        if not trial.history and (frozen.intermediate_values or (self.space.more_metrics and frozen.values)):
             where = trial.folder if not trial.folder.exists() else f"{trial.folder}: its history"
             starts = trial.state is TrialState.UNFINISHED
             what = "the trial begins anew, unless its checkpoint is there" if starts else "its scores are the study's"
             self.remarks.append(f"{where} is gone; {what}")
             if not starts:
-                steps = sorted(frozen.intermediate_values.items())
-                if self.space.seeds > 1:  # the steps are of one seed, or none is an epoch
-                    steps = [(self.epochs_of(trial), frozen.value)] if frozen.value is not None else []
-                trial.history = [{"epoch": step, self.space.metric: value} for step, value in steps]
+                trial.history = self._kept_by_optuna(trial, frozen)
+
+    def _kept_by_optuna(self, trial: TrialRecord, frozen: optuna.trial.FrozenTrial) -> list[dict[str, float]]:
+        """What Optuna has of a trial whose own history is gone."""
+        if not self.space.more_metrics and self.space.seeds == 1:
+            steps = sorted(frozen.intermediate_values.items())
+            return [{"epoch": step, self.space.metric: value} for step, value in steps]
+        # There are no steps, or they are of one seed, or none is an epoch.
+        ended = dict(zip(self._names, frozen.values or (), strict=False))
+        return [{"epoch": self.epochs_of(trial), **ended}] if ended else []
 
     def _has_ended(self, trial: TrialRecord) -> bool:
         """Whether Optuna takes a trial that goes on for one that has ended, or has values that are gone from disk."""

@@ -91,7 +91,10 @@ def make_task(folder, settings, store, index=0):
 def numbers(told):
     """All that was reported but what it took."""
     records = [record for said in told for record in (said.get("report") or said.get("end"))["records"]]
-    kept = [{name for name in record if name != "seconds" and not name.startswith("system/")} for record in records]
+    kept = [
+        {name for name in record if not name.endswith("seconds") and not name.startswith("system/")}
+        for record in records
+    ]
     return [{name: record[name] for name in names} for names, record in zip(kept, records, strict=True)]
 
 

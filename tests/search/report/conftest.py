@@ -29,6 +29,8 @@ COMPARISON = {
 CLAIM = {"says": "the first is best", "metrics": ["test/knn/joint"]}
 BEST = {**CLAIM, "best": {"teacher_temperature": 0.05, "student_temperature": 0.1}}
 
+TWO_METRICS = {"metric": None, "metrics": [{"name": "val/knn/fused"}, {"name": "loss/total"}]}
+
 # Of a study: what differs from the space file of a search, and each trial's scores; an empty list is a failure.
 STUDIES = {
     "search, empty": ({}, []),
@@ -36,6 +38,8 @@ STUDIES = {
     "search, one running": ({}, [[10]]),
     "search, all failed": ({}, [[], []]),
     "search, stopped early": ({}, [[99, 98], [10, 20, 30]]),
+    "search, two metrics, all failed": (TWO_METRICS, [[], []]),
+    "search, two metrics": (TWO_METRICS, [[10, 20, 70], [10, 20, 70], [10, 20, 60]]),
     "comparison, empty": ({**COMPARISON, "cells": TWO_NUMBERS, "claims": [BEST]}, []),
     "comparison, one trial": ({**COMPARISON, "cells": TWO_NUMBERS, "claims": [BEST]}, [[10, 20, 70]]),
     "comparison, all failed": ({**COMPARISON, "cells": BARS, "claims": [{**CLAIM, "best": {"topk": 4}}]}, [[], []]),

@@ -49,15 +49,19 @@ def made_up(
     fresh: int = 0,
     asked: Ablation | None = None,
     conditions: Conditions = HERE,
+    metrics: tuple[str, ...] = (),
 ) -> StudyFindings:
     """Best in the middle of the first parameter, by so many points; the second has a third of that; others none.
 
     Of the trials drawn, one in eleven diverges, and, if it stops, one in three is stopped at half of its epochs. fresh:
     seeds with which the best three and the start point are run again. asked: an ablation, all of whose runs have run.
+    metrics: that judge the trials, if several do; more of the first parameter costs time, and more of the second
+    weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     content = {"method": "random", "parameters": dict(parameters), "budget": {"trials": trials}}
+    content |= {"metrics": [{"name": name} for name in metrics]} if metrics else {}
     (folder / "space.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     space = read_space(folder / "space.yaml")
     start = {name: _at(parameter, 0.3) for name, parameter in space.parameters.items()}
@@ -84,7 +88,10 @@ def made_up(
         for epoch in range(1, epochs + 1):
             score = 41 + (top - 41) * (1 - np.exp(-3 * epoch / EPOCHS)) / (1 - np.exp(-3)) + 0.2 * rng.normal()
             score = top if epoch == EPOCHS else score
-            trial.history.append({"epoch": epoch, "loss/total": 5 / epoch, METRIC: float(score), "seconds": 12.0})
+            seconds, weights = epoch * (4 + 16 * places[first]), int(1e5 * (1 + places[second]))
+            cost = {"cost/seconds": seconds, "cost/parameters": weights} if metrics else {}
+            record = {"epoch": epoch, "loss/total": 5 / epoch, METRIC: float(score), "seconds": 12.0}
+            trial.history.append(record | cost)
         study.trials[index] = trial
     for trial in [*study.by_own_score()[:3], study.trials[0]]:
         for number in range(1, fresh + 1):

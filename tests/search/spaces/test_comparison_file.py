@@ -90,6 +90,11 @@ BAD: list[tuple[dict[str, str | None], str, str]] = [
     ({"seeds": "[0, 1.5]"}, "seeds[1]", "found 1.5"),
     ({"seeds": "[2, 1, 2]"}, "seeds[2]", "2 is listed twice"),
     ({"title": "3"}, "title", "should be a name"),
+    (
+        {"metric": None, "metrics": "[{name: a}]"},
+        "metrics",
+        "does not go with method cells, which selects nothing; write metric",
+    ),
     ({"reported_on": "ntu-60"}, "reported_on", "should be a mapping ({by: whom, dataset: ntu-60, protocol: xsub"),
     ({"reported_on": "{by: a, dataset: b, protocol: c}"}, "reported_on.probes", "is missing"),
     ({"reported_on": "{by: a, dataset: 3, protocol: c, probes: {}}"}, "reported_on.dataset", "should be a name"),

@@ -70,12 +70,53 @@ def test_cells_alone_are_a_table(load_table: Load) -> None:
         ("{name: val/linear/joint}", True),
         ("{name: loss/total}", False),
         ("{name: loss/cmd}", False),
+        ("{name: cost/parameters}", False),
         ("{name: loss/cmd, goal: maximize}", True),
         ("{name: val/knn/fused, goal: minimize}", False),
     ],
 )
 def test_losses_fall_and_accuracies_rise_unless_the_goal_is_written(load: Load, metric: str, maximize: bool) -> None:
     assert load(metric=metric).maximize is maximize
+
+
+TWO = "[{name: val/knn/fused}, {name: cost/seconds}]"
+BESIDE = "stands beside metric; remove one of them: the first of metrics ranks as metric does"
+
+
+def test_the_first_of_several_metrics_ranks(load: Load) -> None:
+    space = load(metric=None, metrics="[{name: val/knn/fused}, {name: cost/seconds}, {name: loss/cmd, goal: maximize}]")
+    assert (space.metric, space.maximize) == ("val/knn/fused", True)
+    names = [(metric.name, metric.maximize) for metric in space.more_metrics]
+    assert names == [("cost/seconds", False), ("loss/cmd", True)]
+    assert [metric.name for metric in space.metrics] == ["val/knn/fused", "cost/seconds", "loss/cmd"]
+
+
+def test_a_list_of_one_metric_is_that_metric(load: Load) -> None:
+    assert load(metric=None, metrics="[{name: loss/total}]") == load(metric="{name: loss/total}")
+
+
+def test_nothing_is_stopped_early_where_several_metrics_judge(load: Load) -> None:
+    """Optuna knows no values of a trial before its end, if there are several."""
+    assert load().default_stopping
+    assert not load(metric=None, metrics=TWO).default_stopping
+    assert load(metric=None, metrics=TWO, early_terminate="none").early_terminate is None
+    assert load(metric=None, metrics="[{name: val/knn/fused}]", early_terminate="{type: asha}").early_terminate
+
+
+def test_metrics_beside_a_metric_hide_no_other_mistake(check_mistakes: Callable[..., None], load: Load) -> None:
+    check_mistakes(
+        load,
+        {"metrics": TWO, "early_terminate": "{type: asha}"},
+        [
+            f"metrics: {BESIDE}",
+            "early_terminate: does not go with metrics: what is worse by one may be better by another; remove it",
+        ],
+    )
+
+
+@pytest.mark.parametrize("method", ["auto", "tpe", "gp", "random", "qmc", "grid"])
+def test_methods_that_search_by_several_metrics(load: Load, method: str) -> None:
+    assert load(method=method, metric=None, metrics=TWO, parameters="{topk: {values: [4, 8]}}").more_metrics
 
 
 @pytest.mark.parametrize(
@@ -108,6 +149,19 @@ BAD: list[tuple[dict[str, str | None], str, str]] = [
     ({"metric": ""}, "metric", "should be a mapping"),
     ({"metric": "val/knn/fused"}, "metric", "should be a mapping"),
     ({"metric": "{name: a, goal: }"}, "metric.goal", "nothing is unknown"),
+    ({"metrics": TWO}, "metrics", BESIDE),
+    ({"metric": None, "metrics": ""}, "metrics", "should be a list of metrics such as {name: val/knn/fused"),
+    ({"metric": None, "metrics": "[]"}, "metrics", "lists 0; write two or three"),
+    ({"metric": None, "metrics": "[a]"}, "metrics[0]", "should be a mapping"),
+    ({"metric": None, "metrics": "[{name: a}, {name: b}, {name: c}, {name: d}]"}, "metrics", "lists 4; write two or"),
+    ({"metric": None, "metrics": "[{name: a}, {name: b, goal: up}]"}, "metrics[1].goal", "'up' is unknown"),
+    ({"metric": None, "metrics": "[{name: a}, {name: a}]"}, "metrics[1].name", "a is listed twice; remove one"),
+    ({"method": "cmaes", "metric": None, "metrics": TWO}, "metrics", "method cmaes searches by one; write metric, or"),
+    (
+        {"metric": None, "metrics": TWO, "early_terminate": "{type: asha}"},
+        "early_terminate",
+        "does not go with metrics: what is worse by one may be better by another; remove it",
+    ),
     ({"metric": "{goal: maximize}"}, "metric.name", "is missing"),
     ({"metric": "{name: 3, goal: maximize}"}, "metric.name", "should be a name"),
     ({"metric": "{name: a, goal: maximise}"}, "metric.goal", "did you mean 'maximize'?"),

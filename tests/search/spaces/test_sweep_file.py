@@ -152,10 +152,6 @@ def test_every_answered_distribution_is_tried() -> None:
             "scheduler: W&B's scheduler is code of one's own; remove it, and write method: tpe",
         ),
         (
-            {"metrics": "[{name: loss/total, goal: minimize}, {name: a}]"},
-            "metrics: a search is judged by one; write metric: {name: loss/total, goal: minimize}",
-        ),
-        (
             {"early_terminate": "{type: hyperband, strict: true}"},
             "early_terminate: has no min_iter, nor max_iter and s; "
             "write early_terminate: {type: asha, grace_period: 20, reduction_factor: 3}",
@@ -176,6 +172,15 @@ def test_what_cannot_be_taken_is_answered(load: Load, keys: dict[str, str], line
         load(**keys)
     (said,) = caught.value.lines
     assert said.partition("mine.yaml: ")[2].startswith(line)
+
+
+def test_metrics_are_taken_without_what_is_wandbs_alone(load: Load) -> None:
+    space = load(metric=None, metrics="[{name: val/knn/fused, goal: maximize, target: 90}, {name: loss/total}]")
+    assert [(metric.name, metric.maximize) for metric in space.metrics] == [
+        ("val/knn/fused", True),
+        ("loss/total", False),
+    ]
+    assert space.remarks == ("metrics[0]: target: of W&B, passed over; the budget ends a search",)
 
 
 def test_answers_and_all_other_mistakes_come_at_once(check_mistakes: Callable[..., None], load: Load) -> None:

@@ -27,6 +27,7 @@ GRID = {"method": "grid", "parameters": FINITE, "points_to_evaluate": None, "bud
 RANDOM = {"method": "random", "parameters": RULED, "constraints": ["topk <= queue_size"], "points_to_evaluate": None}
 FREE = {"method": "random"}
 TPE_RULED = {**RANDOM, "method": "tpe"}
+TWO_METRICS = {**TPE_RULED, "metric": None, "metrics": [{"name": "val/knn/fused"}, {"name": "cost/parameters"}]}
 
 
 def score(values):
@@ -44,7 +45,9 @@ def play(study, at_once):
             return
         trial = running.pop(0)
         for epoch in range(1, study.epochs_of(trial) + 1):
-            study.record(trial, {"epoch": epoch, "loss/total": 1.0, "val/knn/fused": score(trial.values)})
+            cost = sum(map(float, trial.values.values())) % 50
+            metrics = {"loss/total": 1.0, "val/knn/fused": score(trial.values), "cost/parameters": cost}
+            study.record(trial, {"epoch": epoch, **metrics})
         study.end(trial)
 
 
@@ -91,8 +94,8 @@ def open_here(make_space, open_study):
 
 @pytest.mark.parametrize(
     ("space", "trials", "at_once", "every"),
-    [(GRID, 9, 3, 19), (RANDOM, 9, 2, 19), (FREE, 5, 3, 11), (TPE_RULED, 9, 1, 23)],
-    ids=["grid", "random, ruled", "random", "tpe"],
+    [(GRID, 9, 3, 19), (RANDOM, 9, 2, 19), (FREE, 5, 3, 11), (TPE_RULED, 9, 1, 23), (TWO_METRICS, 9, 2, 23)],
+    ids=["grid", "random, ruled", "random", "tpe", "two metrics"],
 )
 def test_a_search_that_is_killed_again_and_again_has_the_trials_of_one_that_is_not(
     open_here, tmp_path, space, trials, at_once, every

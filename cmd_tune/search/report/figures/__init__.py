@@ -12,9 +12,11 @@ from cmd_tune.search.report.figures.importance import importance_figure
 from cmd_tune.search.report.figures.learning_curves import learning_curves
 from cmd_tune.search.report.figures.pairs import pairs
 from cmd_tune.search.report.figures.parallel_coordinates import parallel_coordinates
+from cmd_tune.search.report.figures.pareto_front import pareto_front
 
 FIGURES: dict[str, MakeFigure] = {
     "table": cells_figure,
+    "pareto-front": pareto_front,
     "best-so-far": best_so_far,
     "learning-curves": learning_curves,
     "importance": importance_figure,

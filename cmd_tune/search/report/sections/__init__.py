@@ -17,6 +17,7 @@ from cmd_tune.search.report.sections.figures import figures
 from cmd_tune.search.report.sections.health import health
 from cmd_tune.search.report.sections.importance import importance
 from cmd_tune.search.report.sections.method import method
+from cmd_tune.search.report.sections.pareto_front import pareto_front
 from cmd_tune.search.report.sections.setup import setup
 
 SECTIONS: dict[str, MakeSection] = {
@@ -25,6 +26,7 @@ SECTIONS: dict[str, MakeSection] = {
     "best trials": best_trials,
     "confirmed": confirmed,
     "ablation": ablation,
+    "pareto front": pareto_front,
     "intervals": best_against_baselines,
     "reported": beside_reported,
     "importance": importance,

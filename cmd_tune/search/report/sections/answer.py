@@ -17,6 +17,7 @@ from cmd_tune.search.report.scores_in_words import about, is_accuracy, points, s
 from cmd_tune.search.report.sections.confirmed import winner_line
 from cmd_tune.search.report.trials_table import by_difference
 from cmd_tune.search.study.methods import method_title
+from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import TrialRecord, TrialState
 
 _NAMED = 6  # parameters in a sentence of the report; on the screen _ON_SCREEN
@@ -31,7 +32,7 @@ def answer(findings: StudyFindings) -> Section | None:
     study = findings.study
     title = markdown_text(study.space.texts.get("name") or study.folder.name)
     data = f"{findings.conditions.dataset}, {findings.conditions.protocol}, preset {study.preset}"
-    method = f"method {method_title(study.space, study.budget)}, by {study.space.metric}"
+    method = f"method {method_title(study.space, study.budget)}, by {_judged(study)}"
     head = [f"# {title}", markdown_text(f"{data}, {study.base.epochs} epochs a trial; {method}.")]
     head += [markdown_text(text) for key, text in study.space.texts.items() if key == "description"]
     sentences = {
@@ -44,6 +45,12 @@ def answer(findings: StudyFindings) -> Section | None:
     lines = [f"**{question}** {markdown_text(text)}" for question, text in sentences.items()]
     short = [which(findings, _ON_SCREEN), f"Next: {what_next(findings, 1)}"]
     return Section("\n\n".join([*head, "## The answer", *lines]), [*map(Text, short), ""], "\n\n".join(lines))
+
+
+def _judged(study: SearchStudy) -> str:
+    """The metrics of a search, the first of which ranks."""
+    first, *others = (metric.name for metric in study.space.metrics)
+    return ", ".join([f"{first} (which ranks)" if others else first, *others])
 
 
 def which(findings: StudyFindings, most: int) -> str:

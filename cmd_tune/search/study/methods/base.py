@@ -30,6 +30,7 @@ class Method(ABC):
     takes_conditions: ClassVar[bool] = False  # whether a parameter may count in some trials alone
     takes_prior: ClassVar[bool] = False  # whether its first trials, or all, are independent draws
     takes_earlier: ClassVar[bool] = False  # whether it learns of trials of an earlier search
+    takes_metrics: ClassVar[bool] = True  # whether it searches by several metrics
     sequence: ClassVar[bool] = False  # whether its trials are points of one sequence, which Optuna counts in the study
     # How it is told of configurations that may not run, or failed for their own values: as pruned trials that break a
     # constraint; else as finished ones with the worst score so far.

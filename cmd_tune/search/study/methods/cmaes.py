@@ -19,6 +19,7 @@ class CmaEs(Method):
 
     trials: ClassVar = TrialSource.DRAWN
     learns: ClassVar = True
+    takes_metrics: ClassVar = False
 
     def sampler(self, seed: int, startup: int) -> "BaseSampler":
         from optuna.samplers import CmaEsSampler
