@@ -74,7 +74,7 @@ def test_the_method_learns_of_them(earlier, plan_of):
         plan = plan_of(name, warm_start=warm_start, points_to_evaluate=None, budget={"trials": 12})
         keep_warm_start(plan)
         study = opened(plan)
-        view = study._suggestions._view()
+        view = study._suggestions._view(study._study.get_trials())
         seen.append(sorted(trial.value for trial in view.study.trials))
     assert seen == [[], [50.0, 55.0, 60.0, 70.0], [50.0, 55.0, 60.0, 70.0]]
 
@@ -128,7 +128,7 @@ def test_of_several_metrics_the_method_learns_all_and_the_best_is_by_the_first(e
     keep_warm_start(plan)
     study = opened(plan)
     assert [trial.scores for trial in study.earlier] == [[70.0, 1.0], [60.0, 1.0], [55.0, 1.0], [50.0, 1.0]]
-    assert sorted(trial.values for trial in study._suggestions._view().study.trials) == [
+    assert sorted(trial.values for trial in study._suggestions._view(study._study.get_trials()).study.trials) == [
         [50.0, 1.0], [55.0, 1.0], [60.0, 1.0], [70.0, 1.0],
     ]  # fmt: skip
     assert study.next().values == earlier.trials[2].values

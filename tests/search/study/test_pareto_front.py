@@ -135,7 +135,7 @@ def test_the_sampler_gets_all_values_and_the_worst_of_each_for_a_failure(played,
     """TPE gets a failure as what is not allowed; a Gaussian process gets the worst that there is by each metric."""
     scored = [(70, 30), (80, 50), (60, 40), (90, 60)]
     study = played(*scored, FailureTag.DIVERGED, method=method)
-    view = SamplerView(study.space, METHODS[method], 3, study._study.get_trials())
+    view = SamplerView(study.space, study.base.model_dump(), METHODS[method], 3, study._study.get_trials())
     *told, failure = view.study.trials
     assert [tuple(trial.values) for trial in told] == scored
     if method == "gp":
