@@ -4,11 +4,11 @@ from functools import partial
 
 from rich.text import Text
 
-from cmd_tune.formatting import count, format_value, markdown_table, markdown_text
+from cmd_tune.formatting import count, markdown_table, markdown_text
 from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.findings import StudyFindings
 from cmd_tune.search.report.scores_in_words import points, score_text
-from cmd_tune.search.report.trials_table import by_difference
+from cmd_tune.search.report.trials_table import by_difference, setting_text
 from cmd_tune.search.spaces.space import MetricGoal
 from cmd_tune.search.study.trial_record import TrialRecord
 from cmd_tune.train.costs import COST
@@ -26,7 +26,7 @@ def pareto_front(findings: StudyFindings) -> Section | None:
     metrics = study.space.metrics
     names = by_difference(study.space.parameters, [trial.values for trial in front])[:_WIDEST]
     rows = [
-        [t.name, *(_score(t, metric) for metric in metrics), *(format_value(t.values[name]) for name in names)]
+        [t.name, *(_score(t, metric) for metric in metrics), *(setting_text(t.values, name) for name in names)]
         for t in front[:_ROWS]
     ]
     table = markdown_table(["", *(metric.name for metric in metrics), *names], rows)
