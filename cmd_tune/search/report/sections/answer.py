@@ -14,6 +14,7 @@ from cmd_tune.search.report.findings import StudyFindings
 from cmd_tune.search.report.health import gain_of, health_lines
 from cmd_tune.search.report.importance import OVER_SEEDS, Impact, ParameterEffect
 from cmd_tune.search.report.scores_in_words import about, is_accuracy, points, score_text
+from cmd_tune.search.report.sections.ablation import what_carries
 from cmd_tune.search.report.sections.confirmed import winner_line
 from cmd_tune.search.report.trials_table import by_difference
 from cmd_tune.search.study.methods import method_title
@@ -145,6 +146,8 @@ def what_matters(findings: StudyFindings) -> str:
         if numbers and all(effect.effect is None for effect in open_):
             tells = f"; at least {min(numbers)} are needed"
         parts.append(f"{named(open_)} cannot be told from chance by {found.basis}{tells}.")
+    if (path := findings.path) and len(path.steps) > 2 and not path.missing:
+        parts.append(what_carries(findings, path))
     return " ".join(parts) or "Nothing was varied."
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from cmd_tune.search.report.sections.answer import answer, how_sure, what_it_cost, what_matters, what_next, which
+from cmd_tune.search.spaces.ablation import Ablation
 from cmd_tune.search.study.trial_record import Repeat, TrialState
 from tests.search.report.conftest import SIXTEEN
 from tests.search.report.made_up import CONDITIONAL, EPOCHS, METRIC, made_up
@@ -34,6 +35,15 @@ def test_a_setting_that_does_not_count_is_not_in_use(study_of):
     assert "layers 1 (start point 2)" in text
     assert "topk not in use (start point 10)" in text
     assert text.endswith("; the other 1 as at the start point.")
+
+
+def test_what_an_ablation_has_found_is_said_of_what_matters(study_of):
+    findings = study_of(60, fresh=5, asked=Ablation(), noise=0.5, height=20.0)
+    first, last = findings.path.steps[0].mean, findings.path.steps[-1].mean
+    text = what_matters(findings)
+    assert f"From the start point to {findings.best.name}, {METRIC} goes from {first:.1f} to {last:.1f} over 5" in text
+    assert "carries the largest part of it" in text
+    assert "From the start point" not in what_matters(study_of(60, fresh=5))
 
 
 def test_many_settings_are_cut_and_the_file_has_the_rest(study_of):
