@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from time import perf_counter
 
 import torch
@@ -20,6 +21,7 @@ from cmd_tune.train.loop import build_optimizer, build_pretrainer, round_product
 LAYOUT = LAYOUTS["ntu-25"]
 SHAPE = (len(LAYOUT.joints), 3, 2)  # V, C, P
 CHANNELS = 150
+_LONG_S = 0.2  # of a product that tells the rate
 PARTS = ("encoders", "objective", "backward", "optimiser")
 
 
@@ -126,14 +128,23 @@ def step_flops(s: Settings, channels: int = CHANNELS) -> float:
 
 
 def product_rate(precision: str, device: torch.device, repeats: int = 5) -> float:
-    """Floating-point operations a second of a large matrix product: the ceiling."""
-    size = 8192 if device.type == "cuda" else 2048
+    """Floating-point operations a second of a large matrix product: the ceiling.
+
+    A processor without instructions for a precision may take a minute for a product of 2,048 rows: the sizes grow up to
+    that, or to one that takes long enough.
+    """
+    sizes = (8192,) if device.type == "cuda" else (256, 512, 1024, 2048)
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     round_products(make_settings("paper", ("benchmark", {"precision": precision})))
-    taken = take_turns({"product": lambda: a @ b}, repeats)["product"]
+    rate = 0.0
+    for size in sizes:
+        a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+        taken = min(take_turns({"product": partial(torch.matmul, a, b)}, repeats)["product"].runs)
+        rate = 2 * size**3 / taken
+        if taken > _LONG_S:
+            break
     round_products(make_settings("paper"))
-    return 2 * size**3 / min(taken.runs)
+    return rate
 
 
 def step_rows(hidden_size: int, precisions: list[str], device: torch.device, repeats: int) -> list[Row]:
