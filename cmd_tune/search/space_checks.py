@@ -94,7 +94,11 @@ def check_joints(space: Space, settings: Settings, layout: Layout) -> None:
 
 def check_uses(space: Space, settings: Settings, changed: Mapping[str, Any]) -> None:
     """Raise UsageError for what has no effect in a space file or in --set. changed: settings by --set."""
-    tried = {name: parameter.choices for name, parameter in space.parameters.items() if parameter.choices}
+    tried = {
+        name: (*parameter.choices, *([getattr(settings, name)] if parameter.when else []))
+        for name, parameter in space.parameters.items()
+        if parameter.choices
+    }
     if not space.comparison:  # a cell gives every setting of the comparison a value
         check_applies(f"{space.path}: parameters", [*space.parameters, *space.fixed], settings, tried)
     for where, keys in ((f"{space.path}: settings", space.settings), ("--set", changed)):

@@ -246,3 +246,13 @@ def test_joints_in_2_d_have_no_axes(
     assert len(said.value.lines) == 1
     assert not list((tmp_path / "runs").glob("it-*"))
     assert plan("val/knn/joint", **changes).folder.exists()
+
+
+def test_what_applies_where_a_parameter_does_not_count_is_allowed(plan: Callable[..., Plan]) -> None:
+    """With one layer the objective is the preset's, cmd, of which topk is a setting."""
+    parameters = {
+        "layers": {"values": [1, 2, 3]},
+        "objective": {"values": ["mcl"], "when": "layers > 1"},
+        "topk": {"min": 2, "max": 30, "when": "objective == 'cmd'"},
+    }
+    assert plan("val/knn/fused", parameters=parameters, points_to_evaluate=None).space.conditions.conditional
