@@ -29,12 +29,12 @@ def compare(losses, objective, positive_MAB, similarities_MRK, within=2e-6):
     loss, figures, grad_positive = _losses_in_blocks(objective, positive_MAB.double(), exact_MRK)
     ours = losses(objective, positive_MAB, ours_MRK)
     assert ours is not None
+    within = max(within, similarities_MRK.shape[-1] / 16 * 2**-24)
     torch.testing.assert_close(ours[0].double(), loss, rtol=within, atol=1e-6)
     torch.testing.assert_close(ours[1].double(), figures, rtol=within, atol=1e-6)
     of_queries = slice(0, A * B)
-    of_sums = max(within, similarities_MRK.shape[-1] / 16 * 2**-24)
     for mine, right in ((ours[2], grad_positive), (ours_MRK[:, of_queries], exact_MRK[:, of_queries])):
-        assert (mine.double() - right).norm() <= of_sums * right.norm() + 1e-12
+        assert (mine.double() - right).norm() <= within * right.norm() + 1e-12
     return ours_MRK[:, of_queries].view(M, A, B, -1)
 
 
