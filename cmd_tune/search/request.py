@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import Store
@@ -25,6 +25,9 @@ from cmd_tune.search.study.early_stopping import EARLY_STOPPING
 from cmd_tune.search.study.methods import METHODS, method_of
 from cmd_tune.settings import PRESETS, Settings, check_setting, make_settings, parse_overrides
 from cmd_tune.tracking import resolve_tracking_uri
+
+FollowUp = TypeVar("FollowUp", Confirm, Ablation)  # what runs once the trials have ended, with fresh seeds
+_NO_FRESH_SEEDS = "the seed is searched, so that there are no fresh ones; leave it out"
 
 
 @dataclass(frozen=True)
@@ -194,18 +197,23 @@ def refit_of(space: Space, asked: Refit | None, wanted: bool | None) -> Refit | 
     return asked if wanted is None else (asked or space.refit or Refit()) if wanted else None
 
 
+def _unless(why: str, option: str, asked: FollowUp | None, own: FollowUp, wanted: bool | None) -> FollowUp | None:
+    """What was asked before or, if it is wanted now, the space's own. why: it cannot be; a mistake if it is wanted."""
+    if wanted and why:
+        raise UsageError(f"{option}: {why}")
+    if why or wanted is False:
+        return None
+    return asked or (own if wanted else None)
+
+
 def confirm_of(space: Space, asked: Confirm | None, wanted: bool | None) -> Confirm | None:
     """Raises UsageError for a confirmation of what cannot be run again with other seeds."""
     why = ""
     if space.comparison:
         why = "a table runs every cell with every seed; leave it out, and add seeds"
     elif SEED in space.parameters:
-        why = "the seed is searched, so that there are no fresh ones; leave it out"
-    if wanted and why:
-        raise UsageError(f"--confirm: {why}")
-    if why or wanted is False:
-        return None
-    return asked or (space.confirm or Confirm() if wanted else None)
+        why = _NO_FRESH_SEEDS
+    return _unless(why, "--confirm", asked, space.confirm or Confirm(), wanted)
 
 
 def ablation_of(space: Space, asked: Ablation | None, wanted: bool | None) -> Ablation | None:
@@ -214,11 +222,7 @@ def ablation_of(space: Space, asked: Ablation | None, wanted: bool | None) -> Ab
     if space.comparison:
         why = "a table compares its cells as they are; leave it out"
     elif SEED in space.parameters:
-        why = "the seed is searched, so that there are no fresh ones; leave it out"
+        why = _NO_FRESH_SEEDS
     elif not space.start_points:
         why = "there is no start point to begin at; leave it out, or write points_to_evaluate"
-    if wanted and why:
-        raise UsageError(f"--ablation: {why}")
-    if why or wanted is False:
-        return None
-    return asked or (space.ablation or Ablation() if wanted else None)
+    return _unless(why, "--ablation", asked, space.ablation or Ablation(), wanted)

@@ -1,5 +1,6 @@
 """Reported accuracies and their origin, as a space file states them."""
 
+from collections.abc import Collection
 from typing import Annotated, Any, ClassVar
 
 from pydantic import PlainValidator
@@ -26,15 +27,15 @@ class Origin(FileModel):
     probes: Annotated[dict[str, str], PlainValidator(_probes)]
 
 
-def read_reported(value: Any) -> dict[str, float]:
-    """Accuracies in percent by metric. Raises ValueError."""
-    return read_mapping(value, "{metric: percent}", lambda metric, accuracy: _percent(accuracy))
+def read_reported(value: Any, known: Collection[str] | None = None) -> dict[str, float]:
+    """Accuracies in percent by metric. known: the metrics there may be; None: any. Raises ValueError."""
+    return read_mapping(value, "{metric: percent}", lambda metric, accuracy: _percent(accuracy), known)
 
 
 def read_tested(value: Any) -> dict[str, float]:
     """The same of a search, whose best trial has accuracies on the test set alone. Raises ValueError."""
     known = [f"test/{kind}/{stream}" for kind in PROBES for stream in (*MODALITIES, "fused")]
-    return read_mapping(value, "{metric: percent}", lambda metric, accuracy: _percent(accuracy), known)
+    return read_reported(value, known)
 
 
 def _percent(value: Any) -> float:
