@@ -46,7 +46,8 @@ def _check_metric(
     lacking = next((values for values, names in zip(variants, known, strict=True) if metric not in names), None)
     if lacking is None:
         return
-    told = ", ".join(f"{name} {format_value(lacking[name])}" for name in _DECISIVE if name in lacking)
+    deciding = [name for name in _DECISIVE if any(name in values for values in variants)]
+    told = ", ".join(f"{name} {format_value({**base, **lacking}[name])}" for name in deciding)
     whose = f" by trials of {told}" if any(metric in names for names in known) else ""
     if metric.startswith("val/") and {**base, **lacking}["holdout"] == "none":
         why = f"'{metric}' needs clips to validate on, of which holdout none leaves none{whose}"

@@ -40,6 +40,11 @@ def test_what_not_every_trial_reports_is_no_metric(plan: Callable[..., Plan], ch
 MODALITIES = {"modalities": {"values": [["joint", "motion"], ["joint", "bone"]]}, "layers": {"values": [1, 2]}}
 ONE_OR_TWO = {"objective": {"values": ["base", "cmd"]}, "modalities": {"values": [["joint"], ["joint", "bone"]]}}
 
+WHERE_COMPUTED = {  # with one layer there is no quotient, and the objective is that of the settings
+    "objective": {"values": ["mcl"], "when": "8 / (layers - 1) > 2"},
+    "layers": {"values": [1, 2, 3]},
+}
+
 
 @pytest.mark.parametrize(
     ("metric", "lacking", "changes"),
@@ -52,6 +57,7 @@ ONE_OR_TWO = {"objective": {"values": ["base", "cmd"]}, "modalities": {"values":
             "objective mcl",
             {"parameters": {"objective": {"values": ["crossclr", "mcl"]}, "layers": {"values": [1, 2]}}},
         ),
+        ("loss/mcl", "objective cmd", {"parameters": WHERE_COMPUTED}),
     ],
 )
 def test_what_some_trials_do_not_report_is_named_with_those_trials(

@@ -30,7 +30,9 @@ def can_hold(constraint: Constraint, bounds: Mapping[str, Bounds]) -> bool:
 def truths(constraint: Constraint, bounds: Mapping[str, Bounds]) -> frozenset[bool]:
     """What the constraint may be within the bounds: true, false, or either."""
     found: frozenset[bool] = _bounds(constraint.tree, bounds)
-    return found
+    if not _computable(constraint.tree, bounds):
+        found |= _FALSE
+    return frozenset(truth is not constraint.opposite for truth in found)
 
 
 def either(a: Bounds, b: Bounds) -> Bounds:
@@ -40,6 +42,15 @@ def either(a: Bounds, b: Bounds) -> Bounds:
     if isinstance(a, tuple) and isinstance(b, tuple):
         return min(a[0], b[0]), max(a[1], b[1])
     raise TypeError("numbers have no common bounds with texts")
+
+
+def _computable(tree: ast.expr, of: Mapping[str, Bounds]) -> bool:
+    """Whether every sum, product, quotient and power in it certainly has a value, wherever in the bounds."""
+    return all(
+        _arithmetic(node.op, _bounds(node.left, of), _bounds(node.right, of)) != _ANYTHING
+        for node in ast.walk(tree)
+        if isinstance(node, ast.BinOp)
+    )
 
 
 def _bounds(node: ast.expr, of: Mapping[str, Bounds]) -> Any:

@@ -7,7 +7,7 @@ file is read, and walked for each configuration; its text is never run as Python
 import ast
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_origin
 
 from cmd_tune.errors import did_you_mean
@@ -53,18 +53,19 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "abs": abs}
 
 @dataclass(frozen=True)
 class Constraint:
-    """One expression, checked, with its `tree`. `names`: the settings it speaks of."""
+    """One expression, checked, with its `tree`. `names`: the settings it speaks of. opposite: met where it is not."""
 
     text: str
     names: frozenset[str]
     tree: ast.expr = field(repr=False, compare=False)
+    opposite: bool = False
 
     def holds(self, values: Mapping[str, Any]) -> bool:
-        """Whether a configuration that has all `names` meets it; if it cannot be computed, it does not hold."""
+        """Whether a configuration that has all `names` meets it. An expression that cannot be computed is false."""
         try:
-            return bool(evaluate(self.tree, values))
+            return bool(evaluate(self.tree, values)) is not self.opposite
         except ArithmeticError:
-            return False
+            return self.opposite
 
 
 def parse_constraint(text: Any) -> Constraint:
@@ -81,8 +82,8 @@ def parse_constraint(text: Any) -> Constraint:
 
 
 def negation(constraint: Constraint) -> Constraint:
-    """What holds where the constraint does not."""
-    return Constraint(f"not ({constraint.text})", constraint.names, ast.UnaryOp(ast.Not(), constraint.tree))
+    """What holds where the constraint does not, also where that cannot be computed."""
+    return replace(constraint, text=f"not ({constraint.text})", opposite=not constraint.opposite)
 
 
 def _parse(text: str) -> Constraint:

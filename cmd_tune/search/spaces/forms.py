@@ -161,8 +161,8 @@ def _seed_count(value: Any) -> int:
 
 def _read_metrics(value: Any) -> tuple[Metric, ...]:
     metrics = read_list(value, f"metrics such as {Metric.example}", Metric.model_validate)
-    if not 1 <= len(metrics) <= MOST_METRICS:
-        raise ValueError(f"lists {len(metrics)}; write two or three, of which the first ranks the trials")
+    if not 2 <= len(metrics) <= MOST_METRICS:
+        raise ValueError(f"lists {len(metrics)}; write two or three, of which the first ranks the trials, or metric")
     with Mistakes() as mistakes:
         for index, metric in enumerate(metrics):
             if metric.name in [other.name for other in metrics[:index]]:
@@ -189,7 +189,7 @@ class SearchForm(SpaceForm):
     @field_validator("metrics")
     @classmethod
     def _several(cls, metrics: tuple[Metric, ...], info: ValidationInfo) -> tuple[Metric, ...]:
-        if len(metrics) > 1 and "method" in info.data and not _words(info).methods[info.data["method"]].takes_metrics:
+        if "method" in info.data and not _words(info).methods[info.data["method"]].takes_metrics:
             raise ValueError(f"method {info.data['method']} searches by one; write metric, or use method: tpe")
         return metrics
 
@@ -199,6 +199,7 @@ class SearchForm(SpaceForm):
         example = "setting: {min: …, max: …} or setting: {values: […]}"
         known = {*Settings.model_fields, *nested(value)}  # the nested are answered by their reader
         parameters = read_mapping(value, example, read_parameter, known)
+        searched = _searched(parameters)
         combined = _source(info) is TrialSource.COMBINED
         method = _words(info).methods[info.data["method"]] if "method" in info.data else None
         with Mistakes() as mistakes:
@@ -211,8 +212,8 @@ class SearchForm(SpaceForm):
                 if parameter.when and method and not method.takes_conditions:
                     message = f"does not go with method {info.data['method']}; remove it, or use method: tpe"
                     mistakes.add(message, name, "when")
-                elif parameter.when and not parameter.when.names & parameters.keys() - {name}:
-                    message = f"{parameter.when.text} speaks of no other parameter, so that it tells no trials apart"
+                elif parameter.when and not parameter.when.names & searched.keys() - {name}:
+                    message = f"{parameter.when.text} speaks of no other searched parameter: it tells no trials apart"
                     mistakes.add(f"{message}; remove it, or the parameter", name, "when")
                 if combined and parameter.distribution in RANGES:
                     message = "a grid takes value or values, not a range; list values, or use method: tpe"
@@ -220,9 +221,9 @@ class SearchForm(SpaceForm):
         if combined and math.prod(len(parameter.choices) for parameter in parameters.values()) > MOST_CELLS:
             raise ValueError(f"the grid has more than {MOST_CELLS} cells; list fewer values, or use method: tpe")
         Conditions(parameters)
-        if not _searched(parameters):
+        if not searched:
             raise ValueError("there is nothing to search; give a setting values, or min and max")
-        if "method" in info.data and (reason := _words(info).methods[info.data["method"]].unfit(_searched(parameters))):
+        if "method" in info.data and (reason := _words(info).methods[info.data["method"]].unfit(searched)):
             raise ValueError(reason)
         return parameters
 
@@ -277,7 +278,7 @@ class SearchForm(SpaceForm):
     def _early_terminate(cls, value: Any, info: ValidationInfo) -> FileModel | None:
         if value in ("none", {"type": "none"}):
             return None
-        if len(info.data.get("metrics", ())) > 1:
+        if info.data.get("metrics"):
             raise ValueError("does not go with metrics: what is worse by one may be better by another; remove it")
         rules = _words(info).early_stopping
         example = next(iter(rules.values())).example

@@ -176,7 +176,29 @@ class Space:
             self.check_possible(settings)
 
     def check_possible(self, settings: Mapping[str, Any]) -> None:
-        """Raise UsageError if no configuration is allowed under these settings, or none is found."""
+        """Raise UsageError if no configuration is allowed under these settings, or none is found.
+
+        The same if a condition holds in none, or in all whatever the settings.
+        """
+        self._check_some_is_allowed(settings)
+        lines = []
+        for name, parameter in self.parameters.items():
+            if when := parameter.when:
+                where = f"{self.path}: parameters.{name}.when: '{when.text}'"
+                if not self._may_hold(when, settings):
+                    lines.append(f"{where} never holds, so that no trial searches {name}; change it, or remove {name}")
+                elif not self._may_hold(negation(when), {}):
+                    lines.append(f"{where} always holds, so that {name} counts in every trial; change or remove it")
+        if lines:
+            raise UsageError(*lines)
+
+    def _may_hold(self, when: Constraint, settings: Mapping[str, Any]) -> bool:
+        """Whether an allowed configuration is found that meets a condition, or it is not known what decides."""
+        whole = {**settings, **self.fixed}
+        rules = (*self.constraints, when)
+        return Region(self.parameters, rules, whole, lambda v: self.allows(v, whole), "check").draw() is not None
+
+    def _check_some_is_allowed(self, settings: Mapping[str, Any]) -> None:
         region = self.region(settings, "check")
         if self.comparison or self.start_points or region.draw():
             return

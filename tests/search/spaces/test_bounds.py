@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from cmd_tune.search.spaces.bounds import can_hold
-from cmd_tune.search.spaces.constraints import parse_constraint
+from cmd_tune.search.spaces.bounds import can_hold, truths
+from cmd_tune.search.spaces.constraints import negation, parse_constraint
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,22 @@ def test_whether_a_constraint_can_hold_in_a_range(text: str, possible: bool) -> 
         "objective": frozenset(["base", "cmd"]),
     }
     assert can_hold(parse_constraint(text), bounds) is possible
+
+
+@pytest.mark.parametrize(
+    ("text", "may_be"),
+    [
+        ("layers >= 1", {True}),
+        ("8 / layers <= 8", {True}),
+        ("abs(8 / (layers - 1)) >= 0", {True, False}),  # with one layer there is no quotient
+        ("min(8 // (layers - 1), 5) <= 5", {True, False}),
+        ("layers > 4", {False}),
+    ],
+)
+def test_what_may_not_be_computed_may_be_false(text: str, may_be: set[bool]) -> None:
+    rule = parse_constraint(text)
+    assert truths(rule, {"layers": (1, 3)}) == may_be
+    assert truths(negation(rule), {"layers": (1, 3)}) == {not truth for truth in may_be}
+    for layers in (1, 2, 3):
+        assert rule.holds({"layers": layers}) in may_be
+        assert negation(rule).holds({"layers": layers}) is not rule.holds({"layers": layers})

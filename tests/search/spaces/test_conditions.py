@@ -1,5 +1,6 @@
 """What counts in a configuration: held against the definition, written down again; and what files may say of it."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -106,8 +107,9 @@ def test_a_range_that_does_not_count_does_not_keep_a_space_from_its_end(make_spa
     space = make_space(
         parameters={"objective": {"values": ["mcl", "cmd"]}, "layers": {"values": [1, 2]},
                     "distill_weight": {"min": 0.1, "max": 2.0, "when": "objective == 'cmd'"}},
-        constraints=["objective == 'mcl' or distill_weight > 2"], points_to_evaluate=None,
+        points_to_evaluate=None,
     )  # fmt: skip
+    space = replace(space, constraints=(parse_constraint("objective == 'mcl' or distill_weight > 2"),))
     region, seen = space.region(QUICK, "0"), []
     while (values := region.draw(lambda values: values in seen)) is not None:
         seen.append(values)
@@ -153,8 +155,16 @@ def test_the_values_that_settings_take_together_are_those_that_count(make_space)
     [
         ({"topk": "{values: [8, 16], when: objective}"}, "parameters.topk.when", "is not true or false"),
         ({"topk": "{values: [8, 16], when: object == 'cmd'}"}, "parameters.topk.when", "unknown setting 'object'"),
-        ({"topk": "{values: [8, 16], when: layers > 1}"}, "parameters.topk.when", "speaks of no other parameter"),
-        ({"topk": "{values: [8, 16], when: topk > 1}"}, "parameters.topk.when", "speaks of no other parameter"),
+        ({"topk": "{values: [8, 16], when: layers > 1}"}, "parameters.topk.when", "speaks of no other searched parameter"),
+        ({"topk": "{values: [8, 16], when: topk > 1}"}, "parameters.topk.when", "speaks of no other searched parameter"),
+        ({"layers": "{value: 2}", "topk": "{values: [8, 16], when: layers > 1}"}, "parameters.topk.when",
+         "layers > 1 speaks of no other searched parameter"),
+        ({"topk": "{values: [8, 16], when: objective == 'base'}"}, "parameters.topk.when",
+         "'objective == 'base'' never holds, so that no trial searches topk; change it, or remove topk"),
+        ({"layers": "{min: 1, max: 3}", "topk": "{values: [8, 16], when: layers / 2 > 1.5}"}, "parameters.topk.when",
+         "never holds"),
+        ({"layers": "{min: 1, max: 3}", "topk": "{values: [8, 16], when: layers < 4}"}, "parameters.topk.when",
+         "always holds, so that topk counts in every trial; change or remove it"),
         ({"topk": "{value: 8, when: objective == 'cmd'}"}, "parameters.topk.when", "does not go with constant"),
         ({"topk": "{values: [8, 16], when: distill_weight > 1}",
           "distill_weight": "{min: 0.1, max: 2.0, when: topk > 8}"}, "parameters", "in a circle"),
@@ -163,6 +173,35 @@ def test_the_values_that_settings_take_together_are_those_that_count(make_space)
 def test_a_condition_that_means_nothing_is_refused(load, check_mistake, keys, place, said):
     spec = ", ".join(f"{name}: {text}" for name, text in {"objective": "{values: [mcl, cmd]}", **keys}.items())
     check_mistake(load, {"parameters": f"{{{spec}}}"}, place, said)
+
+
+def test_a_condition_is_held_against_the_constraints_and_the_settings(make_space):
+    spec = {"layers": {"values": [1, 2]}, "topk": {"values": [8, 16], "when": "layers == 1"}}
+    with pytest.raises(UsageError, match=r"parameters\.topk\.when: 'layers == 1' never holds, so that no trial"):
+        make_space(parameters=spec, constraints=["layers > 1"], points_to_evaluate=None)
+    with pytest.raises(UsageError, match=r"parameters\.topk\.when: 'layers == 1' always holds, so that topk"):
+        make_space(parameters=spec, constraints=["layers < 2"], points_to_evaluate=None)
+    spec["topk"]["when"] = "layers == 1 and objective == 'mcl'"
+    space = make_space(parameters=spec, points_to_evaluate=None)
+    space.check_possible({**QUICK, "objective": "mcl"})
+    with pytest.raises(UsageError, match="never holds, so that no trial searches topk"):
+        space.check_possible({**QUICK, "objective": "cmd"})
+    spec["topk"]["when"] = "layers == 1 or objective == 'mcl'"  # an own matter of the run's settings
+    make_space(parameters=spec, points_to_evaluate=None).check_possible({**QUICK, "objective": "mcl"})
+
+
+def test_a_condition_that_cannot_be_computed_does_not_hold(make_space):
+    """With one layer 8 / 0 decides: topk does not count there, nor does the condition's opposite fail to hold."""
+    space = make_space(
+        parameters={"layers": {"values": [1, 2, 3]}, "topk": {"values": [8], "when": "8 / (layers - 1) > 2"}},
+        points_to_evaluate=None,
+    )
+    assert space.variants(QUICK, ("topk",)) == [{"topk": 8}, {}]
+    region, seen = space.region(QUICK, "0"), []
+    while (values := region.draw(lambda values: values in seen)) is not None:
+        seen.append(values)
+    assert region.exhausted
+    assert sorted(seen, key=str) == [{"layers": 1}, {"layers": 2, "topk": 8}, {"layers": 3, "topk": 8}]
 
 
 @pytest.mark.parametrize("method", ["gp", "cmaes", "qmc"])

@@ -91,16 +91,11 @@ def test_the_first_of_several_metrics_ranks(load: Load) -> None:
     assert [metric.name for metric in space.metrics] == ["val/knn/fused", "cost/seconds", "loss/cmd"]
 
 
-def test_a_list_of_one_metric_is_that_metric(load: Load) -> None:
-    assert load(metric=None, metrics="[{name: loss/total}]") == load(metric="{name: loss/total}")
-
-
 def test_nothing_is_stopped_early_where_several_metrics_judge(load: Load) -> None:
     """Optuna knows no values of a trial before its end, if there are several."""
     assert load().default_stopping
     assert not load(metric=None, metrics=TWO).default_stopping
     assert load(metric=None, metrics=TWO, early_terminate="none").early_terminate is None
-    assert load(metric=None, metrics="[{name: val/knn/fused}]", early_terminate="{type: asha}").early_terminate
 
 
 def test_metrics_beside_a_metric_hide_no_other_mistake(check_mistakes: Callable[..., None], load: Load) -> None:
@@ -152,6 +147,7 @@ BAD: list[tuple[dict[str, str | None], str, str]] = [
     ({"metrics": TWO}, "metrics", BESIDE),
     ({"metric": None, "metrics": ""}, "metrics", "should be a list of metrics such as {name: val/knn/fused"),
     ({"metric": None, "metrics": "[]"}, "metrics", "lists 0; write two or three"),
+    ({"metric": None, "metrics": "[{name: loss/total}]"}, "metrics", "lists 1; write two or three"),
     ({"metric": None, "metrics": "[a]"}, "metrics[0]", "should be a mapping"),
     ({"metric": None, "metrics": "[{name: a}, {name: b}, {name: c}, {name: d}]"}, "metrics", "lists 4; write two or"),
     ({"metric": None, "metrics": "[{name: a}, {name: b, goal: up}]"}, "metrics[1].goal", "'up' is unknown"),
