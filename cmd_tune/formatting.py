@@ -70,7 +70,7 @@ def signed(value: float | None, bounds: tuple[float, float] | None = None, *, di
     """A difference, with its interval if there is one: +4.9 (+4.5 to +5.3). A dash for None; never -0.0."""
     if value is None:
         return "–"
-    numbers = [f"{round(x, digits) + 0.0:+.{digits}f}" for x in (value, *(bounds or ()))]
+    numbers = [f"{round(x, digits) + 0.0:+,.{digits}f}" for x in (value, *(bounds or ()))]
     return numbers[0] + (f" ({numbers[1]} to {numbers[2]})" if bounds else "")
 
 

@@ -41,7 +41,8 @@ def ablation_count(plan: Plan) -> int:
     own = seeds if ablation.seeds is None else ablation.seeds
     trials = None if plan.trials is None else plan.trials * plan.space.seeds
     ends = 2 * max(0, own - seeds)  # that the confirmation does not run
-    between = ablation.between(len(plan.space.parameters), own, trials)
+    counting = len(plan.space.start_points[0])  # what does not count there comes with others, in their step
+    between = ablation.between(counting, own, trials)
     return between * own + ends if between else 0
 
 

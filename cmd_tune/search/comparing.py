@@ -12,9 +12,10 @@ from rich.table import Table
 from scipy.special import stdtr, stdtrit
 
 from cmd_tune.evaluate.intervals import Interval
-from cmd_tune.formatting import format_value, percent, signed, time_span
+from cmd_tune.formatting import format_value, percent, time_span
 from cmd_tune.search.kept_search import KeptSearch
 from cmd_tune.search.report.metrics import tested_metric
+from cmd_tune.search.report.scores_in_words import bare_score, difference_text, p_text
 from cmd_tune.search.report.verdicts import ALPHA, paired_differences, t_interval, two_sided_p
 from cmd_tune.settings import Settings
 
@@ -71,17 +72,22 @@ _CONDITIONS: dict[str, Callable[[KeptSearch], Any]] = {
 
 def rows(searches: Sequence[KeptSearch]) -> Iterator[tuple[str, list[str]]]:
     """What is shown of each search, by the name of the row: scores and cost of all, the rest where it differs."""
-    best = [search.best for search in searches]
+    best, metrics = [search.best for search in searches], [search.metric for search in searches]
     yield "state", [str(search.state) for search in searches]
     yield "data", [f"{search.plan.dataset} {search.plan.protocol}" for search in searches]
-    yield "metric", [search.metric for search in searches]
+    yield "metric", metrics
     yield "best trial", [each.trial.name if each else "–" for each in best]
     yield (
         "its own score",
-        [percent(each.trial.last(s.metric) if each else None) for each, s in zip(best, searches, strict=True)],
+        [bare_score(m, each.trial.last(m) if each else None) for each, m in zip(best, metrics, strict=True)],
     )
-    confirmed = [percent(each.score, each.interval) if each and each.seeds else "–" for each in best]
-    yield "confirmed", confirmed
+    yield (
+        "confirmed",
+        [
+            bare_score(m, each.score, each.interval) if each and each.seeds else "–"
+            for each, m in zip(best, metrics, strict=True)
+        ],
+    )
     yield "fresh seeds", [str(each.seeds) if each and each.seeds else "–" for each in best]
     test = [tested_metric(search.metric) for search in searches]
     tested = [each.trial.tests.get(name) if each else None for each, name in zip(best, test, strict=True)]
@@ -102,11 +108,10 @@ def verdicts(searches: Sequence[KeptSearch]) -> Iterator[str]:
             yield f"{names}: nothing to compare, since one of them has no best trial"
         elif found := difference(search, first):
             tells = "they differ" if found.p < ALPHA else "the seeds do not tell them apart"
-            p = "p < 0.001" if found.p < 0.001 else f"p {found.p:.3f}"
-            by = signed(found.mean, found.interval, digits=2)
-            yield f"{names}: {by}, {p}: {tells} ({found.test})"
+            by = difference_text(search.metric, found.mean, found.interval, digits=2)
+            yield f"{names}: {by}, p {p_text(found.p)}: {tells} ({found.test})"
         else:
-            gap = signed(search.best.score - first.best.score, digits=2)
+            gap = difference_text(search.metric, search.best.score - first.best.score, digits=2)
             cure = "confirm both: --resume NAME --confirm"
             yield f"{names}: {gap}, of which single runs cannot tell whether it is more than seeds change; {cure}"
 

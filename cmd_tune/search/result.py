@@ -15,6 +15,7 @@ from cmd_tune.search.kept_report import write_kept_report
 from cmd_tune.search.kept_search import KeptSearch, SearchState, open_kept
 from cmd_tune.search.report import print_report
 from cmd_tune.search.report.confirmation import Confirmation, find_confirmation
+from cmd_tune.search.report.scores_in_words import bare_score
 from cmd_tune.search.report.trials_table import trials_columns
 from cmd_tune.settings import Settings
 
@@ -107,5 +108,6 @@ class SearchResult:
         return f"<pre>{escape(repr(self))}</pre>" + self.trials.to_html(max_rows=20)
 
     def __repr__(self) -> str:
-        score = "" if self.best_score is None else f", {self.metric} {self.best_score:.2f}"
-        return f"<search {self.name}: {self.state}, {self._kept.progress}{score}>"
+        score = bare_score(self.metric, self.best_score, digits=2)
+        best = "" if self.best_score is None else f", {self.metric} {score}"
+        return f"<search {self.name}: {self.state}, {self._kept.progress}{best}>"

@@ -16,6 +16,7 @@ from cmd_tune.errors import CmdTuneError, one_line
 from cmd_tune.formatting import time_span
 from cmd_tune.redact import redact
 from cmd_tune.search.kept_search import KeptSearch, SearchState, kept_searches
+from cmd_tune.search.report.scores_in_words import bare_score
 
 Found = Sequence[tuple[Path, KeptSearch | CmdTuneError]]
 _DAMAGED, _ELSEWHERE, _NOTHING = "damaged", "not on this machine", "–"
@@ -110,12 +111,13 @@ def _row(name: str, search: KeptSearch | CmdTuneError, now: datetime) -> Mapping
         nothing = dict.fromkeys(("trials", "best", "metric", "data", "started", "took"), Text(_NOTHING))
         return {"name": Text(name), "state": Text(_DAMAGED, style="red"), **nothing}
     best, state = search.best, search.state
+    seeded = "*" if best and best.seeds else ""
     of = "" if search.study.budget is None else f"/{search.study.budget}"
     return {
         "name": Text(name),
         "state": Text(state, style=_STYLES[state]),
         "trials": Text(f"{search.ended}{of}"),
-        "best": Text(_NOTHING if best is None else f"{best.score:.2f}{'*' if best.seeds else ''}"),
+        "best": Text(_NOTHING if best is None else bare_score(search.metric, best.score, digits=2) + seeded),
         "metric": Text(search.metric),
         "data": Text(f"{search.plan.dataset} {search.plan.protocol}"),
         "started": Text(_started(search.started, now)),

@@ -1,6 +1,6 @@
 """What the tests of the search floor share: space files and studies."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import yaml
 
 from cmd_tune.data.store import Store
 from cmd_tune.search.execution import ResourceRequest
-from cmd_tune.search.plan import Plan, new_plan
+from cmd_tune.search.plan import Plan, new_plan, resumed_plan
 from cmd_tune.search.request import SearchRequest, check_request, read_space
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.study import SearchStudy
@@ -95,5 +95,32 @@ def plan(make_space: Callable[..., Space], tiny_store: Store, tmp_path: Path) ->
                 tracking_uri=None,
             )
         )
+
+    return make
+
+
+@pytest.fixture
+def typed(make_space: Callable[..., Space], tmp_path: Path) -> Callable[..., SearchRequest]:
+    """Requests a search without data, by this name and with these options; top-level keys of the space file change."""
+
+    def make(name: str | None, options: Mapping[str, bool | None], **changes: object) -> SearchRequest:
+        path = str(make_space(**changes).path)
+        return check_request(
+            path, storage=tmp_path / "runs", name=name, data=None, protocol=None, preset=None, overrides=(),
+            trials=None, resources=ResourceRequest(), tracking_uri=None, **options,
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.fixture
+def resumed(tmp_path: Path) -> Callable[..., Plan]:
+    """The plan of a search that is resumed by its name with these options."""
+
+    def make(name: str, **options: bool | None) -> Plan:
+        return resumed_plan(
+            name, space_name=None, kept_options={}, storage=tmp_path / "runs", trials=None, resources=ResourceRequest(),
+            tracking_uri=None, **options,
+        )  # fmt: skip
 
     return make

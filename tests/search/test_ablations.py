@@ -6,9 +6,8 @@ import pytest
 
 from cmd_tune.errors import CmdTuneError, UsageError
 from cmd_tune.search.ablations import ablation_count, describe_ablation, describe_path, due_ablations, path_of
-from cmd_tune.search.execution import ResourceRequest, TrialReport
-from cmd_tune.search.plan import keep_plan, new_plan, plan_of, resumed_plan
-from cmd_tune.search.request import check_request
+from cmd_tune.search.execution import TrialReport
+from cmd_tune.search.plan import keep_plan, new_plan, plan_of
 from cmd_tune.search.spaces.ablation import Ablation
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import TrialRecord, TrialState
@@ -211,35 +210,32 @@ def test_what_the_path_takes_is_said_beforehand(request_of, changes, runs, said)
     assert describe_ablation(plan) == (f"ablation: {said}" if said else "")
 
 
-def asked(make_space, tmp_path, name, *, ablation, **changes):
-    make_space(**changes)
-    return check_request(
-        str(tmp_path / "space.yaml"), storage=tmp_path / "runs", name=name, data=None, protocol=None, preset=None,
-        overrides=(), trials=None, ablation=ablation, resources=ResourceRequest(), tracking_uri=None,
-    )  # fmt: skip
+def test_what_counts_beside_other_values_alone_takes_no_step_of_its_own(request_of):
+    spec = {"objective": {"values": ["mcl", "cmd"]}, "layers": {"values": [1, 2]},
+            "topk": {"values": [8, 16], "when": "objective == 'cmd'"},
+            "distill_weight": {"min": 0.5, "max": 1.0, "when": "objective == 'cmd'"}}  # fmt: skip
+    start = {"objective": "mcl", "layers": 1}
+    request = request_of(parameters=spec, points_to_evaluate=[start], budget=None, trials=40)
+    assert ablation_count(plan_of(request, *request.open_data())) == 5  # one between, with five seeds
+    start |= {"objective": "cmd", "topk": 8, "distill_weight": 0.5}
+    request = request_of(parameters=spec, points_to_evaluate=[start], budget=None, trials=40)
+    assert ablation_count(plan_of(request, *request.open_data())) == 15
 
 
-def test_the_command_line_has_the_last_word_and_a_resume_keeps_it(make_space, tmp_path):
-    def resume(name, **options):
-        plan = resumed_plan(
-            name, space_name=None, kept_options={}, storage=tmp_path / "runs", trials=None, resources=ResourceRequest(),
-            tracking_uri=None, **options,
-        )  # fmt: skip
-        return plan.ablation
-
-    plan = new_plan(asked(make_space, tmp_path, "off", ablation=False))
+def test_the_command_line_has_the_last_word_and_a_resume_keeps_it(typed, resumed):
+    plan = new_plan(typed("off", {"ablation": False}))
     keep_plan(plan)
     assert plan.ablation is None
-    assert resume("off") is None
-    assert resume("off", ablation=True) == AUTO
-    plan = new_plan(asked(make_space, tmp_path, "two", ablation=None))
+    assert resumed("off").ablation is None
+    assert resumed("off", ablation=True).ablation == AUTO
+    plan = new_plan(typed("two", {"ablation": None}))
     assert plan.ablation == AUTO
-    assert resume("two", ablation=False) is None
-    plan = new_plan(asked(make_space, tmp_path, "three", ablation=True, confirm="none"))
-    assert resume("three") == AUTO
+    assert resumed("two", ablation=False).ablation is None
+    plan = new_plan(typed("three", {"ablation": True}, confirm="none"))
+    assert resumed("three").ablation == AUTO
 
 
-def test_what_has_no_start_point_or_no_fresh_seeds_has_no_path(make_space, tmp_path):
+def test_what_has_no_start_point_or_no_fresh_seeds_has_no_path(typed):
     cells = {"method": "cells", "cells": [{"topk": 8}], "metric": None, "parameters": None, "points_to_evaluate": None}
     seeds = {"parameters": {"seed": {"values": [0, 1]}, "topk": {"values": [8, 16]}}, "points_to_evaluate": None}
     for changes, said in (
@@ -248,5 +244,5 @@ def test_what_has_no_start_point_or_no_fresh_seeds_has_no_path(make_space, tmp_p
         ({"points_to_evaluate": None}, "there is no start point"),
     ):
         with pytest.raises(UsageError, match=f"--ablation: {said}"):
-            asked(make_space, tmp_path, None, ablation=True, budget=None, **changes)
-        assert asked(make_space, tmp_path, None, ablation=None, budget=None, **changes).ablation is None
+            typed(None, {"ablation": True}, budget=None, **changes)
+        assert typed(None, {"ablation": None}, budget=None, **changes).ablation is None

@@ -76,7 +76,7 @@ def test_what_differs_is_shown_and_what_does_not_is_not(kept):
     shown = dict(rows([a, b]))
     assert shown["its own score"] == ["70.0", "75.0"]
     assert shown["test score"] == ["70.5", "75.5"]
-    assert shown["confirmed"] == ["61.0 (48.3–73.7)", "–"]
+    assert shown["confirmed"] == ["61.0 (48.3 to 73.7)", "–"]
     assert (shown["epochs run"], shown["trials ended"]) == (["8", "4"], ["2", "2"])
     assert (shown["trials"], shown["student_temperature"]) == (["4", "2"], ["searched", "0.1"])
     assert (shown["topk"][1], shown["best: teacher_temperature"]) == ("8", ["0.05", "0.02"])

@@ -9,9 +9,8 @@ from cmd_tune.search.confirmations import (
     due_confirmations,
     planned_confirmations,
 )
-from cmd_tune.search.execution import ResourceRequest, TrialReport
-from cmd_tune.search.plan import keep_plan, new_plan, plan_of, resumed_plan
-from cmd_tune.search.request import check_request
+from cmd_tune.search.execution import TrialReport
+from cmd_tune.search.plan import keep_plan, new_plan, plan_of
 from cmd_tune.search.spaces.confirm import Confirm
 from cmd_tune.train.loop import CHECKPOINT
 from tests.search.local_engine import run_due
@@ -156,37 +155,22 @@ def test_what_confirms_is_said_beforehand(request_of, confirm, trials, runs, sai
     assert describe_confirmations(plan) == (f"confirm: {said}" if said else "")
 
 
-def asked(make_space, tmp_path, name, *, confirm, **changes):
-    make_space(**changes)
-    return check_request(
-        str(tmp_path / "space.yaml"), storage=tmp_path / "runs", name=name, data=None, protocol=None, preset=None,
-        overrides=(), trials=None, confirm=confirm, resources=ResourceRequest(), tracking_uri=None,
-    )  # fmt: skip
-
-
-def test_the_command_line_has_the_last_word_and_a_resume_keeps_it(make_space, tmp_path):
-    def resume(name, **options):
-        plan = resumed_plan(
-            name, space_name=None, kept_options={}, storage=tmp_path / "runs", trials=None, resources=ResourceRequest(),
-            tracking_uri=None, **options,
-        )  # fmt: skip
-        return plan.confirm
-
-    plan = new_plan(asked(make_space, tmp_path, "off", confirm=False))
+def test_the_command_line_has_the_last_word_and_a_resume_keeps_it(typed, resumed):
+    plan = new_plan(typed("off", {"confirm": False}))
     keep_plan(plan)
     assert plan.confirm is None
-    assert resume("off") is None
-    assert resume("off", confirm=True) == Confirm()
-    plan = new_plan(asked(make_space, tmp_path, "two", confirm=None))
+    assert resumed("off").confirm is None
+    assert resumed("off", confirm=True).confirm == Confirm()
+    plan = new_plan(typed("two", {"confirm": None}))
     assert plan.confirm == Confirm()
-    assert resume("two") == Confirm()
-    assert resume("two", confirm=False) is None
+    assert resumed("two").confirm == Confirm()
+    assert resumed("two", confirm=False).confirm is None
 
 
-def test_what_has_no_fresh_seeds_is_not_confirmed(make_space, tmp_path):
+def test_what_has_no_fresh_seeds_is_not_confirmed(typed):
     cells = {"method": "cells", "cells": [{"topk": 8}], "metric": None, "parameters": None, "points_to_evaluate": None}
     seeds = {"parameters": {"seed": {"values": [0, 1]}, "topk": {"values": [8, 16]}}, "points_to_evaluate": None}
     for changes, said in ((cells, "a table runs every cell with every seed"), (seeds, "the seed is searched")):
         with pytest.raises(UsageError, match=f"--confirm: {said}"):
-            asked(make_space, tmp_path, None, confirm=True, budget=None, **changes)
-        assert asked(make_space, tmp_path, None, confirm=None, budget=None, **changes).confirm is None
+            typed(None, {"confirm": True}, budget=None, **changes)
+        assert typed(None, {"confirm": None}, budget=None, **changes).confirm is None

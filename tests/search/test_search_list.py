@@ -89,7 +89,7 @@ def test_a_narrow_screen_does_without_times(runs, tiny_store, width, heads):
     assert head.split() == heads.split()
     assert len(rows) == 4
     assert all(len(line) <= width for line in rows)
-    assert rows[0].split()[:6] == ["loss", "interrupted", "2/4", "2.00", "loss/total", "nw-ucla"]
+    assert rows[0].split()[:6] == ["loss", "interrupted", "2/4", "2.000", "loss/total", "nw-ucla"]
 
 
 def test_the_notes_say_what_a_star_is_and_what_is_damaged(runs):

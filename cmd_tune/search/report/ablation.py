@@ -1,15 +1,15 @@
 """The path from the start point to the best trial, one parameter changed after the other; each configuration has run.
 
-The parameters that matter most by the trials come first, then the others in the order of the space. A configuration
-that the space forbids is left out: the next parameter changes with it, as does what counts in one of the two alone.
-All run with the same fresh seeds, so that a step is paired: on each seed, one configuration less the one before. Its
-interval is Student's t, its p value that of a two-sided paired t-test, corrected by Holm over the steps. The path
-depends on the order where parameters work together.
+The parameters that matter most by the trials come first, then the others in the order of the space. One that the space
+does not let change by itself waits until it may, or changes with the fewest others that it needs. All run with the
+same fresh seeds, so that a step is paired: on each seed, one configuration less the one before. Its interval is
+Student's t, its p value that of a two-sided paired t-test, corrected by Holm over the steps. The path depends on the
+order where parameters work together.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from statistics import mean
 from typing import Any
 
@@ -125,9 +125,9 @@ def find_path(study: SearchStudy, asked: Ablation, importance: Importance) -> Ab
     names = ordered(study, importance)
     differing = [name for name in names if start.values.get(name, _ABSENT) != best.values.get(name, _ABSENT)]
     most = asked.between(len(differing), len(seeds), len(study.trials) * study.space.seeds)
-    steps = steps_between(study, start.values, best.values, differing, most)
+    steps, limited = steps_between(study, start.values, best.values, differing, most)
     found = _with_changes([_with_scores(study, step, start, best, seeds) for step in steps])
-    return AblationPath(start, best, found, seeds, limited=len(steps) - 2 >= most and most < len(differing) - 1)
+    return AblationPath(start, best, found, seeds, limited)
 
 
 def ordered(study: SearchStudy, importance: Importance) -> list[str]:
@@ -138,26 +138,30 @@ def ordered(study: SearchStudy, importance: Importance) -> list[str]:
 
 def steps_between(
     study: SearchStudy, start: Mapping[str, Any], best: Mapping[str, Any], names: Sequence[str], most: int
-) -> list[Step]:
-    """The configurations from start to best, in which these parameters change in this order.
+) -> tuple[list[Step], bool]:
+    """The configurations from start to best, in which these parameters change in this order as far as they may.
 
-    most: how many may lie between the two; what is left then changes in the last step.
+    most: how many may lie between the two; what is left then changes in the last step. Also whether that limits it.
     """
-    steps, values, waiting = [Step(dict(start))], dict(start), []
-    base = study.base.model_dump()
-    for name in names[:-1]:
-        values = _with(values, name, best)
-        waiting.append(name)
-        if len(steps) <= most and study.space.allows(values, base) and study.space.is_whole(values, base):
-            steps.append(Step(values, tuple(waiting)))
-            waiting = []
-    return [*steps, Step(dict(best), (*waiting, *names[-1:]))]
+    base, space = study.base.model_dump(), study.space
+
+    def next_step(before: Mapping[str, Any]) -> Step | None:
+        """With the fewest parameters that may change together, of those the first; None if only all that are left."""
+        groups = (group for size in range(1, len(left)) for group in combinations(left, size))
+        steps = (Step(_with(before, group, best), group) for group in groups)
+        return next((s for s in steps if space.is_whole(s.values, base) and space.allows(s.values, base)), None)
+
+    steps, left = [Step(dict(start))], list(names)
+    while (step := next_step(steps[-1].values)) and len(steps) <= most:
+        steps.append(step)
+        left = [name for name in left if name not in step.changed]
+    return [*steps, Step(dict(best), tuple(left))], step is not None
 
 
-def _with(values: Mapping[str, Any], name: str, best: Mapping[str, Any]) -> dict[str, Any]:
-    """The values, with what the best trial has of one parameter: a value, or none."""
-    rest = {key: value for key, value in values.items() if key != name}
-    return {**rest, name: best[name]} if name in best else rest
+def _with(values: Mapping[str, Any], names: Collection[str], best: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, with what the best trial has of these parameters: a value, or none."""
+    rest = {name: value for name, value in values.items() if name not in names}
+    return {**rest, **{name: best[name] for name in names if name in best}}
 
 
 def _with_scores(study: SearchStudy, step: Step, start: TrialRecord, best: TrialRecord, seeds: Sequence[int]) -> Step:

@@ -12,7 +12,7 @@ from cmd_tune.search.report.ablation import AblationPath, StepChange
 from cmd_tune.search.report.cell_results import cells_columns
 from cmd_tune.search.report.findings import StudyFindings
 from cmd_tune.search.report.metrics import tested_metric
-from cmd_tune.search.report.scores_in_words import written
+from cmd_tune.search.report.scores_in_words import bare_score, written
 from cmd_tune.search.report.trials_table import trials_columns
 from cmd_tune.search.study.trial_record import BEFORE_REFIT, TrialRecord
 from cmd_tune.train.loop import CHECKPOINT
@@ -114,8 +114,9 @@ def best_yaml(findings: StudyFindings) -> str | None:
     if findings.comparison or not study.ranked():
         return None
     best = study.ranked()[0]
-    head = f"# {best.name} of {study.folder.name}: {study.space.metric} {best.score(study.space.metric):.2f}\n"
-    head += _tested(best, tested_metric(study.space.metric))
+    metric = study.space.metric
+    head = f"# {best.name} of {study.folder.name}: {metric} {bare_score(metric, best.score(metric), digits=2)}\n"
+    head += _tested(best, tested_metric(metric))
     return head + dump_yaml(study.settings_of(best).model_dump(mode="json"))
 
 

@@ -43,7 +43,7 @@ MOST_TRIALS = 10_000  # a number of trials above this one is not named
 _SPARE = 4  # trials beyond the columns that a regression has at least
 _VALUES = 24  # of one parameter that are compared with each other
 _ALIKE = 1e-9  # columns that differ by less are one
-_TINY = 1e-9  # of the scores' sum of squares: what rounding leaves of 0
+_TINY = 1e-9  # of the scores, or their sum of squares: what rounding leaves of 0
 
 Floats = NDArray[np.float64]
 
@@ -238,7 +238,7 @@ def _judge(
     if p < ALPHA:
         impact = Impact.MATTERS
     else:
-        impact = Impact.DOES_NOT if not bends and interval[1] < noise else Impact.CANNOT_TELL
+        impact = Impact.DOES_NOT if not bends and interval[1] <= noise else Impact.CANNOT_TELL
     needed = _needed(fit, test, effect, interval, noise, bends) if impact is Impact.CANNOT_TELL else None
     return ParameterEffect(name, impact, effect, interval, p, best, needed)
 
@@ -250,6 +250,7 @@ def _effect(test: _Test, fit: _Fit) -> tuple[float, Interval]:
         value_GQ = value_GQ[np.linspace(0, len(value_GQ) - 1, _VALUES).round().astype(int)]
     difference_GGQ = value_GQ[:, None] - value_GQ[None]
     size_GG = np.abs(difference_GGQ @ test.coefficient_Q)
+    size_GG[size_GG < _TINY * sqrt(fit.total)] = 0
     variance_GG = np.einsum("ghq,qr,ghr->gh", difference_GGQ, test.covariance_QQ, difference_GGQ)
     scheffe = sqrt(test.freedom * float(fdtri(test.freedom, fit.freedom, 1 - ALPHA)))
     half_GG = scheffe * fit.spread * np.sqrt(np.maximum(variance_GG, 0))

@@ -12,6 +12,7 @@ from rich.text import Text
 from cmd_tune.data.splits import VALIDATION_SHARE
 from cmd_tune.formatting import duration, named_values
 from cmd_tune.search.report.live_progress import progress_line
+from cmd_tune.search.report.scores_in_words import bare_score
 from cmd_tune.search.report.time_left import Course, seconds_left
 from cmd_tune.search.report.trials_table import STATE_STYLES, trials_table
 from cmd_tune.search.study.study import FINALISTS, SearchStudy
@@ -71,13 +72,14 @@ class Display:
             now = monotonic()
             self._took.append(now - self._heard.get(run.index, now))
             self._heard[run.index] = now
-            score = record.get(self.study.space.metric)
+            metric = self.study.space.metric
+            score = record.get(metric)
             if score is None:
                 continue
             self._validations.append(max(0.0, self._took[-1] - record.get("seconds", 0.0)))
             self._line(
                 f"{run.name} epoch {record['epoch']:.0f}/{self.study.epochs_of(run)}: "
-                f"loss {record['loss/total']:.3f}, {self.study.space.metric} {score:.2f}; {self.summary()}"
+                f"loss {record['loss/total']:.3f}, {metric} {bare_score(metric, score, digits=2)}; {self.summary()}"
             )
 
     def ended(self, trial: TrialRecord) -> None:
@@ -97,8 +99,9 @@ class Display:
         """The best trial so far (none in a comparison), trials ended, time elapsed and left, in one line."""
         parts = []
         if not self.study.space.comparison:
-            best = self.study.ranked()[:1]
-            parts = [f"best {best[0].score(self.study.space.metric):.2f} ({best[0].name})" if best else "best –"]
+            best, metric = self.study.ranked()[:1], self.study.space.metric
+            score = f"{bare_score(metric, best[0].score(metric), digits=2)} ({best[0].name})" if best else "–"
+            parts = [f"best {score}"]
         of = "" if self.study.budget is None else f"/{self.study.budget}"
         parts.append(f"{self._ended()}{of} trials")
         parts.append(f"elapsed {duration(monotonic() - self._started)}")

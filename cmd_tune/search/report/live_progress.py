@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
 
+from cmd_tune.search.report.scores_in_words import bare_score
 from cmd_tune.search.study.early_stopping import stopping_rule
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import TrialState
@@ -21,7 +22,8 @@ def progress_line(study: SearchStudy, concurrent: int) -> str:
     if not study.space.comparison:
         scores = [trial.score(study.space.metric) for trial in trials if trial.state is TrialState.FINISHED]
         if (curve := best_so_far([score for score in scores if score is not None], maximize=study.space.maximize))[1:]:
-            parts.insert(0, f"best so far {sparkline(curve)} {curve[0]:.2f} to {curve[-1]:.2f}")
+            first, last = (bare_score(study.space.metric, score, digits=2) for score in (curve[0], curve[-1]))
+            parts.insert(0, f"best so far {sparkline(curve)} {first} to {last}")
     if stopping_rule(study.space) and (rungs := _rungs(study)):
         came = ", ".join(f"{epoch}: {count}" for epoch, count in rungs)
         parts.append(f"trials that came to epoch {came}")

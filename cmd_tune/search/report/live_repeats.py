@@ -8,6 +8,7 @@ from cmd_tune.formatting import count, percent
 from cmd_tune.progress import PERIOD_S
 from cmd_tune.search.report.live import Display
 from cmd_tune.search.report.metrics import tested_metric
+from cmd_tune.search.report.scores_in_words import bare_score
 from cmd_tune.search.study.trial_record import BEFORE_REFIT, Repeat, RepeatRecord
 
 _TITLES = {
@@ -59,9 +60,10 @@ class SearchDisplay(Display):
         """What the run was for: its score, beside that of the trial if it has the same values."""
         trial, metric = self.study.trials[repeat.index], self.study.space.metric
         if repeat.purpose is Repeat.ABLATION:
-            return f"{metric} {percent(repeat.last(metric))}"
+            return f"{metric} {bare_score(metric, repeat.last(metric))}"
         if repeat.purpose is Repeat.CONFIRM:
-            return f"{metric} {percent(repeat.last(metric))}, {percent(trial.score(metric))} in the trial"
+            own = bare_score(metric, trial.score(metric))
+            return f"{metric} {bare_score(metric, repeat.last(metric))}, {own} in the trial"
         metric = tested_metric(metric)
         before = trial.tests.get(BEFORE_REFIT + metric)
         was = f", {percent(before)} before it" if before is not None else ""

@@ -13,6 +13,7 @@ from rich.text import Text
 from cmd_tune.compute.usage import USAGE
 from cmd_tune.formatting import format_value
 from cmd_tune.search.report.positions import position
+from cmd_tune.search.report.scores_in_words import bare_score
 from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.study.pareto_front import trials_on_front
 from cmd_tune.search.study.study import SearchStudy
@@ -100,12 +101,11 @@ def trials_table(study: SearchStudy, trials: Sequence[TrialRecord], best: Sequen
             table.add_column(heading, justify="right", no_wrap=True)
         table.add_column("state", no_wrap=True)
         for trial in trials:
-            numbers = (trial.score(name) for name in shown)
             table.add_row(
                 f"{trial.index:03d}",
                 *(setting_text(trial.values, name) for name in parameters),
                 f"{trial.epochs_run}/{study.epochs_in_all(trial)}",
-                *("–" if number is None else f"{number:.2f}" for number in numbers),
+                *(bare_score(name, trial.score(name), digits=2) for name in shown),
                 Text(str(trial.state), style=STATE_STYLES[trial.state]),
                 style="bold" if trial in best else None,
             )

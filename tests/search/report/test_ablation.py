@@ -11,6 +11,7 @@ from cmd_tune.search.ablations import due_ablations
 from cmd_tune.search.report import StudyFindings
 from cmd_tune.search.report.ablation import changes_in_words, ordered, steps_between
 from cmd_tune.search.report.importance import Impact, Importance, ParameterEffect
+from cmd_tune.search.report.sections import ablation
 from cmd_tune.search.spaces.ablation import Ablation
 from cmd_tune.search.study.failure_tags import FailureTag
 from cmd_tune.search.study.trial_record import Repeat, TrialRecord, TrialState
@@ -86,24 +87,39 @@ def changed(steps):
     return [tuple(step.changed) for step in steps]
 
 
-def test_a_step_that_the_settings_forbid_takes_the_next_parameter_along(played):
+def test_a_step_that_the_settings_forbid_waits_until_it_may_be(played):
     study = played(other=FAR)
     start, best = (study.trials[index].values for index in (0, 1))
-    steps = steps_between(study, start, best, ["topk", "teacher_temperature", "queue_size"], most=9)
+    steps, limited = steps_between(study, start, best, ["topk", "teacher_temperature", "queue_size"], most=9)
     # topk 32 of a queue of 16 is not allowed, whatever the temperature.
-    assert changed(steps) == [(), ("topk", "teacher_temperature", "queue_size")]
-    steps = steps_between(study, start, best, ["topk", "queue_size", "teacher_temperature"], most=9)
-    assert changed(steps) == [(), ("topk", "queue_size"), ("teacher_temperature",)]
-    assert steps[1].values == {**start, "topk": 32, "queue_size": 64}
+    assert changed(steps) == [(), ("teacher_temperature",), ("queue_size",), ("topk",)]
+    assert steps[2].values == {**start, "teacher_temperature": 0.02, "queue_size": 64}
     assert steps[0].values == start
     assert steps[-1].values == best
+    assert not limited
 
 
 def test_a_constraint_forbids_as_settings_do(played):
     study = played(constraints=["queue_size <= 16 or teacher_temperature < 0.03"])
     start, best = (study.trials[index].values for index in (0, 1))
-    steps = steps_between(study, start, best, ["queue_size", "topk", "teacher_temperature"], most=9)
+    steps, _ = steps_between(study, start, best, ["queue_size", "topk", "teacher_temperature"], most=9)
+    assert changed(steps) == [(), ("topk",), ("teacher_temperature",), ("queue_size",)]
+
+
+def test_what_is_forbidden_one_by_one_changes_with_the_fewest_others(played):
+    bound = "(queue_size == 16) == (teacher_temperature == 0.05)"
+    study = played(constraints=[bound])
+    start, best = (study.trials[index].values for index in (0, 1))
+    steps, limited = steps_between(study, start, best, ["queue_size", "topk", "teacher_temperature"], most=9)
+    assert changed(steps) == [(), ("topk",), ("queue_size", "teacher_temperature")]
+    assert not limited
+    steps, limited = steps_between(study, start, best, ["queue_size", "topk", "teacher_temperature"], most=0)
     assert changed(steps) == [(), ("queue_size", "topk", "teacher_temperature")]
+    assert limited
+    path = findings(study, Ablation(seeds=2))
+    assert "queue_size and teacher_temperature change together, since constraints or settings allow none of them " in (
+        ablation(path).markdown
+    ).replace("teacher_temperature and queue_size", "queue_size and teacher_temperature")
 
 
 @pytest.mark.parametrize(
@@ -117,8 +133,9 @@ def test_a_constraint_forbids_as_settings_do(played):
 def test_what_there_are_no_runs_for_changes_in_the_last_step(played, most, then):
     study = played()
     start, best = (study.trials[index].values for index in (0, 1))
-    steps = steps_between(study, start, best, ["queue_size", "topk", "teacher_temperature"], most=most)
+    steps, limited = steps_between(study, start, best, ["queue_size", "topk", "teacher_temperature"], most=most)
     assert changed(steps) == [(), *then]
+    assert limited is (most < 2)
 
 
 def test_what_counts_beside_a_value_alone_comes_and_goes_with_it(make_space, open_study):
@@ -129,14 +146,14 @@ def test_what_counts_beside_a_value_alone_comes_and_goes_with_it(make_space, ope
     }
     study = open_study(make_space(parameters=conditional, points_to_evaluate=None))
     without, with_topk = {"objective": "mcl", "layers": 1}, {"objective": "cmd", "topk": 8, "layers": 2}
-    there = steps_between(study, without, with_topk, ["topk", "layers", "objective"], most=9)
-    assert changed(there) == [(), ("topk", "layers", "objective")]
-    there = steps_between(study, without, with_topk, ["objective", "topk", "layers"], most=9)
-    assert changed(there) == [(), ("objective", "topk"), ("layers",)]
-    assert there[1].values == {"objective": "cmd", "topk": 8, "layers": 1}
-    back = steps_between(study, with_topk, without, ["layers", "topk", "objective"], most=9)
+    there, _ = steps_between(study, without, with_topk, ["topk", "layers", "objective"], most=9)
+    assert changed(there) == [(), ("layers",), ("topk", "objective")]
+    there, _ = steps_between(study, without, with_topk, ["objective", "topk", "layers"], most=9)
+    assert changed(there) == [(), ("layers",), ("objective", "topk")]
+    assert there[1].values == {"objective": "mcl", "layers": 2}
+    back, _ = steps_between(study, with_topk, without, ["layers", "topk", "objective"], most=9)
     assert [step.values for step in back[1:]] == [{"objective": "cmd", "topk": 8, "layers": 1}, without]
-    near = steps_between(study, {**with_topk, "topk": 4}, {**with_topk, "layers": 1}, ["topk", "layers"], most=9)
+    near, _ = steps_between(study, {**with_topk, "topk": 4}, {**with_topk, "layers": 1}, ["topk", "layers"], most=9)
     assert changed(near) == [(), ("topk",), ("layers",)]
 
 

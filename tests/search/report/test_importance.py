@@ -157,8 +157,21 @@ def test_what_did_not_vary_by_itself_cannot_be_told():
     assert effects["learning_rate"].impact is Impact.MATTERS
     assert {effects[name].impact for name in ("shear_range", "objective")} == {Impact.CANNOT_TELL}
     assert effects["shear_range"].effect is None
-    same = importance(RATES, drawn(rng, 30), [50.0] * 30)
-    assert {effect.impact for effect in same.effects} == {Impact.CANNOT_TELL}
+
+
+def test_what_rounding_leaves_is_no_effect():
+    """Weights of a network follow from its layers alone; of the others nothing is left to tell."""
+    rng = np.random.default_rng(4)
+    rows = drawn(rng, 40)
+    effects = by_name(
+        importance(RATES, rows, [70000.0 + (10000.0 if row["objective"] == "cmd" else 0) for row in rows])
+    )
+    assert effects["objective"].effect == pytest.approx(10000.0)
+    assert effects["objective"].impact is Impact.MATTERS
+    rest = [effect for name, effect in effects.items() if name != "objective"]
+    assert {(effect.effect, effect.interval, effect.impact) for effect in rest} == {(0.0, (0.0, 0.0), Impact.DOES_NOT)}
+    same = importance(RATES, rows, [50.0] * 40)
+    assert {effect.impact for effect in same.effects} == {Impact.DOES_NOT}
 
 
 def test_numbers_to_choose_from_are_a_scale_and_absent_values_no_obstacle():

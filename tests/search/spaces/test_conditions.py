@@ -155,8 +155,8 @@ def test_the_values_that_settings_take_together_are_those_that_count(make_space)
     [
         ({"topk": "{values: [8, 16], when: objective}"}, "parameters.topk.when", "is not true or false"),
         ({"topk": "{values: [8, 16], when: object == 'cmd'}"}, "parameters.topk.when", "unknown setting 'object'"),
-        ({"topk": "{values: [8, 16], when: layers > 1}"}, "parameters.topk.when", "speaks of no other searched parameter"),
-        ({"topk": "{values: [8, 16], when: topk > 1}"}, "parameters.topk.when", "speaks of no other searched parameter"),
+        ({"topk": "{values: [8, 16], when: layers > 1}"}, "parameters.topk.when", "speaks of no other searched"),
+        ({"topk": "{values: [8, 16], when: topk > 1}"}, "parameters.topk.when", "speaks of no other searched"),
         ({"layers": "{value: 2}", "topk": "{values: [8, 16], when: layers > 1}"}, "parameters.topk.when",
          "layers > 1 speaks of no other searched parameter"),
         ({"topk": "{values: [8, 16], when: objective == 'base'}"}, "parameters.topk.when",

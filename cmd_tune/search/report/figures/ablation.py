@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from cmd_tune.formatting import signed
 from cmd_tune.search.report.ablation import AblationPath, changes_in_words
 from cmd_tune.search.report.figures.style import BEST, FINISHED, QUIET, START, score_label, tidy
 from cmd_tune.search.report.findings import StudyFindings
-from cmd_tune.search.report.scores_in_words import is_accuracy
+from cmd_tune.search.report.scores_in_words import difference_text
 
 _NAMED = 3  # parameters of a step
 
@@ -58,8 +57,7 @@ class AblationFigure:
         for row, step in enumerate(self.path.steps):
             if step.change is None:
                 continue
-            digits = 1 if is_accuracy(self.metric) else 3
-            text = signed(step.change.mean, step.change.interval, digits=digits)
+            text = difference_text(self.metric, step.change.mean, step.change.interval)
             bold = "bold" if step.change.is_clear else "normal"
             plot.annotate(text, (1, row), xycoords=("axes fraction", "data"), xytext=(10, 0), fontsize=8.5, weight=bold,
                           textcoords="offset points", va="center", color="#30363d")  # fmt: skip

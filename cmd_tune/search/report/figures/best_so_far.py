@@ -17,7 +17,7 @@ from cmd_tune.search.report.figures.style import (
     tidy,
 )
 from cmd_tune.search.report.findings import RAW, UNTRAINED, StudyFindings
-from cmd_tune.search.report.scores_in_words import score_text
+from cmd_tune.search.report.scores_in_words import bare_score, score_text
 from cmd_tune.search.study.trial_record import TrialState
 
 _BEYOND = 0.35  # of the range of the scores: baselines that are further away are not drawn
@@ -76,10 +76,11 @@ class BestSoFar:
         if self.start:
             plot.axhline(self.start[1], color=START, linewidth=1, linestyle="--", zorder=1)
             plot.scatter(*self.start, s=46, marker="D", color=START, edgecolors="white", label="start point", zorder=4)
+        told = {title: f"{title} {bare_score(self.metric, score)}" for title, score in self.lines.items()}
         for (title, score), style in zip(kept.items(), (":", "-."), strict=False):
-            plot.axhline(score, color=BASELINE, linewidth=1.2, linestyle=style, label=f"{title} {score:.1f}")
+            plot.axhline(score, color=BASELINE, linewidth=1.2, linestyle=style, label=told[title])
         plot.set_xlim(-0.02 * max(self.last, 1) - 0.3, self.last * 1.02 + 0.3)
-        off = [f"{title} {score:.1f}" for title, score in self.lines.items() if title not in kept]
+        off = [text for title, text in told.items() if title not in kept]
         plot.set_xlabel("trial" + (f"   (beyond the range shown: {', '.join(off)})" if off else ""))
         plot.set_ylabel(score_label(self.metric))
         plot.set_title(self.title, fontsize=11, loc="left")

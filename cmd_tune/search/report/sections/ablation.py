@@ -6,11 +6,11 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cmd_tune.formatting import count, markdown_table, markdown_text, signed
+from cmd_tune.formatting import count, markdown_table, markdown_text
 from cmd_tune.search.report.ablation import TEST, AblationPath, Step, StepChange, changes_in_words
 from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.findings import StudyFindings
-from cmd_tune.search.report.scores_in_words import is_accuracy
+from cmd_tune.search.report.scores_in_words import bare_score, difference_text, p_text
 
 _TITLE, _START = "## Ablation", "start point"
 _HEAD = ("step", "changed", "mean", "less the step before", "p")
@@ -31,7 +31,7 @@ def ablation(findings: StudyFindings) -> Section | None:
     if len(path.steps) == 2:
         return Section(f"{_TITLE}\n\n{markdown_text(_one_step(findings, path))}")
     metric = findings.study.space.metric
-    said = [line for line in (what_carries(findings, path), *_remarks(path)) if line]
+    said = [line for line in (what_carries(findings, path), *_remarks(findings, path)) if line]
     rows = [_row(metric, number, path) for number in range(len(path.steps))]
     legend = _LEGEND.format(metric=metric, seeds=count(len(path.seeds), "fresh seed"), test=TEST)
     markdown = [_TITLE, *map(markdown_text, said), markdown_table(_HEAD, rows), legend]
@@ -48,8 +48,8 @@ def what_carries(findings: StudyFindings, path: AblationPath) -> str:
     if first is None or last is None or not steps:
         return f"The path from {path.start.name} to {path.best.name} has not run yet."
     top, change = max(steps, key=lambda pair: sign * pair[1].mean)
-    text = f"From the start point to {path.best.name}, {metric} goes from {_score(metric, first)} to "
-    text += f"{_score(metric, last)} over {count(len(path.seeds), 'fresh seed')}. "
+    text = f"From the start point to {path.best.name}, {metric} goes from {bare_score(metric, first)} to "
+    text += f"{bare_score(metric, last)} over {count(len(path.seeds), 'fresh seed')}. "
     if sign * (last - first) <= 0:
         return f"{text}By these seeds there is no gain."
     text += f"The step of {_names(top)} carries the largest part of it, {_change(metric, change)}. "
@@ -71,20 +71,24 @@ def _one_step(findings: StudyFindings, path: AblationPath) -> str:
         return f"{ends} alone; {whole}{change}."
     if path.limited:
         return f"{ends}. Half the work of the trials does not pay for a path; write ablation: {{seeds: 3}} to have it."
-    return f"{ends}. No configuration between the two is allowed, so that nothing tells their parts."
+    return f"{ends}. They change together, since {_forbidding(findings)}: nothing tells their parts."
 
 
-def _remarks(path: AblationPath) -> list[str]:
+def _forbidding(findings: StudyFindings) -> str:
+    """Why parameters change together, as far as the space tells."""
+    space = findings.study.space
+    causes = {"conditions": space.conditions.conditional, "constraints": space.constraints, "settings": True}
+    *others, last = (name for name, given in causes.items() if given)
+    return f"{', '.join(others)}{' or ' if others else ''}{last} allow none of them alone"
+
+
+def _remarks(findings: StudyFindings, path: AblationPath) -> list[str]:
     """What is not as in a plain path: parameters that go together, runs that failed or are yet to come."""
     lines = []
     for step in path.steps[1:]:
         if len(step.changed) > 1:
             rest = path.limited and step is path.steps[-1]
-            why = (
-                "half the work of the trials pays for no more runs"
-                if rest
-                else "constraints or settings forbid them one by one in this order"
-            )
+            why = "half the work of the trials pays for no more runs" if rest else _forbidding(findings)
             lines.append(f"{_names(step)} change together, since {why}.")
     lines += [
         f"The step of {_names(step)} failed with seed {', '.join(map(str, step.failed))}, which its mean leaves out."
@@ -99,7 +103,7 @@ def _remarks(path: AblationPath) -> list[str]:
 def _row(metric: str, number: int, path: AblationPath) -> list[str]:
     step, change = path.steps[number], path.steps[number].change
     less = _change(metric, change) if change else ""
-    p = "" if change is None or change.interval is None else f"{change.p:.3f}" if change.p >= 0.001 else "< 0.001"
+    p = "" if change is None or change.interval is None else p_text(change.p)
     return [str(number), ", ".join(changes_in_words(path, number)) or _START, _mean(metric, step), less, p]
 
 
@@ -117,18 +121,11 @@ def _table(metric: str, path: AblationPath) -> Table:
 
 
 def _mean(metric: str, step: Step) -> str:
-    if step.mean is None:
-        return "–"
-    interval = f" ({_score(metric, step.interval[0])} to {_score(metric, step.interval[1])})" if step.interval else ""
-    return f"{_score(metric, step.mean)}{interval}"
+    return bare_score(metric, step.mean, step.interval)
 
 
 def _change(metric: str, change: StepChange) -> str:
-    return signed(change.mean, change.interval, digits=1 if is_accuracy(metric) else 3)
-
-
-def _score(metric: str, value: float) -> str:
-    return f"{value:.1f}" if is_accuracy(metric) else f"{value:.4g}"
+    return difference_text(metric, change.mean, change.interval)
 
 
 def _names(step: Step) -> str:

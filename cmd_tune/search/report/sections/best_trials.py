@@ -6,9 +6,10 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cmd_tune.formatting import markdown_table, markdown_text, percent
+from cmd_tune.formatting import markdown_table, markdown_text
 from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.findings import RAW, UNTRAINED, StudyFindings
+from cmd_tune.search.report.scores_in_words import bare_score
 from cmd_tune.search.report.trials_table import FittedTable, by_difference, setting_text
 from cmd_tune.search.study.study import FINALISTS, SearchStudy
 from cmd_tune.search.study.trial_record import BEFORE_REFIT, TrialRecord
@@ -51,7 +52,7 @@ def _markdown(findings: StudyFindings) -> str:
         [trial.name, *(setting_text(trial.values, name) for name in names), *(_score(trial, name) for name in shown)]
         for trial in best
     ]
-    lines += [[title, *[""] * len(names), *(percent(score(name)) for name in shown)] for title, score in rows]
+    lines += [[title, *[""] * len(names), *(bare_score(name, score(name)) for name in shown)] for title, score in rows]
     table = markdown_table(["", *names, *shown], lines)
     hidden = len(study.space.parameters) - len(names)
     return table + (f"\n\nShown are the parameters that differ most; trials.csv has {hidden} more." if hidden else "")
@@ -78,7 +79,7 @@ def _table(findings: StudyFindings) -> FittedTable:
             table.add_row(trial.name, *values, *(_score(trial, name) for name in shown))
         for title, scores in ((UNTRAINED, findings.untrained), (RAW, findings.raw)):
             blank = [""] * len(names)
-            table.add_row(title, *blank, *(percent(scores.get(name)) for name in shown), style="dim")
+            table.add_row(title, *blank, *(bare_score(name, scores.get(name)) for name in shown), style="dim")
         return table
 
     more = "Shown are the parameters that differ most; the report has {} more."
@@ -88,7 +89,7 @@ def _table(findings: StudyFindings) -> FittedTable:
 def _score(trial: TrialRecord, name: str) -> str:
     """A score; with that before the refit, if there was one, in brackets."""
     before = trial.tests.get(BEFORE_REFIT + name)
-    return percent(trial.score(name)) + (f" ({percent(before)})" if before is not None else "")
+    return bare_score(name, trial.score(name)) + (f" ({bare_score(name, before)})" if before is not None else "")
 
 
 def _tests(study: SearchStudy) -> list[str]:
@@ -107,6 +108,7 @@ def _stopped_early(study: SearchStudy) -> list[str]:
     stopped = study.stopped()
     if not stopped:
         return []
-    first = [f"{t.name} {t.reason} ({percent(t.score(study.space.metric))})" for t in stopped[:BEST]]
+    metric = study.space.metric
+    first = [f"{t.name} {t.reason} ({bare_score(metric, t.score(metric))})" for t in stopped[:BEST]]
     more = f" and {len(stopped) - BEST} more" if len(stopped) > BEST else ""
-    return [f"Stopped early, without a rank ({study.space.metric} then): {'; '.join(first)}{more}."]
+    return [f"Stopped early, without a rank ({metric} then): {'; '.join(first)}{more}."]

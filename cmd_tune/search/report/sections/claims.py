@@ -12,6 +12,7 @@ from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.claims import ClaimResult
 from cmd_tune.search.report.findings import StudyFindings
 from cmd_tune.search.report.looks import LOOKS
+from cmd_tune.search.report.scores_in_words import p_text
 from cmd_tune.search.report.verdicts import ALPHA, PairedDifference, Verdict
 
 _STYLES = {Verdict.HOLDS: "green", Verdict.DOES_NOT: "red", Verdict.CANNOT_TELL: "yellow"}
@@ -72,4 +73,4 @@ def _difference(difference: PairedDifference) -> str:
 
 
 def _p(value: float) -> str:
-    return "–" if isnan(value) else f"{value:.3f}" if value >= 0.001 else "< 0.001"
+    return "–" if isnan(value) else p_text(value)

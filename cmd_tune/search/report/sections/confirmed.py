@@ -4,10 +4,11 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cmd_tune.formatting import count, markdown_table, percent, signed
+from cmd_tune.formatting import count, markdown_table
 from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.confirmation import TEST, Confirmation, Confirmed, Difference
 from cmd_tune.search.report.findings import StudyFindings
+from cmd_tune.search.report.scores_in_words import bare_score, difference_text, is_accuracy, p_text
 
 _START = "start point"
 
@@ -45,23 +46,23 @@ _LEGEND = (
 def winner_line(found: Confirmation) -> str:
     """The winner, how sure that is, and what is tied with it, in words."""
     winner, start, tied = found.winner, found.start, found.tied
-    low, high = winner.interval
     seeds = count(len(winner.scores), "fresh seed")
-    text = f"{winner.trial.name} has the best mean over {seeds}: {percent(winner.mean)} ({low:.1f} to {high:.1f})"
+    text = f"{winner.trial.name} has the best mean over {seeds}: "
+    text += bare_score(found.metric, winner.mean, winner.interval)
     if winner is start:
         text += ", and is the start point"
     elif winner.to_start:
-        text += f"; {_beside_start(winner.to_start)}"
+        text += f"; {_beside_start(found.metric, winner.to_start)}"
     others = ", ".join(f"{result.trial.name}{' (start point)' if result is start else ''}" for result in tied)
     if len(found.results) == 1:
         return f"{text}. Nothing else was run again."
     return f"{text}. The seeds do not tell it from {others}." if tied else f"{text}. The seeds tell it from all others."
 
 
-def _beside_start(difference: Difference) -> str:
-    by = signed(difference.mean, difference.interval)
+def _beside_start(metric: str, difference: Difference) -> str:
+    by = difference_text(metric, difference.mean, difference.interval) + (" points" if is_accuracy(metric) else "")
     clear = "differs from" if difference.is_clear else "cannot be told from"
-    return f"it {clear} the start point, {by} points, p {_p(difference)}"
+    return f"it {clear} the start point, {by}, p {p_text(difference.p)}"
 
 
 def _failed(found: Confirmation) -> list[str]:
@@ -73,13 +74,9 @@ def _failed(found: Confirmation) -> list[str]:
 
 
 def _row(found: Confirmation, result: Confirmed) -> list[str]:
-    low, high = result.interval
+    metric = found.metric
     name = result.trial.name + (f", {_START}" if result is found.start else "")
-    fresh = f"{percent(result.mean)} ({low:.1f} to {high:.1f})"
-    if (difference := result.to_start) is None:
-        return [name, percent(result.own), fresh, "", ""]
-    return [name, percent(result.own), fresh, signed(difference.mean, difference.interval), _p(difference)]
-
-
-def _p(difference: Difference) -> str:
-    return f"{difference.p:.3f}" if difference.p >= 0.001 else "< 0.001"
+    scores = [bare_score(metric, result.own), bare_score(metric, result.mean, result.interval)]
+    if (less := result.to_start) is None:
+        return [name, *scores, "", ""]
+    return [name, *scores, difference_text(metric, less.mean, less.interval), p_text(less.p)]

@@ -4,7 +4,7 @@ from cmd_tune.formatting import format_value, markdown_table
 from cmd_tune.search.report.base import Section
 from cmd_tune.search.report.findings import StudyFindings
 from cmd_tune.search.report.importance import MOST_TRIALS, Impact, Importance, ParameterEffect
-from cmd_tune.search.report.scores_in_words import about, is_accuracy, points
+from cmd_tune.search.report.scores_in_words import about, bare_score, p_text, points
 
 _METHOD = """\
 Effect: the best tried value less the worst, other parameters being equal, by an additive regression of {basis}{terms};
@@ -48,13 +48,11 @@ def importance(findings: StudyFindings) -> Section | None:
 def _effect(effect: ParameterEffect, metric: str) -> str:
     if effect.effect is None or effect.interval is None:
         return "–"
-    digits = "{:.1f}" if is_accuracy(metric) else "{:.3g}"
-    low, high = (digits.format(end) for end in effect.interval)
-    return f"{digits.format(effect.effect)} ({low} to {high})"
+    return bare_score(metric, effect.effect, effect.interval)
 
 
 def _p(effect: ParameterEffect) -> str:
-    return "–" if effect.effect is None else f"{effect.p:.3f}" if effect.p >= 0.001 else "< 0.001"
+    return "–" if effect.effect is None else p_text(effect.p)
 
 
 def _verdict(effect: ParameterEffect, found: Importance) -> str:

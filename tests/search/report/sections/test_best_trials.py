@@ -90,7 +90,7 @@ def test_another_metric_that_is_searched_by_has_a_column_before_the_others(make_
         study.end(trial)
     lines = shown(study)
     assert [line[:9] for line in lines if line.startswith("trial-")] == ["trial-001", "trial-000"]
-    assert numbers(lines, "trial-001")[2] == "1.0"
+    assert numbers(lines, "trial-001")[2] == "1.000"
 
 
 def test_a_table_has_none(table_space, played):
