@@ -14,6 +14,7 @@ from cmd_tune.runs.run_checks import (
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.space_checks import check_batches
 from cmd_tune.search.spaces.parameter import is_whole
+from cmd_tune.search.spaces.reported import REPORTED, REPORTED_ON, Origin
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.early_stopping import stopping_rule
 from cmd_tune.search.study.methods import method_of, method_title
@@ -35,11 +36,21 @@ def check_start(plan: Plan) -> list[str]:
         lines.append(f"method {title}")
     if remark := method_of(space, plan.trials).remark(space.parameters):
         lines.append(f"{space.path}: {remark}")
+    if _lacks_origin(space):
+        unknown = f"{REPORTED}: the report leaves it out, since nothing says what it was measured on"
+        lines.append(f"{space.path}: {unknown}; write {REPORTED_ON}: {Origin.example}")
     rule = stopping_rule(space)
     reason = rule.stops_nothing(settings.epochs, space.seeds) if rule and "epochs" not in space.parameters else ""
     if reason:
         lines.append(f"{space.path}: early_terminate.{reason}")
     return lines
+
+
+def _lacks_origin(space: Space) -> bool:
+    """Whether the file has reported accuracies, and does not say what they were measured on."""
+    if table := space.comparison:
+        return table.origin is None and any(cell.reported for cell in table.cells)
+    return bool(space.reported) and space.reported_on is None
 
 
 def disk_line(plan: Plan, at_once: int, refits: int) -> str:

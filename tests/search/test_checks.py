@@ -135,3 +135,25 @@ def test_the_disk_that_a_trial_needs_is_said_if_it_is_not_known_how_many_there_w
     one = checkpoint_bytes(plan.settings, tiny_store.width) / 1e6
     said = f"disk: checkpoints take {one:.0f} MB a trial, and {2 * one:.0f} MB more of each that runs; "
     assert disk_line(plan, 2, 3).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"reported": {"test/knn/joint": 70.6}}, True),
+        ({**CELLS, "cells": [{"batch_size": 9, "reported": {"test/knn/joint": 70.6}}]}, True),
+        ({**CELLS, "reported_on": {"by": "us", "dataset": "ntu-60", "protocol": "xsub", "probes": {}}}, False),
+        ({}, False),
+    ],
+)
+def test_reported_accuracies_without_an_origin_are_told_at_the_start(
+    planned: Callable[..., Plan], changes: dict[str, object], said: bool
+) -> None:
+    batch = () if "cells" in changes else ("batch_size=8",)
+    remarks = [line for line in check_start(planned(1, batch, **changes)) if "reported" in line]
+    assert len(remarks) == said
+    if said:
+        assert remarks[0].startswith(
+            "reported: the report leaves it out, since nothing says", 1 + remarks[0].index(" ")
+        )
+        assert "write reported_on: {by: whom, dataset: ntu-60, protocol: xsub, probes: {knn: 1-NN}}" in remarks[0]

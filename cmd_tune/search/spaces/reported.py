@@ -10,6 +10,7 @@ from cmd_tune.evaluate.scores import PROBES
 from cmd_tune.search.spaces.file_model import FileModel, Text, number, read_mapping, text
 
 REPORTED, REPORTED_ON = "reported", "reported_on"  # the keys
+TESTED = tuple(f"test/{kind}/{stream}" for kind in PROBES for stream in (*MODALITIES, "fused"))  # metrics
 
 
 def _probes(value: Any) -> dict[str, str]:
@@ -34,8 +35,7 @@ def read_reported(value: Any, known: Collection[str] | None = None) -> dict[str,
 
 def read_tested(value: Any) -> dict[str, float]:
     """The same of a search, whose best trial has accuracies on the test set alone. Raises ValueError."""
-    known = [f"test/{kind}/{stream}" for kind in PROBES for stream in (*MODALITIES, "fused")]
-    return read_reported(value, known)
+    return read_reported(value, TESTED)
 
 
 def _percent(value: Any) -> float:

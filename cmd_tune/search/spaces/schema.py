@@ -15,7 +15,7 @@ from cmd_tune.search.spaces.file_model import FileModel
 from cmd_tune.search.spaces.forms import GOALS, MOST_METRICS, Budget, ComparisonForm, MethodKind, Metric, SearchForm
 from cmd_tune.search.spaces.parameter_file import DISTRIBUTIONS, RANGES
 from cmd_tune.search.spaces.refit import NO_REFIT
-from cmd_tune.search.spaces.reported import REPORTED, Origin
+from cmd_tune.search.spaces.reported import REPORTED, TESTED, Origin
 from cmd_tune.search.spaces.space import DEFAULT_METHOD, TrialSource
 from cmd_tune.settings import PRESETS, Settings
 
@@ -28,7 +28,7 @@ _NUMBER: Schema = {"type": "number"}
 _COUNT: Schema = {"type": "integer", "minimum": 1}
 _SEEDS: Schema = {"type": "array", "items": {"type": "integer", "minimum": 0}, "uniqueItems": True}
 _FRESH: Schema = {"anyOf": [{"const": AUTO}, {"type": "integer", "minimum": FEWEST}]}
-_REPORTED: Schema = {"type": "object", "additionalProperties": {**_NUMBER, "minimum": 0, "maximum": 100}}
+_ACCURACY: Schema = {**_NUMBER, "minimum": 0, "maximum": 100}
 _TIME: Schema = {
     "anyOf": [
         {"type": "number", "exclusiveMinimum": 0},
@@ -74,7 +74,7 @@ def space_schema(methods: Mapping[str, MethodKind], early_stopping: Mapping[str,
         SearchForm,
         {
             "method": {"enum": searches, "default": DEFAULT_METHOD},
-            "metrics": {"type": "array", "minItems": 1, "maxItems": MOST_METRICS, "items": common["metric"]},
+            "metrics": {"type": "array", "minItems": 2, "maxItems": MOST_METRICS, "items": common["metric"]},
             "parameters": {
                 "type": "object",
                 "minProperties": 1,
@@ -88,16 +88,13 @@ def space_schema(methods: Mapping[str, MethodKind], early_stopping: Mapping[str,
             "seeds": _COUNT,
             "confirm": {"anyOf": [{"const": NO_CONFIRM}, _closed_mapping({"top": _COUNT, "seeds": _FRESH})]},
             "refit": {"anyOf": [{"const": NO_REFIT}, _closed_mapping({"seeds": _SEEDS})]},
-            "reported": _REPORTED,
+            "reported": _closed_mapping(dict.fromkeys(TESTED, _ACCURACY)),
             "reported_on": _origin(),
             "ablation": {"anyOf": [{"enum": [AUTO, NO_ABLATION]}, _closed_mapping({"seeds": _COUNT})]},
         },
         common,
     )
-    cell = {
-        **_references(),
-        REPORTED: _REPORTED,
-    }
+    cell = {**_references(), REPORTED: {"type": "object", "additionalProperties": _ACCURACY}}
     table = _closed(
         ComparisonForm,
         {

@@ -112,6 +112,9 @@ class Suggestions:
         view = self._view(self._study.get_trials(deepcopy=False))
         asked = view.ask(self._seed_of(number, "waiting"), to_optuna(self._space, given))
         values = {**self._space.fixed, **from_optuna(self._space, asked.params)}
+        if idle := next((name for name in given if name not in values), None):
+            when = self._space.parameters[idle].when
+            raise ValueError(f"{idle} does not count in it, since {when.text if when else ''} does not hold")
         if why := self._forbids(values):
             raise ValueError(why)
         return self._suggestion(view, asked, values, [])

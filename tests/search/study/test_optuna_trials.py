@@ -110,6 +110,17 @@ def test_the_queue_runs_under_its_numbers(make_space, open_study):
     assert [again.next().index for _ in range(3)] == [1, 5, 6]
 
 
+def test_a_value_of_the_queue_that_does_not_count_is_refused(make_space, open_study):
+    spec = {"objective": {"values": ["mcl", "cmd"]}, "topk": {"values": [4, 8], "when": "objective == 'cmd'"}}
+    study = open_study(make_space(parameters=spec, points_to_evaluate=None), trials=6, epochs=1)
+    study._study.enqueue_trial({"objective": "mcl", "topk": 8})
+    study._study.enqueue_trial({"objective": "cmd", "topk": 8})
+    study._study.enqueue_trial({"objective": "mcl"})
+    assert [study.next().values for _ in range(2)] == [{"objective": "cmd", "topk": 8}, {"objective": "mcl"}]
+    refused = study._study.trials[0].user_attrs["rejected"]
+    assert refused == "topk does not count in it, since objective == 'cmd' does not hold"
+
+
 def test_a_study_of_an_earlier_release_goes_on_with_its_own_numbers(make_space, open_study, tmp_path):
     """It has numbers of suggestions that never ran, and stepped values as k of k·q."""
     space = make_space(**{**BANKS, "method": "random"})

@@ -34,7 +34,7 @@ def answer(findings: StudyFindings) -> Section | None:
     title = markdown_text(study.space.texts.get("name") or study.folder.name)
     data = f"{findings.conditions.dataset}, {findings.conditions.protocol}, preset {study.preset}"
     method = f"method {method_title(study.space, study.budget)}, by {_judged(study)}"
-    head = [f"# {title}", markdown_text(f"{data}, {study.base.epochs} epochs a trial; {method}.")]
+    head = [f"# {title}", markdown_text(f"{data}, {_epochs(study)} a trial; {method}.")]
     head += [markdown_text(text) for key, text in study.space.texts.items() if key == "description"]
     sentences = {
         "Which settings?": which(findings, _NAMED),
@@ -46,6 +46,13 @@ def answer(findings: StudyFindings) -> Section | None:
     lines = [f"**{question}** {markdown_text(text)}" for question, text in sentences.items()]
     short = [which(findings, _ON_SCREEN), f"Next: {what_next(findings, 1)}"]
     return Section("\n\n".join([*head, "## The answer", *lines]), [*map(Text, short), ""], "\n\n".join(lines))
+
+
+def _epochs(study: SearchStudy) -> str:
+    """Those of a trial that runs to its end: 40 epochs, or 20 to 40 epochs where they are searched."""
+    numbers = {study.epochs_of(trial) for trial in study.trials.values()} or {study.base.epochs}
+    fewest, most = min(numbers), max(numbers)
+    return count(most, "epoch") if fewest == most else f"{fewest} to {most} epochs"
 
 
 def _judged(study: SearchStudy) -> str:

@@ -133,3 +133,10 @@ def test_names_of_any_kind_are_text(study_of):
 
 def test_a_table_has_its_claims_instead(findings_of):
     assert answer(findings_of("comparison, one trial")) is None
+
+
+def test_epochs_that_are_searched_are_a_range(study_of):
+    findings = study_of()
+    assert f"preset quick, {EPOCHS} epochs a trial; " in answer(findings).markdown
+    findings.study.trials[1].values["epochs"] = 40
+    assert f"preset quick, {EPOCHS} to 40 epochs a trial; " in answer(findings).markdown
