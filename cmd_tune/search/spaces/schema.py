@@ -10,12 +10,14 @@ from cmd_tune.evaluate.scores import PROBES
 from cmd_tune.search.spaces import sweep_file
 from cmd_tune.search.spaces.ablation import NO_ABLATION
 from cmd_tune.search.spaces.comparison_file import ClaimSpec
+from cmd_tune.search.spaces.comparison_form import ComparisonForm
 from cmd_tune.search.spaces.confirm import AUTO, FEWEST, NO_CONFIRM
 from cmd_tune.search.spaces.file_model import FileModel
-from cmd_tune.search.spaces.forms import GOALS, MOST_METRICS, Budget, ComparisonForm, MethodKind, Metric, SearchForm
+from cmd_tune.search.spaces.forms import GOALS, Budget, MethodKind, Metric
 from cmd_tune.search.spaces.parameter_file import DISTRIBUTIONS, RANGES
 from cmd_tune.search.spaces.refit import NO_REFIT
 from cmd_tune.search.spaces.reported import REPORTED, TESTED, Origin
+from cmd_tune.search.spaces.search_form import MOST_METRICS, SearchForm
 from cmd_tune.search.spaces.space import DEFAULT_METHOD, TrialSource
 from cmd_tune.settings import PRESETS, Settings
 

@@ -11,8 +11,10 @@ import cmd_tune
 from cmd_tune.errors import did_you_mean, usage_error
 from cmd_tune.files import home_path
 from cmd_tune.mistakes import Mistakes, refusal
+from cmd_tune.search.spaces.comparison_form import ComparisonForm
 from cmd_tune.search.spaces.file_model import FileModel, check_mapping
-from cmd_tune.search.spaces.forms import ComparisonForm, MethodKind, SearchForm, SpaceForm, Words
+from cmd_tune.search.spaces.forms import MethodKind, SpaceForm, Words
+from cmd_tune.search.spaces.search_form import SearchForm
 from cmd_tune.search.spaces.space import DEFAULT_METHOD, Space, TrialSource
 from cmd_tune.search.spaces.sweep_file import read_sweep
 from cmd_tune.settings import PRESETS, Settings

@@ -23,14 +23,15 @@ from cmd_tune.search.study.clock import CLOCK, Clock
 from cmd_tune.search.study.earlier_trials import best_of, read_earlier
 from cmd_tune.search.study.early_stopping import stopping_rule
 from cmd_tune.search.study.failure_tags import FailureTag
+from cmd_tune.search.study.known_trials import KnownTrials, key_of
 from cmd_tune.search.study.methods import method_of, method_title
 from cmd_tune.search.study.optuna_trials import INDEX, OptunaTrials, describe, in_memory, number_of, reopen
 from cmd_tune.search.study.optuna_values import END_STATES, TRIAL_STATES, directions
 from cmd_tune.search.study.sampler_view import FAILURE, REJECTED, VALUES
 from cmd_tune.search.study.study_file import NAME, TRIALS, as_damaged, check_study, snapshot, trial_folders
 from cmd_tune.search.study.suggestions import Suggestion, Suggestions, waiting
-from cmd_tune.search.study.trial_record import HISTORY, Repeat, RepeatRecord, TrialRecord, TrialState
-from cmd_tune.settings import Settings, make_settings
+from cmd_tune.search.study.trial_record import HISTORY, TrialRecord, TrialState
+from cmd_tune.settings import Settings
 from cmd_tune.sqlite_url import sqlite_url
 
 STUDY = "study.db"  # in a search's folder
@@ -42,7 +43,7 @@ TIME_UP = "the time is up"
 _BUSY_S = 30  # how long a write waits for another program that reads or writes the study
 
 
-class SearchStudy:
+class SearchStudy(KnownTrials):
     """All trials of one search. Only the process that runs the search opens it to write."""
 
     def __init__(
@@ -65,13 +66,13 @@ class SearchStudy:
         while another process runs the search; trials that failed for a passing reason are shown as failed.
         Raises CmdTuneError, in one line, if a file of the study or of a trial is damaged.
         """
-        self.folder, self.space, self.base, self.preset, self.budget = folder, space, base, preset, trials
+        super().__init__(space, base, preset)
+        self.folder, self.budget = folder, trials
         self.clock = Clock(folder / CLOCK)
         self.deadline = monotonic() + space.seconds - self.clock.seconds if space.seconds is not None else None
         self.shortfall = ""  # why there are no more trials to start, if not for the budget
         self.remarks: list[str] = []  # what is missing on disk, a line each
         self._retry_failed, self._data, self._read_only = retry_failed, data or {}, read_only
-        self._sign = -1 if space.maximize else 1
         self._names = [metric.name for metric in space.metrics]
         self._described = False  # whether the study's attributes are written
         self._startup = min(10, max(3, (trials or MANY) // 4))  # trials with a score before TPE learns from them
@@ -88,11 +89,10 @@ class SearchStudy:
             self._live: dict[int, Trial] = {}
             self._reopened = False  # whether what Optuna takes for ended has been opened again
             self._pruned: set[int] = set()  # trials that early stopping ends
-            self.trials: dict[int, TrialRecord] = {}
             self._listed = self._list()
             # The best of the earlier search runs again, so that it is among the trials.
-            self._tried = {_key({**space.fixed, **trial.values}) for trial in self.earlier} - set(
-                map(_key, self._listed)
+            self._tried = {key_of({**space.fixed, **trial.values}) for trial in self.earlier} - set(
+                map(key_of, self._listed)
             )
             self._given = iter(self._listed[:trials])
             # Of a trial that ran again in an earlier release, Optuna has several: the last is the one that counts.
@@ -112,17 +112,6 @@ class SearchStudy:
             self._to_reopen = {
                 trial.index: self._last[trial.index] for trial in self._unfinished if self._has_ended(trial)
             }
-
-    def settings_of(self, trial: TrialRecord) -> Settings:
-        """The whole configuration of a trial. Raises UsageError if its values do not fit together."""
-        return make_settings(self.preset, ("settings", self.base.model_dump()), (trial.name, trial.values))
-
-    def epochs_of(self, trial: TrialRecord) -> int:
-        return int(trial.values.get("epochs", self.base.epochs))
-
-    def epochs_in_all(self, trial: TrialRecord) -> int:
-        """Those of all its seeds."""
-        return self.epochs_of(trial) * self.space.seeds
 
     def next(self) -> TrialRecord | None:
         """The next trial to run, or None when there are no more. Unfinished trials of an earlier session come first."""
@@ -157,15 +146,6 @@ class SearchStudy:
             return False
         return not waiting(self._study.get_trials(deepcopy=False))
 
-    def runs_of(self, trial: TrialRecord) -> list[TrialRecord]:
-        """All runs of a trial, one a seed, also those that are to come."""
-        first = self.settings_of(trial).seed if self.space.seeds > 1 else 0
-        return [trial, *(trial.repeat(Repeat.SEED, first + more) for more in range(1, self.space.seeds))]
-
-    def next_run(self, trial: TrialRecord) -> TrialRecord | None:
-        """The first run of a trial that has not come to its last epoch; None if all have."""
-        return next((run for run in self.runs_of(trial) if not self._at_end(run)), None)
-
     def record(self, run: TrialRecord, record: Mapping[str, float]) -> bool:
         """Record one epoch's metrics of a run. Returns False if the epoch is already recorded, as after a resume."""
         if not run.take(record):
@@ -179,25 +159,22 @@ class SearchStudy:
         """The step of Optuna's that the latest value of a run belongs to; None if Optuna is not told of it."""
         trial = self.trials[run.index]
         if self._over_seeds:
-            return 1 + self.runs_of(trial).index(run) if self._at_end(run) else None
+            return 1 + self.runs_of(trial).index(run) if self.at_end(run) else None
         return run.epoch if run is trial else None
 
     def should_stop(self, run: TrialRecord) -> bool:
         """Whether to end a run before its last epoch: by early stopping, or because the time is up."""
-        reports = self._at_end(run) if self._over_seeds else run is self.trials[run.index] and not self._at_end(run)
+        reports = self.at_end(run) if self._over_seeds else run is self.trials[run.index] and not self.at_end(run)
         validated = bool(run.history) and self.space.metric in run.history[-1]
         if not self.space.more_metrics and reports and validated and self._live[run.index].should_prune():
             self._pruned.add(run.index)
-        return not self._at_end(run) and (run.index in self._pruned or self.timed_out)
+        return not self.at_end(run) and (run.index in self._pruned or self.timed_out)
 
     def goes_on(self, run: TrialRecord) -> bool:
         """Whether a run that has ended without a failure is followed by one of another seed."""
         trial = self.trials[run.index]
         stopped = trial.index in self._pruned or self.timed_out
-        return self._at_end(run) and not stopped and self.next_run(trial) is not None
-
-    def _at_end(self, run: TrialRecord) -> bool:
-        return run.epoch >= self.epochs_of(run)
+        return self.at_end(run) and not stopped and self.next_run(trial) is not None
 
     def _steps(self, trial: TrialRecord) -> dict[int, float]:
         """What Optuna is told before a trial ends: the first seed's values by epoch, or whole seeds' by number.
@@ -209,7 +186,7 @@ class SearchStudy:
             return {}
         if not self._over_seeds:
             return {int(record["epoch"]): record[metric] for record in trial.history if metric in record}
-        finals = ((step, self._final(run)) for step, run in enumerate(self.runs_of(trial), 1))
+        finals = ((step, self.final(run)) for step, run in enumerate(self.runs_of(trial), 1))
         return {step: value for step, value in finals if value is not None}
 
     def end(self, trial: TrialRecord, *, failure: str = "", tag: FailureTag = FailureTag.VALUES) -> None:
@@ -266,61 +243,9 @@ class SearchStudy:
     def timed_out(self) -> bool:
         return self.deadline is not None and monotonic() > self.deadline
 
-    def ranked(self) -> list[TrialRecord]:
-        """Finished trials, best first: those that were confirmed, by their mean over fresh seeds, then the others."""
-
-        def place(trial: TrialRecord) -> tuple[bool, float]:
-            fresh = list(self.confirmed(trial).values())
-            return (False, self._sign * mean(fresh)) if len(fresh) > 1 else (True, 0.0)
-
-        return sorted(self.by_own_score(), key=place)
-
-    def by_own_score(self) -> list[TrialRecord]:
-        """Finished trials, best first. The last values of others are of an earlier epoch and cannot be compared."""
-        finished = [trial for trial in self.trials.values() if trial.state is TrialState.FINISHED]
-
-        def place(trial: TrialRecord) -> tuple[float, ...]:  # of equal ones, the better by the next metric
-            signed = ((-1 if metric.maximize else 1, trial.score(metric.name)) for metric in self.space.metrics)
-            return (*(sign * (score or 0.0) for sign, score in signed), trial.index)
-
-        return sorted(finished, key=place)
-
-    def confirmed(self, trial: TrialRecord) -> dict[int, float]:
-        """Scores of its runs with fresh seeds that came to their last epoch, by seed."""
-        finals = {seed: self._final(record) for seed, record in trial.confirmations.items()}
-        return {seed: score for seed, score in finals.items() if score is not None}
-
-    def done(self, record: RepeatRecord) -> bool:
-        """Whether it has what it is run for."""
-        return bool(record.test_scores) if record.purpose is Repeat.REFIT else self._final(record) is not None
-
-    def _final(self, run: TrialRecord) -> float | None:
-        return run.final(self.space.metric, self.epochs_of(run))
-
-    @property
-    def start(self) -> TrialRecord | None:
-        """The trial of the start point, the first that the file gives; None if there is none."""
-        if self.space.comparison or not self.space.start_points:
-            return None
-        first = _key({**self.space.fixed, **self.space.start_points[0]})
-        return next((trial for trial in self.trials.values() if _key(trial.values) == first), None)
-
-    def stopped(self) -> list[TrialRecord]:
-        """Trials that ended before their last epoch, which have no rank."""
-        return [trial for trial in self.trials.values() if trial.state is TrialState.STOPPED]
-
     def record_test(self, trial: TrialRecord, scores: Mapping[str, float]) -> None:
         """Record a finalist's test scores."""
         trial.record_test(scores)
-
-    def finalists(self, count: int) -> list[TrialRecord]:
-        """The trials to score on the test set: the best `count` that finished.
-
-        In a comparison, all that finished, since nothing is selected.
-        """
-        if self.space.comparison:
-            return [trial for trial in self.trials.values() if trial.state is TrialState.FINISHED]
-        return self.ranked()[:count]
 
     def _attach(self) -> list[optuna.trial.FrozenTrial]:
         """Open the study, with all that writes to it. Returns the trials it has."""
@@ -371,7 +296,7 @@ class SearchStudy:
         self.shortfall = "every cell has been run" if whole else ""
 
     def _has(self, values: Mapping[str, Any]) -> bool:
-        return _key(values) in self._tried
+        return key_of(values) in self._tried
 
     def _queued(self, known: Sequence[optuna.trial.FrozenTrial]) -> TrialRecord | None:
         """The first point of Optuna's queue that may run, as a trial; None if there is none."""
@@ -391,7 +316,7 @@ class SearchStudy:
         trial.folder.mkdir(parents=True, exist_ok=True)
         self.trials = {**self.trials, index: trial}  # another thread may be going through the old one
         self._live[index] = optuna_trial
-        self._tried.add(_key(values))
+        self._tried.add(key_of(values))
         return trial
 
     def _folder_of(self, index: int) -> Path:
@@ -405,7 +330,7 @@ class SearchStudy:
         )
         self.remarks += trial.read_files()
         self.trials[index] = trial
-        self._tried.add(_key(trial.values))
+        self._tried.add(key_of(trial.values))
         again = bool(kept.get(AGAIN))
         if trial.state is TrialState.FAILED:
             trial.failure = FailureTag(kept.get(FAILURE, FailureTag.DEFECT if again else FailureTag.VALUES))
@@ -462,8 +387,3 @@ class SearchStudy:
                 self._study.enqueue_trial(given)
             self._study.tell(frozen.number, state=OptunaState.FAIL)
         self._cut_short = []
-
-
-def _key(values: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
-    """A key that is equal for configurations of equal values."""
-    return frozenset((name, tuple(value) if isinstance(value, list) else value) for name, value in values.items())
