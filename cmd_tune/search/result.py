@@ -11,9 +11,11 @@ from rich.console import Console
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.runs.ending import Ending
+from cmd_tune.search.ablations import path_of
 from cmd_tune.search.kept_report import write_kept_report
 from cmd_tune.search.kept_search import KeptSearch, SearchState, open_kept
 from cmd_tune.search.report import print_report
+from cmd_tune.search.report.ablation import AblationPath
 from cmd_tune.search.report.confirmation import Confirmation, find_confirmation
 from cmd_tune.search.report.scores_in_words import bare_score
 from cmd_tune.search.report.trials_table import trials_columns
@@ -92,6 +94,11 @@ class SearchResult:
     def confirmation(self) -> Confirmation | None:
         """What the runs with fresh seeds found; None if there are none."""
         return find_confirmation(self._kept.study)
+
+    @cached_property
+    def ablation(self) -> AblationPath | None:
+        """The path from the start point to the best trial, with what has run of it; None if there is none."""
+        return path_of(self._kept.study, self._kept.plan.ablation)
 
     @cached_property
     def report(self) -> ShownReport:

@@ -50,15 +50,18 @@ def test_one_configuration_that_is_interrupted_goes_on(tiny_store, tmp_path):
     "how",
     [
         pytest.param(signal.SIGKILL, id="killed"),
-        pytest.param(signal.SIGINT, id="interrupted", marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, id="terminated"),
+        pytest.param("stop", id="by the command"),  # which sends SIGINT
+        pytest.param(signal.SIGTERM, id="terminated", marks=pytest.mark.slow),
     ],
 )
 def test_a_search_that_is_stopped_goes_on_as_if_it_had_not_been(how, unbroken, tiny_store, tmp_path):
     """No trial is lost, run twice or counted twice, and every number is that of the unbroken search."""
     process = search(tmp_path, tiny_store, GRID, "--concurrent", "1")
     wait_for(lambda: epochs_done(tmp_path, 1) >= 2, process)
-    process.send_signal(how)
+    if how == "stop":
+        assert "it: has ended" in finish(start("-m", "cmd_tune", "stop", "it", cwd=tmp_path))
+    else:
+        process.send_signal(how)
     if how != signal.SIGKILL:
         output = finish(process, 130)
         resume = shlex.split(re.search(r"go on with: (.*)$", output, re.MULTILINE)[1])
@@ -66,7 +69,7 @@ def test_a_search_that_is_stopped_goes_on_as_if_it_had_not_been(how, unbroken, t
         assert {runs["it"].info.status, runs["trial-001"].info.status} == {"KILLED"}
     else:
         process.communicate()
-        resume = [sys.executable, "-m", "cmd_tune", "search", "--resume", "it"]
+        resume = [sys.executable, "-m", "cmd_tune", "resume", "it"]
     output = finish(start(*resume[1:], cwd=tmp_path))
     assert re.search(r"^trial-001 resumes after epoch [23]: teacher_temperature 0.05$", output, re.MULTILINE)
 

@@ -154,6 +154,8 @@ def test_what_fails_for_its_values_is_a_result_also_in_the_next_session_and_any_
     assert [run.folder.name for run in due_ablations(study, TWO)] == ["ablation-2-8"]
     (failed,) = (run for run in study.trials[1].ablations if run.failed_by_values)
     assert failed.reason == "the loss is nan in epoch 2"
+    retried = SearchStudy(study.folder, study.space, study.base, study.preset, study.budget, retry_failed=True)
+    assert [run.folder.name for run in due_ablations(retried, TWO)] == ["ablation-1-8", "ablation-2-8"]
 
 
 def test_runs_of_an_earlier_path_are_kept_apart_from_those_of_another(finished, tmp_path):

@@ -33,6 +33,9 @@ def test_the_best_is_by_the_fresh_seeds(result):
     assert result.best.batch_size == 8
     assert (result.best_score, result.confirmation.winner.mean) == (66.5, 66.5)
     assert result.confirmation.winner.to_start.mean == 15.5
+    path = result.ablation  # of which nothing between its ends has run
+    assert (path.start.index, path.best.index, path.missing) == (0, 2, 2)
+    assert [step.mean for step in path.steps] == [51.0, None, 66.5]
     assert repr(result) == "<search it: finished, 4 of 4 trials have ended, val/knn/fused 66.50>"
 
 
@@ -56,4 +59,5 @@ def test_a_report_is_shown_from_the_files_that_there_are(tmp_path):
 def test_a_search_without_a_result_has_no_best(tmp_path, tiny_store):
     result = SearchResult(new_search(tmp_path / "runs", "it", tiny_store).folder)
     assert (result.best, result.best_score, result.confirmation, len(result.trials)) == (None, None, None, 0)
+    assert result.ablation is None
     assert repr(result) == "<search it: interrupted, 0 of 4 trials have ended>"

@@ -329,6 +329,8 @@ class SearchStudy(KnownTrials):
             index, kept[VALUES], self._folder_of(index), TRIAL_STATES[frozen.state], kept.get(REASON, "")
         )
         self.remarks += trial.read_files()
+        for run in trial.ablations if self._retry_failed else ():  # those of other kinds run again anyway
+            run.reason, run.failure = "", None
         self.trials[index] = trial
         self._tried.add(key_of(trial.values))
         again = bool(kept.get(AGAIN))
