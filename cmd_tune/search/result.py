@@ -98,7 +98,7 @@ class SearchResult:
     @cached_property
     def ablation(self) -> AblationPath | None:
         """The path from the start point to the best trial, with what has run of it; None if there is none."""
-        return path_of(self._kept.study, self._kept.plan.ablation)
+        return path_of(self._kept.study, self._kept.ablation)
 
     @cached_property
     def report(self) -> ShownReport:

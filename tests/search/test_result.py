@@ -33,10 +33,19 @@ def test_the_best_is_by_the_fresh_seeds(result):
     assert result.best.batch_size == 8
     assert (result.best_score, result.confirmation.winner.mean) == (66.5, 66.5)
     assert result.confirmation.winner.to_start.mean == 15.5
-    path = result.ablation  # of which nothing between its ends has run
-    assert (path.start.index, path.best.index, path.missing) == (0, 2, 2)
-    assert [step.mean for step in path.steps] == [51.0, None, 66.5]
     assert repr(result) == "<search it: finished, 4 of 4 trials have ended, val/knn/fused 66.50>"
+
+
+def test_the_path_has_what_has_run_of_it(tmp_path, tiny_store):
+    plan = new_search(tmp_path / "runs", "it", tiny_store, confirm={"top": 1, "seeds": 2}, ablation="auto")
+    study = study_of(plan)
+    first, _, best, _ = play(study, [50.0, FailureTag.VALUES, 70.0, 40.0])
+    confirm(study, first, {1: 50.0, 2: 52.0})
+    confirm(study, best, {1: 66.0, 2: 67.0})
+    result = SearchResult(plan.folder)
+    assert (result.ablation.start.index, result.ablation.best.index, result.ablation.missing) == (0, 2, 2)
+    assert [step.mean for step in result.ablation.steps] == [51.0, None, 66.5]
+    assert result.state == "interrupted"
 
 
 def test_a_notebook_shows_the_trials_and_the_report(result):
