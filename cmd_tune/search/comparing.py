@@ -79,7 +79,7 @@ def rows(searches: Sequence[KeptSearch]) -> Iterator[tuple[str, list[str]]]:
     yield "best trial", [each.trial.name if each else "–" for each in best]
     yield (
         "its own score",
-        [bare_score(m, each.trial.last(m) if each else None) for each, m in zip(best, metrics, strict=True)],
+        [bare_score(m, each.trial.score(m) if each else None) for each, m in zip(best, metrics, strict=True)],
     )
     yield (
         "confirmed",

@@ -7,6 +7,7 @@ scores, so that their mean is not flattered, and the start point is among them s
 from cmd_tune.formatting import count
 from cmd_tune.search.plan import Plan
 from cmd_tune.search.spaces.confirm import MOST, Confirm
+from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import Repeat, RepeatRecord, TrialRecord, TrialState
 
@@ -18,7 +19,10 @@ def planned_confirmations(study: SearchStudy, confirm: Confirm | None) -> list[R
     """
     if confirm is None or not (trials := confirmed_trials(study, confirm.top)):
         return []
-    seeds = confirm.seeds_for(len(trials), len(study.trials) * study.space.seeds)
+    runs = len(study.trials) * study.space.seeds
+    seeds = confirm.seeds_for(_configurations(confirm, study.space, len(study.trials)), runs)
+    if len(trials) == 1 and confirm.seeds is None:
+        return []  # there is nothing to tell it from
     return [
         trial.repeat(Repeat.CONFIRM, study.settings_of(trial).seed + fresh)
         for fresh in range(study.space.seeds, study.space.seeds + seeds)
@@ -40,7 +44,7 @@ def due_confirmations(study: SearchStudy, confirm: Confirm | None) -> list[Repea
 
 def confirmation_count(plan: Plan) -> int:
     """How many runs confirm at most."""
-    return _configurations(plan) * fresh_seeds(plan)
+    return 0 if plan.confirm is None else _configurations(plan.confirm, plan.space, plan.trials) * fresh_seeds(plan)
 
 
 def describe_confirmations(plan: Plan) -> str:
@@ -61,11 +65,10 @@ def describe_confirmations(plan: Plan) -> str:
     return f"confirm: then {who} again, with {most}{count(seeds, 'fresh seed')} each{runs}"
 
 
-def _configurations(plan: Plan) -> int:
-    if plan.confirm is None:
-        return 0
-    most = plan.confirm.top + bool(plan.space.start_points)
-    return most if plan.trials is None else min(most, plan.trials)
+def _configurations(confirm: Confirm, space: Space, trials: int | None) -> int:
+    """How many there are at most: one less if the start point is among the best."""
+    most = confirm.top + bool(space.start_points)
+    return most if trials is None else min(most, trials)
 
 
 def fresh_seeds(plan: Plan) -> int:
@@ -74,4 +77,5 @@ def fresh_seeds(plan: Plan) -> int:
         return 0
     if plan.trials is None:
         return plan.confirm.seeds or MOST
-    return plan.confirm.seeds_for(_configurations(plan), plan.trials * plan.space.seeds)
+    configurations = _configurations(plan.confirm, plan.space, plan.trials)
+    return plan.confirm.seeds_for(configurations, plan.trials * plan.space.seeds)

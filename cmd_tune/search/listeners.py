@@ -6,7 +6,7 @@ from statistics import mean
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.evaluate.scores import Scores
-from cmd_tune.formatting import format_value
+from cmd_tune.formatting import count, format_value
 from cmd_tune.runs.environment import ENVIRONMENT, git_commit, last_commit
 from cmd_tune.runs.run_records import EPOCHS, SCORES, cost, data_input, rounded_metrics, run_note
 from cmd_tune.search.confirmations import confirmation_count
@@ -320,7 +320,8 @@ def search_note(plan: Plan, resources: ResourcePlan | KeptLayout) -> str:
     """The note of a search, in Markdown."""
     space = plan.space
     goal = "highest" if space.maximize else "lowest"
-    chosen = f"Method {method_title(space, plan.trials)}, {plan.trials} trials over {', '.join(space.parameters)}"
+    trials = "as many trials as the time allows" if plan.trials is None else count(plan.trials, "trial")
+    chosen = f"Method {method_title(space, plan.trials)}, {trials} over {', '.join(space.parameters)}"
     judged = "" if space.comparison else f"; the best has the {goal} {space.metric}{beside(space)}"
     what = f"{chosen}{judged}. Preset {plan.preset}, {plan.settings.epochs} epochs; {resources}."
     what = "\n\n".join([*space.texts.values(), what])

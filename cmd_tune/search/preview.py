@@ -170,12 +170,14 @@ def describe_stopping(plan: Plan, at_once: int) -> str:
     if rule is None or "epochs" in space.parameters:
         return f"early_terminate ({rule.type}): some trials end before their last epoch" if rule else ""
     every = plan.settings.evaluate_every if space.metric.startswith("val/") else 1
-    units, unit = (space.seeds, "seed") if rule.over_seeds else (plan.settings.epochs, "epoch")
-    look = rule.first_look(plan.settings.epochs)
-    look = look if rule.over_seeds else -(-look // every) * every
-    whole = rule.whole_trials(at_once)
-    first = "the first trial runs" if whole == 1 else f"the first {whole} run"
-    text = f"early_terminate ({rule.type}): {first} to the end, others {count(look, unit)} of {units} at least"
+    epochs = plan.settings.epochs
+    units, unit = (space.seeds, "seed") if rule.over_seeds else (epochs * space.seeds, "epoch")
+    look = rule.first_look(epochs)
+    look = look if rule.over_seeds else min(-(-look // every) * every, epochs)
+    whole = rule.whole_trials
+    text = f"early_terminate ({rule.type}): {rule.what_runs_whole()}, others {count(look, unit)} of {units} at least"
+    if plan.trials is not None and plan.trials <= whole:
+        return f"early_terminate ({rule.type}): {rule.what_runs_whole()}; of {plan.trials}, it saves nothing"
     if plan.trials is None:
         return f"{text}; it saves {max(0, 100 - 100 * look / units):.0f} % of a trial at most"
     share = max(0.0, 1 - look / units) * max(0.0, 1 - whole / plan.trials)

@@ -43,7 +43,7 @@ def describe_refits(plan: Plan, split: Split) -> str:
     text = f"refit: then the best {best} again on all {given:,}, {count(runs, 'run')}"
     if plan.trials is None:
         return text
-    share = runs * given / (plan.trials * pretrained)
+    share = runs * given / (plan.trials * plan.space.seeds * pretrained)
     return f"{text}: {100 * share:.0f} % as much work as {count(plan.trials, 'whole trial')}"
 
 

@@ -152,7 +152,11 @@ def typed_seconds(typed: str | None) -> float | None:
 
 
 def _base_settings(space: Space, preset: str, changed: Mapping[str, Any]) -> Settings:
-    """The settings that every trial starts from; parameters have the first point's values, or the preset's."""
+    """The settings that every trial starts from; parameters have the first point's values, or the preset's.
+
+    Those that count in some trials alone have the preset's, as far as these go with the point: what other trials have
+    does not depend on it.
+    """
 
     def laid_over(point: Mapping[str, Any]) -> Settings:
         parameters = {**space.fixed, **point}
@@ -161,11 +165,12 @@ def _base_settings(space: Space, preset: str, changed: Mapping[str, Any]) -> Set
         layers = (whole, (f"{space.path}: settings", space.settings), (f"{space.path}: parameters", parameters))
         return make_settings(preset, *layers, ("--set", changed))
 
+    first = _first_point(space)
     try:
-        return laid_over(_first_point(space))
+        return laid_over({name: value for name, value in first.items() if name not in space.conditions.conditional})
     except UsageError as error:
         if space.comparison or space.start_points:
-            raise
+            return laid_over(first)
         try:
             single = {key: check_setting(key, value) for key, value in changed.items() if key in RULED}
         except ValueError:

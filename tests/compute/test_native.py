@@ -70,12 +70,21 @@ def test_a_spoilt_file_in_the_cache_is_done_without(tmp_path: Path) -> None:
     assert run("since the C++ is not compiled", XDG_CACHE_HOME=str(tmp_path))[0] == "False"
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """(a folder with the cache of a library, what comes out with it)."""
+    folder = tmp_path_factory.mktemp("compiled")
+    compiled, value = run(XDG_CACHE_HOME=str(folder))
+    assert compiled == "True"
+    return folder, value
+
+
 @pytest.fixture
-def planted(tmp_path: Path) -> tuple[Path, Path, str]:
+def planted(cache: tuple[Path, float], tmp_path: Path) -> tuple[Path, Path, str]:
     """(a library in the cache that writes a file when it is loaded, that file, what comes out without it)."""
     caches, written = tmp_path / "caches", tmp_path / "written"
-    compiled, value = run(XDG_CACHE_HOME=str(caches))
-    assert compiled == "True"
+    shutil.copytree(cache[0], caches)
+    value = cache[1]
     library = next((caches / "cmd_tune").iterdir())
     assert library.stat().st_mode & 0o077 == 0
     source = tmp_path / "planted.c"

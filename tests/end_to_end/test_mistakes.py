@@ -3,7 +3,10 @@
 import os
 
 import pytest
+from typer.testing import CliRunner
 
+from cmd_tune.cli import app
+from cmd_tune.errors import CmdTuneError
 from tests.end_to_end.searches import GRID, REPOSITORY, finish, search, start
 
 pytestmark = pytest.mark.long
@@ -45,10 +48,13 @@ def test_several_mistakes_are_a_line_each(tiny_store, tmp_path):
 
 
 @pytest.mark.parametrize("words", BAD, ids=list(BAD))
-def test_a_mistake_ends_in_one_line_and_exit_code_2(words, tiny_store, tmp_path):
-    data = [] if "--data" in words or "--resume" in words else ["--data", tiny_store.path]
-    process = start(REPOSITORY / "run_search.py", *words.split(), *data, cwd=tmp_path)
-    output = finish(process, 1 if "gone.arrow" in words else 2)
-    assert output.count("\n") == 1
-    assert BAD[words] in output
+def test_a_mistake_ends_in_one_line_and_exit_code_2(words, tiny_store, tmp_path, monkeypatch):
+    """In this process; the two above show that the line and the code come out of it."""
+    data = [] if "--data" in words or "--resume" in words else ["--data", str(tiny_store.path)]
+    monkeypatch.chdir(tmp_path)
+    error = CliRunner().invoke(app, ["search", *words.split(), *data]).exception
+    assert isinstance(error, CmdTuneError)
+    assert error.exit_code == (1 if "gone.arrow" in words else 2)
+    (line,) = error.lines
+    assert BAD[words] in line
     assert not (tmp_path / "runs").exists() or not os.listdir(tmp_path / "runs")

@@ -49,7 +49,7 @@ def test_one_configuration_that_is_interrupted_goes_on(tiny_store, tmp_path):
 @pytest.mark.parametrize(
     "how",
     [
-        pytest.param(signal.SIGKILL, id="killed"),
+        pytest.param(signal.SIGKILL, id="killed", marks=pytest.mark.slow),  # as test_soak does, again and again
         pytest.param("stop", id="by the command"),  # which sends SIGINT
         pytest.param(signal.SIGTERM, id="terminated", marks=pytest.mark.slow),
     ],

@@ -42,9 +42,15 @@ def way(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.param
 
 
-# What is interpreted takes twenty seconds for the steps of the golden file.
+# What is interpreted takes most of a minute for the steps of the golden file.
 @pytest.fixture(
-    scope="module", params=[pytest.param(way, marks=pytest.mark.long if "triton" in way else ()) for way in WAYS]
+    scope="module",
+    params=[
+        pytest.param(way, marks=getattr(pytest.mark, "slow" if way.endswith("by frame") else "long"))
+        if way.startswith("triton")
+        else way
+        for way in WAYS
+    ],
 )
 def way_of_module(request: pytest.FixtureRequest) -> Iterator[str]:
     with computing(request.param):

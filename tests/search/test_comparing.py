@@ -69,6 +69,20 @@ def test_single_runs_cannot_tell(kept):
     assert line.startswith("b less a: +14.00, of which single runs cannot tell")  # 75 less the mean, 61
 
 
+def test_the_own_score_of_a_trial_is_the_mean_over_its_seeds(tmp_path, tiny_store):
+    plan = new_search(tmp_path / "runs", "seeds", tiny_store, seeds=3, budget={"trials": 1})
+    study = study_of(plan)
+    trial = study.next()
+    for score in (90.0, 60.0, 60.0):
+        run = study.next_run(trial)
+        run.folder.mkdir(exist_ok=True)
+        for epoch in (1, 2):
+            study.record(run, {"epoch": epoch, "loss/total": 1.0, study.space.metric: score})
+    study.end(trial)
+    search = open_kept(plan.folder)
+    assert dict(rows([search, search]))["its own score"] == ["70.0", "70.0"]
+
+
 def test_what_differs_is_shown_and_what_does_not_is_not(kept):
     a = kept("a", 70.0, {1: 60.0, 2: 62.0})
     b = kept("b", 75.0, None, "topk=8", parameters={"teacher_temperature": {"values": [0.02, 0.05]}},

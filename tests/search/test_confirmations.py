@@ -67,6 +67,20 @@ def test_the_best_and_the_start_point_run_again_seed_by_seed(finished):
     assert planned_confirmations(study, Confirm()) == []  # 4 trials pay for 2 runs
 
 
+@pytest.mark.parametrize("trials", [8, 12, 16, 20, 40])
+@pytest.mark.parametrize("place", [1, 4])
+def test_a_start_point_among_the_best_gives_no_seeds_that_were_not_told(finished, request_of, trials, place):
+    """Four configurations are planned for, three and the start point; it may be one of the three."""
+    start = 70.0 if place == 1 else 30.0
+    study = finished((start, *(60.0 - index for index in range(trials - 1))))
+    due = planned_confirmations(study, Confirm())
+    request = request_of(budget={"trials": trials})
+    plan = plan_of(request, *request.open_data())
+    assert len({record.seed for record in due}) == min(5, trials // 8) * (trials >= 16)
+    assert len({record.index for record in due}) == (3 if place == 1 else 4) * (trials >= 16)
+    assert len(due) <= confirmation_count(plan) == 4 * min(5, trials // 8) * (trials >= 16)
+
+
 def test_a_start_point_that_failed_is_left_out(finished):
     assert [r.index for r in planned_confirmations(finished((None, 40.0, 70.0, 60.0)), TWO)] == [2, 3] * 2
 

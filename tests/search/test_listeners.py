@@ -1,6 +1,7 @@
 """What the tracking server is shown of a search and its trials."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -74,6 +75,8 @@ def test_the_note_of_a_search_says_what_is_asked_and_how_to_go_on(make_space, ma
         "Preset quick, 3 epochs; 2 trials at once, 1 worker a trial, 1 CPU and no GPU a worker."
     )
     assert folder == f"Folder: `{plan.folder}` (search.yaml, trials.csv, trials/)"
+    timed = search_note(replace(plan, trials=None), LAYOUT)
+    assert timed.startswith("Method tpe, as many trials as the time allows over teacher_temperature, ")
     assert f" -m cmd_tune search --resume it --storage {plan.folder.parent}`" in resume
     assert run_note(what, plan.folder, "search.yaml, trials.csv, trials/", plan.resume) == note
 

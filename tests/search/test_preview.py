@@ -55,12 +55,26 @@ def test_trials_epochs_and_refits_are_counted(request_of: Callable[..., SearchRe
         ),
         (
             {"early_terminate": {"type": "predicted"}, "budget": {"trials": 16}},
-            "early_terminate (predicted): the first 4 run to the end, others 8 epochs of 40 at least; "
+            "early_terminate (predicted): 4 run to the end, others 8 epochs of 40 at least; "
             "it saves 60 % of the epochs at most",  # 12/16 of the trials, 32/40 of each
         ),
         (
             {"early_terminate": {"type": "predicted"}, "budget": {"trials": 4}},
-            "early_terminate (predicted): the first 4 run to the end, others 8 epochs of 40 at least; it saves nothing",
+            "early_terminate (predicted): 4 run to the end; of 4, it saves nothing",
+        ),
+        (
+            {"early_terminate": {"type": "predicted"}, "budget": {"trials": 16}, "seeds": 3},
+            "early_terminate (predicted): 4 run to the end, others 8 epochs of 120 at least; "
+            "it saves 70 % of the epochs at most",  # 12/16 of the trials, 112/120 of each
+        ),
+        (
+            {"early_terminate": {"type": "predicted"}, "budget": {"trials": 16}, "settings": {"evaluate_every": 100}},
+            "early_terminate (predicted): 4 run to the end, others 40 epochs of 40 at least; it saves nothing",
+        ),
+        (
+            {"early_terminate": {"type": "hyperband", "min_iter": 5, "max_iter": 45}, "budget": {"trials": 12}},
+            "early_terminate (hyperband): the first trial of each of 3 brackets runs to the end, others 8 epochs of 40 "
+            "at least; it saves 60 % of the epochs at most",  # 9/12 of the trials, 32/40 of each
         ),
         (
             {"early_terminate": {"type": "asha", "grace_period": 10}, "budget": {"time": "1h"}},

@@ -146,6 +146,7 @@ def test_an_engine_that_fails_is_named_and_the_listeners_are_closed(finished, tm
         # 3 runs of 640 clips beside 4 of 480; 6 beside 12: 6·640 / (12·480)
         (OWN, 4, "validation", 3, "3 again on all 640, 3 runs: 100 % as much work as 4 whole trials"),
         (TWO, 12, "validation", 6, "3 again on all 640, 6 runs: 67 % as much work as 12 whole trials"),
+        (TWO, 12, "validation, 3 seeds", 6, "3 again on all 640, 6 runs: 22 % as much work as 12 whole trials"),
         (OWN, 1, "validation", 1, "1 again on all 640, 1 run: 133 % as much work as 1 whole trial"),
         (OWN, None, "validation", 3, "3 again on all 640, 3 runs"),
         (OWN, 4, "none", 0, ""),
@@ -153,7 +154,10 @@ def test_an_engine_that_fails_is_named_and_the_listeners_are_closed(finished, tm
     ],
 )  # fmt: skip
 def test_what_refits_cost_is_said_beforehand(make_space, tiny, refit, trials, holdout, count, said):
-    plan = SimpleNamespace(refit=refit, trials=trials, space=make_space(), settings=tiny(holdout=holdout))
+    seeds = 3 if "seeds" in holdout else 1
+    holdout = holdout.partition(",")[0]
+    space = make_space(seeds=seeds)
+    plan = SimpleNamespace(refit=refit, trials=trials, space=space, settings=tiny(holdout=holdout))
     part = SimpleNamespace(gallery_N=np.arange(640))
     split = SimpleNamespace(pretrain_N=np.arange(480 if holdout == "validation" else 640), test=(part,))
     assert refit_count(plan) == count

@@ -75,3 +75,15 @@ def test_data_that_are_there_are_opened_before_anything_is_made(make_space, tiny
             overrides=[], resources=ResourceRequest(), **options,
         )  # fmt: skip
     assert not storage.exists()
+
+
+def test_what_counts_in_some_trials_alone_does_not_follow_the_start_point(request_of):
+    """Where topk does not count, trials have the preset's, whatever the first point says; epochs are the point's."""
+    spec = {"objective": {"values": ["mcl", "cmd"]}, "topk": {"values": [8, 16], "when": "objective == 'cmd'"},
+            "layers": {"values": [1, 2]}}  # fmt: skip
+    for point in ({"objective": "cmd", "topk": 8, "layers": 1}, {"objective": "mcl", "layers": 1}):
+        settings = request_of(parameters=spec, points_to_evaluate=[point]).settings
+        assert (settings.topk, settings.layers, settings.objective) == (32, 1, point["objective"])
+    small = {"queue_size": {"value": 16}}  # which the preset's topk of 32 does not go with
+    point = {"objective": "cmd", "topk": 8, "layers": 1}
+    assert request_of(parameters={**spec, **small}, points_to_evaluate=[point]).settings.topk == 8

@@ -24,6 +24,7 @@ from cmd_tune.search.study.study import SearchStudy
 from cmd_tune.search.study.trial_record import TrialRecord, TrialState
 
 TEST = "two-sided paired t-test, corrected by Holm over the steps"
+_TOGETHER = 3  # parameters that are tried together where constraints forbid them alone; more are one step
 _ABSENT = object()  # of a parameter that a configuration does not have
 
 
@@ -145,10 +146,21 @@ def steps_between(
     """
     base, space = study.base.model_dump(), study.space
 
+    def with_others(before: Mapping[str, Any], names: Collection[str]) -> tuple[str, ...]:
+        """These parameters, and those that come or go with them by a condition."""
+        while True:
+            values = _with(before, names, best)
+            counts = space.conditions.counting(values, {**base, **space.fixed})
+            more = {name for name in left if (name in counts) != (name in values)} - {*names}
+            if not more:
+                return tuple(name for name in left if name in names)
+            names = {*names, *more}
+
     def next_step(before: Mapping[str, Any]) -> Step | None:
         """With the fewest parameters that may change together, of those the first; None if only all that are left."""
-        groups = (group for size in range(1, len(left)) for group in combinations(left, size))
-        steps = (Step(_with(before, group, best), group) for group in groups)
+        few = (group for size in range(1, _TOGETHER + 1) for group in combinations(left, size))
+        groups = sorted(dict.fromkeys(with_others(before, group) for group in few), key=len)
+        steps = (Step(_with(before, group, best), group) for group in groups if len(group) < len(left))
         return next((s for s in steps if space.is_whole(s.values, base) and space.allows(s.values, base)), None)
 
     steps, left = [Step(dict(start))], list(names)

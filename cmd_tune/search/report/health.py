@@ -20,6 +20,7 @@ from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.study.study import FINALISTS
 from cmd_tune.search.study.trial_record import TrialRecord, TrialState
 from cmd_tune.settings import Settings
+from cmd_tune.train.costs import COST
 
 _EDGE = 0.02  # of a range: what lies nearer to its end is on the edge
 _BY_SEED = 1.96 * sqrt(2)  # standard deviations that two runs of equal settings differ by, in 95 of 100 cases
@@ -131,6 +132,8 @@ def _orders(findings: StudyFindings) -> Iterator[HealthLine]:
     """Whether validation and test put the finalists into one order."""
     study = findings.study
     metric = study.space.metric
+    if metric.startswith(COST):
+        return  # what costs least need not be best
     tested = tested_metric(metric)
     tests = {trial.name: trial.tests[tested] for trial in study.finalists(FINALISTS) if tested in trial.tests}
     by_own, by_test = list(tests), sorted(tests, key=lambda name: -tests[name])

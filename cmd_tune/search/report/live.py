@@ -77,6 +77,8 @@ class Display:
             if score is None:
                 continue
             self._validations.append(max(0.0, self._took[-1] - record.get("seconds", 0.0)))
+            if self._live is not None:
+                continue  # its table shows it, and the line takes long with a thousand trials
             self._line(
                 f"{run.name} epoch {record['epoch']:.0f}/{self.study.epochs_of(run)}: "
                 f"loss {record['loss/total']:.3f}, {metric} {bare_score(metric, score, digits=2)}; {self.summary()}"

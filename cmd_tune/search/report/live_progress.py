@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 
 from cmd_tune.search.report.scores_in_words import bare_score
 from cmd_tune.search.study.early_stopping import stopping_rule
@@ -46,7 +46,8 @@ def sparkline(values: Sequence[float], width: int = _WIDTH) -> str:
 def _rungs(study: SearchStudy) -> list[tuple[int, int]]:
     """Validated epochs, each with the number of trials that have come to it; the first ones if there are many."""
     metric = study.space.metric
-    came = Counter(
-        int(record["epoch"]) for trial in study.trials.values() for record in trial.history if metric in record
-    )
+    came: Counter[int] = Counter()
+    for trial in study.trials.values():
+        validated = (int(record["epoch"]) for record in trial.history if metric in record)
+        came.update(islice(validated, _RUNGS))  # later ones are none of the first
     return sorted(came.items())[:_RUNGS]

@@ -191,6 +191,8 @@ def _be_worker(rank, folder, tasks, told):
         return
     if rank == 0:
         asking.join()
+    dist.destroy_process_group()  # else its threads may still run when the process ends
+    if rank == 0:
         (folder / "found.pickle").write_bytes(pickle.dumps(found))
 
 

@@ -15,6 +15,7 @@ from cmd_tune.search.report.sections import ablation
 from cmd_tune.search.spaces.ablation import Ablation
 from cmd_tune.search.study.failure_tags import FailureTag
 from cmd_tune.search.study.trial_record import Repeat, TrialRecord, TrialState
+from cmd_tune.settings import make_settings
 
 METRIC = "val/knn/fused"
 FOUR = {
@@ -259,3 +260,23 @@ def test_changes_are_said_with_their_values(played):
     said = [change for number in range(1, len(path.steps)) for change in changes_in_words(path, number)]
     assert sorted(said) == ["queue_size 16 → 64", "teacher_temperature 0.05 → 0.02", "topk 4 → 16"]
     assert changes_in_words(path, 0) == []
+
+
+def test_many_parameters_of_one_condition_are_one_step_and_soon_found(make_space, open_study):
+    names = ("topk", "distill_weight", "teacher_temperature", "student_temperature", "learning_rate", "weight_decay",
+             "key_momentum", "shear_range", "crop_min_share", "contrast_temperature", "layers", "frames", "queue_size",
+             "batch_size")  # fmt: skip
+    mcl, cmd = {"objective": "mcl", "seed": 0}, {"objective": "cmd", "seed": 1}
+    spec = {"objective": {"values": ["mcl", "cmd"]}, "seed": {"values": [0, 1]}}
+    for name in names:
+        low = make_settings("quick").model_dump()[name]
+        spec[name] = {"values": [low], "when": "objective == 'cmd'"}
+        cmd[name] = low
+    study = open_study(make_space(parameters=spec, points_to_evaluate=None))
+    tried = []
+    allows = study.space.allows
+    object.__setattr__(study.space, "allows", lambda *words: tried.append(words) or allows(*words))
+    steps, limited = steps_between(study, mcl, cmd, ["objective", *names, "seed"], most=20)
+    assert changed(steps) == [(), ("seed",), ("objective", *names)]
+    assert not limited
+    assert len(tried) < 40

@@ -113,6 +113,13 @@ def test_early_stopping_that_ended_what_was_ahead(study_of):
     assert "grace_period" in do
 
 
+def test_the_order_by_a_cost_is_none_of_the_test_scores(study_of):
+    findings = study_of(metrics=("cost/seconds", METRIC))
+    for trial, score in zip(findings.study.finalists(3), (78.0, 80.0, 79.0), strict=True):
+        trial.test_scores = {"test/knn/fused": score}
+    assert said(findings, "cost/seconds orders") is None
+
+
 def test_validation_and_test_that_disagree(study_of):
     findings = study_of()
     first, second, third = findings.study.finalists(3)

@@ -16,7 +16,7 @@ _TITLE, _START = "## Ablation", "start point"
 _HEAD = ("step", "changed", "mean", "less the step before", "p")
 _ON_SCREEN = 2  # parameters of a step that have their values there
 _LEGEND = """\
-{metric}, means over {seeds}. Each configuration has run; a step is paired over seeds. Intervals of 95 %, Student's t; \
+{metric}, means over {seeds}. Each configuration is run; a step is paired over seeds. Intervals of 95 %, Student's t; \
 p: {test}. What matters most by the trials changes first; in another order, parameters that work together would share \
 the gain in another way."""
 
@@ -52,6 +52,8 @@ def what_carries(findings: StudyFindings, path: AblationPath) -> str:
     text += f"{bare_score(metric, last)} over {count(len(path.seeds), 'fresh seed')}. "
     if sign * (last - first) <= 0:
         return f"{text}By these seeds there is no gain."
+    if any(step.change is None for step in path.steps[1:]) or path.missing:
+        return f"{text}Which step carries it is not known, since not all have all their scores."
     text += f"The step of {_names(top)} carries the largest part of it, {_change(metric, change)}. "
     if len(path.seeds) == 1:
         return f"{text}One seed tells no step from zero."

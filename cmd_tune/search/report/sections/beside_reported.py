@@ -38,9 +38,10 @@ def _tested(best: TrialRecord) -> list[RepeatRecord]:
 
 
 def _row(best: TrialRecord, metric: str, theirs: float) -> list[str]:
-    score, interval = best.tests.get(metric), _interval(best, metric)
+    score = best.tests.get(metric)
     if score is None:
         return [percent(theirs), percent(None), ""]
+    interval = _interval(best, metric)
     less = (interval[0] - theirs, interval[1] - theirs) if interval else None
     return [percent(theirs), percent(score, interval), signed(score - theirs, less)]
 

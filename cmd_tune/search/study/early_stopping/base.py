@@ -9,11 +9,6 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
 
 
-def rounds_of(trials: int, at_once: int) -> int:
-    """So many trials, and those that run at the same time as the last of them."""
-    return -(-trials // at_once) * at_once
-
-
 class StoppingRule(FileModel):
     """When a trial is stopped before its last epoch. Its fields are the keys beside `type`, with their checks.
 
@@ -38,9 +33,14 @@ class StoppingRule(FileModel):
     def first_look(self, epochs: int) -> int:
         """The epoch after which a trial may be stopped first; of a rule over seeds, the seed."""
 
-    def whole_trials(self, at_once: int) -> int:
-        """Trials that run to their end whatever their scores, where so many run at the same time."""
+    @property
+    def whole_trials(self) -> int:
+        """How many trials run to their end whatever their scores: one after the other, and more side by side."""
         return 1
+
+    def what_runs_whole(self) -> str:
+        """The same in words."""
+        return "the first trial runs to the end" if self.whole_trials == 1 else f"{self.whole_trials} run to the end"
 
     @abstractmethod
     def stops_nothing(self, epochs: int, seeds: int) -> str:

@@ -32,12 +32,16 @@ class Hyperband(StoppingRule):
     def first_look(self, epochs: int) -> int:
         return self.min_iter
 
-    def whole_trials(self, at_once: int) -> int:
+    @property
+    def whole_trials(self) -> int:
         """The first of each bracket."""
         brackets, rung = 1, self.min_iter * self.eta
         while rung <= self.max_iter:
             brackets, rung = brackets + 1, rung * self.eta
         return brackets
+
+    def what_runs_whole(self) -> str:
+        return f"the first trial of each of {self.whole_trials} brackets runs to the end"
 
     def stops_nothing(self, epochs: int, seeds: int) -> str:
         if self.min_iter < epochs:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from cmd_tune.search.spaces.file_model import at_least
-from cmd_tune.search.study.early_stopping.base import StoppingRule, rounds_of
+from cmd_tune.search.study.early_stopping.base import StoppingRule
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -28,8 +28,9 @@ class Median(StoppingRule):
     def first_look(self, epochs: int) -> int:
         return self.grace_period
 
-    def whole_trials(self, at_once: int) -> int:
-        return rounds_of(self.startup_trials, at_once)
+    @property
+    def whole_trials(self) -> int:
+        return self.startup_trials
 
     def stops_nothing(self, epochs: int, seeds: int) -> str:
         if self.grace_period < epochs:

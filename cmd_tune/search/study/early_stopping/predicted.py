@@ -7,7 +7,7 @@ from pydantic import PlainValidator
 from scipy.special import stdtrit
 
 from cmd_tune.search.spaces.file_model import IfWritten, at_least, share
-from cmd_tune.search.study.early_stopping.base import StoppingRule, rounds_of
+from cmd_tune.search.study.early_stopping.base import StoppingRule
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -62,8 +62,9 @@ class Predicted(StoppingRule):
     def first_look(self, epochs: int) -> int:
         return max(1, epochs // 5) if self.grace_period is None else self.grace_period
 
-    def whole_trials(self, at_once: int) -> int:
-        return rounds_of(self.startup_trials, at_once)
+    @property
+    def whole_trials(self) -> int:
+        return self.startup_trials
 
     def stops_nothing(self, epochs: int, seeds: int) -> str:
         if self.grace_period is None or self.grace_period < epochs:

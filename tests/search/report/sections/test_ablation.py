@@ -7,8 +7,10 @@ import pytest
 from rich.console import Console
 
 from cmd_tune.formatting import signed
+from cmd_tune.search.report import StudyFindings
 from cmd_tune.search.report.sections.ablation import ablation
 from cmd_tune.search.spaces.ablation import Ablation
+from cmd_tune.search.study.failure_tags import FailureTag
 from tests.search.report.made_up import made_up
 
 AUTO = Ablation()
@@ -113,3 +115,17 @@ def test_where_nothing_is_told_one_sentence_says_so_and_without_an_ablation_ther
     assert len(text.splitlines()) == 3
     assert ablation(findings_of("search, one trial")) is None
     assert ablation(findings_of("comparison, one trial")) is None
+
+
+def test_where_a_configuration_has_no_score_no_step_is_said_to_carry_the_gain(found):
+    findings = found()
+    path = findings.path
+    for run in findings.best.ablations:
+        if run.number == 1:
+            run.history.clear()
+            run.reason, run.failure = "the loss is nan", FailureTag.DIVERGED
+    path = StudyFindings(findings.study, {}, {}, findings.conditions, ablation=AUTO)
+    assert [step.change is None for step in path.path.steps] == [True, True, True, False, False, False]
+    text = ablation(path).markdown
+    assert "Which step carries it is not known, since not all have all their scores." in text
+    assert "carries the largest part" not in text

@@ -68,6 +68,17 @@ def test_what_was_not_tested_is_a_dash(findings):
     assert cells(beside_reported(findings)) == [METRIC, "70.6", "–", ""]
 
 
+def test_what_no_refit_was_scored_by_is_a_dash(findings):
+    """The best trial may have other modalities than the reported accuracies."""
+    reported = {METRIC: 70.6, "test/knn/bone": 71.0}
+    findings.study.space = replace(findings.study.space, reported=reported)
+    for seed in range(2):
+        findings.best.repeat(Repeat.REFIT, seed).test_scores = {METRIC: 72.0 + seed}
+    text = beside_reported(findings).markdown
+    assert "| test/knn/bone | 71.0 | – |  |" in text
+    assert "| 72.5 (" in text
+
+
 def test_what_nobody_reports_has_no_section(findings, tmp_path, tiny):
     findings.study.space = replace(findings.study.space, reported={})
     assert beside_reported(findings) is None

@@ -178,7 +178,7 @@ def test_a_sampler_learns_of_what_counts_in_some_trials_alone(make_space, open_s
 
 def test_whether_results_decide_what_comes_next(large, method, open_study, monkeypatch):
     """Those of a method that learns; of another they may be any."""
-    trials = 16 if large.source is TrialSource.DRAWN else TRIALS
+    trials = 11 if large.source is TrialSource.DRAWN else TRIALS
     first = run(open_study(large, "first", trials=trials))
     monkeypatch.setattr(f"{__name__}.score", lambda values: 3 * values["layers"] - values.get("topk", 5))
     assert (run(open_study(large, "second", trials=trials)) == first) is not METHODS[method].learns
