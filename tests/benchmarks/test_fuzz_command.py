@@ -1,4 +1,4 @@
-"""`python -m benchmarks fuzz`: a hundred inputs of all kinds, and that it sees what does not end well."""
+"""`python -m benchmarks fuzz`: some hundred inputs of all kinds, and that it sees what does not end well."""
 
 import os
 import random
@@ -98,17 +98,18 @@ def test_a_crash_and_a_hang_are_seen_and_the_rest_is_tried(
 
 
 @pytest.mark.long
-def test_a_hundred_inputs_of_all_kinds_end_well() -> None:
+@pytest.mark.slow
+def test_some_hundred_inputs_of_all_kinds_end_well() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "fuzz", "--inputs", "100"],
+        [sys.executable, "-m", "benchmarks", "fuzz", "--inputs", "200"],
         cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     rows = {line[:16].strip(): line[16:].split() for line in done.stdout.splitlines() if line[:16].strip() in SHARES}
     assert rows.keys() == SHARES.keys()
     for kind, (inputs, *counts) in rows.items():
-        assert int(inputs) == round(0.1 * SHARES[kind])
+        assert int(inputs) == round(0.2 * SHARES[kind])
         assert sum(map(int, counts[:2])) == int(inputs), kind
         assert len(counts) == len(OUTCOMES)
         assert int(counts[1]) > 0, kind  # some are wrong
-    assert sum(int(counts[1]) for counts in rows.values()) > 10  # … and some are read as if nothing were
+    assert sum(int(counts[1]) for counts in rows.values()) > 20  # … and some are read as if nothing were

@@ -42,6 +42,7 @@ def test_a_sleeping_trial_scores_best_at_the_papers_temperatures() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.slow
 def test_the_command_prints_a_row_and_each_place_keeps_its_client() -> None:
     """With trials that are shorter than the start of a client, too."""
     command = ["search", "--trials", "10", "--long", "0", "--real", "0"]

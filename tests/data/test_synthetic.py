@@ -204,6 +204,7 @@ def test_arguments_decide_everything() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.slow
 def test_cmd_learns_what_raw_skeletons_and_chance_features_do_not_have(
     clips: list[Clip], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.end_to_end.searches import finish, mlflow_runs, search, start, trials, wait_for
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 # The loss of the second point is smaller, since it has no term between the modalities.
 SPACE = {

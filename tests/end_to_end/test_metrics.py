@@ -7,7 +7,7 @@ import pytest
 
 from tests.end_to_end.searches import GRID, finish, mlflow_runs, search, start, trials
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 NAMES = ("val/knn/fused", "cost/parameters", "cost/seconds")
 

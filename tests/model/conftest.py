@@ -42,16 +42,13 @@ def way(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.param
 
 
-# What is interpreted takes most of a minute for the steps of the golden file.
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(way, marks=getattr(pytest.mark, "slow" if way.endswith("by frame") else "long"))
-        if way.startswith("triton")
-        else way
-        for way in WAYS
-    ],
-)
+def _marks(way: str) -> list[pytest.MarkDecorator]:
+    """What is interpreted takes most of a minute for the steps of the golden file."""
+    long = [pytest.mark.long] if way.startswith("triton") else []
+    return [*long, pytest.mark.slow] if way.endswith("by frame") else long
+
+
+@pytest.fixture(scope="module", params=[pytest.param(way, marks=_marks(way)) for way in WAYS])
 def way_of_module(request: pytest.FixtureRequest) -> Iterator[str]:
     with computing(request.param):
         yield request.param

@@ -17,6 +17,7 @@ from cmd_tune.search.study.sampler_view import SamplerView
 from cmd_tune.search.study.study import STUDY
 from cmd_tune.search.study.trial_record import TrialState
 
+GP = pytest.param("gp", marks=[pytest.mark.long, pytest.mark.slow])
 KNN, COST, LOSS = "val/knn/fused", "cost/seconds", "loss/total"
 RATES = {"learning_rate": {"min": 0.001, "max": 1.0}, "weight_decay": {"min": 0.0, "max": 1.0}}
 TWO = {
@@ -144,7 +145,7 @@ def test_the_sampler_gets_all_values_and_the_worst_of_each_for_a_failure(played,
         assert (failure.state, failure.values, bool(failure.constraints)) == (OptunaState.PRUNED, None, True)
 
 
-@pytest.mark.parametrize("method", ["tpe", pytest.param("gp", marks=pytest.mark.slow), "qmc", "random"])
+@pytest.mark.parametrize("method", ["tpe", GP, "qmc", "random"])
 def test_a_search_that_is_interrupted_after_each_trial_suggests_the_same(make_space, open_study, tmp_path, method):
     space = make_space(**{**TWO, "method": method, "constraints": ["learning_rate + weight_decay <= 1.6"]})
 
@@ -168,7 +169,7 @@ def test_a_search_that_is_interrupted_after_each_trial_suggests_the_same(make_sp
     assert [trial.values for trial in open_study(space, trials=10, epochs=1).trials.values()] == expected
 
 
-@pytest.mark.parametrize("method", ["tpe", pytest.param("gp", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("method", ["tpe", GP])
 def test_methods_learn_of_the_second_metric(make_space, open_study, method):
     """weight_decay costs and does nothing else, so that half of its range holds no trial of the front."""
     study = open_study(make_space(**{**TWO, "method": method}), trials=30, epochs=1)
