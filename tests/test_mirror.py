@@ -27,6 +27,7 @@ ELSEWHERE = {
     "search/execution/ray_desk.py": "search/execution/test_contract.py, end_to_end/test_hosts.py",
     "search/execution/ray_hosts.py": "search/execution/test_contract.py, end_to_end/test_hosts.py",
     "search/repeats.py": "search/test_refits.py, search/test_confirmations.py",
+    "search/listeners.py": "search/test_tracker_listener.py, search/test_finalists.py",
     "search/report/base.py": "types alone",
     "search/report/sections/confirmed.py": "search/report/test_confirmation.py",
     "search/spaces/comparison_form.py": "search/spaces/test_comparison_file.py",

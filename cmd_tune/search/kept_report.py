@@ -9,9 +9,9 @@ from cmd_tune.runs.messages import print_line
 from cmd_tune.runs.pretrain_and_score import Conditions, conditions
 from cmd_tune.runs.run_folder import resume_line, shown_place
 from cmd_tune.search.kept_search import KeptSearch, SearchState
-from cmd_tune.search.listeners import cost_of
 from cmd_tune.search.plan import KeptLayout
 from cmd_tune.search.report import SearchReport, StudyFindings, kept_baselines, print_report, write_report
+from cmd_tune.search.tracker_listener import cost_of
 
 
 def show_report(search: KeptSearch, console: Console) -> None:

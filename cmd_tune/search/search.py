@@ -24,7 +24,7 @@ from cmd_tune.search.confirmations import confirmation_count, due_confirmations
 from cmd_tune.search.controller import SearchController
 from cmd_tune.search.execution import Engine, ResourcePlan
 from cmd_tune.search.finalists import score_finalists
-from cmd_tune.search.listeners import ScreenListener, SearchListener, TrackerListener, cost_of
+from cmd_tune.search.listeners import ScreenListener, SearchListener
 from cmd_tune.search.plan import KeptLayout, Plan, keep_plan
 from cmd_tune.search.preview import describe_work
 from cmd_tune.search.refits import all_tested, due_refits, refit_count
@@ -33,6 +33,7 @@ from cmd_tune.search.report import SearchReport, StudyFindings, kept_baselines, 
 from cmd_tune.search.report.live import state_with_reason
 from cmd_tune.search.study.study import STUDY, TIME_UP, SearchStudy
 from cmd_tune.search.study.trial_record import RepeatRecord
+from cmd_tune.search.tracker_listener import TrackerListener, cost_of
 from cmd_tune.search.winner_model import winner_model
 from cmd_tune.tracking import BackgroundTracker, RunStatus
 

@@ -9,18 +9,18 @@ from rich.console import Console
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.run_records import run_note
 from cmd_tune.search.execution import ResourcePlan, ResourceRequest, TrialResources
-from cmd_tune.search.listeners import (
-    ScreenListener,
+from cmd_tune.search.listeners import ScreenListener
+from cmd_tune.search.plan import Plan
+from cmd_tune.search.report import SearchReport
+from cmd_tune.search.study.failure_tags import FailureTag
+from cmd_tune.search.study.trial_record import Repeat
+from cmd_tune.search.tracker_listener import (
     TrackerListener,
     search_note,
     search_page,
     trial_note,
     trial_tags,
 )
-from cmd_tune.search.plan import Plan
-from cmd_tune.search.report import SearchReport
-from cmd_tune.search.study.failure_tags import FailureTag
-from cmd_tune.search.study.trial_record import Repeat
 from cmd_tune.settings import Settings
 from cmd_tune.tracking import RunStatus
 
