@@ -11,17 +11,16 @@ from cmd_tune.search.spaces.parameter import Parameter
 
 
 class Conditions:
-    """Those of some parameters. order: their names, each after those that its `when` speaks of."""
+    """Those of some parameters.
+
+    order: their names, each after those that its `when` speaks of. conditional: of these, the ones that have a `when`.
+    """
 
     def __init__(self, parameters: Mapping[str, Parameter]) -> None:
         """Raises ValueError if conditions speak of each other in a circle."""
         self._when = {name: parameter.when for name, parameter in parameters.items()}
         self.order = _order(self._when)
-
-    @property
-    def conditional(self) -> tuple[str, ...]:
-        """The parameters that have a condition."""
-        return tuple(name for name in self.order if self._when[name])
+        self.conditional = tuple(name for name in self.order if self._when[name])
 
     def counting(self, values: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
         """The parameters that count beside these values, also those that have none yet.
