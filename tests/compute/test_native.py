@@ -1,6 +1,8 @@
 """Compiling on the machine at hand: kept, shared, and done without where it cannot be done."""
 
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cmd_tune.compute.native import _compiler
+from cmd_tune.compute.native import _FLAGS, _PACKAGE, SOURCES, _compiler
 
 pytestmark = pytest.mark.long
 
@@ -181,3 +183,21 @@ def test_the_compiler_may_have_options_and_a_space_in_its_path(tmp_path: Path, m
         monkeypatch.setenv("CXX", named)
         assert _compiler() == command
     assert run(CXX=f"'{path}' -g0", XDG_CACHE_HOME=str(tmp_path / "cache"))[0] == "True"
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="asks for x86's instructions")
+@pytest.mark.parametrize("level", ["x86-64-v3", "x86-64-v4"])  # AVX2, AVX-512
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
+def test_what_is_to_be_vectorised_is(source: Path, level: str, tmp_path: Path) -> None:
+    """GCC says which loops it has vectorised: all that the source marks, also where they hold a choice."""
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.skip("there is no g++")
+    flags = [flag if flag != "-march=native" else f"-march={level}" for flag in _FLAGS]
+    command = [compiler, *flags, f"-I{_PACKAGE}", "-fopt-info-vec-optimized", source, "-o", tmp_path / "library.so"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    lines = source.read_text().splitlines()
+    marked = [number for number, line in enumerate(lines, 2) if line.startswith("#pragma omp simd")]
+    vectorised = {int(number) for number in re.findall(r":(\d+):\d+: optimized: loop vectorized", said)}
+    # A loop is named by a line of its own, or of the first in it.
+    assert [number for number in marked if not vectorised & {*range(number, number + 5)}] == []
