@@ -19,10 +19,8 @@ def planned_confirmations(study: SearchStudy, confirm: Confirm | None) -> list[R
     """
     if confirm is None or not (trials := confirmed_trials(study, confirm.top)):
         return []
-    runs = len(study.trials) * study.space.seeds
-    seeds = confirm.seeds_for(_configurations(confirm, study.space, len(study.trials)), runs)
-    if len(trials) == 1 and confirm.seeds is None:
-        return []  # there is nothing to tell it from
+    configurations = _configurations(confirm, study.space, len(study.trials)) if len(trials) > 1 else 1
+    seeds = confirm.seeds_for(configurations, len(study.trials) * study.space.seeds)
     return [
         trial.repeat(Repeat.CONFIRM, study.settings_of(trial).seed + fresh)
         for fresh in range(study.space.seeds, study.space.seeds + seeds)

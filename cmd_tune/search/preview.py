@@ -175,12 +175,13 @@ def describe_stopping(plan: Plan, at_once: int) -> str:
     look = rule.first_look(epochs)
     look = look if rule.over_seeds else min(-(-look // every) * every, epochs)
     whole = rule.whole_trials
-    text = f"early_terminate ({rule.type}): {rule.what_runs_whole()}, others {count(look, unit)} of {units} at least"
+    text = f"early_terminate ({rule.type}): {rule.what_runs_whole()}"
     if plan.trials is not None and plan.trials <= whole:
-        return f"early_terminate ({rule.type}): {rule.what_runs_whole()}; of {plan.trials}, it saves nothing"
+        return f"{text}; of {plan.trials}, it saves nothing"
+    text += f", others {count(look, unit)} of {units} at least"
     if plan.trials is None:
         return f"{text}; it saves {max(0, 100 - 100 * look / units):.0f} % of a trial at most"
-    share = max(0.0, 1 - look / units) * max(0.0, 1 - whole / plan.trials)
+    share = max(0.0, 1 - look / units) * (1 - whole / plan.trials)
     text += f"; it saves {100 * share:.0f} % of the epochs at most" if share else "; it saves nothing"
     if share and at_once >= plan.trials:
         text += ", and no time, since all trials run at once"

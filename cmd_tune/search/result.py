@@ -115,6 +115,6 @@ class SearchResult:
         return f"<pre>{escape(repr(self))}</pre>" + self.trials.to_html(max_rows=20)
 
     def __repr__(self) -> str:
-        score = bare_score(self.metric, self.best_score, digits=2)
-        best = "" if self.best_score is None else f", {self.metric} {score}"
-        return f"<search {self.name}: {self.state}, {self._kept.progress}{best}>"
+        best, metric = self._kept.best, self.metric
+        score = f", {metric} {bare_score(metric, best.score, digits=2)}" if best else ""
+        return f"<search {self.name}: {self.state}, {self._kept.progress}{score}>"

@@ -46,10 +46,11 @@ def _check_metric(
     lacking = next((values for values, names in zip(variants, known, strict=True) if metric not in names), None)
     if lacking is None:
         return
+    whole = {**base, **lacking}
     deciding = [name for name in _DECISIVE if any(name in values for values in variants)]
-    told = ", ".join(f"{name} {format_value({**base, **lacking}[name])}" for name in deciding)
+    told = ", ".join(f"{name} {format_value(whole[name])}" for name in deciding)
     whose = f" by trials of {told}" if any(metric in names for names in known) else ""
-    if metric.startswith("val/") and {**base, **lacking}["holdout"] == "none":
+    if metric.startswith("val/") and whole["holdout"] == "none":
         why = f"'{metric}' needs clips to validate on, of which holdout none leaves none{whose}"
         other = metric.replace("val/", "test/") if space.comparison else "loss/total"
         raise UsageError(f"{space.path}: {key}: {why}; write {other}, or settings: {{holdout: validation}}")

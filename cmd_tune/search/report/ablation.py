@@ -145,16 +145,17 @@ def steps_between(
     most: how many may lie between the two; what is left then changes in the last step. Also whether that limits it.
     """
     base, space = study.base.model_dump(), study.space
+    whole = {**base, **space.fixed}
 
-    def with_others(before: Mapping[str, Any], names: Collection[str]) -> tuple[str, ...]:
+    def with_others(before: Mapping[str, Any], group: Collection[str]) -> tuple[str, ...]:
         """These parameters, and those that come or go with them by a condition."""
         while True:
-            values = _with(before, names, best)
-            counts = space.conditions.counting(values, {**base, **space.fixed})
-            more = {name for name in left if (name in counts) != (name in values)} - {*names}
+            values = _with(before, group, best)
+            counts = space.conditions.counting(values, whole)
+            more = {name for name in left if (name in counts) != (name in values)} - {*group}
             if not more:
-                return tuple(name for name in left if name in names)
-            names = {*names, *more}
+                return tuple(name for name in left if name in group)
+            group = {*group, *more}
 
     def next_step(before: Mapping[str, Any]) -> Step | None:
         """With the fewest parameters that may change together, of those the first; None if only all that are left."""

@@ -30,7 +30,7 @@ def can_hold(constraint: Constraint, bounds: Mapping[str, Bounds]) -> bool:
 def truths(constraint: Constraint, bounds: Mapping[str, Bounds]) -> frozenset[bool]:
     """What the constraint may be within the bounds: true, false, or either."""
     found: frozenset[bool] = _bounds(constraint.tree, bounds)
-    if not _computable(constraint.tree, bounds):
+    if False not in found and not _computable(constraint.tree, bounds):
         found |= _FALSE
     return frozenset(truth is not constraint.opposite for truth in found)
 

@@ -5,6 +5,7 @@ that one mistake hides no other.
 """
 
 import re
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Protocol
@@ -112,9 +113,9 @@ class SpaceForm(FileModel):
         return cls.misplaced(str(key), value["method"]) if key in known else unknown(key, known)
 
     @classmethod
+    @abstractmethod
     def misplaced(cls, key: str, method: str) -> str:
         """What is wrong with a key that files of the other kind have."""
-        raise NotImplementedError
 
 
 def words_of(info: ValidationInfo) -> Words:
@@ -122,9 +123,15 @@ def words_of(info: ValidationInfo) -> Words:
     return info.context
 
 
+def method_of(info: ValidationInfo) -> MethodKind | None:
+    """The file's method; None if it is unknown."""
+    return words_of(info).methods[info.data["method"]] if "method" in info.data else None
+
+
 def source_of(info: ValidationInfo) -> TrialSource | None:
     """The source of the file's trials; None if its method is unknown."""
-    return words_of(info).methods[info.data["method"]].trials if "method" in info.data else None
+    method = method_of(info)
+    return method.trials if method else None
 
 
 def trials_of(budget: Budget | None, source: TrialSource | None) -> int | None:

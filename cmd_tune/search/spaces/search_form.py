@@ -24,7 +24,7 @@ from cmd_tune.search.spaces.file_model import (
     setting,
     whole,
 )
-from cmd_tune.search.spaces.forms import Metric, SpaceForm, source_of, trials_of, words_of
+from cmd_tune.search.spaces.forms import Metric, SpaceForm, method_of, source_of, trials_of, words_of
 from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.spaces.parameter_file import RANGES, read_parameter
 from cmd_tune.search.spaces.refit import Refit, read_refit
@@ -77,7 +77,7 @@ class SearchForm(SpaceForm):
     @field_validator("metrics")
     @classmethod
     def _several(cls, metrics: tuple[Metric, ...], info: ValidationInfo) -> tuple[Metric, ...]:
-        if "method" in info.data and not words_of(info).methods[info.data["method"]].takes_metrics:
+        if (method := method_of(info)) and not method.takes_metrics:
             raise ValueError(f"method {info.data['method']} searches by one; write metric, or use method: tpe")
         return metrics
 
@@ -89,17 +89,16 @@ class SearchForm(SpaceForm):
         parameters = read_mapping(value, example, read_parameter, known)
         searched = _searched(parameters)
         combined = source_of(info) is TrialSource.COMBINED
-        method = words_of(info).methods[info.data["method"]] if "method" in info.data else None
+        method = method_of(info)
+        unfit = f"does not go with method {info.data.get('method')}; remove it, or use method: tpe"
         with Mistakes() as mistakes:
             for name, parameter in parameters.items():
                 if name in info.data.get("settings", {}):
                     mistakes.add("is in settings, too; keep it in one place", name)
                 if parameter.prior and method and not method.takes_prior:
-                    message = f"does not go with method {info.data['method']}; remove it, or use method: tpe"
-                    mistakes.add(message, name, "prior")
+                    mistakes.add(unfit, name, "prior")
                 if parameter.when and method and not method.takes_conditions:
-                    message = f"does not go with method {info.data['method']}; remove it, or use method: tpe"
-                    mistakes.add(message, name, "when")
+                    mistakes.add(unfit, name, "when")
                 elif parameter.when and not parameter.when.names & searched.keys() - {name}:
                     message = f"{parameter.when.text} speaks of no other searched parameter: it tells no trials apart"
                     mistakes.add(f"{message}; remove it, or the parameter", name, "when")
@@ -111,14 +110,14 @@ class SearchForm(SpaceForm):
         Conditions(parameters)
         if not searched:
             raise ValueError("there is nothing to search; give a setting values, or min and max")
-        if "method" in info.data and (reason := words_of(info).methods[info.data["method"]].unfit(searched)):
+        if method and (reason := method.unfit(searched)):
             raise ValueError(reason)
         return parameters
 
     @field_validator("warm_start")
     @classmethod
     def _learnt_of(cls, name: str, info: ValidationInfo) -> str:
-        if "method" in info.data and not words_of(info).methods[info.data["method"]].takes_earlier:
+        if (method := method_of(info)) and not method.takes_earlier:
             raise ValueError(f"method {info.data['method']} learns nothing of it; remove it, or use method: tpe")
         return name
 

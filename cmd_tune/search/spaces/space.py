@@ -115,10 +115,13 @@ class Space:
             cells = [*{repr(cell): cell for cell in reduced}.values()]
         return [cell for cell in cells if self.allows(cell, settings)]
 
-    def region(self, settings: Mapping[str, Any], seed: str) -> Region:
-        """All configurations of the parameters that are allowed under these settings, to draw from."""
-        whole = {**settings, **self.fixed}
-        return Region(self.parameters, self.constraints, whole, lambda values: self.allows(values, whole), seed)
+    def region(self, settings: Mapping[str, Any], seed: str, *more: Constraint) -> Region:
+        """All configurations of the parameters that are allowed under these settings, to draw from.
+
+        more: constraints beside those of the space.
+        """
+        whole, rules = {**settings, **self.fixed}, (*self.constraints, *more)
+        return Region(self.parameters, rules, whole, lambda values: self.allows(values, whole), seed)
 
     def variants(self, settings: Mapping[str, Any], names: Collection[str]) -> list[dict[str, Any]]:
         """The values that these settings take together in some trial, as far as they are choices of the space."""
@@ -194,9 +197,7 @@ class Space:
 
     def _may_hold(self, when: Constraint, settings: Mapping[str, Any]) -> bool:
         """Whether an allowed configuration is found that meets a condition, or it is not known what decides."""
-        whole = {**settings, **self.fixed}
-        rules = (*self.constraints, when)
-        return Region(self.parameters, rules, whole, lambda v: self.allows(v, whole), "check").draw() is not None
+        return self.region(settings, "check", when).draw() is not None
 
     def _check_some_is_allowed(self, settings: Mapping[str, Any]) -> None:
         region = self.region(settings, "check")

@@ -47,13 +47,13 @@ def what_carries(findings: StudyFindings, path: AblationPath) -> str:
     steps = [(step, step.change) for step in path.steps if step.change]
     if first is None or last is None or not steps:
         return f"The path from {path.start.name} to {path.best.name} has not run yet."
-    top, change = max(steps, key=lambda pair: sign * pair[1].mean)
     text = f"From the start point to {path.best.name}, {metric} goes from {bare_score(metric, first)} to "
     text += f"{bare_score(metric, last)} over {count(len(path.seeds), 'fresh seed')}. "
     if sign * (last - first) <= 0:
         return f"{text}By these seeds there is no gain."
-    if any(step.change is None for step in path.steps[1:]) or path.missing:
+    if len(steps) < len(path.steps) - 1 or path.missing:
         return f"{text}Which step carries it is not known, since not all have all their scores."
+    top, change = max(steps, key=lambda pair: sign * pair[1].mean)
     text += f"The step of {_names(top)} carries the largest part of it, {_change(metric, change)}. "
     if len(path.seeds) == 1:
         return f"{text}One seed tells no step from zero."
