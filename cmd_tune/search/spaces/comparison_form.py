@@ -1,5 +1,6 @@
 """The keys of a space file that describes a comparison of cells, as a typed model."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -9,9 +10,9 @@ from cmd_tune.mistakes import mistake
 from cmd_tune.search.spaces.comparison import SEED, Cell, Claim, Comparison
 from cmd_tune.search.spaces.comparison_file import ClaimSpec, read_cells, read_seeds
 from cmd_tune.search.spaces.file_model import IfWritten, Text, read_list
-from cmd_tune.search.spaces.forms import Metric, SpaceForm, trials_of
+from cmd_tune.search.spaces.forms import Metric, SpaceForm
 from cmd_tune.search.spaces.reported import Origin
-from cmd_tune.search.spaces.space import DEFAULT_TABLE_METRIC, MAX_FAILURE_RATE, Space, TrialSource
+from cmd_tune.search.spaces.space import DEFAULT_TABLE_METRIC, Space, TrialSource
 
 
 class ComparisonForm(SpaceForm):
@@ -57,21 +58,4 @@ class ComparisonForm(SpaceForm):
     def space(self, path: Path, source: TrialSource) -> Space:
         """The space that the file describes."""
         comparison = Comparison(self.title, self.cells, self.seeds, self.claims, self.reported_on)
-        return Space(
-            path=path,
-            method=self.method,
-            source=source,
-            metric=self.metric.name,
-            maximize=self.metric.maximize,
-            parameters=comparison.parameters(),
-            fixed={},
-            constraints=(),
-            start_points=(),
-            early_terminate=None,
-            trials=trials_of(self.budget, source),
-            seconds=self.budget.time if self.budget else None,
-            max_failure_rate=self.budget.max_failure_rate if self.budget else MAX_FAILURE_RATE,
-            settings=self.settings,
-            preset=self.preset,
-            comparison=comparison,
-        )
+        return replace(self.common(path, source), parameters=comparison.parameters(), comparison=comparison)

@@ -8,6 +8,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Protocol
 
 from pydantic import PlainValidator, ValidationInfo, field_validator
@@ -15,7 +16,7 @@ from pydantic import PlainValidator, ValidationInfo, field_validator
 from cmd_tune.mistakes import found, unknown
 from cmd_tune.search.spaces.file_model import FileModel, IfWritten, Text, at_least, number, one_of, read_settings, share
 from cmd_tune.search.spaces.parameter import Parameter
-from cmd_tune.search.spaces.space import DEFAULT_METRIC, DEFAULT_TRIALS, MAX_FAILURE_RATE, TrialSource
+from cmd_tune.search.spaces.space import DEFAULT_METRIC, DEFAULT_TRIALS, MAX_FAILURE_RATE, Space, TrialSource
 from cmd_tune.settings import PRESETS
 from cmd_tune.train.costs import COST
 
@@ -111,6 +112,26 @@ class SpaceForm(FileModel):
         """The same; and that a key goes with other methods only."""
         known = {name for form in SpaceForm.__subclasses__() for name in form.model_fields}
         return cls.misplaced(str(key), value["method"]) if key in known else unknown(key, known)
+
+    def common(self, path: Path, source: TrialSource) -> Space:
+        """A space of what the keys here say, and of nothing else yet."""
+        return Space(
+            path=path,
+            method=self.method,
+            source=source,
+            metric=self.metric.name,
+            maximize=self.metric.maximize,
+            parameters={},
+            fixed={},
+            constraints=(),
+            start_points=(),
+            early_terminate=None,
+            trials=trials_of(self.budget, source),
+            seconds=self.budget.time if self.budget else None,
+            max_failure_rate=self.budget.max_failure_rate if self.budget else MAX_FAILURE_RATE,
+            settings=self.settings,
+            preset=self.preset,
+        )
 
     @classmethod
     @abstractmethod

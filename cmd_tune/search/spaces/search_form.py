@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +30,7 @@ from cmd_tune.search.spaces.parameter import Parameter
 from cmd_tune.search.spaces.parameter_file import RANGES, read_parameter
 from cmd_tune.search.spaces.refit import Refit, read_refit
 from cmd_tune.search.spaces.reported import Origin, read_tested
-from cmd_tune.search.spaces.space import MAX_FAILURE_RATE, MetricGoal, Space, TrialSource
+from cmd_tune.search.spaces.space import MetricGoal, Space, TrialSource
 from cmd_tune.search.spaces.sweep_file import nested
 from cmd_tune.settings import Settings
 
@@ -189,10 +190,8 @@ class SearchForm(SpaceForm):
         """The space that the file describes."""
         searched = _searched(self.parameters)
         metric, *more = self.metrics or (self.metric,)
-        return Space(
-            path=path,
-            method=self.method,
-            source=source,
+        return replace(
+            self.common(path, source),
             metric=metric.name,
             maximize=metric.maximize,
             more_metrics=tuple(MetricGoal(other.name, other.maximize) for other in more),
@@ -201,11 +200,6 @@ class SearchForm(SpaceForm):
             constraints=self.constraints,
             start_points=self.points_to_evaluate,
             early_terminate=self.early_terminate,
-            trials=trials_of(self.budget, source),
-            seconds=self.budget.time if self.budget else None,
-            max_failure_rate=self.budget.max_failure_rate if self.budget else MAX_FAILURE_RATE,
-            settings=self.settings,
-            preset=self.preset,
             warm_start=self.warm_start,
             seeds=self.seeds,
             confirm=self.confirm,
