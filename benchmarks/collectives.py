@@ -93,7 +93,7 @@ def count_step(settings: Settings, channels: int, workers: int = 2) -> list[Coll
 def _count(rank: int, workers: int, folder: str, settings: Settings, channels: int) -> None:
     with group(rank, workers, folder):
         pretrainer = build_pretrainer(settings, channels).train()
-        optimizer = build_optimizer(settings, pretrainer)
+        optimizer = build_optimizer(settings, pretrainer.online.parameters())
         shape = (len(settings.modalities), settings.batch_size // workers, _FRAMES, channels)
         with Counter() as counter:
             take_step(pretrainer, optimizer, torch.randn(shape), torch.randn(shape))

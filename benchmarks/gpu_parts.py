@@ -46,7 +46,7 @@ from cmd_tune.train.loop import (
     pretrain,
     round_products,
 )
-from cmd_tune.train.step import WARM_UP, TrainingStep, take_step
+from cmd_tune.train.step import WARM_UP, TrainingStep, means_of, take_step
 
 REPEATS = 12
 CLIPS = 600
@@ -99,7 +99,7 @@ def timed_step(
     """Each of some steps, waited for, and the path taken. whole: as the loop steps; else operation by operation."""
     pretrainer = build_pretrainer(settings, CHANNELS).to(device)
     pretrainer.train()
-    optimizer = build_optimizer(settings, pretrainer)
+    optimizer = build_optimizer(settings, pretrainer.online.parameters())
     in_loop = TrainingStep(pretrainer, optimizer, lambda query, key: (query, key), device) if whole else None
 
     def step() -> None:
@@ -131,13 +131,14 @@ def loop_rows(settings: Settings, store: Store, device: torch.device) -> Iterato
     pretrainer = build_pretrainer(settings, store.width).to(device)
     pretrainer.train()
     batches = build_batches(settings, store, torch.arange(len(store)).numpy(), device)
-    take = TrainingStep(pretrainer, build_optimizer(settings, pretrainer), batches.views, device)
+    take = TrainingStep(pretrainer, build_optimizer(settings, pretrainer.online.parameters()), batches.views, device)
 
     def epoch(number: int) -> None:
         take.begin_epoch()
         for step, prepared in enumerate(batches.prepare(number)):
             take(prepared, learning_rate(settings, 1, step, len(batches)))
-        take.means(settings.modalities, len(batches))
+        batches.look_ahead(number + 1)
+        means_of(take.sums, len(batches), pretrainer.objective, settings.modalities)
 
     first = seconds(lambda: epoch(1))
     runs = [seconds(lambda number=number: epoch(number)) / len(batches) for number in range(2, 2 + EPOCHS)]  # type: ignore[misc]

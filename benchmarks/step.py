@@ -57,7 +57,7 @@ class OurStep(Parts):
     def __init__(self, settings: Settings, device: torch.device) -> None:
         super().__init__(settings, device)
         self.pretrainer = build_pretrainer(settings, CHANNELS).to(device)
-        self.optimizer = build_optimizer(settings, self.pretrainer)
+        self.optimizer = build_optimizer(settings, self.pretrainer.online.parameters())
 
     def ways(self) -> str:
         """How a GPU's recurrences went, of query and key encoders; nothing on a CPU."""

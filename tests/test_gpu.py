@@ -16,7 +16,7 @@ from cmd_tune.model.encoders import GRUEncoder
 from cmd_tune.model.encoders.gru_dispatch import capture
 from cmd_tune.model.encoders.gru_layer import GRUPairs, gru_pairs, gru_pairs_by_torch
 from cmd_tune.train.loop import build_batches, build_optimizer, build_pretrainer, objective_at, pretrain, round_products
-from cmd_tune.train.step import TrainingStep, take_step
+from cmd_tune.train.step import TrainingStep, state_in_numbers, take_step
 from tests.model.objectives.cases import NAMES, compare, every_objective, similarities
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -195,7 +195,7 @@ def test_no_step_waits_for_the_host(tiny_store, tiny, precision):
     settings = tiny(precision=precision, modalities=("joint", "motion", "bone"))
     round_products(settings)
     pretrainer = build_pretrainer(settings, tiny_store.width).to(GPU)
-    optimizer = build_optimizer(settings, pretrainer)
+    optimizer = build_optimizer(settings, pretrainer.online.parameters())
     batches = build_batches(settings, tiny_store.on_device_if_it_fits(GPU), np.arange(len(tiny_store)), GPU)
     try:
         for step, (query_MBTX, key_MBTX) in enumerate(batches.epoch(1)):
@@ -230,7 +230,7 @@ def trained(settings, store, captured, steps=9, resume=None):
     """A pretrainer, its optimiser and the sums after some steps, by one graph or operation by operation."""
     round_products(settings)
     pretrainer = build_pretrainer(settings, store.width).to(GPU).train()
-    optimizer = build_optimizer(settings, pretrainer)
+    optimizer = build_optimizer(settings, pretrainer.online.parameters())
     if resume:
         pretrainer.load_state_dict(resume["pretrainer"])
         optimizer.load_state_dict(copy.deepcopy(resume["optimizer"]))  # it keeps the tensors given
@@ -270,7 +270,7 @@ def test_a_captured_step_is_the_eager_one(tiny_store, tiny, objective, optimizer
     torch.testing.assert_close(captured[2].sums, eager[2].sums, rtol=1e-4, atol=1e-5)
     for name, x in eager[0].state_dict().items():
         torch.testing.assert_close(captured[0].state_dict()[name], x, rtol=1e-3, atol=1e-4, msg=name)
-    ours, theirs = (way[2].optimizer_state() for way in (captured, eager))
+    ours, theirs = (state_in_numbers(way[1], way[2].rates) for way in (captured, eager))
     assert ours["param_groups"] == theirs["param_groups"]
     for index, state in theirs["state"].items():
         for name, x in state.items():
@@ -281,7 +281,7 @@ def test_a_captured_step_is_the_eager_one(tiny_store, tiny, objective, optimizer
 def test_a_captured_step_goes_on_from_a_checkpoint_of_an_eager_one(tiny_store, tiny, optimizer):
     settings = tiny(optimizer=optimizer)
     before = trained(settings, tiny_store, captured=False)
-    state = {"pretrainer": before[0].state_dict(), "optimizer": before[2].optimizer_state()}
+    state = {"pretrainer": before[0].state_dict(), "optimizer": state_in_numbers(before[1], before[2].rates)}
     eager, captured = (trained(settings, tiny_store, way, resume=state) for way in (False, True))
     for name, x in eager[0].state_dict().items():
         torch.testing.assert_close(captured[0].state_dict()[name], x, rtol=1e-3, atol=1e-4, msg=name)

@@ -22,6 +22,7 @@ ELSEWHERE = {
     "model/encoders/gru_gates.py": "model/encoders/test_gru_layer.py",
     "model/encoders/input_norm_kernels.py": "model/encoders/test_input_norm.py",
     "model/objectives/one_pass_kernels.py": "model/objectives/test_one_pass.py",
+    "model/fused_pretrainer.py": "train/test_fused.py",
     "model/objectives/terms.py": "data alone",
     "search/execution/ray_client.py": "search/execution/test_contract.py, end_to_end/test_hosts.py",
     "search/execution/ray_desk.py": "search/execution/test_contract.py, end_to_end/test_hosts.py",
@@ -37,6 +38,8 @@ ELSEWHERE = {
     "search/study/known_trials.py": "search/study/test_study.py",
     "search/study/study_file.py": "search/study/test_faults.py",
     "search/study/suggestions.py": "search/study/test_faults.py, search/study/test_study.py",
+    "train/fused_program.py": "train/test_fused.py",
+    "train/slot_optimizer.py": "train/test_fused.py",
     "__main__.py": "test_interrupts.py",
 }
 # Test files of a subject that several files share, and folders whose tests are of the whole.

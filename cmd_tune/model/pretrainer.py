@@ -29,6 +29,11 @@ class Losses:
     contrastive_M: Tensor
     hit_share_M: Tensor
 
+    def figures(self) -> Tensor:
+        """All of them without gradient, (2 + 2M,); the share of hits in percent."""
+        parts = (self.total[..., None], self.cross_modal[..., None], self.contrastive_M, 100 * self.hit_share_M)
+        return torch.cat([part.detach() for part in parts], dim=-1)
+
 
 class Pretrainer(nn.Module):
     """The branches of all modalities, stacked in the first dimension of every tensor.
@@ -45,6 +50,16 @@ class Pretrainer(nn.Module):
         self.banks = banks
         self.objective, self.key_momentum = objective, key_momentum  # the objective may change between steps
         self.key_stream: torch.cuda.Stream | None = None  # on a GPU: runs the key encoders beside the query encoders
+
+    @property
+    def figures_shape(self) -> tuple[int, ...]:
+        """The shape of `Losses.figures`."""
+        return (2 + 2 * len(self.banks.keys_MKD),)
+
+    @property
+    def constants(self) -> object:
+        """What a captured step has as numbers: after a change it must be captured again."""
+        return self.objective
 
     @torch.no_grad()
     def update_momentum(self) -> None:
@@ -86,12 +101,15 @@ class Pretrainer(nn.Module):
 
     def losses(self, query_MBD: Tensor, key_MBD: Tensor) -> Losses:
         """Losses of embedded views, against the banks."""
-        M = len(query_MBD)
-        query_MABD = query_MBD.expand(M, -1, -1, -1) if self.objective.asks_every_bank else query_MBD[:, None]
-        loss, figures = BatchLoss.apply(  # type: ignore[no-untyped-call]
-            query_MABD, key_MBD, self.banks.keys_MKD, self.objective
-        )
-        return Losses(loss, figures[0], figures[1 : 1 + M], figures[1 + M :])
+        return losses_against(query_MBD, key_MBD, self.banks.keys_MKD, self.objective)
+
+
+def losses_against(query_MBD: Tensor, key_MBD: Tensor, banks_MKD: Tensor, objective: Objective) -> Losses:
+    """Losses of the embedded views of one trial against its banks."""
+    M = len(query_MBD)
+    query_MABD = query_MBD.expand(M, -1, -1, -1) if objective.asks_every_bank else query_MBD[:, None]
+    loss, figures = BatchLoss.apply(query_MABD, key_MBD, banks_MKD, objective)  # type: ignore[no-untyped-call]
+    return Losses(loss, figures[0], figures[1 : 1 + M], figures[1 + M :])
 
 
 def _frozen_copy(encoders: Encoder) -> Encoder:

@@ -1,7 +1,8 @@
 """Makes the two views of each batch from the packed store, on the device: this worker's samples.
 
 An epoch's random choices are made and moved to the device at once; each step makes its views there.
-S step, B sample of both views, N random number, T frame, X = V·C·P, M modality.
+S step (in `fused_views`: side of the two views), B sample of both views, N random number, T frame, X = V·C·P,
+M modality, P trial.
 """
 
 from collections.abc import Iterator, Sequence
@@ -63,14 +64,25 @@ class Batches:
         chosen = self._ahead.pop(epoch, None) or self._chosen(epoch)
         for of_step in zip(*chosen, strict=True):
             yield of_step if self._views_on_device else tuple(x.contiguous() for x in self._make_views(*of_step))
-        if (
-            self._views_on_device and self.device.type == "cuda"
-        ):  # while the GPU is at the steps that have been launched
-            self._ahead = {epoch + 1: self._chosen(epoch + 1)}
+
+    def look_ahead(self, epoch: int) -> None:
+        """Make an epoch's draws before it begins: while a GPU is at the steps that have been launched."""
+        if self._views_on_device and self.device.type == "cuda":
+            self._ahead = {epoch: self._chosen(epoch)}
 
     def views(self, *prepared: Tensor) -> tuple[Tensor, Tensor]:
         """A batch's two views (M, B, T, X) of this worker's samples. The host does not wait; nothing is drawn."""
         query_MBTX, key_MBTX = self._make_views(*prepared) if self._views_on_device else prepared
+        return query_MBTX, key_MBTX
+
+    def fused_views(self, *prepared_P: Tensor) -> tuple[Tensor, Tensor]:
+        """As `views`, of P trials on the same clips: (P·M, B, T, X). Each argument has a further first dimension, P."""
+        flat = [x.flatten(0, 1) for x in prepared_P]
+        if not self._views_on_device:
+            query_MBTX, key_MBTX = flat
+            return query_MBTX, key_MBTX
+        x_MPSBTX = self._branches(*flat).unflatten(1, (len(prepared_P[0]), 2, -1))
+        query_MBTX, key_MBTX = x_MPSBTX.transpose(0, 1).flatten(0, 1).unbind(1)
         return query_MBTX, key_MBTX
 
     @property
@@ -103,7 +115,10 @@ class Batches:
         return self.store.start_N[clips_SB], draws
 
     def _make_views(self, start_B: Tensor, *drawn: Tensor) -> tuple[Tensor, Tensor]:
-        x_BTVCP = self.view.make(self.store.rows_FX, start_B, drawn, self.frames, self.store.frame_shape())
-        x_BTVCP = to_device(x_BTVCP, self.device)
-        query_MBTX, key_MBTX = stack_modalities(x_BTVCP, self.modalities, self.store.layout).chunk(2, dim=1)
+        query_MBTX, key_MBTX = self._branches(start_B, *drawn).chunk(2, dim=1)
         return query_MBTX, key_MBTX
+
+    def _branches(self, start_B: Tensor, *drawn: Tensor) -> Tensor:
+        """The inputs of all branches, (M, B, T, X), of any number of views."""
+        x_BTVCP = self.view.make(self.store.rows_FX, start_B, drawn, self.frames, self.store.frame_shape())
+        return stack_modalities(to_device(x_BTVCP, self.device), self.modalities, self.store.layout)

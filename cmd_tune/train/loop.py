@@ -3,7 +3,7 @@
 M modality, B sample, T frame, X input channel.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from math import cos, floor, isfinite, pi
 from pathlib import Path
@@ -31,7 +31,7 @@ from cmd_tune.train.checkpoint_content import check_optimizer
 from cmd_tune.train.costs import costs
 from cmd_tune.train.distributed import sum_over_workers, world
 from cmd_tune.train.kept_checkpoints import Newest, keep_last, load_newest, save_next
-from cmd_tune.train.step import TrainingStep
+from cmd_tune.train.step import MakeSteps, means_of, steps_alone
 
 Record = dict[str, float]  # one epoch's metrics; "epoch" counts from 1
 Evaluate = Callable[[Encoder], Record]
@@ -41,11 +41,16 @@ Recall = Callable[[list[Record]], None]
 CHECKPOINT = "checkpoint.pt"
 
 
-def build_encoder(settings: Settings, channels: int, generator: torch.Generator | None = None) -> Encoder:
-    """The encoder of all modalities, with its initial values by the generator. channels: of its input."""
+def build_encoder(
+    settings: Settings, channels: int, generator: torch.Generator | None = None, *, trials: int = 1
+) -> Encoder:
+    """The encoder of all modalities, with its initial values by the generator. channels: of its input.
+
+    trials: of so many trials, side by side.
+    """
     kind = ENCODERS[settings.encoder]
     return kind(
-        len(settings.modalities),
+        trials * len(settings.modalities),
         channels,
         embedding_size=settings.embedding_size,
         compute_dtype=torch.bfloat16 if settings.precision == "bfloat16" else torch.float32,
@@ -83,8 +88,10 @@ def round_products(settings: Settings) -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = settings.precision == "tf32"
 
 
-def build_optimizer(settings: Settings, pretrainer: Pretrainer) -> torch.optim.Optimizer:
-    parameters = pretrainer.online.parameters()
+def build_optimizer(
+    settings: Settings, parameters: Iterable[torch.nn.Parameter] | Iterable[dict[str, Any]]
+) -> torch.optim.Optimizer:
+    """parameters: or groups of them, as PyTorch's optimisers take them."""
     if settings.optimizer == "adamw":
         return AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     return SGD(
@@ -131,19 +138,21 @@ def pretrain(
     report: Report,
     device: torch.device,
     recall: Recall | None = None,
+    steps_by: MakeSteps = steps_alone,
 ) -> Pretrainer:
     """Train on `clips_N` to the last epoch, from the newest whole checkpoint in `folder` if there is one.
 
     protocol: which one chose the clips; the checkpoint keeps it. evaluate: returns scores of the online encoders; every
     worker calls it at the same time. test: as `evaluate`, once, after the last epoch. report: called once per epoch
     with its metrics, in order. recall: called after a resume, once, with all metrics of the checkpoint's history;
-    without it, `report` is called for each of them.
+    without it, `report` is called for each of them. steps_by: makes what takes the steps: a trial's own, or those of
+    several trials side by side.
     Raises Diverged if a loss is not finite, UsageError if settings, data and checkpoint do not fit, DataError if no
     checkpoint is whole.
     """
     round_products(settings)
     pretrainer = build_pretrainer(settings, store.width).to(device)
-    optimizer = build_optimizer(settings, pretrainer)
+    optimizer = build_optimizer(settings, pretrainer.online.parameters())
     batches = build_batches(settings, store, clips_N, device)
     path = folder / CHECKPOINT
     if world()[0] == 0:
@@ -162,18 +171,16 @@ def pretrain(
     elif history:
         recall(history)
 
-    take = TrainingStep(pretrainer, optimizer, batches.views, device)
+    steps = steps_by(settings, pretrainer, optimizer, batches)
     parameters = sum(parameter.numel() for parameter in pretrainer.online.parameters())
     pretrainer.train()
     for epoch in range(len(history) + 1, settings.epochs + 1):
         started = monotonic()
         pretrainer.objective = objective_at(settings, epoch)
-        take.begin_epoch()
-        for step, prepared in enumerate(batches.prepare(epoch)):
-            rate = learning_rate(settings, epoch, step, len(batches))
-            take(prepared, rate)
-
-        record = {"epoch": epoch, "learning_rate": rate, **take.means(settings.modalities, len(batches))}
+        rates = [learning_rate(settings, epoch, step, len(batches)) for step in range(len(batches))]
+        sums = steps.epoch(epoch, rates)
+        means = means_of(sums, len(batches), pretrainer.objective, settings.modalities)
+        record = {"epoch": epoch, "learning_rate": rates[-1], **means}
         if not isfinite(record["loss/total"]):
             raise Diverged(
                 f"the loss is {record['loss/total']} in epoch {epoch}; lower learning_rate or raise the temperatures"
@@ -191,7 +198,7 @@ def pretrain(
                 "settings": settings.model_dump(mode="json"),
                 "data": data,
                 "pretrainer": pretrainer.state_dict(),
-                "optimizer": take.optimizer_state(),
+                "optimizer": steps.optimizer_state(),
                 "history": history,
             }
             save_next(path, state, keep=whole)

@@ -11,13 +11,17 @@ M modality, B sample, T frame, X input channel.
 import gc
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from cmd_tune.compute.slower import warn_slower
 from cmd_tune.model.encoders.base import one_worker
+from cmd_tune.model.objectives import Objective
 from cmd_tune.model.pretrainer import Losses, Pretrainer
+from cmd_tune.settings import Settings
+from cmd_tune.train.batches import Batches
 from cmd_tune.train.distributed import (
     Exchange,
     exchange_gradients,
@@ -29,14 +33,38 @@ from cmd_tune.train.distributed import (
 
 Views = Callable[..., tuple[Tensor, Tensor]]
 
+
+class Steps(Protocol):
+    """Takes the steps of a trial."""
+
+    def epoch(self, epoch: int, rates: Sequence[float]) -> Tensor:
+        """Take an epoch's steps at these learning rates. Returns the sums of `Losses.figures` over them, (2 + 2M,)."""
+
+    def optimizer_state(self) -> dict[str, object]:
+        """The optimiser's state as a checkpoint holds it: learning rates are numbers."""
+
+
+class Optimizer(Protocol):
+    """What a step asks of an optimiser: methods of PyTorch's."""
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]: ...
+
+    def zero_grad(self, set_to_none: bool = True) -> None: ...
+
+    def step(self) -> object: ...
+
+
+MakeSteps = Callable[[Settings, Pretrainer, torch.optim.Optimizer, Batches], Steps]
+
 WARM_UP = 3  # steps before a capture: they compile kernels and make the optimiser's state
 
 
-def take_step(pretrainer: Pretrainer, optimizer: torch.optim.Optimizer, query_MBTX: Tensor, key_MBTX: Tensor) -> Losses:
+def take_step(pretrainer: Pretrainer, optimizer: Optimizer, query_MBTX: Tensor, key_MBTX: Tensor) -> Losses:
     """One step on this worker's two views of a batch, operation by operation. The host does not wait for a GPU."""
     losses, key_MBD = pretrainer(query_MBTX, key_MBTX, gather_from_workers if world()[1] > 1 else one_worker)
     optimizer.zero_grad(set_to_none=True)
-    losses.total.backward()
+    losses.total.sum().backward()
     keys_MBD = exchange_gradients(pretrainer.online.parameters(), key_MBD)
     optimizer.step()
     pretrainer.banks.enqueue(keys_MBD)
@@ -46,32 +74,33 @@ def take_step(pretrainer: Pretrainer, optimizer: torch.optim.Optimizer, query_MB
 class TrainingStep:
     """Takes steps in the fastest way that the device has, and sums an epoch's losses on the device."""
 
-    def __init__(
-        self, pretrainer: Pretrainer, optimizer: torch.optim.Optimizer, views: Views, device: torch.device
-    ) -> None:
+    def __init__(self, pretrainer: Pretrainer, optimizer: Optimizer, views: Views, device: torch.device) -> None:
         """views: makes a batch's two views (M, B, T, X) from the arguments of a step."""
         self.pretrainer, self.optimizer, self.views, self.device = pretrainer, optimizer, views, device
         self.captures = device.type == "cuda"
-        self.sums = torch.zeros(2 + 2 * len(pretrainer.banks.keys_MKD), device=device)
+        self.sums = torch.zeros(pretrainer.figures_shape, device=device)
         self._graphs: dict[object, _Graph] = {}
         self._taken: dict[object, int] = {}
-        self.rate = float(optimizer.param_groups[0]["lr"])
-        self._rate = torch.tensor(self.rate, device=device)
+        self.rates = tuple(float(group["lr"]) for group in optimizer.param_groups)
+        self._rates = torch.tensor(self.rates, device=device)
         if self.captures:
             self._stream = torch.cuda.Stream(device)
-            use_tensor_rate(optimizer, self._rate)
+            use_tensor_rates(optimizer, self._rates)
             self._expect_capture(True)
 
-    def __call__(self, prepared: Sequence[Tensor], rate: float) -> None:
-        """One step at this learning rate. prepared: the arguments of `views`."""
-        self.rate = rate
+    def __call__(self, prepared: Sequence[Tensor], *rates: float) -> None:
+        """One step at these learning rates, one for each group of parameters. prepared: the arguments of `views`."""
         if not self.captures:
-            for group in self.optimizer.param_groups:
+            self.rates = rates
+            for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate
             self._take(prepared)
             return
-        self._rate.fill_(rate)
-        key = (self.pretrainer.objective, *(x.shape for x in prepared))
+        for own, rate, before in zip(self._rates, rates, self.rates, strict=True):
+            if rate != before:
+                own.fill_(rate)
+        self.rates = rates
+        key = (self.pretrainer.constants, _constants(self.optimizer), *(x.shape for x in prepared))
         if key in self._graphs:
             self._graphs[key].replay(prepared)
             return
@@ -85,30 +114,11 @@ class TrainingStep:
             self._take(prepared)
         torch.cuda.current_stream(self.device).wait_stream(self._stream)
 
-    def optimizer_state(self) -> dict[str, object]:
-        """The optimiser's state as a checkpoint holds it, the same for both ways: learning rates are numbers."""
-        state = self.optimizer.state_dict()
-        for group in state["param_groups"]:
-            group["lr"] = self.rate
-            if "capturable" in group:
-                group["capturable"] = False
-        return state
-
     def begin_epoch(self) -> None:
         self.sums.zero_()
 
-    def means(self, modalities: Sequence[str], steps: int) -> dict[str, float]:
-        """The epoch's means over steps and workers, by name. Read once, so that no step waits for the host."""
-        objective = self.pretrainer.objective
-        between = f"loss/{objective.name}"
-        names = ["loss/total", between, *(f"{kind}/{m}" for kind in ("loss", "accuracy") for m in modalities)]
-        means = sum_over_workers(self.sums / (steps * world()[1])).tolist()
-        return {name: mean for name, mean in zip(names, means, strict=True) if objective.cross_modal or name != between}
-
     def _take(self, prepared: Sequence[Tensor]) -> None:
-        losses = take_step(self.pretrainer, self.optimizer, *self.views(*prepared))
-        parts = (losses.total[None], losses.cross_modal[None], losses.contrastive_M, 100 * losses.hit_share_M)
-        self.sums += torch.cat([part.detach() for part in parts])
+        self.sums += take_step(self.pretrainer, self.optimizer, *self.views(*prepared)).figures()
 
     def _capture(self, key: object, prepared: Sequence[Tensor]) -> bool:
         """Make the graph of a step, without taking one. Returns False, after a warning, if it cannot be captured."""
@@ -130,6 +140,30 @@ class TrainingStep:
         """Tell the encoders whether steps are captured whole."""
         for encoders in (self.pretrainer.online, self.pretrainer.momentum):
             encoders.expect_capture(inside)
+
+
+class StepsAlone:
+    """The steps of one trial."""
+
+    def __init__(self, pretrainer: Pretrainer, optimizer: torch.optim.Optimizer, batches: Batches) -> None:
+        self._optimizer, self._batches = optimizer, batches
+        self._take = TrainingStep(pretrainer, optimizer, batches.views, batches.device)
+
+    def epoch(self, epoch: int, rates: Sequence[float]) -> Tensor:
+        self._take.begin_epoch()
+        for rate, prepared in zip(rates, self._batches.prepare(epoch), strict=True):
+            self._take(prepared, rate)
+        self._batches.look_ahead(epoch + 1)
+        return self._take.sums
+
+    def optimizer_state(self) -> dict[str, object]:
+        return state_in_numbers(self._optimizer, self._take.rates)
+
+
+def steps_alone(
+    settings: Settings, pretrainer: Pretrainer, optimizer: torch.optim.Optimizer, batches: Batches
+) -> Steps:
+    return StepsAlone(pretrainer, optimizer, batches)
 
 
 class _Graph:
@@ -176,12 +210,43 @@ class _Graph:
         self._begin()
 
 
-def use_tensor_rate(optimizer: torch.optim.Optimizer, rate: Tensor) -> None:
-    """Have the optimiser read its learning rate from a tensor, and keep all that a step changes on the GPU.
+def means_of(sums: Tensor, steps: int, objective: Objective, modalities: Sequence[str]) -> dict[str, float]:
+    """An epoch's means over steps and workers, by name, from a trial's sums over its steps here, (2 + 2M,).
+
+    They are read at once, so that no step waits for the host.
+    """
+    between = f"loss/{objective.name}"
+    names = ["loss/total", between, *(f"{kind}/{m}" for kind in ("loss", "accuracy") for m in modalities)]
+    means = sum_over_workers(sums / (steps * world()[1])).tolist()
+    return {name: mean for name, mean in zip(names, means, strict=True) if objective.cross_modal or name != between}
+
+
+def state_in_numbers(optimizer: torch.optim.Optimizer, rates: Sequence[float]) -> dict[str, object]:
+    """The optimiser's state as a checkpoint holds it, the same for both ways: learning rates are numbers."""
+    state = optimizer.state_dict()
+    for group, rate in zip(state["param_groups"], rates, strict=True):
+        group["lr"] = rate
+        if "capturable" in group:
+            group["capturable"] = False
+    return state
+
+
+def _constants(optimizer: Optimizer) -> tuple[object, ...]:
+    """What a captured step of the optimiser has as numbers: decay, momentum and the like of each group."""
+    return tuple(
+        value
+        for group in optimizer.param_groups
+        for name, value in group.items()
+        if name not in ("params", "lr") and not isinstance(value, Tensor)
+    )
+
+
+def use_tensor_rates(optimizer: Optimizer, rates: Tensor) -> None:
+    """Have each group of parameters read its learning rate from a tensor, and keep all that a step changes on the GPU.
 
     To be called again after `load_state_dict`, which brings the saved numbers.
     """
-    for group in optimizer.param_groups:
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate
         if "capturable" in group:
             group["capturable"] = True

@@ -21,7 +21,7 @@ from cmd_tune.evaluate.scores import encoder_scores
 from cmd_tune.evaluate.tasks import TASKS, EncoderUnderTest
 from cmd_tune.settings import make_settings
 from cmd_tune.train.loop import build_batches, build_optimizer, build_pretrainer, objective_at
-from cmd_tune.train.step import TrainingStep
+from cmd_tune.train.step import TrainingStep, means_of
 
 CPU = torch.device("cpu")
 STEPS = 3
@@ -54,7 +54,7 @@ def train(settings, store, device, crossed):
     """A few steps: their totals, the model, and how often each crossed between the devices: (views, the rest)."""
     pretrainer = build_pretrainer(settings, store.width).to(device)
     pretrainer.objective = objective_at(settings, 1)
-    optimizer = build_optimizer(settings, pretrainer)
+    optimizer = build_optimizer(settings, pretrainer.online.parameters())
     take = TrainingStep(pretrainer, optimizer, lambda *views: views, device)
     batches = build_batches(settings, store, np.arange(len(store)), device)
     crossings, order = [], batches.epoch(1)
@@ -64,7 +64,7 @@ def train(settings, store, device, crossed):
         made = crossed()
         take((query_MBTX, key_MBTX), settings.learning_rate)
         crossings.append((made - before, crossed() - made))
-    return take.means(settings.modalities, STEPS), pretrainer, crossings
+    return means_of(take.sums, STEPS, pretrainer.objective, settings.modalities), pretrainer, crossings
 
 
 def evaluate(settings, store, split, encoders, folder):

@@ -48,10 +48,10 @@ def test_the_optimiser_gets_the_rate_of_each_step(tiny, tiny_store, worker, tmp_
 def test_optimisers_get_their_own_numbers_and_every_parameter(tiny):
     settings = tiny(optimizer="sgd", sgd_momentum=0.8, weight_decay=0.02, learning_rate=0.3)
     pretrainer = build_pretrainer(settings, 60)
-    (group,) = build_optimizer(settings, pretrainer).param_groups
+    (group,) = build_optimizer(settings, pretrainer.online.parameters()).param_groups
     assert (group["lr"], group["momentum"], group["weight_decay"], group["nesterov"]) == (0.3, 0.8, 0.02, False)
     assert len(group["params"]) == len(list(pretrainer.online.parameters()))
-    adamw = build_optimizer(settings.model_copy(update={"optimizer": "adamw"}), pretrainer)
+    adamw = build_optimizer(settings.model_copy(update={"optimizer": "adamw"}), pretrainer.online.parameters())
     assert isinstance(adamw, torch.optim.AdamW)
     assert (adamw.param_groups[0]["lr"], adamw.param_groups[0]["weight_decay"]) == (0.3, 0.02)
 

@@ -10,7 +10,7 @@ import torch
 
 from cmd_tune.model.objectives import Base
 from cmd_tune.train.loop import build_optimizer, build_pretrainer
-from cmd_tune.train.step import TrainingStep, take_step, use_tensor_rate
+from cmd_tune.train.step import TrainingStep, means_of, state_in_numbers, take_step, use_tensor_rates
 
 CPU = torch.device("cpu")
 CHANNELS = 12
@@ -23,7 +23,7 @@ def build(tiny):
     def make(**changes):
         settings = tiny(optimizer="sgd", sgd_momentum=0, weight_decay=0, **changes)
         pretrainer = build_pretrainer(settings, CHANNELS).train()
-        return pretrainer, build_optimizer(settings, pretrainer)
+        return pretrainer, build_optimizer(settings, pretrainer.online.parameters())
 
     return make
 
@@ -72,7 +72,7 @@ def test_sums_become_means_over_the_steps_of_an_epoch(build, tiny):
         step.begin_epoch()
         taken = []
         for seed in range(3):
-            step(views(10 * epoch + seed), rate=0.1)
+            step(views(10 * epoch + seed), 0.1)
             its_optimizer.param_groups[0]["lr"] = 0.1
             taken.append(take_step(other, its_optimizer, *views(10 * epoch + seed)))
         expected = {
@@ -84,7 +84,7 @@ def test_sums_become_means_over_the_steps_of_an_epoch(build, tiny):
         for index, name in enumerate(modalities):
             hits = sum(round(8 * losses.hit_share_M[index].item()) for losses in taken)  # of 8 samples a step
             expected[f"accuracy/{name}"] = 100 * hits / 24
-        means = step.means(modalities, 3)
+        means = means_of(step.sums, 3, pretrainer.objective, modalities)
         assert list(means) == list(expected)
         assert means == pytest.approx(expected, rel=1e-5)
 
@@ -93,8 +93,8 @@ def test_an_objective_without_a_term_between_modalities_reports_none(build, tiny
     pretrainer, optimizer = build()
     pretrainer.objective = Base(0.07)
     step = TrainingStep(pretrainer, optimizer, lambda *given: given, CPU)
-    step(views(0), rate=0.1)
-    means = step.means(tiny().modalities, 1)
+    step(views(0), 0.1)
+    means = means_of(step.sums, 1, pretrainer.objective, tiny().modalities)
     assert "loss/base" not in means
     assert means["loss/total"] == pytest.approx(sum(means[f"loss/{name}"] for name in tiny().modalities), rel=1e-5)
 
@@ -109,7 +109,7 @@ def test_views_are_made_of_the_arguments_of_the_step(build):
 
     step = TrainingStep(pretrainer, optimizer, make, CPU)
     for seed, scale in ((3, 1.0), (4, 2.0)):
-        step([torch.tensor(seed), torch.tensor(scale)], rate=0.1)
+        step([torch.tensor(seed), torch.tensor(scale)], 0.1)
     assert seen == [(3, 1.0), (4, 2.0)]
 
 
@@ -118,13 +118,13 @@ def test_each_step_has_its_own_rate(build):
     pretrainer, optimizer = build()
     step = TrainingStep(pretrainer, optimizer, lambda *given: given, CPU)
     before = pretrainer.online.head.bias_1.clone()
-    step(views(0), rate=0.5)
+    step(views(0), 0.5)
     after = pretrainer.online.head.bias_1.clone()
-    step(views(1), rate=0.0)
+    step(views(1), 0.0)
     assert not torch.equal(after, before)
     assert torch.equal(pretrainer.online.head.bias_1, after)
     assert pretrainer.banks.pointer.item() == 16
-    assert (step.rate, step.optimizer_state()["param_groups"][0]["lr"]) == (0.0, 0.0)
+    assert state_in_numbers(optimizer, step.rates)["param_groups"][0]["lr"] == 0.0
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
@@ -132,21 +132,21 @@ def test_a_checkpoint_has_numbers_whichever_way_steps_are_taken(tiny, optimizer)
     """On a GPU the rate is a tensor that the graph reads; what is saved loads into an optimiser of either way."""
     settings = tiny(optimizer=optimizer)
     pretrainer = build_pretrainer(settings, CHANNELS).train()
-    used = build_optimizer(settings, pretrainer)
+    used = build_optimizer(settings, pretrainer.online.parameters())
     step = TrainingStep(pretrainer, used, lambda *given: given, CPU)
-    step(views(0), rate=0.125)
-    eager = copy.deepcopy(step.optimizer_state())
-    rate = torch.tensor(9.0)
-    use_tensor_rate(used, rate)
+    step(views(0), 0.125)
+    eager = copy.deepcopy(state_in_numbers(used, step.rates))
+    rates = torch.tensor([9.0])
+    use_tensor_rates(used, rates)
     (group,) = used.param_groups
-    assert group["lr"] is rate
+    assert group["lr"].data_ptr() == rates.data_ptr()
     assert group.get("capturable") == (True if optimizer == "adamw" else None)
-    captured = step.optimizer_state()
+    captured = state_in_numbers(used, step.rates)
     assert captured["param_groups"] == eager["param_groups"]
     assert type(captured["param_groups"][0]["lr"]) is float
     assert captured["param_groups"][0].get("capturable") == (False if optimizer == "adamw" else None)
-    assert group["lr"] is rate  # what is saved is a copy
-    again = build_optimizer(settings, pretrainer)
+    assert group["lr"].data_ptr() == rates.data_ptr()  # what is saved is a copy
+    again = build_optimizer(settings, pretrainer.online.parameters())
     again.load_state_dict(captured)
     assert again.param_groups[0]["lr"] == 0.125
 
@@ -156,10 +156,10 @@ def test_a_rate_in_a_tensor_is_the_rate(build):
     found = []
     for as_tensor in (False, True):
         pretrainer, optimizer = build()
-        rate = torch.tensor(0.0)
+        rates = torch.zeros(1)
         if as_tensor:
-            use_tensor_rate(optimizer, rate)
-            rate.fill_(0.25)
+            use_tensor_rates(optimizer, rates)
+            rates.fill_(0.25)
         else:
             optimizer.param_groups[0]["lr"] = 0.25
         take_step(pretrainer, optimizer, *views(0))

@@ -35,6 +35,11 @@ class Objective(ABC):
     asks_every_bank: ClassVar[bool] = False  # queries against all banks (A = M), or against their own (A = 1)
     uses_keys: ClassVar[bool] = False  # reads teacher_MBK
 
+    @property
+    def structure(self) -> tuple[object, ...]:
+        """What objectives that are computed as one program have in common: the method and its choices by name."""
+        return type(self), *(value for value in vars(self).values() if isinstance(value, str))
+
     @abstractmethod
     def __call__(self, positive_MAB: Tensor, student_MABK: Tensor, teacher_MBK: Tensor) -> Outcome:
         """The loss, its term between modalities (0 if there is none), and each modality's contrastive term, (M,).

@@ -1,0 +1,77 @@
+"""The branches of several trials of one shape, side by side in the first dimension of every tensor: one program.
+
+Branches are independent until the objective joins those of a trial, so that a trial's numbers are those that it has by
+itself, within rounding. What differs between trials (the objective's numbers, key momentum, pointer of the banks) is
+in tensors, so that a CUDA graph of a step needs no new capture when a slot changes its trial.
+P trial, M modality of a trial, G = P·M branch, B sample, T frame, X input channel, D embedding.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from cmd_tune.model.encoders import Encoder
+from cmd_tune.model.memory_bank import MemoryBanks
+from cmd_tune.model.objectives import Objective
+from cmd_tune.model.pretrainer import Losses, Pretrainer, losses_against
+
+
+class FusedPretrainer(Pretrainer):
+    """A `Pretrainer` of P trials. Its losses have a further first dimension, P."""
+
+    key_share_P: Tensor
+
+    def __init__(self, online: Encoder, banks: MemoryBanks, objectives: Sequence[Objective]) -> None:
+        """online: G query encoders, trial by trial. banks: made for P trials. objectives: P, of one structure."""
+        super().__init__(online, banks, objectives[0], 0.0)
+        self.objectives = list(objectives)
+        self.register_buffer("key_share_P", torch.zeros(len(objectives)), persistent=False)
+
+    @property
+    def trials(self) -> int:
+        return len(self.objectives)
+
+    @property
+    def figures_shape(self) -> tuple[int, ...]:
+        return self.trials, 2 + 2 * len(self.banks.keys_MKD) // self.trials
+
+    @property
+    def constants(self) -> object:
+        return tuple(self.objectives)
+
+    def put(self, p: int, trial: Pretrainer) -> None:
+        """Copy a trial's state into slot p. The host does not wait."""
+        for mine, its in self._shared(p, trial):
+            mine.copy_(its)
+        self.objectives[p] = trial.objective
+        self.key_share_P[p].fill_(1 - trial.key_momentum)
+
+    def fetch(self, p: int, trial: Pretrainer, steps: int) -> None:
+        """Copy slot p's state into the trial that was put there so many steps ago."""
+        for mine, its in self._shared(p, trial):
+            its.copy_(mine)
+        for encoders in (trial.online, trial.momentum):
+            for count in encoders.buffers():
+                if not count.ndim:
+                    count.add_(steps)
+
+    def _shared(self, p: int, trial: Pretrainer) -> Iterator[tuple[Tensor, Tensor]]:
+        """Slot p's part of each tensor, and the trial's own; not those that count steps."""
+        for mine, its in ((self.online, trial.online), (self.momentum, trial.momentum)):
+            state = mine.state_dict()
+            yield from ((state[name].chunk(self.trials)[p], x) for name, x in its.state_dict().items() if x.ndim)
+        yield self.banks.keys_MKD.chunk(self.trials)[p], trial.banks.keys_MKD
+        yield self.banks.pointer[p], trial.banks.pointer
+
+    @torch.no_grad()
+    def update_momentum(self) -> None:
+        share_G = self.key_share_P[:, None].expand(-1, self.online.modalities // self.trials).flatten()
+        for key, query in zip(self.momentum.parameters(), self.online.parameters(), strict=True):
+            key.lerp_(query, share_G.view(-1, *[1] * (key.ndim - 1)))
+
+    def losses(self, query_MBD: Tensor, key_MBD: Tensor) -> Losses:
+        """Losses of each trial's embedded views, (G, B, D), against its banks, with trials first."""
+        queries, keys, banks = (x.chunk(self.trials) for x in (query_MBD, key_MBD, self.banks.keys_MKD))
+        each = [losses_against(*of_trial) for of_trial in zip(queries, keys, banks, self.objectives, strict=True)]
+        return Losses(*(torch.stack(parts) for parts in zip(*(vars(one).values() for one in each), strict=True)))
