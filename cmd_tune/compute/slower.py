@@ -3,7 +3,12 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock, get_ident
 from typing import Any
+
+_lock = Lock()
+_listeners: list[tuple[int, list[str]]] = []  # thread, and what it has heard
+_printing: list[Any] = []  # `warnings.showwarning`, while somebody listens
 
 
 class Slower(UserWarning):
@@ -17,21 +22,36 @@ def warn_slower(text: str) -> None:
 
 @contextmanager
 def heard() -> Iterator[list[str]]:
-    """Collects these warnings instead of printing them; other warnings are printed as before."""
+    """Collects these warnings instead of printing them; other warnings are printed as before.
+
+    Several threads may listen: each hears its own. What a thread warns of that does not listen, as one that works for
+    several, the thread hears that listens last.
+    """
     texts: list[str] = []
-    before = warnings.showwarning
-
-    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, Slower):
-            texts.append(str(message))
-        else:
-            before(message, category, *where, **more)
-
-    warnings.showwarning = show
+    mine = (get_ident(), texts)
+    with _lock:
+        if not _listeners:
+            _printing.append(warnings.showwarning)
+            warnings.showwarning = _show
+        _listeners.append(mine)
     try:
         yield texts
     finally:
-        warnings.showwarning = before
+        with _lock:
+            _listeners[:] = [one for one in _listeners if one is not mine]
+            if not _listeners:
+                warnings.showwarning = _printing.pop()
+
+
+def _show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    with _lock:
+        own = [texts for thread, texts in _listeners if thread == get_ident()]
+        hear = (own or [texts for _, texts in _listeners])[-1:]
+        print_it = _printing[-1] if _printing else warnings.showwarning
+    if hear and issubclass(category, Slower):
+        hear[0].append(str(message))
+    else:
+        print_it(message, category, *where, **more)
 
 
 def format_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> str:

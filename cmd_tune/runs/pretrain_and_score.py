@@ -17,8 +17,10 @@ from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.failures import named_failures
 from cmd_tune.settings import Settings
 from cmd_tune.train.distributed import world
+from cmd_tune.train.fused import FusedPrograms
 from cmd_tune.train.loop import Recall, Report, build_pretrainer, pretrain, round_products
 from cmd_tune.train.saved_checkpoint import open_saved
+from cmd_tune.train.step import steps_alone
 
 TEST_SCORES = "test.json"  # in the folder of a run or trial that was scored on the test set
 # Right answers on the test set by subject: a finalist's in its folder, the baselines' in the run's.
@@ -52,19 +54,20 @@ def run(
     recall: Recall | None = None,
     *,
     test: bool = False,
+    programs: FusedPrograms | None = None,
 ) -> None:
     """Pretrain, from the checkpoint in `folder` if any, with validation scores in reports, if clips are held out.
 
     recall: as the loop's. test: whether the last report has scores on the test set, too; the right answers are then
-    written into `folder`.
+    written into `folder`. programs: take the steps, and those of others that run in this process.
     """
     keep_freed_memory()
     device = device_here()
-    if device.type == "cuda":  # what the run before this one left on the card would count as taken
+    if device.type == "cuda" and not programs:  # what the run before this one left on the card would count as taken
         gc.collect()
         torch.cuda.empty_cache()
     store, split = source.open(settings.holdout)
-    store = store.on_device_if_it_fits(device)
+    store = programs.store(store, device) if programs else store.on_device_if_it_fits(device)
 
     def validate(online: Encoder) -> Scores:
         return encoder_scores(online, store, split.validation, settings, prefix="val") if split.validation else {}
@@ -86,6 +89,7 @@ def run(
         report=report,
         device=device,
         recall=recall,
+        steps_by=programs or steps_alone,
     )
 
 

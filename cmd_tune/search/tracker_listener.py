@@ -235,7 +235,7 @@ def cost_of(trials: Iterable[TrialRecord], resources: ResourcePlan | KeptLayout 
     runs = [run for trial in trials for run in trial.every_run]
     history = [record for run in runs for record in run.history]
     if resources and (each := resources.per_trial):
-        return cost(history, workers=each.workers, cpus=each.cpus, gpus=each.gpus)
+        return cost(history, workers=each.workers, cpus=each.cpus / each.fused, gpus=each.gpus / each.fused)
     costs = cost(history, cpus=0, gpus=0)
     return {name: costs[name] for name in (EPOCHS, SECONDS)}
 

@@ -1,5 +1,6 @@
 """What falls back to something slower: one line for a person, apart from all other warnings."""
 
+import threading
 import warnings
 
 from cmd_tune.compute.slower import Slower, format_warning, heard, warn_slower
@@ -14,6 +15,33 @@ def test_it_is_heard_and_other_warnings_go_where_they_went():
         warn_slower("after")
     assert texts == ["half the speed: no compiler"]
     assert [str(one.message) for one in others] == ["another", "after"]
+
+
+def test_each_thread_hears_its_own_whichever_ends_first():
+    """Two listen at once; the first to begin ends first. A third, which does not listen, is heard by the last."""
+    both, first_left = threading.Barrier(2), threading.Event()
+    found = {}
+
+    def work(name):
+        with heard() as texts:
+            both.wait()
+            warn_slower(f"of {name}")
+            if name == "second":
+                first_left.wait()
+                silent = threading.Thread(target=warn_slower, args=("of nobody",))
+                silent.start()
+                silent.join()
+        found[name] = texts
+        first_left.set()
+
+    before = warnings.showwarning
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("first", "second")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {"first": ["of first"], "second": ["of second", "of nobody"]}
+    assert warnings.showwarning is before
 
 
 def test_it_is_printed_without_a_line_of_source():

@@ -149,6 +149,13 @@ class Desk:
             job.ended = True
         await self._tell()
 
+    async def give_up(self, host: int, key: str, why: str) -> None:
+        """A host that goes on has failed at some work, which is lost. why: of any length."""
+        self._at.pop(host, None)
+        if job := self._job(host, key):
+            job.lost = why
+        await self._tell()
+
     async def lost(self, host: int, why: str, last: Report | None = None) -> None:
         """A host is gone. last: the last report of what it was doing, if that is to blame; else it is lost."""
         self._gone.add(host)

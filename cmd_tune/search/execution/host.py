@@ -1,15 +1,20 @@
 """What the processes of a host do: one piece of work after another from the desk, all of them together.
 
 The first process speaks with the desk and tells the others what it said. Work is a trial or a call, and all processes
-run it: features of clips, for one, are shared out to them.
+run it: features of clips, for one, are shared out to them. A process that fuses trials is several hosts to the desk,
+each of them a thread.
 """
 
 import gc
 import pickle
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, replace
 from datetime import timedelta
 from functools import partial
+from threading import Event
+from traceback import format_exc
 from typing import Any, Protocol
 
 import torch.distributed as dist
@@ -19,6 +24,7 @@ from cmd_tune.search.execution.engine import TrialReport, TrialTask
 from cmd_tune.search.execution.resources import TrialResources
 from cmd_tune.search.execution.trial_process import run_task
 from cmd_tune.train.distributed import world
+from cmd_tune.train.fused import FusedPrograms
 
 Agree = Callable[[Callable[[], Any]], Any]
 
@@ -37,6 +43,8 @@ class RemoteDesk(Protocol):
 
     def end(self, host: int, key: str, report: Mapping[str, Any]) -> None: ...
 
+    def give_up(self, host: int, key: str, why: str) -> None: ...
+
 
 class _Stopped(Exception):
     """Ends a trial from within its report."""
@@ -51,25 +59,66 @@ def serve(desk: RemoteDesk, host: int, resources: TrialResources, process: Any =
     """
     agree, processes = _meet(process)
     gc.freeze()  # what is there before the first piece of work stays, and need not be gone through after each
+    if resources.fused > 1:
+        _serve_fused(desk, host, resources, processes)
+        return
     while (job := agree(lambda: desk.take(host, processes, _PATIENCE_S))) != CLOSED:
-        if job == NOTHING:
-            continue
-        key, work = job
-        if isinstance(work, bytes):
-            result = _call(work)
-            agree(partial(desk.end, host, key, {"pickle": result}))
-        else:
-            task = replace(TrialTask.from_plain(work), resources=resources)
-            last = _run_trial(desk, host, key, task, agree)
-            agree(partial(desk.end, host, key, asdict(last)))
-        gc.collect()
+        if job != NOTHING:
+            _do(desk, host, *job, resources, agree)
+
+
+def _serve_fused(desk: RemoteDesk, first: int, resources: TrialResources, processes: list[Any]) -> None:
+    """Serve as hosts `first` and so on, a thread each.
+
+    What goes wrong in a trial is that trial's; but the process, which may no longer be fit, then takes no more.
+    """
+    programs, unfit = FusedPrograms(resources.fused), Event()
+
+    def work_at(host: int) -> None:
+        while not unfit.is_set() and (job := desk.take(host, processes, _PATIENCE_S)) != CLOSED:
+            if job == NOTHING:
+                continue
+            try:
+                _do(desk, host, *job, resources, _by_itself, programs)
+            except Exception:
+                unfit.set()
+                desk.give_up(host, job[0], format_exc())
+
+    with closing(programs), ThreadPoolExecutor(resources.fused, "trial") as threads:
+        for ended in [threads.submit(work_at, first + place) for place in range(resources.fused)]:
+            ended.result()
+
+
+def _do(
+    desk: RemoteDesk,
+    host: int,
+    key: str,
+    work: Any,
+    resources: TrialResources,
+    agree: Agree,
+    programs: FusedPrograms | None = None,
+) -> None:
+    """Do a piece of work, and tell the desk of its end."""
+    if isinstance(work, bytes):
+        result = _call(work)
+        agree(partial(desk.end, host, key, {"pickle": result}))
+    else:
+        task = replace(TrialTask.from_plain(work), resources=resources)
+        last = _run_trial(desk, host, key, task, agree, programs)
+        agree(partial(desk.end, host, key, asdict(last)))
+    gc.collect()
+
+
+def _by_itself(ask: Callable[[], Any]) -> Any:
+    """What a process without others agrees on."""
+    return ask()
 
 
 def _meet(process: Any) -> tuple[Agree, list[Any]]:
     """A function that asks a question in the first process and returns its answer in all; and what names them all."""
     rank, workers = world()
     if workers == 1:
-        return (lambda ask: ask()), [process]
+        return _by_itself, [process]
     group = dist.new_group(backend="gloo", timeout=_FOR_GOOD)
     processes: list[Any] = [None] * workers
     dist.all_gather_object(processes, process, group=group)
@@ -90,7 +139,9 @@ def _call(call: bytes) -> bytes:
         return pickle.dumps((None, error))
 
 
-def _run_trial(desk: RemoteDesk, host: int, key: str, task: TrialTask, agree: Agree) -> TrialReport:
+def _run_trial(
+    desk: RemoteDesk, host: int, key: str, task: TrialTask, agree: Agree, programs: FusedPrograms | None
+) -> TrialReport:
     """Run a trial to its end, or until it is stopped. Returns its last report."""
 
     def report(said: TrialReport) -> None:
@@ -101,6 +152,6 @@ def _run_trial(desk: RemoteDesk, host: int, key: str, task: TrialTask, agree: Ag
             raise _Stopped
 
     try:
-        return run_task(task, report)
+        return run_task(task, report, programs)
     except _Stopped:
         return TrialReport()

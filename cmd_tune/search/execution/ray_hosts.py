@@ -51,6 +51,7 @@ _CLOSING_S = 1.0  # for hosts to end by themselves
 class _Host:
     result: Any  # Ray's reference, which is ready when the host has ended
     each: TrialResources
+    places: range  # by which the desk knows it: its number; of fused trials one number each
     processes: Sequence[Process] = ()  # that serve; none before it is up
 
     @property
@@ -106,8 +107,8 @@ class Hosts:
         self._looked = now
         self._mourn(say)
         state = self.desk.state()
-        for number, processes in state["hosts"].items():
-            if number in self._hosts:
+        for place, processes in state["hosts"].items():
+            if (number := self._at(place)) is not None:
                 self._hosts[number].processes, self._stillborn = processes, 0
         self._clear()
         self._lay_anew(say, relaid)
@@ -148,15 +149,20 @@ class Hosts:
     def _start(self) -> None:
         import ray
 
-        while len(self._hosts) < self.plan.concurrent:
-            number, each = next(self._numbers), self.plan.per_trial
+        while sum(len(host.places) for host in self._hosts.values()) < self.plan.concurrent:
+            each = self.plan.per_trial
+            number, *_ = numbers = [next(self._numbers) for _ in range(each.fused)]
             own: dict[str, Any] = {"num_cpus": 0, "scheduling_strategy": on_this_node()}
             where = {NODE_LABEL: f"!in({','.join(sorted(self._unfit))})"} if self._unfit else {}
             if each.workers == 1:
                 own = {"num_cpus": each.cpus, "num_gpus": each.gpus, "label_selector": where}
             work = ray.remote(_be_host).options(max_retries=0, **own)
             result = work.remote(self._desk, number, asdict(each), str(self._folder), self._needs, where)
-            self._hosts[number] = _Host(result, each)
+            self._hosts[number] = _Host(result, each, range(number, number + len(numbers)))
+
+    def _at(self, place: int) -> int | None:
+        """The number of the host that has a place."""
+        return next((number for number, host in self._hosts.items() if place in host.places), None)
 
     def _mourn(self, say: Callable[[str], None]) -> None:
         """Tell the desk of hosts that are gone, and why. Nodes that lack something are left out from now on."""
@@ -173,7 +179,8 @@ class Hosts:
             self._uncleared |= host.each.workers > 1
             if mine := {process.group for process in host.processes} - {""}:  # what of it still runs must not go on
                 free_groups(mine.__contains__)
-            self._desk.lost.remote(number, why, last)
+            for place in host.places:
+                self._desk.lost.remote(place, why, last)
             if isinstance(error, UnfitNode):
                 if error.node not in self._unfit:
                     self._unfit.add(error.node)
@@ -216,17 +223,22 @@ class Hosts:
 
     def _dismiss(self) -> None:
         """Have hosts with other shares than planned now go home when their trial has ended; others follow."""
-        if others := [number for number, host in self._hosts.items() if host.each != self.plan.per_trial]:
+        differing = [host for host in self._hosts.values() if host.each != self.plan.per_trial]
+        if others := [place for host in differing for place in host.places]:
             self._desk.dismiss.remote(others)  # at each look, since the desk may have started anew
 
     def _end_hung(self, state: dict[str, Any]) -> None:
         """End hosts whose trials have not reported for too long."""
-        for number, (quiet_s, longest_s) in state["quiet"].items():
+        for place, (quiet_s, longest_s) in state["quiet"].items():
+            number = self._at(place)
             limit_s = 60 * self._hung_after if self._hung_after else max(_HUNG_S, _HUNG_EPOCHS * longest_s)
-            if number in self._hosts and quiet_s > limit_s:
+            if number is not None and quiet_s > limit_s:
                 why = f"it has not reported for {quiet_s / 60:.0f} min, as if it hung; see --hung-after"
+                fellows = [other for other in self._hosts[number].places if other != place]
                 self._end(number)
-                self.desk.lost(number, why, asdict(TrialReport(failure=why, kind=HUNG)))
+                self.desk.lost(place, why, asdict(TrialReport(failure=why, kind=HUNG)))
+                for other in fellows:
+                    self.desk.lost(other, f"{PROCESS_DIED} (ended, since a trial beside it hung)")
 
     def _end(self, number: int) -> None:
         """End a host without waiting for it. One that is up may be past listening, so that its processes are killed."""

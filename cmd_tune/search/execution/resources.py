@@ -7,7 +7,7 @@ alike, a layout is possible if the nodes have places for as many of them as run 
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from math import floor, isfinite
+from math import ceil, floor, isfinite
 
 from cmd_tune.errors import UsageError
 from cmd_tune.formatting import count
@@ -49,6 +49,7 @@ class ResourceRequest:
     gpus_per_worker: float | None = None  # shares of one GPU allowed
     cpus: int | None = None  # of this machine, where the search joins no cluster; None: all that it may use
     hung_after: float | None = None  # minutes without a report; None: an hour, or ten of the trial's longest epochs
+    fuse: int | None = None  # trials that a worker brings forward side by side, as one program; None: one
 
     def or_else(self, other: "ResourceRequest") -> "ResourceRequest":
         """This request; what it leaves open is as in another one."""
@@ -57,12 +58,20 @@ class ResourceRequest:
 
 @dataclass(frozen=True)
 class TrialResources:
-    """The workers of a trial, and the CPUs (shares allowed), GPUs and threads of each of them."""
+    """The workers of a trial, and the CPUs (shares allowed), GPUs and threads of each of them.
+
+    fused: trials that share a worker, and all that it has.
+    """
 
     workers: int
     cpus: float
     gpus: float
     threads: int
+    fused: int = 1
+
+    def fit(self, nodes: Sequence[Node]) -> int:
+        """How many such trials fit on the nodes."""
+        return _places(nodes, self.cpus, self.gpus) // self.workers * self.fused
 
 
 @dataclass(frozen=True)
@@ -82,8 +91,9 @@ class ResourcePlan:
         at_once = "1 trial at a time" if self.concurrent == 1 else f"{self.concurrent} trials at once"
         if self.learning < self.concurrent:
             at_once += f" ({self.learning} once the sampler learns)"
+        workers = f"{trial.fused} fused in a worker" if trial.fused > 1 else f"{count(trial.workers, 'worker')} a trial"
         gpus = _amount(trial.gpus, "GPU") if trial.gpus else "no GPU"
-        return f"{at_once}, {count(trial.workers, 'worker')} a trial, {_amount(trial.cpus, 'CPU')} and {gpus} a worker"
+        return f"{at_once}, {workers}, {_amount(trial.cpus, 'CPU')} and {gpus} a worker"
 
 
 def plan_resources(nodes: Sequence[Node], request: ResourceRequest, *, trials: int | None, given: int) -> ResourcePlan:
@@ -97,17 +107,20 @@ def plan_resources(nodes: Sequence[Node], request: ResourceRequest, *, trials: i
     steps of 0.01. Raises UsageError if not even one trial can be placed, or fewer than asked for, with LEAST_CPUS per
     worker: such a trial would wait for ever. Neither `trials` nor `given` changes that.
     """
-    workers, concurrent = request.workers or 1, request.concurrent
-    asked = workers * (concurrent or 1)
+    workers, concurrent, fused = request.workers or 1, request.concurrent, request.fuse or 1
+    if fused > 1 and workers > 1:
+        raise UsageError(f"--fuse {fused}: fused trials have one worker each, not {workers}; leave out one of the two")
+    asked = workers * ceil((concurrent or 1) / fused)
     gpus = _gpus_per_worker(nodes, request.gpus_per_worker, asked)
     room = _places(nodes, LEAST_CPUS, gpus)
     if room < asked:
         raise UsageError(_refusal(nodes, request, gpus, asked, room))
-    fit = max(1, (room if gpus else _places(nodes, 1.0, 0.0)) // workers)
+    fit = fused * max(1, (room if gpus else _places(nodes, 1.0, 0.0)) // workers)
     rounds = fit if trials is None else trials if given >= trials else max(1, trials // TRIALS_PER_SLOT)
     learning, concurrent = concurrent or min(fit, rounds), concurrent or min(fit, max(given, rounds))
-    cpus = _largest_share(nodes, workers * concurrent, gpus)
-    return ResourcePlan(TrialResources(workers, cpus, gpus, max(1, floor(cpus))), concurrent, learning)
+    fused = min(fused, concurrent)
+    cpus = _largest_share(nodes, workers * ceil(concurrent / fused), gpus)
+    return ResourcePlan(TrialResources(workers, cpus, gpus, max(1, floor(cpus)), fused), concurrent, learning)
 
 
 def lay_anew(
@@ -121,7 +134,7 @@ def lay_anew(
     those of the first plan, that holds again.
     """
     each = first.per_trial
-    room = _places(nodes, each.cpus, each.gpus) // each.workers
+    room = each.fit(nodes)
     at_once = first
     try:  # all trials of a search on one kind of device, while that is possible
         fresh = plan_resources(nodes, replace(request, gpus_per_worker=each.gpus), trials=trials, given=given)
@@ -176,9 +189,10 @@ def _places(nodes: Sequence[Node], cpus: float, gpus: float) -> int:
 
 def _refusal(nodes: Sequence[Node], request: ResourceRequest, gpus: float, asked: int, room: int) -> str:
     """What was asked for, what there is, and what would fit, in one line."""
-    workers, concurrent = request.workers or 1, request.concurrent
+    workers, concurrent, fused = request.workers or 1, request.concurrent, request.fuse or 1
     options = (
         ("--workers", workers if workers > 1 else 0),
+        ("--fuse", fused if fused > 1 else 0),
         ("--concurrent", concurrent),
         ("--gpus-per-worker", request.gpus_per_worker),
     )
@@ -191,8 +205,8 @@ def _refusal(nodes: Sequence[Node], request: ResourceRequest, gpus: float, asked
     per_worker = f"at least {share}" + (", on one node" if where else "")
     do = "does" if asked == 1 else "do"
     if concurrent and room >= workers:
-        cure = f"--concurrent {room // workers} fits"
-    elif room >= (concurrent or 1):
+        cure = f"--concurrent {room // workers * fused} fits"
+    elif fused == 1 and room >= (concurrent or 1):
         cure = f"--workers {room // (concurrent or 1)} fits"
     elif room:
         cure = f"--workers 1 --concurrent {room} fits"

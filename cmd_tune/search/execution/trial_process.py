@@ -13,17 +13,22 @@ from cmd_tune.runs.failures import named_failures
 from cmd_tune.runs.pretrain_and_score import run
 from cmd_tune.search.execution.engine import TrialReport, TrialTask
 from cmd_tune.train.distributed import world
+from cmd_tune.train.fused import FusedPrograms
 
 
-def run_task(task: TrialTask, report: Callable[[TrialReport], None]) -> TrialReport:
+def run_task(
+    task: TrialTask, report: Callable[[TrialReport], None], programs: FusedPrograms | None = None
+) -> TrialReport:
     """Run one process's part of a trial, resumed from the checkpoint in its folder if there is one.
+
+    programs: take the steps of this trial and of others that run in this process at the same time.
 
     Returns the last report, which says why if the trial cannot go on: it diverged, memory is full, a file cannot be
     read. If only this one of several processes cannot, it raises CmdTuneError with its rank, since the others wait for
     it in a collective. Any other exception is a defect, or what `report` raised.
     """
     try:
-        _run(task, report)
+        _run(task, report, programs)
     except Diverged as error:  # in every process alike, since the loss is of all
         return failure_report(error)
     except CmdTuneError as error:
@@ -33,7 +38,7 @@ def run_task(task: TrialTask, report: Callable[[TrialReport], None]) -> TrialRep
     return TrialReport()
 
 
-def _run(task: TrialTask, report: Callable[[TrialReport], None]) -> None:
+def _run(task: TrialTask, report: Callable[[TrialReport], None], programs: FusedPrograms | None) -> None:
     """The history of a resumed trial is one report. An epoch's also has what it took of this process's machine."""
     torch.set_num_threads(task.resources.threads)
 
@@ -57,6 +62,7 @@ def _run(task: TrialTask, report: Callable[[TrialReport], None]) -> None:
                 tell_epoch,
                 recall=lambda records: tell(*records),
                 test=task.test,
+                programs=programs,
             )
 
 

@@ -8,6 +8,7 @@ import pickle
 import socket
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -166,6 +167,63 @@ def test_a_defect_ends_the_host(tiny, tiny_store, tmp_path):
 
     with pytest.raises(RuntimeError, match="positive"):
         run()
+
+
+def test_fused_trials_are_those_of_processes_of_their_own(tiny, tiny_store, tmp_path):
+    """Five trials over three places: one diverges, one is stopped, one cannot begin; a call comes between them."""
+    cases = {
+        "one": tiny(seed=1, teacher_temperature=0.02, epochs=4),
+        "diverges": tiny(student_temperature=1e-40),
+        "stopped": tiny(seed=2, epochs=50, optimizer="sgd"),
+        "two": tiny(seed=3, topk=9, learning_rate=0.003),
+        "three": tiny(seed=4, key_momentum=0.5),
+    }
+    desk = DeskHere()
+    told = {}
+
+    def ask(name):
+        told[name] = read_to_the_end(desk, name, stop_after=2 if name == "stopped" else None)
+
+    with host_of_one(desk, replace(ALONE, fused=3)):
+        for index, (name, settings) in enumerate(cases.items()):
+            desk.submit(name, make_task(tmp_path / name, settings, tiny_store, index).to_plain(), first=True)
+        lost = TrialTask(9, tmp_path, tiny(), DataSource(tmp_path / "no.arrow", "xview"), ALONE)
+        desk.submit("lost", lost.to_plain(), first=True)
+        desk.submit("call", pickle.dumps(partial(max, 3, 4)), first=False)
+        asking = [threading.Thread(target=ask, args=(name,)) for name in (*cases, "lost", "call")]
+        for thread in asking:
+            thread.start()
+        for thread in asking:
+            thread.join()
+    assert pickle.loads(told.pop("call")[0]["end"]["pickle"]) == (4, None)  # noqa: S301
+    assert "no.arrow: no such file" in told.pop("lost")[0]["end"]["failure"]
+    assert told["diverges"][-1]["end"]["kind"] == "Diverged"
+    assert len(told["stopped"]) == 2
+    for name in ("one", "two", "three"):
+        alone, reports = make_task(tmp_path / "alone" / name, cases[name], tiny_store), []
+        run_task(alone, lambda report, reports=reports: reports.append({"report": vars(report)}))
+        for ours, theirs in zip(numbers(told[name]), numbers(reports), strict=True):
+            assert ours == pytest.approx(theirs, rel=1e-5)
+        states = [load_checkpoint(folder / "checkpoint.pt")["pretrainer"] for folder in (tmp_path / name, alone.folder)]
+        for tensor, x in states[1].items():
+            torch.testing.assert_close(states[0][tensor], x, rtol=1e-4, atol=1e-5, msg=tensor)
+
+
+def test_a_defect_of_a_fused_trial_is_its_own_and_the_process_takes_no_more(tiny, tiny_store, tmp_path):
+    """The stack goes to whoever asks for the trial. Its fellows come to their ends."""
+    desk = DeskHere()
+    broken = make_task(tmp_path / "broken", tiny(), tiny_store)
+    told = {}
+    with host_of_one(desk, replace(ALONE, fused=2)):
+        desk.submit("good", make_task(tmp_path / "good", tiny(epochs=6), tiny_store).to_plain(), first=True)
+        desk.submit("broken", {**broken.to_plain(), "settings": {"precision": "none"}}, first=True)
+        for name in ("good", "broken"):
+            told[name] = read_to_the_end(desk, name)
+        desk.submit("late", pickle.dumps(partial(max, 3, 4)), first=False)
+        assert desk.fetch("late", 0, 1.0) == NOTHING
+    assert told["broken"][0]["lost"].splitlines()[0] == "Traceback (most recent call last):"
+    assert "precision" in told["broken"][0]["lost"]
+    assert len(told["good"]) == 7
 
 
 def _be_worker(rank, folder, tasks, told):
