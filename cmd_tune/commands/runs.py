@@ -57,6 +57,10 @@ def search(
         float | None,
         typer.Option(min=0, help="GPUs per worker, e.g. 0.5. [default: 1, or a share of those there are]"),
     ] = None,
+    fuse: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trials that each worker brings forward together, as one program. [default: 1]"),
+    ] = None,
     cpus: Annotated[
         int | None,
         typer.Option(
@@ -108,7 +112,7 @@ def search(
         raise UsageError(
             f"{'--plan' if plan else '--dry-run'}: is for a new search, and --resume goes on with one; leave one out"
         )
-    resources = ResourceRequest(concurrent, workers, gpus_per_worker, cpus, hung_after)
+    resources = ResourceRequest(concurrent, workers, gpus_per_worker, cpus, hung_after, fuse)
 
     def request_in(folder: Path, *, dry: bool = False) -> SearchRequest:
         return check_request(

@@ -41,6 +41,7 @@ def run_search(
     concurrent: int | None = None,
     workers: int | None = None,
     gpus_per_worker: float | None = None,
+    fuse: int | None = None,
     cpus: int | None = None,
     address: str | None = None,
     name: str | None = None,
@@ -63,7 +64,7 @@ def run_search(
     ensure_temporary_folder()
     ensure_home()
     at = open_storage(str(storage))
-    resources = ResourceRequest(concurrent, workers, gpus_per_worker, cpus)
+    resources = ResourceRequest(concurrent, workers, gpus_per_worker, cpus, fuse=fuse)
     with _space_file(space) as file:
         request = check_request(
             str(file),

@@ -30,7 +30,7 @@ from cmd_tune.search.request import (
     trial_count,
     typed_seconds,
 )
-from cmd_tune.search.space_checks import check_joints, check_metrics
+from cmd_tune.search.space_checks import check_fused, check_joints, check_metrics
 from cmd_tune.search.spaces.ablation import Ablation, ablation_content, read_ablation
 from cmd_tune.search.spaces.confirm import Confirm, confirm_content, read_confirm
 from cmd_tune.search.spaces.refit import Refit, read_refit, refit_content
@@ -122,8 +122,9 @@ class KeptPlan(KeptData):
     concurrent: _Count | None
     workers: _Count | None
     gpus_per_worker: _Amount | None
-    cpus: _Count | None = None  # an earlier release had none of this, nor of the next
+    cpus: _Count | None = None  # an earlier release had none of this, nor of the next two
     hung_after: _Amount | None = None
+    fuse: _Count | None = None
     tracking_uri: str
     refit: Annotated[Refit | None, PlainValidator(read_refit)] = None  # an earlier release had none
     confirm: Annotated[Confirm | None, PlainValidator(read_confirm)] = None  # nor this
@@ -213,6 +214,8 @@ def resumed_plan(
         space = replace(space, default_stopping=False)
     changed_space = space.path.read_text(encoding="utf-8-sig") if space_name is not None else None
     space = replace(space, seconds=limit or space.seconds)
+    resources = resources.or_else(ResourceRequest(**kept.model_dump(include=_RESOURCES)))
+    check_fused(space, settings, resources.fuse)
     return Plan(
         folder=folder,
         space=space,
@@ -222,7 +225,7 @@ def resumed_plan(
         dataset=kept.dataset,
         fingerprint=store.fingerprint,
         trials=trial_count(space, asked, settings),
-        resources=resources.or_else(ResourceRequest(**kept.model_dump(include=_RESOURCES))),
+        resources=resources,
         tracking_uri=kept_tracking_uri(path, kept.tracking_uri, tracking_uri),
         refit=refit_of(space, kept.refit, refit),
         confirm=confirm_of(space, kept.confirm, confirm),

@@ -111,6 +111,17 @@ def check_uses(space: Space, settings: Settings, changed: Mapping[str, Any]) -> 
         raise UsageError(f"{space.path}: early_terminate.{reason}")
 
 
+def check_fused(space: Space, settings: Settings, fuse: int | None) -> None:
+    """Raise UsageError if trials that are to be fused differ in what a process has once: how products are rounded."""
+    variants = space.variants(settings.model_dump(), ("precision",))
+    found = dict.fromkeys(str(variant.get("precision", settings.precision)) for variant in variants)
+    if (fuse or 1) > 1 and len(found) > 1:
+        raise UsageError(
+            f"--fuse {fuse}: trials of {space.path} differ in precision ({', '.join(found)}), of which a worker has "
+            "one; leave it out"
+        )
+
+
 def check_batches(space: Space, settings: Settings, split: Split, workers: int) -> None:
     """Raise UsageError for a batch size that some trial may have, and that the clips or the workers cannot."""
     for size in _batch_sizes(space, settings):

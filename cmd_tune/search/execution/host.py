@@ -64,7 +64,8 @@ def serve(desk: RemoteDesk, host: int, resources: TrialResources, process: Any =
         return
     while (job := agree(lambda: desk.take(host, processes, _PATIENCE_S))) != CLOSED:
         if job != NOTHING:
-            _do(desk, host, *job, resources, agree)
+            key, work = job
+            _do(desk, host, key, work, resources, agree)
 
 
 def _serve_fused(desk: RemoteDesk, first: int, resources: TrialResources, processes: list[Any]) -> None:
@@ -75,14 +76,16 @@ def _serve_fused(desk: RemoteDesk, first: int, resources: TrialResources, proces
     programs, unfit = FusedPrograms(resources.fused), Event()
 
     def work_at(host: int) -> None:
+        job: Any
         while not unfit.is_set() and (job := desk.take(host, processes, _PATIENCE_S)) != CLOSED:
             if job == NOTHING:
                 continue
+            key, work = job
             try:
-                _do(desk, host, *job, resources, _by_itself, programs)
+                _do(desk, host, key, work, resources, _by_itself, programs)
             except Exception:
                 unfit.set()
-                desk.give_up(host, job[0], format_exc())
+                desk.give_up(host, key, format_exc())
 
     with closing(programs), ThreadPoolExecutor(resources.fused, "trial") as threads:
         for ended in [threads.submit(work_at, first + place) for place in range(resources.fused)]:
