@@ -1,6 +1,7 @@
 """M branches (online encoder, momentum twin, memory bank) and the objective: two views of a batch in, losses out.
 
-M modality, A modality that asks a bank, B sample, T frame, X input channel, D embedding, W worker, S statistic.
+M modality, A modality that asks a bank, B sample, T frame, X input channel, D embedding, W worker, S statistic, P trial
+(one), N number of the objective.
 """
 
 import copy
@@ -14,6 +15,7 @@ from cmd_tune.model.batch_loss import BatchLoss
 from cmd_tune.model.encoders import Encoder, GatherFromWorkers, one_worker
 from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.objectives import Objective
+from cmd_tune.model.objectives.terms import NUMBERS, numbers
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,29 @@ class Pretrainer(nn.Module):
     `pretrainer.banks.enqueue(keys of all workers)`. The losses are against the banks as they were.
     """
 
+    numbers_PN: Tensor  # a captured step reads this memory, so it stays where it is
+
     def __init__(self, online: Encoder, banks: MemoryBanks, objective: Objective, key_momentum: float) -> None:
         """online: the query encoders; the key encoders start as their copy."""
         super().__init__()
         self.online = online
         self.momentum = _frozen_copy(online)
         self.banks = banks
-        self.objective, self.key_momentum = objective, key_momentum  # the objective may change between steps
+        self.register_buffer("numbers_PN", torch.zeros(1, len(NUMBERS)), persistent=False)
+        self.objective, self.key_momentum = objective, key_momentum
         self.key_stream: torch.cuda.Stream | None = None  # on a GPU: runs the key encoders beside the query encoders
+
+    @property
+    def objective(self) -> Objective:
+        """It may change between steps."""
+        return self._objective
+
+    @objective.setter
+    def objective(self, objective: Objective) -> None:
+        self._objective = objective
+        found_PN = numbers((objective,), self.banks.keys_MKD.shape[1])
+        if found_PN is not None:
+            self.numbers_PN.copy_(found_PN)
 
     @torch.no_grad()
     def update_momentum(self) -> None:
@@ -88,8 +105,8 @@ class Pretrainer(nn.Module):
         """Losses of embedded views, against the banks."""
         M = len(query_MBD)
         query_MABD = query_MBD.expand(M, -1, -1, -1) if self.objective.asks_every_bank else query_MBD[:, None]
-        loss, figures = BatchLoss.apply(  # type: ignore[no-untyped-call]
-            query_MABD, key_MBD, self.banks.keys_MKD, self.objective
+        (loss,), (figures,) = BatchLoss.apply(  # type: ignore[no-untyped-call]
+            query_MABD, key_MBD, self.banks.keys_MKD, (self.objective,), self.numbers_PN
         )
         return Losses(loss, figures[0], figures[1 : 1 + M], figures[1 + M :])
 

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from cmd_tune.model import batch_loss
 from cmd_tune.model.batch_loss import BatchLoss
-from cmd_tune.model.objectives import CMD, MCL, Base, CrosSCLR
+from cmd_tune.model.objectives import CMD, MCL, Base, CrosSCLR, one_pass
 
 M, B, D, K = 3, 7, 5, 11
 
@@ -24,6 +24,13 @@ OBJECTIVES = {
     "cmd": CMD(0.2, 0.1, 0.3, 4, 0.7),
     "consensus": CMD(0.2, 0.1, 0.3, 4, 0.7, "consensus"),
 }
+
+
+def of_one(query_MABD, key_MBD, banks_MKD, objective):
+    """(loss, figures) of a single trial."""
+    loss_P, figures_PF = BatchLoss.apply(query_MABD, key_MBD, banks_MKD, (objective,), None)
+    assert (loss_P.shape, figures_PF.shape) == ((1,), (1, 1 + 2 * M))
+    return loss_P[0], figures_PF[0]
 
 
 def asked(query_MBD, objective):
@@ -52,7 +59,7 @@ def test_loss_figures_and_gradient_are_those_of_the_whole_batch(monkeypatch, thr
     (3 * expected).backward()
     own = range(M) if objective.asks_every_bank else [0] * M
     hits = [(positive_MAB[m, a] > student[m, a].amax(1)).double().mean() for m, a in enumerate(own)]
-    loss, figures = BatchLoss.apply(asked(ours, objective), key, banks, objective)
+    loss, figures = of_one(asked(ours, objective), key, banks, objective)
     (3 * loss).backward()
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
     torch.testing.assert_close(figures[: 1 + M], torch.stack((cross_modal, *contrastive_M)), rtol=1e-12, atol=0)
@@ -65,7 +72,7 @@ def test_figures_have_no_gradient_and_inputs_stay(dtype):
     query, key, banks = tensors(dtype)
     before = [x.clone() for x in (query, key, banks)]
     objective = OBJECTIVES["cmd"]
-    loss, figures = BatchLoss.apply(asked(query.requires_grad_(), objective), key, banks, objective)
+    loss, figures = of_one(asked(query.requires_grad_(), objective), key, banks, objective)
     assert loss.requires_grad
     assert not figures.requires_grad
     loss.backward()
@@ -78,7 +85,7 @@ def test_figures_have_no_gradient_and_inputs_stay(dtype):
 def test_more_neighbours_than_rows_are_refused(dtype, distillation):
     query, key, banks = tensors(dtype)
     with pytest.raises((ValueError, RuntimeError), match=r"topk 12 exceeds|out of range"):
-        BatchLoss.apply(query[:, None], key, banks, CMD(0.2, 0.1, 0.3, 12, 0.7, distillation))
+        of_one(query[:, None], key, banks, CMD(0.2, 0.1, 0.3, 12, 0.7, distillation))
 
 
 def test_an_objective_that_does_not_use_keys_gets_none():
@@ -90,7 +97,7 @@ def test_an_objective_that_does_not_use_keys_gets_none():
             seen.append(teacher_MBK.shape)
             return super().__call__(positive_MAB, student_MABK, teacher_MBK)
 
-    BatchLoss.apply(query[:, None], key, banks, Watched(0.2))
+    of_one(query[:, None], key, banks, Watched(0.2))
     assert seen == [(M, 0, K)]
 
 
@@ -102,11 +109,11 @@ def test_cpu_sums_the_gradient_in_the_order_of_0_1_0(name):
     query_MABD = asked(query, objective)
     rows_MRD = torch.cat((query_MABD.flatten(1, 2), *([key] if objective.uses_keys else [])), dim=1)
     similarities_MRK, positive_MAB = rows_MRD @ banks.transpose(1, 2), (query_MABD * key[:, None]).sum(3)
-    arguments = (objective, positive_MAB, similarities_MRK)
-    grad_positive_MAB = (batch_loss._losses_in_one_pass(*arguments) or batch_loss._losses_in_blocks(*arguments))[2]
+    arguments = ((objective,), positive_MAB, similarities_MRK)
+    grad_positive_MAB = (one_pass.losses(*arguments) or batch_loss._losses_by_pytorch(*arguments))[2]
     start_MRD = (grad_positive_MAB[..., None] * key[:, None]).flatten(1, 2)
     expected = torch.baddbmm(start_MRD, similarities_MRK[:, : start_MRD.shape[1]], banks)
     ours = query_MABD.clone().requires_grad_()
-    loss, _ = BatchLoss.apply(ours, key, banks, objective)
+    loss, _ = of_one(ours, key, banks, objective)
     loss.backward()
     assert torch.equal(ours.grad, expected.unflatten(1, query_MABD.shape[1:3]))

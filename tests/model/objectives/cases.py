@@ -1,12 +1,13 @@
 """Objectives and similarities that one_pass.cpp, and one_pass_kernels.py interpreted and on a GPU, are tested with.
 
-M modalities, A that ask a bank, B samples, K bank rows, R rows of similarities.
+P trials, M modalities, G of all trials, A that ask a bank, B samples, K bank rows, R rows of similarities.
 """
 
 import torch
 
 from cmd_tune.model.batch_loss import _losses_in_blocks
 from cmd_tune.model.objectives import CMD, MCL, Base
+from cmd_tune.model.objectives.terms import NUMBERS, numbers
 
 
 def similarities(objective, M, B, K, seed=0, spread=0.3):
@@ -16,6 +17,28 @@ def similarities(objective, M, B, K, seed=0, spread=0.3):
     rows = A * B + (B if objective.uses_keys else 0)
     positive, both = (torch.randn(*s, generator=generator).mul(spread).clamp(-1, 1) for s in ((M, A, B), (M, rows, K)))
     return positive, both
+
+
+def of_one(losses):
+    """A function of P trials as one of a single trial: (objective, positive_MAB, similarities_MRK)."""
+
+    def of_it(objective, positive_MAB, similarities_MRK):
+        found = losses((objective,), positive_MAB, similarities_MRK)
+        return found and (found[0][0], found[1][0], found[2])
+
+    return of_it
+
+
+def by_kernels(launched):
+    """one_pass_launch.losses as a function of what one_pass.losses is."""
+
+    def losses(objectives, positive_GAB, similarities_GRK):
+        numbers_PN = numbers(objectives, similarities_GRK.shape[2])
+        if numbers_PN is None:
+            numbers_PN = torch.empty(len(objectives), len(NUMBERS))
+        return launched(objectives, numbers_PN.to(positive_GAB.device), positive_GAB, similarities_GRK)
+
+    return losses
 
 
 def compare(losses, objective, positive_MAB, similarities_MRK, within=2e-6):

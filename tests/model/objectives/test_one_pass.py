@@ -8,7 +8,7 @@ import torch
 
 from cmd_tune.compute import native
 from cmd_tune.model.objectives import CMD, Base, CrosSCLR, one_pass
-from tests.model.objectives.cases import NAMES, compare, every_objective, similarities
+from tests.model.objectives.cases import NAMES, by_kernels, compare, every_objective, of_one, similarities
 
 # (M modalities, B samples, K bank rows, topk)
 SIZES = [
@@ -23,13 +23,18 @@ MANY = (2, 130, 5, 2)  # more terms than one_pass_kernels.py adds up at once; al
 
 
 @pytest.fixture(params=["compiled", "kernels"])
-def losses(request):
+def of_trials(request):
     """The function of one of the two; the kernels run in Triton's interpreter."""
     if request.param == "kernels":
-        return import_module("tests.model.interpreted").objective_kernels.losses
+        return by_kernels(import_module("tests.model.interpreted").objective_kernels.losses)
     if native.library() is None:
         pytest.skip("this machine has no C++ compiler")
     return one_pass.losses
+
+
+@pytest.fixture
+def losses(of_trials):
+    return of_one(of_trials)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +52,7 @@ def test_threads_share_the_samples(name, threads):
     objective = every_objective(100)[name]
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    compare(one_pass.losses, objective, *similarities(objective, 5, 4, 333))
+    compare(of_one(one_pass.losses), objective, *similarities(objective, 5, 4, 333))
     torch.set_num_threads(before)
 
 
