@@ -1,4 +1,9 @@
-"""An objective on a batch, in blocks of samples, against the same objective on the whole batch by autograd."""
+"""An objective on a batch, in blocks of samples, against the same objective on the whole batch by autograd.
+
+P trials, M modalities, G of all trials, A that ask a bank, B samples, D embedding, K bank rows, F figures.
+"""
+
+from dataclasses import replace
 
 import pytest
 import torch
@@ -117,3 +122,56 @@ def test_cpu_sums_the_gradient_in_the_order_of_0_1_0(name):
     loss, _ = of_one(ours, key, banks, objective)
     loss.backward()
     assert torch.equal(ours.grad, expected.unflatten(1, query_MABD.shape[1:3]))
+
+
+def several(name, P):
+    """(objectives of P trials that differ, their queries as asked, keys and banks)."""
+    first = OBJECTIVES[name]
+    objectives = [replace(first, contrast_temperature=0.2 + 0.1 * p) for p in range(P)]
+    if first.uses_keys:
+        objectives = [replace(of, topk=1 + p, distill_weight=0.7 + p) for p, of in enumerate(objectives)]
+    if name == "crossclr":
+        objectives = [replace(of, crossclr_topk=1 + p) for p, of in enumerate(objectives)]
+    generator = torch.Generator().manual_seed(1)
+    shapes = ((P * M, n, D) for n in (B, B, K))
+    query, key, banks = (F.normalize(torch.randn(*shape, generator=generator), dim=2) for shape in shapes)
+    return objectives, torch.cat([asked(of, first) for of in query.chunk(P)]).contiguous(), key, banks
+
+
+def apart(objectives, query_GABD, key_GBD, banks_GKD, pull_P):
+    """Losses, figures, and the gradient of Σ pull · loss in the queries, as lists over the trials."""
+    query_GABD = query_GABD.clone().requires_grad_()
+    loss_P, figures_PF = BatchLoss.apply(query_GABD, key_GBD, banks_GKD, objectives, None)
+    (gradient,) = torch.autograd.grad(loss_P, query_GABD, pull_P)
+    return list(zip(loss_P.detach(), figures_PF, gradient.chunk(len(objectives)), strict=True))
+
+
+@pytest.mark.parametrize("P", [1, 3, 8])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_trials_side_by_side_are_as_each_alone(name, dtype, P):
+    """Within rounding: the sums of a product depend on how many there are."""
+    objectives, *tensors = several(name, P)
+    tensors = [x.to(dtype) for x in tensors]
+    pull_P = torch.arange(1, P + 1, dtype=dtype)
+    found = apart(objectives, *tensors, pull_P)
+    for p, (objective, *of_one) in enumerate(zip(objectives, *(x.chunk(P) for x in tensors), strict=True)):
+        (alone,) = apart((objective,), *of_one, pull_P[p : p + 1])
+        for ours, theirs in zip(found[p], alone, strict=True):
+            torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("where", ["query", "bank", "pull"])
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_trial_that_breaks_leaves_its_fellows_losses_and_gradients(name, where):
+    """Its embeddings, its bank, or what comes back from what is made of its loss."""
+    objectives, query, key, banks = several(name, 3)
+    pull_P = torch.ones(3)
+    whole = apart(objectives, query, key, banks, pull_P)
+    {"query": query[M : 2 * M], "bank": banks[M : 2 * M], "pull": pull_P[1:2]}[where].fill_(torch.nan)
+    found = apart(objectives, query, key, banks, pull_P)
+    assert found[1][2].isnan().any()
+    for p in (0, 2):
+        for ours, theirs in zip(found[p], whole[p], strict=True):
+            assert ours.isfinite().all()
+            assert torch.equal(ours, theirs)

@@ -3,6 +3,8 @@
 P trials, M modalities, G of all trials, A that ask a bank, B samples, K bank rows, R rows of similarities.
 """
 
+from dataclasses import replace
+
 import torch
 
 from cmd_tune.model.batch_loss import _losses_in_blocks
@@ -75,3 +77,24 @@ def every_objective(topk, **temperatures):
 
 
 NAMES = tuple(every_objective(1))
+
+
+KINDS = ("base", "mcl", "cmd", "consensus")
+
+
+def of_trials(kind, P, most):
+    """Objectives of P trials, which differ in every number, of MCL's in the form; topk goes from 1 to most."""
+    trials = []
+    for p in range(P):
+        warmer = {"contrast_temperature": 0.07 + 0.02 * p, "student_temperature": 0.1 + 0.03 * p}
+        warmer["teacher_temperature"] = 0.05 + 0.01 * p
+        objective = every_objective(1 + (most - 1) * p // max(1, P - 1), **warmer)[kind]
+        other = {"base": {}, "mcl": {"mcl_form": ("added", "instead")[p % 2]}}
+        trials.append(replace(objective, **other.get(kind, {"distill_weight": 0.7 + 0.4 * p})))
+    return trials
+
+
+def side_by_side(objectives, M, B, K):
+    """(positive_GAB, similarities_GRK), each trial's with a seed of its own."""
+    trials = [similarities(objective, M, B, K, seed) for seed, objective in enumerate(objectives)]
+    return [torch.cat(x) for x in zip(*trials, strict=True)]
