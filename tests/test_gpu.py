@@ -15,9 +15,20 @@ from cmd_tune.model.batch_loss import BatchLoss
 from cmd_tune.model.encoders import GRUEncoder
 from cmd_tune.model.encoders.gru_dispatch import capture
 from cmd_tune.model.encoders.gru_layer import GRUPairs, gru_pairs, gru_pairs_by_torch
+from cmd_tune.model.objectives import terms
 from cmd_tune.train.loop import build_batches, build_optimizer, build_pretrainer, objective_at, pretrain, round_products
 from cmd_tune.train.step import TrainingStep, state_in_numbers, take_step
-from tests.model.objectives.cases import NAMES, compare, every_objective, similarities
+from tests.model.objectives.cases import (
+    KINDS,
+    NAMES,
+    by_kernels,
+    compare,
+    every_objective,
+    of_one,
+    of_trials,
+    side_by_side,
+    similarities,
+)
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
@@ -80,8 +91,8 @@ def test_a_layer_and_its_gradients_are_those_of_float64(way, dtype, rounded, tol
 
 @pytest.fixture
 def objective_losses():
-    """one_pass_kernels.py's: imported where Triton compiles."""
-    return import_module("cmd_tune.model.objectives.one_pass_kernels").losses
+    """one_pass_launch.py's: imported where Triton compiles."""
+    return by_kernels(import_module("cmd_tune.model.objectives.one_pass_launch").losses)
 
 
 # (M, B, K, topk): the quick preset's, the paper's, odd ones, and a row that registers do not hold
@@ -93,7 +104,7 @@ def test_an_objectives_numbers_are_those_of_float64(objective_losses, name, size
     M, B, K, topk = sizes
     objective = every_objective(topk)[name]
     tensors = (x.to(GPU) for x in similarities(objective, M, B, K))
-    compare(objective_losses, objective, *tensors, within=2e-5)
+    compare(of_one(objective_losses), objective, *tensors, within=2e-5)
 
 
 @pytest.mark.parametrize(
@@ -110,23 +121,41 @@ def test_an_objectives_numbers_are_those_of_float64(objective_losses, name, size
 def test_an_objectives_numbers_at_cold_and_hot_temperatures(objective_losses, name, temperatures):
     objective = every_objective(50, **temperatures)[name]
     tensors = (x.to(GPU) for x in similarities(objective, 3, 8, 200, spread=0.5))
-    compare(objective_losses, objective, *tensors, within=1e-4)
+    compare(of_one(objective_losses), objective, *tensors, within=1e-4)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_captured_objective_is_the_eager_one(monkeypatch, name):
-    """BatchLoss and its gradient by the kernels, replayed with other embeddings."""
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("P", "queue_size"), [(1, 192), (3, 192), (8, 16384)])
+def test_each_trial_has_the_numbers_of_it_alone(objective_losses, kind, P, queue_size):
+    objectives = of_trials(kind, P, most=queue_size)
+    positive, both = (x.to(GPU) for x in side_by_side(objectives, 3, 16, queue_size))
+    alone = [(x.clone(), y.clone()) for x, y in zip(positive.chunk(P), both.chunk(P), strict=True)]
+    loss_P, figures_PF, grad_positive = objective_losses(objectives, positive, both)
+    found = zip(loss_P, figures_PF, grad_positive.chunk(P), both.chunk(P), strict=True)
+    for objective, (one, similar), ours in zip(objectives, alone, found, strict=True):
+        expected = (*of_one(objective_losses)(objective, one, similar), similar)
+        for a, b in zip(ours, expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("P", [1, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_captured_objective_is_the_eager_one(monkeypatch, kind, P):
+    """BatchLoss and its gradient by the kernels, replayed with other embeddings and the numbers of other objectives."""
     monkeypatch.setattr(batch_loss, "_losses_in_blocks", None)
-    objective = every_objective(32)[name]
+    objectives = of_trials(kind, P, most=32)
     generator = torch.Generator(GPU).manual_seed(0)
-    shapes = ((3, 64, 128), (3, 64, 128), (3, 192, 128))
+    shapes = ((P * 3, 64, 128), (P * 3, 64, 128), (P * 3, 192, 128))
     query, key, banks = (torch.randn(s, generator=generator, device=GPU).div_(128**0.5) for s in shapes)
+    numbers_PN = terms.numbers(objectives, 192).to(GPU)
 
     def losses():
         asked = query.clone().requires_grad_()
-        asked_MABD = asked.expand(3, 3, 64, 128) if objective.asks_every_bank else asked[:, None]
-        loss, figures = BatchLoss.apply(asked_MABD, key, banks, objective)
-        return loss, figures, *torch.autograd.grad(loss, asked)
+        asked_PMBD = asked.unflatten(0, (P, 3))
+        by_all = asked_PMBD[:, None].expand(P, 3, 3, 64, 128).flatten(0, 1)
+        asked_GABD = by_all if objectives[0].asks_every_bank else asked[:, None]
+        loss_P, figures_PF = BatchLoss.apply(asked_GABD, key, banks, objectives, numbers_PN)
+        return loss_P, figures_PF, *torch.autograd.grad(loss_P.sum(), asked)
 
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
@@ -136,8 +165,10 @@ def test_a_captured_objective_is_the_eager_one(monkeypatch, name):
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         captured = losses()
-    for _ in range(3):
+    for more in range(3):
         query.copy_(torch.randn(shapes[0], generator=generator, device=GPU).div_(128**0.5))
+        objectives = of_trials(kind, P + more, most=32)[-P:]
+        numbers_PN.copy_(terms.numbers(objectives, 192))
         graph.replay()
         for a, b in zip(captured, losses(), strict=True):
             assert torch.equal(a, b)

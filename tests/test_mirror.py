@@ -23,7 +23,7 @@ ELSEWHERE = {
     "model/encoders/input_norm_kernels.py": "model/encoders/test_input_norm.py",
     "model/objectives/one_pass_kernels.py": "model/objectives/test_one_pass.py",
     "model/fused_pretrainer.py": "train/test_fused.py",
-    "model/objectives/terms.py": "data alone",
+    "model/objectives/one_pass_launch.py": "model/objectives/test_one_pass.py",
     "search/execution/ray_client.py": "search/execution/test_contract.py, end_to_end/test_hosts.py",
     "search/execution/ray_desk.py": "search/execution/test_contract.py, end_to_end/test_hosts.py",
     "search/execution/ray_hosts.py": "search/execution/test_contract.py, end_to_end/test_hosts.py",

@@ -1,12 +1,14 @@
-"""An objective's loss on a batch with its gradient, computed in the forward pass, so that intermediate arrays are freed
-before the backward pass.
+"""The losses of trials on a batch with their gradient, computed in the forward pass, so that intermediate arrays are
+freed before the backward pass.
 
 A batch of 64 against three banks of 16,384 rows is 12.6 MB of similarities, and autograd would keep a dozen arrays of
 that size until the backward pass. Here there are two, of the queries and of the keys. The gradient overwrites the
 first, and both are freed at the end of the forward pass.
-M modality of a bank, A modality that asks it, B sample, K bank row, D embedding, R row of either.
+P trial, M modality of a bank, G of all trials' modalities (a trial's M follow each other), A modality that asks a bank,
+B sample, K bank row, D embedding, R row of either, F figure, N number, S share of a bank.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from math import gcd
 
@@ -19,66 +21,96 @@ from cmd_tune.model.objectives import one_pass
 from cmd_tune.model.objectives.objective import Objective, own
 
 _BLOCK = 3 * 2**18  # similarities of a block at most: 3 MB in float32, a quarter of the paper's batch
-_MANY, _PARTS = 4096, 32  # terms of a product from which on a GPU gets it in parts, and their number
+_MANY, _SHARES = 4096, 32  # terms of a product from which on a GPU gets it in shares, and their number
 
 
 class BatchLoss(torch.autograd.Function):
-    """(query_MABD, key_MBD, banks_MKD, objective) → the mean loss, and mean figures without gradient.
+    """(query_GABD, key_GBD, banks_GKD, objectives, numbers_PN) → the trials' mean losses (P,) and mean figures (P, F).
 
-    [m, a]: the queries with which modality a asks bank m; A is 1 if each modality asks its own bank alone. Figures:
-    the cross-modal term, each modality's contrastive term, the share of its positives that beat its whole bank.
+    [g, a]: the queries with which its trial's modality a asks bank g; A is 1 if each modality asks its own bank alone.
+    objectives: of the P trials, of one class and distillation. numbers_PN: `terms.numbers` of them on the device. A GPU
+    reads the objectives' numbers there alone, so that a captured graph follows what is copied into that memory; a CPU,
+    and PyTorch's operations for objectives without terms, read the objectives. Figures, which have no gradient: the
+    cross-modal term, each modality's contrastive term, the share of its positives that beat its whole bank. No trial's
+    numbers depend on another's.
     """
 
     @staticmethod
-    def forward(ctx, query_MABD, key_MBD, banks_MKD, objective: Objective):  # type: ignore[no-untyped-def]
-        A, B = query_MABD.shape[1:3]
-        asked_MRD = query_MABD.flatten(1, 2)
-        rows_MRD = torch.cat((asked_MRD, key_MBD), dim=1) if objective.uses_keys else asked_MRD
-        similarities_MRK = torch.bmm(rows_MRD, banks_MKD.transpose(1, 2))
-        positive_MAB = (query_MABD * key_MBD[:, None]).sum(3)
+    def forward(  # type: ignore[no-untyped-def]
+        ctx, query_GABD, key_GBD, banks_GKD, objectives: Sequence[Objective], numbers_PN: Tensor | None
+    ):
+        A, B = query_GABD.shape[1:3]
+        asked_GRD = query_GABD.flatten(1, 2)
+        rows_GRD = torch.cat((asked_GRD, key_GBD), dim=1) if objectives[0].uses_keys else asked_GRD
+        similarities_GRK = torch.bmm(rows_GRD, banks_GKD.transpose(1, 2))
+        positive_GAB = (query_GABD * key_GBD[:, None]).sum(3)
 
-        results = _losses_in_one_pass(objective, positive_MAB, similarities_MRK)
-        loss, figures, grad_positive_MAB = results or _losses_in_blocks(objective, positive_MAB, similarities_MRK)
+        results = _losses_in_one_pass(objectives, numbers_PN, positive_GAB, similarities_GRK)
+        loss_P, figures_PF, grad_positive_GAB = results or _losses_by_pytorch(
+            objectives, positive_GAB, similarities_GRK
+        )
 
-        grad_MRD = (grad_positive_MAB[..., None] * key_MBD[:, None]).flatten(1, 2)
-        ctx.grad_query_MABD = _add_product(grad_MRD, similarities_MRK[:, : A * B], banks_MKD).unflatten(1, (A, B))
-        ctx.mark_non_differentiable(figures)
-        return loss, figures
+        grad_GRD = (grad_positive_GAB[..., None] * key_GBD[:, None]).flatten(1, 2)
+        ctx.grad_query_GABD = _add_product(grad_GRD, similarities_GRK[:, : A * B], banks_GKD).unflatten(1, (A, B))
+        ctx.mark_non_differentiable(figures_PF)
+        return loss_P, figures_PF
 
     @staticmethod
-    def backward(ctx, grad, _):  # type: ignore[no-untyped-def]
-        return grad * ctx.grad_query_MABD, None, None, None
+    def backward(ctx, grad_P, _):  # type: ignore[no-untyped-def]
+        grad_query_PMABD = ctx.grad_query_GABD.unflatten(0, (len(grad_P), -1))
+        return (grad_P.view(-1, 1, 1, 1, 1) * grad_query_PMABD).flatten(0, 1), None, None, None, None
 
 
-def _add_product(start_MRD: Tensor, grad_MRK: Tensor, banks_MKD: Tensor) -> Tensor:
+def _add_product(start_GRD: Tensor, grad_GRK: Tensor, banks_GKD: Tensor) -> Tensor:
     """start + grad · banks, written over start. A GPU would compute so few sums of so many terms on a few of its
-    processors. It gets the terms in parts, and sums the products.
+    processors. It gets the terms in shares, and sums the products.
     """
-    M, R, K = grad_MRK.shape
-    parts = gcd(K, _PARTS) if grad_MRK.is_cuda and K >= _MANY else 1
-    if parts == 1:
-        return start_MRD.baddbmm_(grad_MRK, banks_MKD)
-    product_MPRD = grad_MRK.new_empty(M, parts, R, banks_MKD.shape[2])
-    for m in range(M):
-        grad_PRK = grad_MRK[m].view(R, parts, -1).transpose(0, 1)
-        torch.bmm(grad_PRK, banks_MKD[m].view(parts, K // parts, -1), out=product_MPRD[m])
-    return start_MRD.add_(product_MPRD.sum(1))
+    G, R, K = grad_GRK.shape
+    shares = gcd(K, _SHARES) if grad_GRK.is_cuda and K >= _MANY else 1
+    if shares == 1:
+        return start_GRD.baddbmm_(grad_GRK, banks_GKD)
+    product_GSRD = grad_GRK.new_empty(G, shares, R, banks_GKD.shape[2])
+    for g in range(G):
+        grad_SRK = grad_GRK[g].view(R, shares, -1).transpose(0, 1)
+        torch.bmm(grad_SRK, banks_GKD[g].view(shares, K // shares, -1), out=product_GSRD[g])
+    return start_GRD.add_(product_GSRD.sum(1))
 
 
 def _losses_in_one_pass(
-    objective: Objective, positive_MAB: Tensor, similarities_MRK: Tensor
+    objectives: Sequence[Objective], numbers_PN: Tensor | None, positive_GAB: Tensor, similarities_GRK: Tensor
 ) -> tuple[Tensor, Tensor, Tensor] | None:
     """By one_pass.cpp on a CPU, by one_pass_kernels.py on a GPU; None if neither can."""
-    if positive_MAB.is_cpu:
-        return one_pass.losses(objective, positive_MAB, similarities_MRK)
-    for_gpu = kernels("cmd_tune.model.objectives.one_pass_kernels", positive_MAB)
-    return for_gpu.losses(objective, positive_MAB, similarities_MRK) if for_gpu else None
+    if positive_GAB.is_cpu:
+        return one_pass.losses(objectives, positive_GAB, similarities_GRK)
+    for_gpu = kernels("cmd_tune.model.objectives.one_pass_launch", positive_GAB)
+    if for_gpu is None or numbers_PN is None:
+        return None
+    return for_gpu.losses(objectives, numbers_PN, positive_GAB, similarities_GRK)
+
+
+def reads_numbers(objectives: Sequence[Objective], banks_GKD: Tensor) -> bool:
+    """Whether what these objectives are as numbers is read from `numbers_PN` alone."""
+    for_gpu = kernels("cmd_tune.model.objectives.one_pass_launch", banks_GKD)
+    return for_gpu is not None and for_gpu.terms_of(objectives, banks_GKD.dtype, banks_GKD.shape[1]) is not None
+
+
+def _losses_by_pytorch(
+    objectives: Sequence[Objective], positive_GAB: Tensor, similarities_GRK: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same by autograd, trial by trial."""
+    trials = zip(
+        objectives, *(x.unflatten(0, (len(objectives), -1)) for x in (positive_GAB, similarities_GRK)), strict=True
+    )
+    loss_P, figures_PF, grad_positive_PMAB = (
+        torch.stack(x) for x in zip(*(_losses_in_blocks(*trial) for trial in trials), strict=True)
+    )
+    return loss_P, figures_PF, grad_positive_PMAB.flatten(0, 1)
 
 
 def _losses_in_blocks(
     objective: Objective, positive_MAB: Tensor, similarities_MRK: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The same by autograd, a few samples at a time: on a CPU a block's arrays stay in the cache."""
+    """A trial's, a few samples at a time: on a CPU a block's arrays stay in the cache."""
     M, A, B = positive_MAB.shape
     K = similarities_MRK.shape[2]
     student_MABK = similarities_MRK[:, : A * B].unflatten(1, (A, B))

@@ -14,7 +14,8 @@ from torch import Tensor
 from cmd_tune.model.encoders import Encoder
 from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.objectives import Objective
-from cmd_tune.model.pretrainer import Losses, Pretrainer, losses_against
+from cmd_tune.model.objectives.terms import NUMBERS
+from cmd_tune.model.pretrainer import Losses, Pretrainer
 
 
 class FusedPretrainer(Pretrainer):
@@ -26,6 +27,9 @@ class FusedPretrainer(Pretrainer):
         """online: G query encoders, trial by trial. banks: made for P trials. objectives: P, of one structure."""
         super().__init__(online, banks, objectives[0], 0.0)
         self.objectives = list(objectives)
+        self.numbers_PN = torch.zeros(len(objectives), len(NUMBERS))
+        for p, objective in enumerate(objectives):
+            self.set_numbers(p, objective)
         self.register_buffer("key_share_P", torch.zeros(len(objectives)), persistent=False)
 
     @property
@@ -36,15 +40,13 @@ class FusedPretrainer(Pretrainer):
     def figures_shape(self) -> tuple[int, ...]:
         return self.trials, 2 + 2 * len(self.banks.keys_MKD) // self.trials
 
-    @property
-    def constants(self) -> object:
-        return tuple(self.objectives)
-
     def put(self, p: int, trial: Pretrainer) -> None:
         """Copy a trial's state into slot p. The host does not wait."""
         for mine, its in self._shared(p, trial):
             mine.copy_(its)
-        self.objectives[p] = trial.objective
+        if self.objectives[p] != trial.objective:
+            self.objectives[p] = trial.objective
+            self.set_numbers(p, trial.objective)
         self.key_share_P[p].fill_(1 - trial.key_momentum)
 
     def fetch(self, p: int, trial: Pretrainer, steps: int) -> None:
@@ -72,6 +74,4 @@ class FusedPretrainer(Pretrainer):
 
     def losses(self, query_MBD: Tensor, key_MBD: Tensor) -> Losses:
         """Losses of each trial's embedded views, (G, B, D), against its banks, with trials first."""
-        queries, keys, banks = (x.chunk(self.trials) for x in (query_MBD, key_MBD, self.banks.keys_MKD))
-        each = [losses_against(*of_trial) for of_trial in zip(queries, keys, banks, self.objectives, strict=True)]
-        return Losses(*(torch.stack(parts) for parts in zip(*(vars(one).values() for one in each), strict=True)))
+        return Losses(*self.losses_of_trials(query_MBD, key_MBD))

@@ -1,6 +1,7 @@
 """M branches (online encoder, momentum twin, memory bank) and the objective: two views of a batch in, losses out.
 
-M modality, A modality that asks a bank, B sample, T frame, X input channel, D embedding, W worker, S statistic.
+M modality, A modality that asks a bank, B sample, T frame, X input channel, D embedding, W worker, S statistic, P trial
+(one here), G branch of any of them, F figure, N number of the objective.
 """
 
 import copy
@@ -10,10 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from cmd_tune.model.batch_loss import BatchLoss
+from cmd_tune.compute.device import to_device
+from cmd_tune.model.batch_loss import BatchLoss, reads_numbers
 from cmd_tune.model.encoders import Encoder, GatherFromWorkers, one_worker
 from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.objectives import Objective
+from cmd_tune.model.objectives.terms import NUMBERS, numbers
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,17 @@ class Pretrainer(nn.Module):
     `pretrainer.banks.enqueue(keys of all workers)`. The losses are against the banks as they were.
     """
 
+    numbers_PN: Tensor  # a captured step reads this memory, so it stays where it is
+
     def __init__(self, online: Encoder, banks: MemoryBanks, objective: Objective, key_momentum: float) -> None:
         """online: the query encoders; the key encoders start as their copy."""
         super().__init__()
         self.online = online
         self.momentum = _frozen_copy(online)
         self.banks = banks
-        self.objective, self.key_momentum = objective, key_momentum  # the objective may change between steps
+        self.register_buffer("numbers_PN", torch.zeros(1, len(NUMBERS)), persistent=False)
+        self.objectives: list[Objective] = []
+        self.objective, self.key_momentum = objective, key_momentum
         self.key_stream: torch.cuda.Stream | None = None  # on a GPU: runs the key encoders beside the query encoders
 
     @property
@@ -57,9 +64,28 @@ class Pretrainer(nn.Module):
         return (2 + 2 * len(self.banks.keys_MKD),)
 
     @property
+    def objective(self) -> Objective:
+        """It may change between steps."""
+        return self.objectives[0]
+
+    @objective.setter
+    def objective(self, objective: Objective) -> None:
+        if objective not in self.objectives:
+            self.objectives = [objective]
+            self.set_numbers(0, objective)
+
+    def set_numbers(self, p: int, objective: Objective) -> None:
+        """Have the kernels of a GPU read this objective's numbers as trial p's. The host does not wait."""
+        found_PN = numbers((objective,), self.banks.keys_MKD.shape[1])
+        if found_PN is not None:
+            self.numbers_PN[p : p + 1].copy_(to_device(found_PN, self.numbers_PN.device))
+
+    @property
     def constants(self) -> object:
-        """What a captured step has as numbers: after a change it must be captured again."""
-        return self.objective
+        """What a captured step does not read from tensors: after a change it must be captured again."""
+        if reads_numbers(self.objectives, self.banks.keys_MKD):
+            return self.objectives[0].structure
+        return tuple(self.objectives)
 
     @torch.no_grad()
     def update_momentum(self) -> None:
@@ -101,15 +127,20 @@ class Pretrainer(nn.Module):
 
     def losses(self, query_MBD: Tensor, key_MBD: Tensor) -> Losses:
         """Losses of embedded views, against the banks."""
-        return losses_against(query_MBD, key_MBD, self.banks.keys_MKD, self.objective)
+        return Losses(*(of_trials[0] for of_trials in self.losses_of_trials(query_MBD, key_MBD)))
 
-
-def losses_against(query_MBD: Tensor, key_MBD: Tensor, banks_MKD: Tensor, objective: Objective) -> Losses:
-    """Losses of the embedded views of one trial against its banks."""
-    M = len(query_MBD)
-    query_MABD = query_MBD.expand(M, -1, -1, -1) if objective.asks_every_bank else query_MBD[:, None]
-    loss, figures = BatchLoss.apply(query_MABD, key_MBD, banks_MKD, objective)  # type: ignore[no-untyped-call]
-    return Losses(loss, figures[0], figures[1 : 1 + M], figures[1 + M :])
+    def losses_of_trials(self, query_GBD: Tensor, key_GBD: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """`Losses` of each of P trials, with P first. G: a trial's M modalities follow each other."""
+        P = len(self.objectives)
+        M = len(query_GBD) // P
+        query_GABD = query_GBD[:, None]
+        if self.objective.asks_every_bank:
+            query_GABD = query_GBD.unflatten(0, (P, 1, M)).expand(-1, M, -1, -1, -1).flatten(0, 1)
+        loss_P, figures_PF = BatchLoss.apply(  # type: ignore[no-untyped-call]
+            query_GABD, key_GBD, self.banks.keys_MKD, tuple(self.objectives), self.numbers_PN
+        )
+        cross_modal_P1, contrastive_PM, hit_share_PM = figures_PF.split((1, M, M), dim=1)
+        return loss_P, cross_modal_P1[:, 0], contrastive_PM, hit_share_PM
 
 
 def _frozen_copy(encoders: Encoder) -> Encoder:

@@ -18,6 +18,7 @@ from triton.compiler import ASTSource
 from cmd_tune.data.views import crop_shear_kernels
 from cmd_tune.model.encoders import gru_frame_kernels, gru_sequence_kernels, input_norm_kernels
 from cmd_tune.model.objectives import one_pass_kernels as kernels
+from cmd_tune.model.objectives import one_pass_launch as launch
 
 STORED = {torch.bfloat16: "*bf16", torch.float32: "*fp32"}
 # Types of arguments by name. Pointers, and these sizes, are multiples of 16 as at the paper's sizes: known when a
@@ -32,12 +33,7 @@ SEQUENCES = [
     (torch.bfloat16, 19),
     (torch.float32, 19),
 ]
-TEMPERATURES = ("colder", "contrast_colder", "student_colder", "teacher_colder")
-OBJECTIVE = {
-    "neighbours": "*i32",
-    **dict.fromkeys((*TEMPERATURES, "itself", "others", "distill"), "fp32"),
-    **dict.fromkeys(("topk", *"MABRK"), "i32"),
-}
+OBJECTIVE = {"neighbours": "*i32", **dict.fromkeys("MABRK", "i32")}
 OBJECTIVE_ALIGNED = {"K"}
 
 
@@ -109,18 +105,18 @@ def objectives(capability):
         return compiled(kernel, capability, OBJECTIVE, OBJECTIVE_ALIGNED, torch.float32, **flags)
 
     found = {}
-    for K in (1, 192, 16384, kernels.MOST_ROWS):
-        registers = kernels.in_registers(K)
+    for K in (1, 192, 16384, launch.MOST_ROWS):
+        registers = launch.in_registers(K)
         for choose, exponential in ((True, True), (False, True), (True, False)):
             flags = {"choose": choose, "exponential": exponential, **registers}
             found[f"look, {choose=}, {exponential=}, {K}"] = made(kernels._look, **flags)
         for distillation in (None, "pairwise", "consensus"):
             found[f"learn, {distillation}, {K}"] = made(kernels._learn, M=3, distillation=distillation, **registers)
     for modalities in (2, 4, 8):
-        sizes = {"modalities": modalities, "columns": kernels.COLUMNS}
+        sizes = {"modalities": modalities, "columns": launch.COLUMNS}
         found[f"sum other teachers, {modalities}"] = made(kernels._sum_other_teachers, **sizes)
         for distills in (True, False):
-            sizes = {"modalities": modalities, "columns": kernels.SUMMED}
+            sizes = {"modalities": modalities, "columns": launch.SUMMED}
             found[f"sum up, {distills=}, {modalities}"] = made(kernels._sum_up, distills=distills, **sizes)
     return found
 

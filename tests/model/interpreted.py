@@ -21,7 +21,7 @@ from triton.runtime import interpreter
 from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
 from cmd_tune.model.encoders import gru_frame_kernels, gru_sequence_kernels, input_norm_kernels
-from cmd_tune.model.objectives import one_pass_kernels as objective_kernels
+from cmd_tune.model.objectives import one_pass_launch as objective_kernels
 
 __all__ = ["gru_frame_kernels", "gru_sequence_kernels", "input_norm_kernels", "objective_kernels"]
 

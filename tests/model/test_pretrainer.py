@@ -7,6 +7,7 @@ import torch
 from cmd_tune.model.encoders import GRUEncoder
 from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.objectives import CMD, MCL, Base, CrosSCLR
+from cmd_tune.model.objectives.terms import numbers
 from cmd_tune.model.pretrainer import Pretrainer
 
 M, B, T, X, D, K = 3, 4, 5, 12, 6, 10
@@ -198,6 +199,19 @@ def test_mutual_contrast_from_the_embeddings():
     assert losses.cross_modal.item() == pytest.approx(expected - own.contrastive_M.sum().item(), rel=1e-5)
     torch.testing.assert_close(losses.contrastive_M, own.contrastive_M)
     assert torch.equal(losses.hit_share_M, own.hit_share_M)
+
+
+def test_an_objectives_numbers_stay_where_they_are_read():
+    """A captured step reads this memory again, whatever the objective has become meanwhile."""
+    pretrainer = build()
+    memory = pretrainer.numbers_PN.data_ptr()
+    assert torch.equal(pretrainer.numbers_PN, numbers((pretrainer.objective,), K))
+    for objective in (CMD(0.5, 0.25, 0.125, 3, 0.75), CrosSCLR(0.07, 1, "with"), Base(0.25)):
+        pretrainer.objective = objective
+        expected = numbers((objective,), K)
+        assert pretrainer.objective is objective
+        assert expected is None or torch.equal(pretrainer.numbers_PN, expected)
+        assert pretrainer.numbers_PN.data_ptr() == memory
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_a_training_step_has_its_loss_and_gradient(objective, dtype, within):
             teacher = key @ banks.mT if objective.uses_keys else key[..., :0]
             loss = objective((asked * key[:, None]).sum(3), asked @ banks[:, None].mT, teacher)[0]
         else:
-            loss, _ = BatchLoss.apply(asked, key.to(kind), banks.to(kind), objective)
+            (loss,), _ = BatchLoss.apply(asked, key.to(kind), banks.to(kind), (objective,), None)
         losses.append(loss.item())
         found.append(torch.autograd.grad(loss, mine)[0].double())
     assert losses[1] == pytest.approx(losses[0], rel=within)
@@ -136,7 +136,7 @@ def test_pytorch_computes_a_distillation_that_kernels_do_not_know(tiny, monkeypa
     twice, half = CMD(**{**values, "topk": 4, "distillation": "twice"}), CMD(**{**values, "topk": 4})
     assert twice.terms(K) is None
     query, key, banks = (F.normalize(torch.randn(M, n, 5), dim=2) for n in (B, B, K))
-    found, expected = (BatchLoss.apply(query[:, None], key, banks, objective)[1] for objective in (twice, half))
+    found, expected = (BatchLoss.apply(query[:, None], key, banks, (of,), None)[1][0] for of in (twice, half))
     assert found[0].item() == pytest.approx(2 * expected[0].item(), rel=2e-5)
 
 

@@ -8,7 +8,18 @@ import torch
 
 from cmd_tune.compute import native
 from cmd_tune.model.objectives import CMD, Base, CrosSCLR, one_pass
-from tests.model.objectives.cases import NAMES, compare, every_objective, similarities
+from cmd_tune.model.objectives.terms import numbers
+from tests.model.objectives.cases import (
+    KINDS,
+    NAMES,
+    by_kernels,
+    compare,
+    every_objective,
+    of_one,
+    of_trials,
+    side_by_side,
+    similarities,
+)
 
 # (M modalities, B samples, K bank rows, topk)
 SIZES = [
@@ -23,13 +34,18 @@ MANY = (2, 130, 5, 2)  # more terms than one_pass_kernels.py adds up at once; al
 
 
 @pytest.fixture(params=["compiled", "kernels"])
-def losses(request):
+def together(request):
     """The function of one of the two; the kernels run in Triton's interpreter."""
     if request.param == "kernels":
-        return import_module("tests.model.interpreted").objective_kernels.losses
+        return by_kernels(import_module("tests.model.interpreted").objective_kernels.losses)
     if native.library() is None:
         pytest.skip("this machine has no C++ compiler")
     return one_pass.losses
+
+
+@pytest.fixture
+def losses(together):
+    return of_one(together)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +63,7 @@ def test_threads_share_the_samples(name, threads):
     objective = every_objective(100)[name]
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    compare(one_pass.losses, objective, *similarities(objective, 5, 4, 333))
+    compare(of_one(one_pass.losses), objective, *similarities(objective, 5, 4, 333))
     torch.set_num_threads(before)
 
 
@@ -155,3 +171,70 @@ def test_more_neighbours_than_rows_are_refused(losses, distillation):
     objective = CMD(0.07, 0.05, 0.1, 21, 1.0, distillation)
     with pytest.raises(ValueError, match="topk 21 exceeds the 20 rows of a bank"):
         losses(objective, *similarities(objective, 3, 4, 20))
+
+
+def by_trial(losses, objectives, positive_GAB, similarities_GRK):
+    """Each trial's loss, figures, gradients in its positives and in its similarities; the latter's stay as they are."""
+    P, both_GRK = len(objectives), similarities_GRK.clone()
+    loss_P, figures_PF, grad_positive_GAB = losses(objectives, positive_GAB, both_GRK)
+    assert loss_P.shape == (P,)
+    return list(zip(loss_P, figures_PF, grad_positive_GAB.chunk(P), both_GRK.chunk(P), strict=True))
+
+
+def assert_same(ours, theirs):
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("P", [1, 3, 8])
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_trial_has_the_numbers_of_it_alone(together, kind, P):
+    """To the last bit, though every number differs between the trials."""
+    objectives = of_trials(kind, P, most=40)
+    tensors = side_by_side(objectives, 3, 2, 40)
+    found = by_trial(together, objectives, *tensors)
+    for objective, ours, positive, both in zip(objectives, found, *(x.chunk(P) for x in tensors), strict=True):
+        assert_same(ours, *by_trial(together, (objective,), positive, both))
+
+
+@pytest.mark.parametrize("P", [1, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_kernels_follow_the_numbers_in_memory(kind, P):
+    """A captured graph keeps its arguments: what the objectives were then does not count."""
+    launched = import_module("tests.model.interpreted").objective_kernels.losses
+    before = of_trials(kind, P, most=40)
+    after = list(reversed(of_trials(kind, P + 1, most=40)))[:P]
+    tensors = side_by_side(before, 3, 2, 40)
+    numbers_PN = numbers(before, 40)
+
+    def replayed(_, *given):
+        return launched(before, numbers_PN, *given)
+
+    first = by_trial(replayed, before, *tensors)
+    numbers_PN.copy_(numbers(after, 40))
+    second = by_trial(replayed, before, *tensors)
+    for p, expected in enumerate(by_trial(by_kernels(launched), after, *tensors)):
+        assert_same(second[p], expected)
+        assert not torch.equal(second[p][0], first[p][0])
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_broken_trial_leaves_its_fellows_as_they_are(together, kind, broken):
+    objectives = of_trials(kind, 3, most=20)
+    positive, both = side_by_side(objectives, 3, 2, 20)
+    whole = by_trial(together, objectives, positive, both)
+    for tensor in (positive, both):
+        tensor.unflatten(0, (3, 3))[1].fill_(broken)
+    found = by_trial(together, objectives, positive, both)
+    assert not found[1][0].isfinite()
+    for p in (0, 2):
+        assert found[p][0].isfinite()
+        assert_same(found[p], whole[p])
+
+
+def test_kernels_read_as_many_trials_as_there_are():
+    launched = import_module("tests.model.interpreted").objective_kernels.losses
+    objectives = of_trials("base", 3, most=1)
+    with pytest.raises(ValueError, match=r"numbers of shape \(2, 7\) are not those of 3 objectives"):
+        launched(objectives, numbers(objectives[:2], 40), *side_by_side(objectives, 3, 2, 40))
