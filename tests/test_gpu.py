@@ -29,6 +29,8 @@ from tests.model.objectives.cases import (
     side_by_side,
     similarities,
 )
+from tests.train.test_fused import assert_same, train, varied
+from tests.train.test_fused import side_by_side as fused_side_by_side
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
@@ -316,3 +318,23 @@ def test_a_captured_step_goes_on_from_a_checkpoint_of_an_eager_one(tiny_store, t
     eager, captured = (trained(settings, tiny_store, way, resume=state) for way in (False, True))
     for name, x in eager[0].state_dict().items():
         torch.testing.assert_close(captured[0].state_dict()[name], x, rtol=1e-3, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"objective": "base"}, {"objective": "crossclr"}, {"optimizer": "sgd"}], ids=str
+)
+@pytest.mark.parametrize("trials", [1, 3, 8])
+def test_fused_trials_have_the_numbers_that_each_has_alone(tiny_store, tiny, tmp_path, trials, changes):
+    """As one captured program, which slots change their trials in; alone each has a graph of its own."""
+    cases = [varied(tiny, index, **{"epochs": 4 + index % 3, **changes}) for index in range(2 * trials)]
+
+    def two(first):
+        return lambda steps_by, store: [
+            train(cases[i], store, tmp_path / f"f{i}", steps_by, device=GPU) for i in (first, first + trials)
+        ]
+
+    found = fused_side_by_side(trials, tiny_store, [two(first) for first in range(trials)], GPU)
+    for first, of_slot in enumerate(found):
+        for index, fused in zip((first, first + trials), of_slot, strict=True):
+            alone = train(cases[index], tiny_store.on_device_if_it_fits(GPU), tmp_path / f"a{index}", device=GPU)
+            assert_same(fused, alone, within=1e-3)
