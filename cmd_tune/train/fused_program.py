@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from threading import Condition, Thread
 
 import torch
@@ -96,13 +97,12 @@ class FusedProgram:
 
     def _run(self, settings: Settings, pretrainer: Pretrainer, batches: Batches) -> None:
         try:
-            if batches.device.type == "cuda":
-                torch.cuda.set_device(batches.device)
-            slots = _Slots(settings, pretrainer, batches, len(self._at))
-            while self._enter(slots):
-                self._prepare(slots)
-                slots.step(self._at)
-                self._leave(slots)
+            with torch.cuda.device(batches.device) if batches.device.type == "cuda" else nullcontext():
+                slots = _Slots(settings, pretrainer, batches, len(self._at))
+                while self._enter(slots):
+                    self._prepare(slots)
+                    slots.step(self._at)
+                    self._leave(slots)
         except Exception as error:  # whoever waits for it says what it means
             with self._news:
                 self.failure = error
