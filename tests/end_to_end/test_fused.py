@@ -6,55 +6,37 @@ import signal
 import pytest
 import yaml
 
-from tests.end_to_end.searches import GRID, epochs_done, finish, mlflow_runs, search, trials, wait_for
+from tests.end_to_end.searches import GRID, REPOSITORY, epochs_done, finish, mlflow_runs, search, start, trials, wait_for
 from tests.end_to_end.test_hosts import processes_below
 
 pytestmark = pytest.mark.long
 
-SIX = {**GRID, "parameters": {"teacher_temperature": {"values": [0.01, 0.03, 0.05, 0.1, 0.2, 0.4]}}}
-
 
 def scores(cwd):
     """What trials.csv says of each trial but what it took."""
-    took = ("seconds", "cost/", "system/", "started", "ended")
-    return [{key: x for key, x in row.items() if not any(word in key for word in took)} for row in trials(cwd)]
+    return [{key: value for key, value in row.items() if not key.endswith("seconds")} for row in trials(cwd)[:3]]
 
 
-@pytest.fixture(scope="module")
-def apart(tmp_path_factory, tiny_store):
-    """A search of six trials, each by itself."""
-    cwd = tmp_path_factory.mktemp("apart")
-    finish(search(cwd, tiny_store, SIX, "--concurrent", 1))
-    return cwd
-
-
-def test_fused_trials_have_the_scores_of_trials_by_themselves(apart, tiny_store, tmp_path):
-    output = finish(search(tmp_path, tiny_store, SIX, "--fuse", 3, "--cpus", 1))
+def test_a_killed_process_costs_its_trials_what_came_after_their_checkpoints(unbroken, tiny_store, tmp_path):
+    """Afterwards they have the scores of trials by themselves, each once."""
+    process = search(tmp_path, tiny_store, GRID, "--fuse", 3, "--cpus", 1)
+    wait_for(lambda: min(epochs_done(tmp_path, trial) for trial in range(3)) >= 1, process)
+    (host,) = processes_below(process.pid, "ray::_be_host")
+    os.kill(host, signal.SIGKILL)
+    output = finish(process)
     assert "layout: 3 trials at once, 3 fused in a worker, 1 CPU and no GPU a worker" in output
-    for ours, theirs in zip(scores(tmp_path), scores(apart), strict=True):
+    for ours, theirs in zip(scores(tmp_path), scores(unbroken[0]), strict=True):
         assert ours.keys() == theirs.keys()
         for name, x in theirs.items():
             assert ours[name] == x or float(ours[name]) == pytest.approx(float(x), rel=1e-3), name
+    assert [epochs_done(tmp_path, trial) for trial in range(3)] == [4, 4, 4]
     plan = yaml.safe_load((tmp_path / "runs" / "it" / "search.yaml").read_text())
     assert (plan["fuse"], plan["per_trial"]["fused"]) == (3, 3)
     _, runs = mlflow_runs(tmp_path)
-    assert sum(name.startswith("trial") for name in runs) == 6
+    assert sorted(name for name in runs if name.startswith("trial")) == ["trial-000", "trial-001", "trial-002"]
 
 
-def test_a_killed_process_costs_its_trials_what_came_after_their_checkpoints(apart, tiny_store, tmp_path):
-    process = search(tmp_path, tiny_store, SIX, "--fuse", 3, "--cpus", 1)
-    wait_for(lambda: min(epochs_done(tmp_path, trial) for trial in range(3)) >= 2, process)
-    (host,) = processes_below(process.pid, "ray::_be_host")
-    os.kill(host, signal.SIGKILL)
-    finish(process)
-    found, expected = scores(tmp_path), scores(apart)
-    assert [row["state"] for row in found] == ["finished"] * 6
-    for ours, theirs in zip(found, expected, strict=True):
-        assert float(ours["val/knn/fused"]) == pytest.approx(float(theirs["val/knn/fused"]), rel=1e-3)
-    for trial in range(6):
-        assert epochs_done(tmp_path, trial) == 4
-
-
+@pytest.mark.slow
 def test_fused_trials_are_stopped_early_and_their_places_are_taken(tiny_store, tmp_path):
     space = {
         **GRID,
@@ -70,17 +52,9 @@ def test_fused_trials_are_stopped_early_and_their_places_are_taken(tiny_store, t
     assert all(int(row["epoch"]) < 8 for row in rows if row["state"] == "stopped early")
 
 
-@pytest.mark.parametrize(
-    ("space", "words", "line"),
-    [
-        (SIX, ["--fuse", 2, "--workers", 2], "--fuse 2: fused trials have one worker each, not 2; leave out one"),
-        (
-            {**GRID, "parameters": {"precision": {"values": ["float32", "bfloat16"]}}},
-            ["--fuse", 2],
-            "--fuse 2: trials of space.yaml differ in precision (float32, bfloat16), of which a worker has one",
-        ),
-    ],
-)
-def test_what_cannot_be_fused_is_one_line(space, words, line, tiny_store, tmp_path):
-    assert line in finish(search(tmp_path, tiny_store, space, *words), code=2)
-    assert not (tmp_path / "runs" / "it").exists()
+def test_what_cannot_be_fused_is_one_line(tmp_path):
+    space = {**GRID, "parameters": {"precision": {"values": ["float32", "bfloat16"]}}}
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(space))
+    output = finish(start(REPOSITORY / "run_search.py", "--space", "space.yaml", "--fuse", 2, cwd=tmp_path), code=2)
+    assert "--fuse 2: trials of space.yaml differ in precision (float32, bfloat16), of which a worker has one" in output
+    assert not (tmp_path / "runs").exists()

@@ -104,8 +104,9 @@ def plan_resources(nodes: Sequence[Node], request: ResourceRequest, *, trials: i
     Without `gpus_per_worker`, each worker gets one GPU if there are enough, else an equal share of those there are.
     Without `concurrent`, as many trials run as there are GPUs for, or else CPUs, one per worker; but a sampler that
     learns gets a few rounds to learn from. The CPUs of each worker are the largest equal share that can be placed, in
-    steps of 0.01. Raises UsageError if not even one trial can be placed, or fewer than asked for, with LEAST_CPUS per
-    worker: such a trial would wait for ever. Neither `trials` nor `given` changes that.
+    steps of 0.01. With `fuse` a worker brings so many trials forward, or as many fewer as make all workers alike.
+    Raises UsageError if not even one trial can be placed, or fewer than asked for, with LEAST_CPUS per worker: such a
+    trial would wait for ever. Neither `trials` nor `given` changes that.
     """
     workers, concurrent, fused = request.workers or 1, request.concurrent, request.fuse or 1
     if fused > 1 and workers > 1:
@@ -118,8 +119,9 @@ def plan_resources(nodes: Sequence[Node], request: ResourceRequest, *, trials: i
     fit = fused * max(1, (room if gpus else _places(nodes, 1.0, 0.0)) // workers)
     rounds = fit if trials is None else trials if given >= trials else max(1, trials // TRIALS_PER_SLOT)
     learning, concurrent = concurrent or min(fit, rounds), concurrent or min(fit, max(given, rounds))
-    fused = min(fused, concurrent)
-    cpus = _largest_share(nodes, workers * ceil(concurrent / fused), gpus)
+    processes = ceil(concurrent / fused)
+    fused = ceil(concurrent / processes)  # alike in all of them
+    cpus = _largest_share(nodes, workers * processes, gpus)
     return ResourcePlan(TrialResources(workers, cpus, gpus, max(1, floor(cpus)), fused), concurrent, learning)
 
 

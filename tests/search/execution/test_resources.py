@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from fractions import Fraction
+from math import ceil
 
 import pytest
 from hypothesis import given, settings
@@ -19,13 +20,13 @@ from cmd_tune.search.execution.resources import (
 )
 
 
-def plan(*nodes, workers=1, gpus=0.0, trials=12, given=1, concurrent=None):
+def plan(*nodes, workers=1, gpus=0.0, trials=12, given=1, concurrent=None, fuse=None):
     nodes = [Node(*node) for node in nodes]
-    return plan_resources(nodes, ResourceRequest(concurrent, workers, gpus), trials=trials, given=given)
+    return plan_resources(nodes, ResourceRequest(concurrent, workers, gpus, fuse=fuse), trials=trials, given=given)
 
 
-def layout(workers, cpus, gpus, threads, concurrent, learning):
-    return ResourcePlan(TrialResources(workers, cpus, gpus, threads), concurrent, learning)
+def layout(workers, cpus, gpus, threads, concurrent, learning, fused=1):
+    return ResourcePlan(TrialResources(workers, cpus, gpus, threads, fused), concurrent, learning)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,15 @@ def layout(workers, cpus, gpus, threads, concurrent, learning):
         ([(8, 0.5)], {"gpus": 0.5}, layout(1, 8.0, 0.5, 8, 1, 1)),
         ([(8, 1.5)], {"gpus": 0.5, "trials": 24}, layout(1, 2.66, 0.5, 2, 3, 3)),
         ([(2.9999999999999996, 0)], {"concurrent": 3}, layout(1, 1.0, 0.0, 1, 3, 3)),  # as Ray's sums come out
+        # Fused trials share a worker.
+        ([(16, 1)], {"gpus": None, "trials": 64, "fuse": 16}, layout(1, 16.0, 1.0, 16, 16, 16, 16)),
+        ([(16, 1)], {"gpus": 0.5, "trials": 64, "fuse": 8}, layout(1, 8.0, 0.5, 8, 16, 16, 8)),
+        ([(16, 1)], {"gpus": None, "trials": 12, "fuse": 8}, layout(1, 16.0, 1.0, 16, 3, 3, 3)),  # three can learn
+        ([(16, 2)], {"gpus": None, "trials": 9, "given": 9, "fuse": 8}, layout(1, 8.0, 1.0, 8, 9, 9, 5)),
+        ([(16, 4)], {"gpus": None, "concurrent": 6, "fuse": 4}, layout(1, 8.0, 1.0, 8, 6, 6, 3)),
+        ([(16, 1)], {"gpus": None, "concurrent": 6, "fuse": 2}, layout(1, 5.33, 0.3333, 5, 6, 6, 2)),
+        ([(2, 0)], {"concurrent": 3, "fuse": 8}, layout(1, 2.0, 0.0, 2, 3, 3, 3)),
+        ([(2, 0)], {"trials": 64, "fuse": 1}, layout(1, 1.0, 0.0, 1, 2, 2)),
     ],
 )
 def test_layout(nodes, options, expected):
@@ -126,6 +136,17 @@ def test_layout(nodes, options, expected):
             "nodes that have more",
         ),
         ([], {}, "1 worker does not fit on 0 CPUs: each takes at least 0.25 CPU; start Ray on nodes that have more"),
+        (
+            [(2, 0)],
+            {"fuse": 4, "workers": 2},
+            "--fuse 4: fused trials have one worker each, not 2; leave out one of the two",
+        ),
+        (
+            [(1, 0)],
+            {"fuse": 4, "concurrent": 17},
+            "--fuse 4 --concurrent 17: 5 workers do not fit on 1 CPU: each takes at least 0.25 CPU; "
+            "--concurrent 16 fits",
+        ),
     ],
 )
 def test_what_would_wait_for_ever_is_refused_with_what_fits(nodes, options, line):
@@ -189,13 +210,21 @@ REQUESTS = st.builds(
     workers=st.integers(1, 9),
     gpus_per_worker=st.sampled_from([None, 0.0, 0.1, 0.25, 0.3333, 0.5, 0.6, 1.0, 2.0, 3.0]),
 )
+REQUESTS |= st.builds(
+    ResourceRequest,
+    concurrent=st.one_of(st.none(), st.integers(1, 12)),
+    workers=st.just(1),
+    gpus_per_worker=st.sampled_from([None, 0.0, 0.25, 0.3333, 1.0]),
+    fuse=st.integers(1, 5),
+)
 
 
 @settings(max_examples=500, deadline=None)
 @given(nodes=NODES, request=REQUESTS, trials=st.one_of(st.none(), st.integers(1, 40)), data=st.data())
 def test_what_is_planned_can_be_placed_and_no_larger_share_could(nodes, request, trials, data):
     listed = data.draw(st.integers(0, trials or 40))
-    asked = request.workers * (request.concurrent or 1)
+    fuse = request.fuse or 1
+    asked = request.workers * ceil((request.concurrent or 1) / fuse)
     shares = [request.gpus_per_worker]
     if request.gpus_per_worker is None:
         shares = [10_000 // sharers / 10_000 for sharers in range(1, asked + 1)]
@@ -207,7 +236,10 @@ def test_what_is_planned_can_be_placed_and_no_larger_share_could(nodes, request,
     except UsageError:
         assert not possible
         return
-    each, workers = made.per_trial, made.per_trial.workers * made.concurrent
+    each = made.per_trial
+    workers = each.workers * ceil(made.concurrent / each.fused)
+    assert each.fused <= fuse
+    assert each.workers * ceil(made.concurrent / fuse) == workers  # no more of them than need be
     assert each.gpus == possible[0]  # the largest
     assert each.workers == request.workers
     assert can_be_placed(nodes, workers, each.cpus, each.gpus)
@@ -264,7 +296,8 @@ def test_what_is_laid_anew_can_be_placed_and_is_the_first_plan_again_on_the_firs
     each = first.per_trial
     with suppress(UsageError):  # not one trial fits: they wait
         now = laid(less)
-        assert can_be_placed(less, now.per_trial.workers * now.concurrent, now.per_trial.cpus, now.per_trial.gpus)
+        workers = now.per_trial.workers * ceil(now.concurrent / now.per_trial.fused)
+        assert can_be_placed(less, workers, now.per_trial.cpus, now.per_trial.gpus)
         assert 1 <= now.learning <= now.concurrent
         if (now.per_trial.cpus, now.per_trial.gpus) < (each.cpus, each.gpus):
             assert not can_be_placed(less, each.workers, each.cpus, each.gpus)
@@ -305,6 +338,7 @@ def test_what_a_trial_waits_for_and_what_is_free(free, each, line):
     ("made", "words"),
     [
         (layout(1, 1.0, 0.0, 1, 2, 2), "2 trials at once, 1 worker a trial, 1 CPU and no GPU a worker"),
+        (layout(1, 8.0, 0.5, 8, 16, 16, 8), "16 trials at once, 8 fused in a worker, 8 CPUs and 0.5 GPU a worker"),
         (
             layout(4, 7.99, 0.5, 8, 6, 2),
             "6 trials at once (2 once the sampler learns), 4 workers a trial, 7.99 CPUs and 0.5 GPU a worker",
