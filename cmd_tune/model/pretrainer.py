@@ -105,10 +105,11 @@ class Pretrainer(nn.Module):
         """Losses of embedded views, against the banks."""
         M = len(query_MBD)
         query_MABD = query_MBD.expand(M, -1, -1, -1) if self.objective.asks_every_bank else query_MBD[:, None]
-        (loss,), (figures,) = BatchLoss.apply(  # type: ignore[no-untyped-call]
+        loss_P, figures_PF = BatchLoss.apply(  # type: ignore[no-untyped-call]
             query_MABD, key_MBD, self.banks.keys_MKD, (self.objective,), self.numbers_PN
         )
-        return Losses(loss, figures[0], figures[1 : 1 + M], figures[1 + M :])
+        figures = figures_PF.squeeze(0)
+        return Losses(loss_P.squeeze(0), figures[0], figures[1 : 1 + M], figures[1 + M :])
 
 
 def _frozen_copy(encoders: Encoder) -> Encoder:
