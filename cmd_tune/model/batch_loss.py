@@ -57,8 +57,9 @@ class BatchLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad_P, _):  # type: ignore[no-untyped-def]
-        grad_query_PMABD = ctx.grad_query_GABD.unflatten(0, (len(grad_P), -1))
-        return (grad_P.view(-1, 1, 1, 1, 1) * grad_query_PMABD).flatten(0, 1), None, None, None, None
+        query_GABD = ctx.grad_query_GABD
+        grad_query_GABD = (grad_P.view(-1, 1) * query_GABD.reshape(len(grad_P), -1)).view(query_GABD.shape)
+        return grad_query_GABD, None, None, None, None
 
 
 def _add_product(start_GRD: Tensor, grad_GRK: Tensor, banks_GKD: Tensor) -> Tensor:
@@ -98,9 +99,7 @@ def _losses_by_pytorch(
     objectives: Sequence[Objective], positive_GAB: Tensor, similarities_GRK: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same by autograd, trial by trial."""
-    trials = zip(
-        objectives, *(x.unflatten(0, (len(objectives), -1)) for x in (positive_GAB, similarities_GRK)), strict=True
-    )
+    trials = zip(objectives, *(x.chunk(len(objectives)) for x in (positive_GAB, similarities_GRK)), strict=True)
     loss_P, figures_PF, grad_positive_PMAB = (
         torch.stack(x) for x in zip(*(_losses_in_blocks(*trial) for trial in trials), strict=True)
     )

@@ -6,7 +6,17 @@ import signal
 import pytest
 import yaml
 
-from tests.end_to_end.searches import GRID, REPOSITORY, epochs_done, finish, mlflow_runs, search, start, trials, wait_for
+from tests.end_to_end.searches import (
+    GRID,
+    REPOSITORY,
+    epochs_done,
+    finish,
+    mlflow_runs,
+    search,
+    start,
+    trials,
+    wait_for,
+)
 from tests.end_to_end.test_hosts import processes_below
 
 pytestmark = pytest.mark.long

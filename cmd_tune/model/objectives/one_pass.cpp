@@ -3,7 +3,7 @@
 //
 // The numbers are those of contrast.py and distillation.py, within rounding; so are the names. native.py compiles this
 // file, one_pass.py calls it.
-// M modality, A modality that asks a bank, B sample, K bank row.
+// P trial, M modality, G of all trials' modalities, A modality that asks a bank, B sample, K bank row.
 
 #include <cmath>
 #include <cstdint>
@@ -13,16 +13,38 @@
 #include "compute/elementary.h"
 
 struct Objective {
-    int64_t modalities, asking, batch, rows, topk, distillation;  // 0 none, 1 pairwise, 2 consensus
-    const float *temperatures;  // contrast's, student's, teacher's
-    const float *weights;       // of a modality's contrast with itself, with others, of the distillation
-    const float *positive;      // (M, A, B) similarities of queries to keys
-    float *similarities;        // (M, A·B, K) of queries to the bank; afterwards the gradient of the batch's mean loss.
-                                // With distillation (M, A·B + B, K): those of keys follow
-    float *grad_positive;       // (M, A, B)
-    float *contrast;            // (M, A, B)
-    float *distilled;           // (B)
-    float *hits;                // (M, B) 1 where the positive beats the whole bank
+    int64_t modalities, asking, batch, rows, distillation;  // 0 none, 1 pairwise, 2 consensus
+    const float *numbers;   // (P, 7), as below
+    const float *positive;  // (G, A, B) similarities of queries to keys
+    float *similarities;    // (G, A·B, K) of queries to the bank; afterwards the gradient of the batch's mean loss.
+                            // With distillation (G, A·B + B, K): those of keys follow
+    float *grad_positive;   // (G, A, B)
+    float *contrast;        // (G, A, B)
+    float *distilled;       // (P, B)
+    float *hits;            // (G, B) 1 where the positive beats the whole bank
+
+    int64_t stride() const { return (asking * batch + (distillation ? batch : 0)) * rows; }
+
+    Objective of(int64_t trial) const {
+        Objective its = *this;
+        int64_t first = trial * modalities;
+        its.numbers += trial * 7;
+        its.positive += first * asking * batch;
+        its.similarities += first * stride();
+        its.grad_positive += first * asking * batch;
+        its.contrast += first * asking * batch;
+        its.distilled += trial * batch;
+        its.hits += first * batch;
+        return its;
+    }
+
+    float contrast_temperature() const { return numbers[0]; }
+    float student_temperature() const { return numbers[1]; }
+    float teacher_temperature() const { return numbers[2]; }
+    float itself() const { return numbers[3]; }  // weights of a modality's contrast with itself, with others, of the
+    float others() const { return numbers[4]; }  // distillation
+    float distill_weight() const { return numbers[5]; }
+    int64_t topk() const { return static_cast<int64_t>(numbers[6]); }
 };
 
 static float largest(const float *x, int64_t K) {
@@ -174,9 +196,9 @@ struct Others {
 
 static void losses(const Objective &o, int64_t first, int64_t last) {
     int64_t M = o.modalities, A = o.asking, B = o.batch, K = o.rows;
-    int64_t stride = (A * B + (o.distillation ? B : 0)) * K;
-    float contrast_colder = 1 / o.temperatures[0], student_temperature = o.temperatures[1];
-    float share = 1 / static_cast<float>(B), own = o.weights[0], other = o.weights[1], distill = o.weights[2] * share;
+    int64_t stride = o.stride(), topk = o.topk();
+    float contrast_colder = 1 / o.contrast_temperature(), student_temperature = o.student_temperature();
+    float share = 1 / static_cast<float>(B), own = o.itself(), other = o.others(), distill = o.distill_weight() * share;
     std::vector<float> gradients(M * K), exponentials(K);
     Teacher teacher(o.distillation ? K : 0);
     Others others(M, o.distillation == 2 ? K : 0);
@@ -189,15 +211,15 @@ static void losses(const Objective &o, int64_t first, int64_t last) {
         };
         if (o.distillation == 1)
             for (int64_t a = 0; a < M; a++) {
-                teacher.look(keys + a * stride, o.topk, o.temperatures[2]);
+                teacher.look(keys + a * stride, topk, o.teacher_temperature());
                 for (int64_t m = 0; m < M; m++)
                     if (m != a) distilled += teach(m, distill);
             }
         if (o.distillation == 2) {
-            others.add_up(keys, stride, o.temperatures[2]);
+            others.add_up(keys, stride, o.teacher_temperature());
             float pairs = static_cast<float>(M - 1);
             for (int64_t m = 0; m < M; m++) {
-                teacher.look_at_sum(others.sum_for(m), o.topk);
+                teacher.look_at_sum(others.sum_for(m), topk);
                 distilled += pairs * teach(m, pairs * distill);
             }
         }
@@ -227,5 +249,6 @@ static void losses(const Objective &o, int64_t first, int64_t last) {
 }
 
 extern "C" {
-void losses_float32(const Objective *o, int64_t first, int64_t last) { losses(*o, first, last); }
+// samples first … last − 1 of a trial
+void losses_float32(const Objective *o, int64_t trial, int64_t first, int64_t last) { losses(o->of(trial), first, last); }
 }

@@ -1,7 +1,7 @@
 """The objectives' losses and gradients in one pass by one_pass.cpp: all but CrosSCLR's, in float32, on a CPU.
 
 P trial, M modality, G of all trials' modalities, A modality that asks a bank, B sample, K bank row, R row of
-similarities, F figure.
+similarities, F figure, N number.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cmd_tune.compute.native import bind
 from cmd_tune.compute.threads import run_shared, shares
-from cmd_tune.model.objectives.objective import Objective, own
+from cmd_tune.model.objectives.objective import Objective
 from cmd_tune.model.objectives.terms import Terms
 
 _DISTILLATIONS = {None: 0, "pairwise": 1, "consensus": 2}
@@ -32,32 +32,27 @@ def losses(
     terms = [of for objective in objectives if (of := objective.terms(K)) is not None]
     if len(terms) < P:
         return None
-    temperatures = [(of.contrast_temperature, of.student_temperature, of.teacher_temperature) for of in terms]
-    weights = [(of.itself, of.others, of.distill_weight) for of in terms]
-    numbers = (positive_GAB.new_tensor(x) for x in (temperatures, weights))
+    numbers_PN = positive_GAB.new_tensor([_numbers(of) for of in terms])
     contrast_GAB, grad_positive_GAB = (torch.empty_like(positive_GAB) for _ in range(2))
     distilled_PB, hit_GB = positive_GAB.new_zeros(P, B), torch.empty_like(positive_GAB[:, 0])
-    of_banks = (positive_GAB, similarities_GRK, grad_positive_GAB, contrast_GAB)
-    stacked = (*numbers, *(x.unflatten(0, (P, -1)) for x in of_banks), distilled_PB, hit_GB.unflatten(0, (P, -1)))
+    tensors = (numbers_PN, positive_GAB, similarities_GRK, grad_positive_GAB, contrast_GAB, distilled_PB, hit_GB)
+    sizes = (G // P, A, B, K, _DISTILLATIONS[terms[0].distillation])
+    compute = bind("losses", positive_GAB.dtype, sizes, tensors)
+    if compute is None:
+        return None
+    run_shared([partial(compute, trial, *share) for trial in range(P) for share in shares(B)])
 
-    tasks = []
-    for of, *tensors in zip(terms, *stacked, strict=True):
-        sizes = (G // P, A, B, K, of.topk, _DISTILLATIONS[of.distillation])
-        compute = bind("losses", positive_GAB.dtype, sizes, tensors)
-        if compute is None:
-            return None
-        tasks += [partial(compute, *share) for share in shares(B)]
-    run_shared(tasks)
-
-    means = [_means(of, *tensors) for of, *tensors in zip(terms, *stacked[-3:], strict=True)]
-    loss_P, figures_PF = (torch.stack(x) for x in zip(*means, strict=True))
+    contrast_PMA, hit_PM = contrast_GAB.mean(2).view(P, -1, A), hit_GB.mean(1).view(P, -1)
+    contrastive_PM = contrast_PMA[..., 0] if A == 1 else contrast_PMA.diagonal(dim1=1, dim2=2)
+    itself_P, others_P, distill_weight_P = numbers_PN[:, 3:6].unbind(1)
+    own_P, distilled_P = contrastive_PM.sum(1), distilled_PB.mean(1)
+    between_P = others_P * (contrast_PMA.sum((1, 2)) - own_P)
+    loss_P = itself_P * own_P + between_P + distill_weight_P * distilled_P
+    figures_PF = torch.cat(((between_P + distilled_P)[:, None], contrastive_PM, hit_PM), dim=1)
     return loss_P, figures_PF, grad_positive_GAB
 
 
-def _means(of: Terms, contrast_MAB: Tensor, distilled_B: Tensor, hit_MB: Tensor) -> tuple[Tensor, Tensor]:
-    """A trial's loss and figures, of each sample's."""
-    contrast_MA = contrast_MAB.mean(2)
-    contrastive_M = own(contrast_MA)
-    mutual, distilled = contrast_MA.sum() - contrastive_M.sum(), distilled_B.mean()
-    loss = of.itself * contrastive_M.sum() + of.others * mutual + of.distill_weight * distilled
-    return loss, torch.cat((of.others * mutual[None] + distilled, contrastive_M, hit_MB.mean(1)))
+def _numbers(of: Terms) -> tuple[float, ...]:
+    """What one_pass.cpp reads of a trial, in its order."""
+    temperatures = (of.contrast_temperature, of.student_temperature, of.teacher_temperature)
+    return (*temperatures, of.itself, of.others, of.distill_weight, of.topk)
