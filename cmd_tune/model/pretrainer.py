@@ -127,7 +127,7 @@ class Pretrainer(nn.Module):
 
     def losses(self, query_MBD: Tensor, key_MBD: Tensor) -> Losses:
         """Losses of embedded views, against the banks."""
-        return Losses(*(of_trials[0] for of_trials in self.losses_of_trials(query_MBD, key_MBD)))
+        return Losses(*(of_trials.squeeze(0) for of_trials in self.losses_of_trials(query_MBD, key_MBD)))
 
     def losses_of_trials(self, query_GBD: Tensor, key_GBD: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """`Losses` of each of P trials, with P first. G: a trial's M modalities follow each other."""
