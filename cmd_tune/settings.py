@@ -19,6 +19,7 @@ from cmd_tune.yaml_files import parse_yaml, read_yaml
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+AUTO = "auto"  # a precision: a run replaces it at its start
 if TYPE_CHECKING:  # to whom a registry's names are any text
     ObjectiveName: TypeAlias = str
     DistillationName: TypeAlias = str
@@ -89,9 +90,10 @@ class Settings(BaseModel):
     weight_decay: Annotated[float, Field(ge=0)] = Field(1e-4, description="on every parameter")
     schedule: Literal["step", "cosine"] = Field("step", description="step: ×0.1 once; cosine: to 0 at the end")
     step_epoch: Count = Field(351, description="epochs before the step schedule's ×0.1")
-    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+    precision: Literal["float32", "tf32", "bfloat16", "auto"] = Field(
         "float32",
-        description="of the encoders' recurrences, all else is float32; tf32: float32, all products rounded by a GPU",
+        description="of the encoders' recurrences, all else is float32; tf32: float32, all products rounded by a GPU; "
+        "auto: the fastest here, as measured at the start",
     )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="of initial values, order and augmentation")
 

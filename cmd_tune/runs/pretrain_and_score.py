@@ -19,6 +19,7 @@ from cmd_tune.settings import Settings
 from cmd_tune.train.distributed import world
 from cmd_tune.train.fused import FusedPrograms
 from cmd_tune.train.loop import Recall, Report, build_pretrainer, pretrain, round_products
+from cmd_tune.train.precision import warn_of_slow_precision
 from cmd_tune.train.saved_checkpoint import open_saved
 from cmd_tune.train.step import steps_alone
 
@@ -67,6 +68,7 @@ def run(
         gc.collect()
         torch.cuda.empty_cache()
     store, split = source.open(settings.holdout)
+    warn_of_slow_precision(settings, store.width, device)
     store = programs.store(store, device) if programs else store.on_device_if_it_fits(device)
 
     def validate(online: Encoder) -> Scores:

@@ -1,6 +1,7 @@
 """One configuration without a search: pretrained in this process, with its progress on the screen."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ from cmd_tune.settings import (
 )
 from cmd_tune.tracking import RunSnapshot, RunStatus, new_identity, resolve_tracking_uri
 from cmd_tune.train.loop import Record, epochs_done
+from cmd_tune.train.precision import resolve_precision
 
 
 class SingleRun(RunPlan):
@@ -83,6 +85,9 @@ def new_single(
         raise UsageError(f"--preset {preset}: {config} gives every setting of a preset a value; leave it out")
     source, store = open_data(storage, *_data_of(config, data, protocol))
     _check_start(settings, source, storage)
+    settings, said = resolve_precision(settings, store.width, device_here())
+    if said:
+        print(said, file=sys.stderr, flush=True)
     single = SingleRun(
         settings=settings,
         **data_fields(source, store),

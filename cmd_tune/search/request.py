@@ -12,7 +12,14 @@ from cmd_tune.remote_files import Place
 from cmd_tune.runs.data_source import DataSource, open_data
 from cmd_tune.runs.run_folder import free_folder, new_folder
 from cmd_tune.search.execution import ResourceRequest
-from cmd_tune.search.space_checks import check_batches, check_fused, check_joints, check_metrics, check_uses
+from cmd_tune.search.space_checks import (
+    check_batches,
+    check_fused,
+    check_joints,
+    check_metrics,
+    check_precision,
+    check_uses,
+)
 from cmd_tune.search.spaces.ablation import Ablation
 from cmd_tune.search.spaces.comparison import SEED
 from cmd_tune.search.spaces.confirm import Confirm
@@ -96,6 +103,7 @@ def check_request(
     space.check_possible(settings.model_dump())
     check_metrics(space, settings)
     check_uses(space, settings, changed)
+    check_precision(space, settings)
     check_fused(space, settings, resources.fuse)
     resources = resources.or_else(ResourceRequest(workers=1))
     if isinstance(data, Path):

@@ -13,7 +13,7 @@ from cmd_tune.model.objectives import OBJECTIVES
 from cmd_tune.runs.run_checks import check_batch
 from cmd_tune.search.spaces.space import Space
 from cmd_tune.search.study.early_stopping import stopping_rule
-from cmd_tune.settings import Settings, check_applies, check_overrides
+from cmd_tune.settings import AUTO, Settings, check_applies, check_overrides
 from cmd_tune.train.costs import PARAMETERS, SECONDS
 
 # Settings that decide which metrics a trial reports.
@@ -109,6 +109,16 @@ def check_uses(space: Space, settings: Settings, changed: Mapping[str, Any]) -> 
     reason = rule.stops_nothing(settings.epochs, space.seeds) if rule else ""
     if reason and not {"epochs"} & (space.parameters.keys() | changed.keys()):
         raise UsageError(f"{space.path}: early_terminate.{reason}")
+
+
+def check_precision(space: Space, settings: Settings) -> None:
+    """Raise UsageError if a trial would have to measure its precision: trials that are compared must have known ones."""
+    variants = space.variants(settings.model_dump(), ("precision",))
+    if any(variant.get("precision") == AUTO for variant in variants) or space.fixed.get("precision") == AUTO:
+        raise UsageError(
+            f"{space.path}: precision: {AUTO} is measured once, for all trials of a search; write it under settings, "
+            "or name the precisions to compare"
+        )
 
 
 def check_fused(space: Space, settings: Settings, fuse: int | None) -> None:

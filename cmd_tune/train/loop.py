@@ -25,7 +25,7 @@ from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.objectives import OBJECTIVES, Base, Objective
 from cmd_tune.model.pretrainer import Pretrainer
 from cmd_tune.out_of_memory import is_out_of_memory
-from cmd_tune.settings import Settings, kept_settings
+from cmd_tune.settings import AUTO, Settings, kept_settings
 from cmd_tune.train.batches import Batches
 from cmd_tune.train.checkpoint_content import check_optimizer
 from cmd_tune.train.costs import costs
@@ -150,6 +150,8 @@ def pretrain(
     Raises Diverged if a loss is not finite, UsageError if settings, data and checkpoint do not fit, DataError if no
     checkpoint is whole.
     """
+    if settings.precision == AUTO:
+        raise UsageError(f"precision {AUTO}: is for the start of a run, which measures what is fastest; write that")
     round_products(settings)
     pretrainer = build_pretrainer(settings, store.width).to(device)
     optimizer = build_optimizer(settings, pretrainer.online.parameters())
