@@ -112,7 +112,7 @@ def check_uses(space: Space, settings: Settings, changed: Mapping[str, Any]) -> 
 
 
 def check_precision(space: Space, settings: Settings) -> None:
-    """Raise UsageError if a trial would have to measure its precision: trials that are compared must have known ones."""
+    """Raise UsageError if a trial would have to measure its precision: those that are compared have known ones."""
     variants = space.variants(settings.model_dump(), ("precision",))
     if any(variant.get("precision") == AUTO for variant in variants) or space.fixed.get("precision") == AUTO:
         raise UsageError(

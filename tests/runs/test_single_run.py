@@ -15,6 +15,7 @@ from cmd_tune.runs.evaluation_plan import new_evaluation, resumed_evaluation
 from cmd_tune.runs.evaluation_run import run_evaluation
 from cmd_tune.runs.single_run import SingleRun, new_single, resumed_single, run_single
 from cmd_tune.tracking.mlflow.uris import default_uri
+from cmd_tune.train.checkpoint import load_checkpoint
 from tests.conftest import write_tiny_store
 
 
@@ -203,3 +204,18 @@ def test_a_file_of_settings_is_found_from_its_own_folder(tmp_path, monkeypatch):
         tracking_uri=None,
     )  # fmt: skip
     assert (single.data, single.protocol) == (store.path, "xsub")
+
+
+def test_a_precision_that_is_measured_is_kept(tiny, tiny_store, tmp_path, capsys):
+    """The plan, the checkpoint and a resume have the word that the line names, never auto."""
+    small = ("hidden_size", "embedding_size", "frames", "queue_size", "topk", "crop_min_frames", "batch_size")
+    given = [f"{name}={getattr(tiny(), name)}" for name in small]
+    made = single(tmp_path / "runs", data=tiny_store.path, name="a", overrides=[*given, "epochs=1", "precision=auto"])
+    word = made.settings.precision
+    assert word in ("float32", "bfloat16")
+    assert f"precision auto: {word}; " in capsys.readouterr().err
+    run_single(made, test=False, console=Console(file=io.StringIO()))
+    folder = tmp_path / "runs" / "a"
+    assert yaml.safe_load((folder / "pretrain.yaml").read_text())["settings"]["precision"] == word
+    assert load_checkpoint(folder / "checkpoint.pt")["settings"]["precision"] == word
+    assert resumed_single("a", kept_options={}, storage=tmp_path / "runs").settings == made.settings

@@ -262,3 +262,16 @@ def test_what_applies_where_a_parameter_does_not_count_is_allowed(plan: Callable
         "topk": {"min": 2, "max": 30, "when": "objective == 'cmd'"},
     }
     assert plan("val/knn/fused", parameters=parameters, points_to_evaluate=None).space.conditions.conditional
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"parameters": {"precision": {"values": ["float32", "auto"]}}, "points_to_evaluate": None},
+        {"parameters": {"precision": {"value": "auto"}, "layers": {"values": [1, 2]}}, "points_to_evaluate": None},
+    ],
+    ids=["searched", "fixed"],
+)
+def test_trials_do_not_measure_their_precisions(plan: Callable[..., Plan], changes: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match="precision: auto is measured once, for all trials of a search; write it"):
+        plan("loss/total", **changes)
