@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from rich.console import Console
+
 from cmd_tune.runs.run_folder import removed_on_failure
 from cmd_tune.search.execution import ENGINES, Engine, ResourceRequest
 from cmd_tune.search.plan import Plan, new_plan
@@ -13,9 +15,17 @@ def make_engine(folder: Path, request: ResourceRequest, address: str | None) -> 
     return ENGINES["ray"](folder, request, address)
 
 
-def begin(request: SearchRequest, address: str | None) -> tuple[Plan, Engine]:
-    """Open the engine of a new search, and write down its plan. Of an error nothing is left."""
+def begin(request: SearchRequest, address: str | None, console: Console) -> tuple[Plan, Engine]:
+    """Open the engine of a new search, and write down its plan. Of an error nothing is left.
+
+    How many trials are fused is known before the engine starts its hosts: measured, if that was asked for.
+    """
     with removed_on_failure(request.folder):
+        if request.fuse_auto:
+            from cmd_tune.search.fusing import with_fuse  # it loads what trains
+
+            request, said = with_fuse(request, address, lambda: request.open_data()[0])
+            console.print(said, highlight=False, soft_wrap=True, markup=False)
         engine = make_engine(request.folder, request.resources, address)
         try:
             engine.open(trials=request.trials, given=given_count(request.space, request.trials))

@@ -7,8 +7,6 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from cmd_tune.compute.cpus import usable_cpus
-from cmd_tune.compute.device import gpu_count
 from cmd_tune.data.splits import describe_pretraining
 from cmd_tune.errors import CmdTuneError, Interrupted, UsageError
 from cmd_tune.formatting import count, format_value, time_span
@@ -17,7 +15,8 @@ from cmd_tune.search.ablations import ablation_count, describe_ablation
 from cmd_tune.search.checks import check_start, disk_line
 from cmd_tune.search.confirmations import confirmation_count, describe_confirmations
 from cmd_tune.search.execution import ResourcePlan
-from cmd_tune.search.execution.resources import Node, plan_resources
+from cmd_tune.search.execution.resources import plan_resources
+from cmd_tune.search.fusing import this_machine, with_fuse
 from cmd_tune.search.plan import Plan, plan_of
 from cmd_tune.search.refits import describe_refits, refit_count
 from cmd_tune.search.request import SearchRequest
@@ -70,9 +69,10 @@ def show_preview(request: SearchRequest, address: str | None, console: Console, 
                 source, store = request.open_data(Path(folder))
             else:
                 source, store = request.open_data()
+            request, fused = with_fuse(request, address, (lambda: source) if probed else None)
             plan = plan_of(request, source, store)
-            layout = None if address else layout_here(plan)
-            for line in preview_lines(plan, layout, address):
+            layout = None if address or request.fuse_auto else layout_here(plan)
+            for line in preview_lines(plan, layout, address, fused):
                 console.print(line, highlight=False, soft_wrap=True, markup=False)
             if probed:
                 from cmd_tune.search.prediction import predict
@@ -87,12 +87,18 @@ def show_preview(request: SearchRequest, address: str | None, console: Console, 
 
 def layout_here(plan: Plan) -> ResourcePlan:
     """How the trials would be laid out on this machine. Raises UsageError if they do not fit."""
-    here = Node(plan.resources.cpus or usable_cpus(), gpu_count())
+    here = this_machine(plan.resources)
     return plan_resources([here], plan.resources, trials=plan.trials, given=plan.given)
 
 
-def preview_lines(plan: Plan, layout: ResourcePlan | None, address: str | None = None) -> Iterator[str]:
-    """What a search would do. layout: on this machine; None on the cluster at `address`, which is not asked."""
+def preview_lines(
+    plan: Plan, layout: ResourcePlan | None, address: str | None = None, fused: str = ""
+) -> Iterator[str]:
+    """What a search would do.
+
+    layout: on this machine; None on the cluster at `address`, which is not asked, or if it is yet to be measured how
+    many trials are fused. fused: a line on that.
+    """
     space = plan.space
     remarks = check_start(plan)
     goal = "highest" if space.maximize else "lowest"
@@ -112,7 +118,10 @@ def preview_lines(plan: Plan, layout: ResourcePlan | None, address: str | None =
     yield from _limits(plan)
     if warm := find_warm_start(plan):
         yield str(warm)
-    yield f"layout: {layout}" if layout else f"layout: known once the cluster at {address} is joined"
+    if fused:
+        yield fused
+    unknown = f"the cluster at {address} is joined" if address else "that is measured"
+    yield f"layout: {layout or f'known once {unknown}'}"
     yield from describe_work(plan, layout.concurrent if layout else 1)
     yield from remarks
 
