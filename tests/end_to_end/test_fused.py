@@ -4,6 +4,7 @@ import os
 import signal
 
 import pytest
+import torch
 import yaml
 
 from tests.end_to_end.searches import GRID, epochs_done, finish, mlflow_runs, search, trials, wait_for
@@ -73,6 +74,9 @@ def test_fused_trials_are_stopped_early_and_their_places_are_taken(tiny_store, t
 @pytest.mark.parametrize(
     ("space", "words", "line"),
     [
+        (SIX, ["--fuse", "many"], "--fuse many: is no number of trials; write a whole number from 1, or auto"),
+        (SIX, ["--fuse", "auto", "--address", "auto"], "--fuse auto: is measured on this machine, and the cluster at"),
+        (SIX, ["--fuse", "auto", "--resume", "it"], "--fuse auto: is measured for a new search, and --resume keeps"),
         (SIX, ["--fuse", 2, "--workers", 2], "--fuse 2: fused trials have one worker each, not 2; leave out one"),
         (
             {**GRID, "parameters": {"precision": {"values": ["float32", "bfloat16"]}}},
@@ -84,3 +88,10 @@ def test_fused_trials_are_stopped_early_and_their_places_are_taken(tiny_store, t
 def test_what_cannot_be_fused_is_one_line(space, words, line, tiny_store, tmp_path):
     assert line in finish(search(tmp_path, tiny_store, space, *words), code=2)
     assert not (tmp_path / "runs" / "it").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="of a machine without a GPU")
+def test_auto_is_one_where_there_is_no_gpu_and_is_kept(tiny_store, tmp_path):
+    output = finish(search(tmp_path, tiny_store, GRID, "--fuse", "auto"))
+    assert "fuse auto: 1, since there is no GPU" in output
+    assert yaml.safe_load((tmp_path / "runs" / "it" / "search.yaml").read_text())["fuse"] == 1
