@@ -58,8 +58,12 @@ def search(
         typer.Option(min=0, help="GPUs per worker, e.g. 0.5. [default: 1, or a share of those there are]"),
     ] = None,
     fuse: Annotated[
-        int | None,
-        typer.Option(min=1, help="Trials that each worker brings forward together, as one program. [default: 1]"),
+        str | None,
+        typer.Option(
+            metavar="P|auto",
+            help="Trials that each worker brings forward together, as one program; auto: as many as memory and a "
+            "short measurement say. [default: 1]",
+        ),
     ] = None,
     cpus: Annotated[
         int | None,
@@ -101,6 +105,7 @@ def search(
     from cmd_tune.runs.remote_storage import open_storage
     from cmd_tune.search.beginning import begin, make_engine
     from cmd_tune.search.execution import ResourceRequest
+    from cmd_tune.search.execution.resources import read_fuse
     from cmd_tune.search.plan import resumed_plan
     from cmd_tune.search.request import SearchRequest, check_request
 
@@ -112,7 +117,10 @@ def search(
         raise UsageError(
             f"{'--plan' if plan else '--dry-run'}: is for a new search, and --resume goes on with one; leave one out"
         )
-    resources = ResourceRequest(concurrent, workers, gpus_per_worker, cpus, hung_after, fuse)
+    fused, fuse_auto = read_fuse(fuse)
+    if fuse_auto and resume:
+        raise UsageError(f"--fuse {fuse}: is measured for a new search, and --resume keeps its number; write a number")
+    resources = ResourceRequest(concurrent, workers, gpus_per_worker, cpus, hung_after, fused)
 
     def request_in(folder: Path, *, dry: bool = False) -> SearchRequest:
         return check_request(
@@ -130,6 +138,7 @@ def search(
             name=name,
             storage=folder,
             tracking_uri=tracking_uri,
+            fuse_auto=fuse_auto,
             dry=dry,
         )
 
@@ -139,7 +148,7 @@ def search(
         request = request_in(DEFAULT_STORAGE if looks_like_uri(storage) else home_path(storage), dry=True)
         show_preview(request, address, Console(), probed=plan)
         return
-    at = open_storage(storage, resume)
+    at, console = open_storage(storage, resume), Console()
     if at.resume:
         made = resumed_plan(
             at.resume,
@@ -158,11 +167,11 @@ def search(
         )
         engine = make_engine(made.folder, made.resources, address)
     else:
-        made, engine = begin(request_in(at.folder), address)
+        made, engine = begin(request_in(at.folder), address, console)
     from cmd_tune.search.search import run_search  # while the engine starts
 
     with closing(engine), at.kept(made.folder, "search", new=made.new):
-        run_search(made, engine, console=Console())
+        run_search(made, engine, console=console)
 
 
 def pretrain(

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -19,6 +19,7 @@ from cmd_tune.runs.remote_storage import open_storage
 from cmd_tune.runs.run_folder import DEFAULT_STORAGE
 from cmd_tune.search.beginning import begin
 from cmd_tune.search.execution import ResourceRequest
+from cmd_tune.search.execution.resources import read_fuse
 from cmd_tune.search.kept_search import find_search
 from cmd_tune.search.plan import SPACE
 from cmd_tune.search.request import check_request
@@ -41,7 +42,7 @@ def run_search(
     concurrent: int | None = None,
     workers: int | None = None,
     gpus_per_worker: float | None = None,
-    fuse: int | None = None,
+    fuse: int | Literal["auto"] | None = None,
     cpus: int | None = None,
     address: str | None = None,
     name: str | None = None,
@@ -64,7 +65,10 @@ def run_search(
     ensure_temporary_folder()
     ensure_home()
     at = open_storage(str(storage))
-    resources = ResourceRequest(concurrent, workers, gpus_per_worker, cpus, fuse=fuse)
+    fused, fuse_auto = read_fuse(fuse)
+    resources = ResourceRequest(concurrent, workers, gpus_per_worker, cpus, fuse=fused)
+    # Not as a notebook's own output, which would show the live table as one picture after another.
+    console = Console(quiet=quiet, force_jupyter=False)
     with _space_file(space) as file:
         request = check_request(
             str(file),
@@ -81,13 +85,13 @@ def run_search(
             name=name,
             storage=at.folder,
             tracking_uri=tracking_uri,
+            fuse_auto=fuse_auto,
         )
-        plan, engine = begin(request, address)
+        plan, engine = begin(request, address, console)
     if isinstance(space, Mapping):  # whose file is gone now, but for the copy in the search's folder
         plan = replace(plan, space=replace(plan.space, path=plan.folder / SPACE))
     with closing(engine), at.kept(plan.folder, "search", new=True):
-        # Not as a notebook's own output, which would show the live table as one picture after another.
-        run(plan, engine, console=Console(quiet=quiet, force_jupyter=False))
+        run(plan, engine, console=console)
     return SearchResult(plan.folder)
 
 

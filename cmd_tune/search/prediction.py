@@ -48,12 +48,26 @@ class Prediction:
 
 def predict(plan: Plan, layout: ResourcePlan) -> Prediction:
     """Probe the first trial's configuration, as often at once as trials will run. Raises CmdTuneError."""
-    at_once = layout.learning if plan.trials is None or plan.given < plan.trials else layout.concurrent
-    processes = min(at_once * layout.per_trial.workers, _MOST_PROBES)
-    workers = layout.per_trial.workers
-    settings = plan.settings.model_copy(update={"batch_size": max(2, plan.settings.batch_size // workers)})
-    found = probe_at_once(settings, plan.source, processes, layout.per_trial.threads, layout.per_trial.gpus > 0)
+    each = layout.per_trial
+    processes = min(_processes(_at_once(plan, layout), layout), _MOST_PROBES)
+    settings = plan.settings.model_copy(update={"batch_size": max(2, plan.settings.batch_size // each.workers)})
+    found = probe_at_once(settings, plan.source, processes, each.threads, each.gpus > 0, each.fused)
     return predicted(plan, layout, found)
+
+
+def _at_once(plan: Plan, layout: ResourcePlan) -> int:
+    return layout.learning if plan.trials is None or plan.given < plan.trials else layout.concurrent
+
+
+def _processes(trials: int, layout: ResourcePlan) -> int:
+    """Those that run so many trials at once: the workers of each, or of fused ones a worker for several."""
+    return ceil(trials / layout.per_trial.fused) * layout.per_trial.workers
+
+
+def _times_run(trials: int, at_once: int, layout: ResourcePlan) -> int:
+    """How often a process runs for a trial's length, if so many trials run in rounds of those at once."""
+    whole, rest = divmod(trials, at_once)
+    return whole * _processes(at_once, layout) + _processes(rest, layout)
 
 
 def predicted(plan: Plan, layout: ResourcePlan, found: Probed) -> Prediction:
@@ -66,7 +80,7 @@ def predicted(plan: Plan, layout: ResourcePlan, found: Probed) -> Prediction:
     refits = refit_count(plan)
     whole = len(split.test[0].gallery_N)
     refit = found.seconds(settings, whole, validated=False, tested=True) if refits else 0.0
-    at_once = layout.learning if plan.trials is None or plan.given < plan.trials else layout.concurrent
+    at_once = _at_once(plan, layout)
     limit = plan.space.seconds
     trials = plan.trials or max(1, int((limit or 0.0) // trial)) * at_once
     time = ceil(trials / at_once) * trial
@@ -75,27 +89,32 @@ def predicted(plan: Plan, layout: ResourcePlan, found: Probed) -> Prediction:
     time += (ceil(again / layout.concurrent) + ceil(path / layout.concurrent)) * run
     time += ceil(refits / layout.concurrent) * refit
     each = layout.per_trial
-    hours = (trials * trial + (again + path) * run + refits * refit) * each.workers / 3600
-    running = layout.concurrent * each.workers
-    return Prediction(
-        trial, refit, time, hours * each.cpus, hours * each.gpus, running * found.memory, found.gpu_memory
-    )
+    follow = ((again, run), (path, run), (refits, refit))
+    hours = _times_run(trials, at_once, layout) * trial / 3600
+    hours += sum(_times_run(number, layout.concurrent, layout) * seconds for number, seconds in follow) / 3600
+    memory = _processes(layout.concurrent, layout) * found.memory
+    return Prediction(trial, refit, time, hours * each.cpus, hours * each.gpus, memory, found.gpu_memory)
 
 
 _barrier: Barrier | None = None  # of the probes that run at once, in each of their processes
 
 
-def probe_at_once(settings: Settings, source: DataSource, processes: int, threads: int, gpu: bool) -> Probed:
-    """The mean of so many probes, each in a process of its own, that measure at the same time."""
+def probe_at_once(
+    settings: Settings, source: DataSource, processes: int, threads: int, gpu: bool, fused: int = 1
+) -> Probed:
+    """The mean of so many probes, each in a process of its own, that measure at the same time.
+
+    fused: trials of each process.
+    """
     context = multiprocessing.get_context("spawn")
     try:
         with ProcessPoolExecutor(
             processes, context, initializer=_prepare, initargs=(context.Barrier(processes), gpu)
         ) as pool:
-            pending = [pool.submit(_probe, settings, source, threads, index) for index in range(processes)]
+            pending = [pool.submit(_probe, settings, source, threads, fused, index) for index in range(processes)]
             all_found = [each.result() for each in pending]
     except BrokenProcessPool as error:
-        what = f"{count(processes, 'trial')} at once"
+        what = f"{count(processes * fused, 'trial')} at once"
         raise CmdTuneError(f"--plan: a probe of {what} was ended; is there too little memory for them?") from error
     mean = {name: sum(getattr(found, name) for found in all_found) / processes for name in _SECONDS}
     most = {name: max(getattr(found, name) for found in all_found) for name in ("memory", "gpu_memory")}
@@ -112,14 +131,14 @@ def _prepare(barrier: Barrier, gpu: bool) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
-def _probe(settings: Settings, source: DataSource, threads: int, index: int) -> Probed:
+def _probe(settings: Settings, source: DataSource, threads: int, fused: int, index: int) -> Probed:
     import torch
 
     if torch.cuda.is_available():
         torch.cuda.set_device(index % torch.cuda.device_count())
     assert _barrier
     try:
-        return probe(settings, source, threads, lambda: _barrier.wait(_PATIENCE_S))
+        return probe(settings, source, threads, lambda: _barrier.wait(_PATIENCE_S), trials=fused)
     except BrokenBarrierError:
         raise CmdTuneError("--plan: another probe has failed") from None
     except BaseException:

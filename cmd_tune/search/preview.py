@@ -1,14 +1,12 @@
 """What a search would do, before it is started: checked, and shown in lines. Nothing is written; Ray does not start."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from cmd_tune.compute.cpus import usable_cpus
-from cmd_tune.compute.device import gpu_count
 from cmd_tune.data.splits import describe_pretraining
 from cmd_tune.errors import CmdTuneError, Interrupted, UsageError
 from cmd_tune.formatting import count, format_value, time_span
@@ -17,7 +15,9 @@ from cmd_tune.search.ablations import ablation_count, describe_ablation
 from cmd_tune.search.checks import check_start, disk_line
 from cmd_tune.search.confirmations import confirmation_count, describe_confirmations
 from cmd_tune.search.execution import ResourcePlan
-from cmd_tune.search.execution.resources import Node, plan_resources
+from cmd_tune.search.execution.resources import plan_resources
+from cmd_tune.search.fusing import this_machine, with_fuse
+from cmd_tune.search.measured_precision import with_precision
 from cmd_tune.search.plan import Plan, plan_of
 from cmd_tune.search.refits import describe_refits, refit_count
 from cmd_tune.search.request import SearchRequest
@@ -70,9 +70,11 @@ def show_preview(request: SearchRequest, address: str | None, console: Console, 
                 source, store = request.open_data(Path(folder))
             else:
                 source, store = request.open_data()
+            request, precise = with_precision(request, address, (lambda: store.width) if probed else None)
+            request, fused = with_fuse(request, address, (lambda: source) if probed else None)
             plan = plan_of(request, source, store)
-            layout = None if address else layout_here(plan)
-            for line in preview_lines(plan, layout, address):
+            layout = None if address or request.fuse_auto else layout_here(plan)
+            for line in preview_lines(plan, layout, address, [line for line in (precise, fused) if line]):
                 console.print(line, highlight=False, soft_wrap=True, markup=False)
             if probed:
                 from cmd_tune.search.prediction import predict
@@ -87,12 +89,18 @@ def show_preview(request: SearchRequest, address: str | None, console: Console, 
 
 def layout_here(plan: Plan) -> ResourcePlan:
     """How the trials would be laid out on this machine. Raises UsageError if they do not fit."""
-    here = Node(plan.resources.cpus or usable_cpus(), gpu_count())
+    here = this_machine(plan.resources)
     return plan_resources([here], plan.resources, trials=plan.trials, given=plan.given)
 
 
-def preview_lines(plan: Plan, layout: ResourcePlan | None, address: str | None = None) -> Iterator[str]:
-    """What a search would do. layout: on this machine; None on the cluster at `address`, which is not asked."""
+def preview_lines(
+    plan: Plan, layout: ResourcePlan | None, address: str | None = None, measured: Sequence[str] = ()
+) -> Iterator[str]:
+    """What a search would do.
+
+    layout: on this machine; None on the cluster at `address`, which is not asked, or if it is yet to be measured how
+    many trials are fused. measured: lines on what is.
+    """
     space = plan.space
     remarks = check_start(plan)
     goal = "highest" if space.maximize else "lowest"
@@ -112,7 +120,9 @@ def preview_lines(plan: Plan, layout: ResourcePlan | None, address: str | None =
     yield from _limits(plan)
     if warm := find_warm_start(plan):
         yield str(warm)
-    yield f"layout: {layout}" if layout else f"layout: known once the cluster at {address} is joined"
+    yield from measured
+    unknown = f"the cluster at {address} is joined" if address else "that is measured"
+    yield f"layout: {layout or f'known once {unknown}'}"
     yield from describe_work(plan, layout.concurrent if layout else 1)
     yield from remarks
 

@@ -53,6 +53,7 @@ class SearchRequest:
     ablation: Ablation | None
     data: Place | None  # None: made-up actions
     protocol: str | None
+    fuse_auto: bool = False  # whether the number of fused trials is yet to be measured
 
     def open_data(self, storage: Path | None = None) -> tuple[DataSource, Store]:
         """The data, which are made or fetched first if need be: that takes seconds. Raises UsageError.
@@ -80,11 +81,12 @@ def check_request(
     ablation: bool | None = None,
     resources: ResourceRequest,
     tracking_uri: str | None,
+    fuse_auto: bool = False,
     dry: bool = False,
 ) -> SearchRequest:
     """Resolve what was typed for a new search, and make its folder. Raises UsageError for what does not fit.
 
-    dry: whether to make no folder.
+    fuse_auto: whether the number of fused trials is measured. dry: whether to make no folder.
 
     time: how long the trials may run in all, as typed; None: as the space file says.
     refit, confirm, ablation: whether to refit the finalists, to confirm them, and to run the path from the start point
@@ -121,6 +123,7 @@ def check_request(
         ablation=ablation_of(space, space.ablation, ablation),
         data=data,
         protocol=protocol,
+        fuse_auto=fuse_auto,
     )
 
 

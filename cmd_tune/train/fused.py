@@ -10,6 +10,7 @@ P slot.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from threading import Condition
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from cmd_tune.data.store import Store
 from cmd_tune.model.encoders import ENCODERS
+from cmd_tune.model.objectives import OBJECTIVES
 from cmd_tune.model.pretrainer import Pretrainer
 from cmd_tune.settings import Settings
 from cmd_tune.train.batches import Batches
@@ -26,6 +28,20 @@ from cmd_tune.train.step import Steps, state_in_numbers
 # What trials of one program have in common, beside their data, the settings of their encoder and their objective's
 # structure. The rest may differ: seeds, rates, decay, momenta, temperatures, weights, topk, the numbers of views.
 _SHAPE = ("modalities", "encoder", "embedding_size", "queue_size", "frames", "batch_size", "optimizer", "precision")
+
+
+def shape_settings(settings: Settings) -> tuple[str, ...]:
+    """Names of the settings that trials must have in common to be of one program from their first epoch to their last.
+
+    settings: of one of them.
+    """
+    choices = (field.name for field in fields(OBJECTIVES[settings.objective]))
+    structure = (name for name in choices if isinstance(getattr(settings, name), str))
+    return (*_of_tensors(settings), "views", "objective", *structure, "stages", "stage_switch")
+
+
+def _of_tensors(settings: Settings) -> tuple[str, ...]:
+    return (*_SHAPE, *ENCODERS[settings.encoder].settings)
 
 
 class FusedPrograms:
@@ -58,7 +74,7 @@ class FusedPrograms:
         Where there is none yet, one is made, and those that have nothing to do make room for it.
         """
         shape = (
-            *(getattr(settings, name) for name in (*_SHAPE, *ENCODERS[settings.encoder].settings)),
+            *(getattr(settings, name) for name in _of_tensors(settings)),
             *epoch.pretrainer.objective.structure,
             *(type(batches.view), batches.store.rows_FX.data_ptr()),
         )

@@ -4,6 +4,7 @@ import os
 import signal
 
 import pytest
+import torch
 import yaml
 
 from tests.end_to_end.searches import (
@@ -62,9 +63,28 @@ def test_fused_trials_are_stopped_early_and_their_places_are_taken(tiny_store, t
     assert all(int(row["epoch"]) < 8 for row in rows if row["state"] == "stopped early")
 
 
-def test_what_cannot_be_fused_is_one_line(tmp_path):
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--fuse", "many"], "--fuse many: is no number of trials; write a whole number from 1, or auto"),
+        (["--fuse", "auto", "--resume", "it"], "--fuse auto: is measured for a new search, and --resume keeps"),
+        (
+            ["--fuse", 2],
+            "--fuse 2: trials of space.yaml differ in precision (float32, bfloat16), of which a worker has",
+        ),
+    ],
+)
+def test_what_cannot_be_fused_is_one_line(words, line, tmp_path):
     space = {**GRID, "parameters": {"precision": {"values": ["float32", "bfloat16"]}}}
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(space))
-    output = finish(start(REPOSITORY / "run_search.py", "--space", "space.yaml", "--fuse", 2, cwd=tmp_path), code=2)
-    assert "--fuse 2: trials of space.yaml differ in precision (float32, bfloat16), of which a worker has one" in output
+    asked = words if "--resume" in words else ["--space", "space.yaml", *words]
+    assert line in finish(start(REPOSITORY / "run_search.py", *asked, cwd=tmp_path), code=2)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="of a machine without a GPU")
+def test_auto_is_one_where_there_is_no_gpu_and_is_kept(tiny_store, tmp_path):
+    output = finish(search(tmp_path, tiny_store, GRID, "--fuse", "auto"))
+    assert "fuse auto: 1, since there is no GPU" in output
+    assert yaml.safe_load((tmp_path / "runs" / "it" / "search.yaml").read_text())["fuse"] == 1

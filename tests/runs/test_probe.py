@@ -20,14 +20,15 @@ def test_a_run_is_its_steps_its_evaluations_and_its_checkpoints(tiny: Callable[.
     assert found.seconds(settings, 11, validated=False, tested=True) == 28.5 + 500
 
 
+@pytest.mark.parametrize("trials", [1, 3])
 def test_steps_and_evaluations_are_measured(
-    tiny: Callable[..., Settings], tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Callable[..., Settings], tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trials: int
 ) -> None:
     source, _ = open_data(tmp_path, tiny_store.path, "xview")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     before = sorted(tmp_path.rglob("*"))
     met: list[int] = []
-    found = probe(tiny(batch_size=8), source, 1, lambda: met.append(1))
+    found = probe(tiny(batch_size=8), source, 1, lambda: met.append(1), trials=trials)
     assert min(found.step, found.validation, found.test) > 0
     assert found.memory > 50e6  # bytes, of a process with PyTorch
     assert found.gpu_memory >= 0

@@ -3,12 +3,15 @@
 from functools import partial
 
 import pytest
+from rich.console import Console
 
-from cmd_tune.errors import CmdTuneError
+from cmd_tune.errors import CmdTuneError, UsageError
 from cmd_tune.runs import data_source
+from cmd_tune.search import fusing
 from cmd_tune.search.beginning import begin
 from cmd_tune.search.execution import ENGINES, ResourceRequest
 from cmd_tune.search.request import check_request
+from cmd_tune.yaml_files import read_yaml
 from tests.search.local_engine import LocalEngine
 
 
@@ -39,7 +42,7 @@ def request_of(make_space, tmp_path):
 
 
 def test_the_engine_is_open_before_the_data_are_made(engine, request_of, tmp_path):
-    plan, opened = begin(request_of(), None)
+    plan, opened = begin(request_of(), None, Console(quiet=True))
     assert engine == [("open for 4, 1 of them given", [])]
     assert plan.source.path.parent == tmp_path / "data"
     assert (plan.folder / "search.yaml").exists()
@@ -49,8 +52,22 @@ def test_the_engine_is_open_before_the_data_are_made(engine, request_of, tmp_pat
 def test_where_data_cannot_be_made_the_engine_is_closed_and_nothing_is_left(engine, request_of, tmp_path):
     (tmp_path / "data").write_text("in the way")
     with pytest.raises(CmdTuneError, match="data"):
-        begin(request_of(), None)
+        begin(request_of(), None, Console(quiet=True))
     assert [what for what, _ in engine] == ["open for 4, 1 of them given", "close"]
     assert engine[-1] == ("close", True)  # what the engine writes is there until it is closed
     assert not (tmp_path / "it").exists()
     assert data_source.SYNTHETIC not in {path.name for path in tmp_path.iterdir()}
+
+
+def test_the_engine_and_the_plan_have_the_number_of_fused_trials(engine, request_of, monkeypatch, capsys):
+    monkeypatch.setattr(fusing, "gpu_count", lambda: 0)
+    plan, opened = begin(request_of(fuse_auto=True), None, Console())
+    assert capsys.readouterr().out == "fuse auto: 1, since there is no GPU\n"
+    assert plan.resources.fuse == opened.request.fuse == read_yaml(plan.folder / "search.yaml")["fuse"] == 1
+
+
+def test_what_cannot_be_measured_leaves_nothing(engine, request_of, tmp_path):
+    with pytest.raises(UsageError, match="--fuse auto: is measured on this machine"):
+        begin(request_of(fuse_auto=True), "10.0.0.1:6379", Console(quiet=True))
+    assert engine == []
+    assert not (tmp_path / "it").exists()

@@ -1,5 +1,6 @@
 """What a search would do: counted in closed form, checked as at its start, and nothing written."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from cmd_tune.errors import UsageError
+from cmd_tune.search import fusing
 from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.preview import Work, show_preview
 from cmd_tune.search.request import SearchRequest
@@ -18,9 +20,9 @@ from cmd_tune.search.request import SearchRequest
 ROOT = Path(__file__).parents[2]
 
 
-def shown(request: SearchRequest, address: str | None = None) -> list[str]:
+def shown(request: SearchRequest, address: str | None = None, *, probed: bool = False) -> list[str]:
     console = Console(width=500, file=StringIO())
-    show_preview(request, address, console)
+    show_preview(request, address, console, probed=probed)
     assert isinstance(console.file, StringIO)
     return console.file.getvalue().splitlines()
 
@@ -109,6 +111,42 @@ def test_what_limits_it_is_said(
 
 def test_a_cluster_is_not_asked(request_of: Callable[..., SearchRequest]) -> None:
     assert "layout: known once the cluster at 10.0.0.1:6379 is joined" in shown(request_of(), "10.0.0.1:6379")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "lines"),
+    [
+        (
+            0,
+            ["fuse auto: 1, since there is no GPU", "layout: 4 trials at once, 1 worker a trial, 1 CPU and no GPU a w"],
+        ),
+        (1, ["fuse auto: measured at the start", "layout: known once that is measured"]),
+    ],
+)
+def test_how_many_trials_are_fused_is_said_before_the_layout(
+    request_of: Callable[..., SearchRequest], monkeypatch: pytest.MonkeyPatch, gpus: int, lines: list[str]
+) -> None:
+    monkeypatch.setattr(fusing, "gpu_count", lambda: gpus)
+    found = shown(replace(request_of(trials=40), fuse_auto=True))
+    first = next(index for index, line in enumerate(found) if line.startswith("fuse auto"))
+    assert [line[: len(told)] for line, told in zip(found[first : first + 2], lines, strict=True)] == lines
+
+
+@pytest.mark.long
+def test_a_plan_measures_how_many_and_predicts_with_them(
+    request_of: Callable[..., SearchRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a card its processor stands in for one: what is said, laid out and probed goes together."""
+    monkeypatch.setattr(fusing, "gpu_count", lambda: 1)
+    request = request_of("hidden_size=8", "layers=1", "frames=8", "crop_min_frames=4", "queue_size=32", "topk=8",
+                         trials=40)  # fmt: skip
+    request = replace(request, fuse_auto=True, resources=ResourceRequest(workers=1, cpus=1, concurrent=3))
+    found = "\n".join(shown(request, probed=True))
+    told = re.search(r"fuse auto: (\d) trials a worker, [\d.]+ times as fast as one by one", found)
+    fused = int(told[1]) if told else 1
+    workers = f"{fused} fused in a worker" if told else "1 worker a trial"
+    assert f"layout: 3 trials at once, {workers}, " in found
+    assert re.search(r"cost: [\d.e-]+ CPU-hours, [\d.e-]+ GPU-hours", found)
 
 
 def test_work_without_a_number_of_trials() -> None:

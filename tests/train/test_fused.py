@@ -16,7 +16,7 @@ from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import open_store
 from cmd_tune.errors import Diverged
 from cmd_tune.train.checkpoint import load_checkpoint
-from cmd_tune.train.fused import FusedPrograms
+from cmd_tune.train.fused import FusedPrograms, shape_settings
 from cmd_tune.train.loop import CHECKPOINT, pretrain
 from cmd_tune.train.step import steps_alone
 
@@ -256,6 +256,19 @@ def test_a_program_that_fails_says_so_to_all_and_the_next_one_works(tiny, tiny_s
             with pytest.raises(MemoryError, match="full"):
                 train(case, store, tmp_path / "f", programs)
         assert_same(train(case, store, tmp_path / "f", programs), train(case, tiny_store, tmp_path / "a"))
+
+
+@pytest.mark.parametrize(
+    ("objective", "structure"),
+    [("base", set()), ("mcl", {"mcl_form"}), ("crossclr", {"crossclr_context"}), ("cmd", {"distillation"})],
+)
+def test_the_settings_of_a_shape_are_those_of_its_tensors_and_choices(tiny, objective, structure):
+    """Numbers are in tensors, whatever they are: of the objective, of the views, of the optimiser."""
+    names = set(shape_settings(tiny(objective=objective)))
+    assert {"hidden_size", "layers", "queue_size", "batch_size", "frames", "precision", "views", "stages"} < names
+    assert {"mcl_form", "crossclr_context", "distillation"} & names == structure
+    numbers = {"seed", "epochs", "topk", "crossclr_topk", "teacher_temperature", "weight_decay", "shear_range"}
+    assert not numbers & names
 
 
 @budget(max_examples=10, deadline=None)

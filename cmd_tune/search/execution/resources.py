@@ -19,6 +19,7 @@ TRIALS_PER_SLOT = 4  # a sampler learns little if most of its trials run at once
 _UNIT = 10_000  # Ray counts in ten thousandths of a CPU or GPU
 _STEPS = 100  # a worker's CPUs are whole hundredths
 _LISTED = 4  # nodes in a line
+AUTO = "auto"  # as --fuse
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,16 @@ class ResourceRequest:
     def or_else(self, other: "ResourceRequest") -> "ResourceRequest":
         """This request; what it leaves open is as in another one."""
         return replace(other, **{name: value for name, value in asdict(self).items() if value is not None})
+
+
+def read_fuse(asked: int | str | None) -> tuple[int | None, bool]:
+    """The number of --fuse, as typed or given, and whether it is to be measured. Raises UsageError."""
+    if asked is None or asked == AUTO:
+        return None, asked == AUTO
+    number = int(asked) if type(asked) is int or (isinstance(asked, str) and asked.isdecimal()) else 0
+    if number < 1:
+        raise UsageError(f"--fuse {asked}: is no number of trials; write a whole number from 1, or {AUTO}")
+    return number, False
 
 
 @dataclass(frozen=True)

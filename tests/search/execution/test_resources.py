@@ -17,6 +17,7 @@ from cmd_tune.search.execution.resources import (
     describe_lack,
     lay_anew,
     plan_resources,
+    read_fuse,
 )
 
 
@@ -358,3 +359,28 @@ def test_what_a_resume_leaves_open_is_as_it_was():
     assert ResourceRequest(workers=4).or_else(kept) == ResourceRequest(3, 4, 0.5)
     assert ResourceRequest(cpus=8).or_else(kept) == ResourceRequest(3, 2, 0.5, 8)
     assert ResourceRequest(gpus_per_worker=0.0).or_else(kept) == ResourceRequest(3, 2, 0.0)
+
+
+def test_fuse_is_a_number_of_trials_or_auto():
+    assert [read_fuse(asked) for asked in (None, "auto", 1, "1", "12", 8)] == [
+        (None, False), (None, True), (1, False), (1, False), (12, False), (8, False),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", ["0", 0, -2, "-2", "1.5", 2.0, "many", "Auto", True])
+def test_any_other_fuse_is_refused(asked):
+    with pytest.raises(UsageError, match=f"^--fuse {asked}: is no number of trials; write a whole number from 1, or a"):
+        read_fuse(asked)
+
+
+@pytest.mark.parametrize(
+    ("options", "fused", "concurrent", "gpus"),
+    [
+        ({"fuse": 8}, 8, 8, 1.0),
+        ({"fuse": 8, "concurrent": 12}, 8, 12, 0.5),  # two workers share the card
+        ({"fuse": 64}, 25, 25, 1.0),  # a quarter of 100 trials, as tpe learns
+    ],
+)
+def test_fused_trials_share_a_worker_of_the_card(options, fused, concurrent, gpus):
+    found = plan_resources([Node(8, 1)], ResourceRequest(**options), trials=100, given=1)
+    assert (found.per_trial.fused, found.concurrent, found.per_trial.gpus) == (fused, concurrent, gpus)
