@@ -48,6 +48,7 @@ PARTS = (
     Part("tests", 150),
     Part("loop", 90),
     *(Part(f"step, H = {size}", 90, ("--hidden", str(size))) for size in (1024, 256, 64)),
+    Part("fused", 150),
     Part("views", 45),
     Part("objective", 60),
     Part("evaluation", 90),

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
 from benchmarks.evaluation import evaluation_rows
+from benchmarks.fused import fused_rows
 from benchmarks.neighbours import neighbour_rows
 from benchmarks.objective import objective_rows
 from benchmarks.roofline import least_seconds, measure_read_rate, recurrent_bytes
@@ -227,6 +228,20 @@ def pretrain_part(device: torch.device, _: int) -> Iterator[Row]:
         yield Row("the baselines' scores", Timing((perf_counter() - started,)), note=note)
 
 
+def fused_part(device: torch.device, _: int) -> Iterator[Row]:
+    """Quick trials on made-up actions, more and more of them side by side."""
+    counts = (1, 2, 4, 8, 16) if device.type == "cuda" else (1, 2)
+    with tempfile.TemporaryDirectory() as folder:
+        layout = LAYOUTS["ntu-25"]
+        store = store_clips(
+            synthesize(), Path(folder) / "made.arrow", dataset="synthetic", layout=layout, normalization="2s-agcn"
+        )
+        source = DataSource(store.path, split_store(store, None)[0])
+        for precision in ("bfloat16", "float32") if device.type == "cuda" else ("float32",):
+            settings = make_settings("quick", ("benchmark", {"precision": precision, "epochs": 10}))
+            yield from fused_rows(settings, source, device, counts)
+
+
 def _scores(scores: dict[str, float], prefix: str) -> str:
     return ", ".join(f"{name} {value:.1f}" for name, value in scores.items() if name.startswith(prefix))
 
@@ -254,6 +269,7 @@ PARTS: dict[str, Callable[[torch.device, int], Iterator[Row]]] = {
     "evaluation": evaluation_part,
     "workers": workers_part,
     "pretrain": pretrain_part,
+    "fused": fused_part,
 }
 
 

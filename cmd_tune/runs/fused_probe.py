@@ -94,7 +94,7 @@ def time_fused(
     steps = WARM_UP + 2
     while trials := next_trials(rows, most, room):
         try:
-            rows.append(_time(settings, store, split.pretrain_N, trials, steps, device))
+            rows.append(time_trials(settings, store, split.pretrain_N, trials, steps, device))
         except (MemoryError, RuntimeError) as error:
             if not rows or not is_out_of_memory(error):
                 raise
@@ -107,7 +107,9 @@ class _Enough(Exception):
     """Ends a trial that has been timed."""
 
 
-def _time(settings: Settings, store: Store, clips_N: Indices, trials: int, steps: int, device: torch.device) -> Timed:
+def time_trials(
+    settings: Settings, store: Store, clips_N: Indices, trials: int, steps: int, device: torch.device
+) -> Timed:
     """Train so many trials for two epochs of so many steps, if there are clips for that, after a warm-up."""
     before = _taken(device)
     clips_N = clips_N[: steps * settings.batch_size]
