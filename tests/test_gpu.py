@@ -1,6 +1,7 @@
 """What only a GPU can show: kernels, graphs, numbers beside the CPU's, and that no step waits for the host."""
 
 import copy
+import gc
 from contextlib import contextmanager
 from importlib import import_module
 
@@ -16,6 +17,8 @@ from cmd_tune.model.encoders import GRUEncoder
 from cmd_tune.model.encoders.gru_dispatch import capture
 from cmd_tune.model.encoders.gru_layer import GRUPairs, gru_pairs, gru_pairs_by_torch
 from cmd_tune.model.objectives import terms
+from cmd_tune.runs.data_source import DataSource
+from cmd_tune.runs.fused_probe import time_fused
 from cmd_tune.train.loop import build_batches, build_optimizer, build_pretrainer, objective_at, pretrain, round_products
 from cmd_tune.train.step import TrainingStep, state_in_numbers, take_step
 from tests.model.objectives.cases import (
@@ -338,3 +341,13 @@ def test_fused_trials_have_the_numbers_that_each_has_alone(tiny_store, tiny, tmp
         for index, fused in zip((first, first + trials), of_slot, strict=True):
             alone = train(cases[index], tiny_store.on_device_if_it_fits(GPU), tmp_path / f"a{index}", device=GPU)
             assert_same(fused, alone, within=1e-3)
+
+
+def test_steps_and_memory_of_fused_trials_are_measured(tiny_store, tiny):
+    """From an empty card on, as in a process of its own."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    one, best = time_fused(tiny(batch_size=8), DataSource(tiny_store.path, "xview"), 4, 1.0)
+    assert one.memory > 0
+    assert best.trials in (1, 2, 4)
+    assert 0 < best.each <= one.each

@@ -371,16 +371,3 @@ def test_fuse_is_a_number_of_trials_or_auto():
 def test_any_other_fuse_is_refused(asked):
     with pytest.raises(UsageError, match=f"^--fuse {asked}: is no number of trials; write a whole number from 1, or a"):
         read_fuse(asked)
-
-
-@pytest.mark.parametrize(
-    ("options", "fused", "concurrent", "gpus"),
-    [
-        ({"fuse": 8}, 8, 8, 1.0),
-        ({"fuse": 8, "concurrent": 12}, 8, 12, 0.5),  # two workers share the card
-        ({"fuse": 64}, 25, 25, 1.0),  # a quarter of 100 trials, as tpe learns
-    ],
-)
-def test_fused_trials_share_a_worker_of_the_card(options, fused, concurrent, gpus):
-    found = plan_resources([Node(8, 1)], ResourceRequest(**options), trials=100, given=1)
-    assert (found.per_trial.fused, found.concurrent, found.per_trial.gpus) == (fused, concurrent, gpus)
