@@ -22,7 +22,7 @@ def test_the_plan_says_how_trials_were_laid_out(plan: Callable[..., Plan]) -> No
     keep_plan(made, ResourcePlan(TrialResources(1, 2.0, 0.5, 2), concurrent=2, learning=2))
     kept = yaml.safe_load((made.folder / "search.yaml").read_text())
     assert kept["layout"].startswith("2 trials at once, ")
-    assert kept["per_trial"] == {"workers": 1, "cpus": 2.0, "gpus": 0.5, "threads": 2}
+    assert kept["per_trial"] == {"workers": 1, "cpus": 2.0, "gpus": 0.5, "threads": 2, "fused": 1}
     assert kept["trials"] == 4
 
 

@@ -90,7 +90,9 @@ def test_the_time_of_the_budget_is_the_longest(planned: Callable[..., Plan]) -> 
 
 def test_fused_trials_share_the_hours_and_the_memory_of_their_process(planned: Callable[..., Plan]) -> None:
     """Of three processes of up to four trials: what each takes counts once, also where it has one trial."""
-    plan = planned(EVERY, refit={"seeds": [0, 1, 2]}, confirm={"top": 3, "seeds": 3}, budget={"trials": 26})
+    plan = planned(
+        EVERY, refit={"seeds": [0, 1, 2]}, confirm={"top": 3, "seeds": 3}, budget={"trials": 26}, ablation="none"
+    )
     _, split = plan.source.open("validation")
     refit = 10 * (len(split.test[0].gallery_N) // 8) * 0.5 + 5 * 0.25 + 7.0
     each = replace(TRIAL, fused=4)
