@@ -22,7 +22,8 @@ from cmd_tune.train.step import WARM_UP, TrainingStep
 PRECISIONS = {"cpu": ("float32", "bfloat16"), "cuda": ("float32", "tf32", "bfloat16")}
 LEAST_GAIN = 1.05  # how many times as fast a coarser precision must be to be taken
 _ROUNDS, _LONG_S = 3, 0.3  # steps that are timed, fewer if one takes so long
-_FRAMES = 4  # of a view on a processor, where a step takes as long as it has frames
+# On a processor, where a step takes as long as it has frames and branches: one branch, and so many frames.
+_FRAMES = 4
 
 
 def fastest(seconds: Mapping[str, float]) -> str:
@@ -70,12 +71,14 @@ _measured: set[tuple[object, ...]] = set()
 def _seconds(settings: Settings, channels: int, device: torch.device) -> float:
     """The median of some steps after a warm-up, which on a card includes a capture."""
     on_card = device.type == "cuda"
-    frames = settings.frames if on_card else min(settings.frames, _FRAMES)
+    if not on_card:
+        short = {"modalities": settings.modalities[:1], "objective": "base", "stages": "one"}
+        settings = settings.model_copy(update={**short, "frames": min(settings.frames, _FRAMES)})
     with _rounding(settings):
         pretrainer = build_pretrainer(settings, channels).to(device).train()
         optimizer = build_optimizer(settings, pretrainer.online.parameters())
         take = TrainingStep(pretrainer, optimizer, lambda *views: views, device)
-        shape = (len(settings.modalities), settings.batch_size, frames, channels)
+        shape = (len(settings.modalities), settings.batch_size, settings.frames, channels)
         views_MBTX = [torch.randn(shape, device=device) for _ in range(2)]
 
         def step() -> float:
