@@ -12,6 +12,7 @@ from time import perf_counter
 
 import torch
 
+from cmd_tune.compute.native import library
 from cmd_tune.compute.slower import warn_slower
 from cmd_tune.model.encoders import ENCODERS
 from cmd_tune.settings import AUTO, Settings
@@ -21,9 +22,11 @@ from cmd_tune.train.step import WARM_UP, TrainingStep
 # From fine to coarse. A processor computes tf32 as float32.
 PRECISIONS = {"cpu": ("float32", "bfloat16"), "cuda": ("float32", "tf32", "bfloat16")}
 LEAST_GAIN = 1.05  # how many times as fast a coarser precision must be to be taken
-_ROUNDS, _LONG_S = 3, 0.3  # steps that are timed, fewer if one takes so long
-# On a processor, where a step takes as long as it has frames and branches: one branch, and so many frames.
-_FRAMES = 4
+_ROUNDS = 3  # steps that are timed
+# On a processor a step takes as long as it has branches, samples and frames: one branch, and of the others so many; few
+# where even that takes long in float32, since emulated products may take fifty times as long.
+_BRIEF, _BRIEFER = {"frames": 4}, {"frames": 2, "batch_size": 8}
+_LONG_S = 0.05
 
 
 def fastest(seconds: Mapping[str, float]) -> str:
@@ -37,10 +40,22 @@ def fastest(seconds: Mapping[str, float]) -> str:
 
 def time_precisions(settings: Settings, channels: int, device: torch.device) -> dict[str, float]:
     """Seconds of a training step on made-up views in each precision that the device has, from fine to coarse."""
+    if device.type == "cpu":
+        library()  # compiled before anything is timed
+        settings = _shortened(settings, _BRIEF)
+        if _seconds(settings.model_copy(update={"precision": "float32"}), channels, device) > _LONG_S:
+            settings = _shortened(settings, _BRIEFER)
     return {
         precision: _seconds(settings.model_copy(update={"precision": precision}), channels, device)
         for precision in PRECISIONS[device.type]
     }
+
+
+def _shortened(settings: Settings, sizes: Mapping[str, int]) -> Settings:
+    """One branch by itself, with no more of these sizes."""
+    sizes = {name: min(size, getattr(settings, name)) for name, size in sizes.items()}
+    alone = {"modalities": settings.modalities[:1], "objective": "base", "stages": "one"}
+    return settings.model_copy(update={**alone, **sizes})
 
 
 def resolve_precision(settings: Settings, channels: int, device: torch.device) -> tuple[Settings, str]:
@@ -71,9 +86,6 @@ _measured: set[tuple[object, ...]] = set()
 def _seconds(settings: Settings, channels: int, device: torch.device) -> float:
     """The median of some steps after a warm-up, which on a card includes a capture."""
     on_card = device.type == "cuda"
-    if not on_card:
-        short = {"modalities": settings.modalities[:1], "objective": "base", "stages": "one"}
-        settings = settings.model_copy(update={**short, "frames": min(settings.frames, _FRAMES)})
     with _rounding(settings):
         pretrainer = build_pretrainer(settings, channels).to(device).train()
         optimizer = build_optimizer(settings, pretrainer.online.parameters())
@@ -89,7 +101,7 @@ def _seconds(settings: Settings, channels: int, device: torch.device) -> float:
             return perf_counter() - began
 
         first = max(step() for _ in range(WARM_UP + 2 if on_card else 1))
-        return median(step() for _ in range(1 if first > _LONG_S and not on_card else _ROUNDS))
+        return first if first > _LONG_S and not on_card else median(step() for _ in range(_ROUNDS))
 
 
 @contextmanager
