@@ -8,14 +8,19 @@ import pytest
 import torch
 
 from cmd_tune.compute import native
-from cmd_tune.model.encoders import gru_layer
+from cmd_tune.model.encoders import gru_whole_layer, gru_layer
 
-WAYS = ("native", "native, one thread", "torch", "triton, frame by frame", "triton, all frames")
+WAYS = (
+    *("native", "native, one thread", "native, a call per frame", "torch"),
+    *("triton, frame by frame", "triton, all frames"),
+)
 
 
 @contextmanager
 def computing(way: str) -> Iterator[str]:
-    """gru_gates.cpp on two threads or one; PyTorch's operations, for no compiler; a GPU's kernels, interpreted."""
+    """gru_whole_layer.cpp on two threads or one; gru_gates.cpp, for weights too large for that; PyTorch's operations, for
+    no compiler; a GPU's kernels, interpreted.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1 if "one" in way else 2)
     with pytest.MonkeyPatch.context() as patch:
@@ -32,6 +37,8 @@ def computing(way: str) -> Iterator[str]:
             patch.setattr(native, "library", lambda: None)
         else:
             assert native.library() is not None, "this machine has no C++ compiler"
+            if way.endswith("per frame"):
+                patch.setattr(gru_whole_layer, "_MOST_BYTES", 0)
         yield way
     torch.set_num_threads(before)
 

@@ -1,13 +1,13 @@
 // The gates of one frame of many independent GRUs, forward and backward, fused: each value is read and written once.
 //
-// Equations and gate order (r, z, n) are PyTorch's torch.nn.GRU. Storage is float32 or bfloat16; arithmetic, the state
-// carried on, its gradient and the bias gradients are float32. native.py compiles this file, gru_gates.py calls it.
+// Storage is float32 or bfloat16; arithmetic, the state carried on, its gradient and the bias gradients are float32.
+// native.py compiles this file, gru_gates.py calls it.
 // M modality, T frame, B sample, H hidden, G group: modality g / 2, direction g % 2.
 
 #include <cstdint>
 #include <cstring>
 
-#include "compute/elementary.h"
+#include "model/encoders/gru_cell.h"
 
 struct Forward {
     int64_t frames, batch, width, first_group, last_group;  // groups first … last − 1 are this call's
@@ -43,12 +43,6 @@ static inline void put(bfloat16 &to, float x) {  // to nearest even; a NaN stays
     to = static_cast<bfloat16>(x != x ? 0x7fc0u : rounded);
 }
 
-static inline float sigmoid(float x) { return 1.0f / (2.0f + exp_minus_1(bounded(-x, 80.0f))); }
-static inline float tanh(float x) {
-    float e = exp_minus_1(bounded(2.0f * x, 20.0f));
-    return e / (e + 2.0f);
-}
-
 // Asks for the next sample's row while this one's is worked on: rows are too short for the processor to foresee.
 template <class Real>
 static inline void fetch_next(const Real *row, int64_t width) {
@@ -71,17 +65,17 @@ static void forward(const Forward &f, int64_t t) {
             fetch_next(gates, 3 * H);
 #pragma omp simd
             for (int64_t i = 0; i < H; i++) {
-                float r = sigmoid(get(gates[i]) + get(recurrent[i]) + bias[i]);
-                float z = sigmoid(get(gates[H + i]) + get(recurrent[H + i]) + bias[H + i]);
+                float of_r = get(gates[i]) + get(recurrent[i]) + bias[i];
+                float of_z = get(gates[H + i]) + get(recurrent[H + i]) + bias[H + i];
+                float of_n = get(gates[2 * H + i]) + bias[2 * H + i];
                 float from_h = get(recurrent[2 * H + i]) + bias[3 * H + i];
-                float n = tanh(get(gates[2 * H + i]) + bias[2 * H + i] + r * from_h);
-                float h = n + z * (carried[i] - n);
-                carried[i] = h;
-                put(state[i], h);
+                Cell now = cell(of_r, of_z, of_n, from_h, carried[i]);
+                carried[i] = now.h;
+                put(state[i], now.h);
                 if (keep) {
-                    put(gates[i], r);
-                    put(gates[H + i], z);
-                    put(gates[2 * H + i], n);
+                    put(gates[i], now.r);
+                    put(gates[H + i], now.z);
+                    put(gates[2 * H + i], now.n);
                     put(recurrent_n[i], from_h);
                 }
             }
@@ -111,24 +105,21 @@ static void backward(const Backward &f, int64_t t) {
             fetch_next(pull, H);
 #pragma omp simd
             for (int64_t i = 0; i < H; i++) {
-                float r = get(gates[i]), z = get(gates[H + i]), n = get(gates[2 * H + i]);
                 float grad_h = carried[i] + get(grad_state[i]) + pulled * get(pull[i]);
-                float grad_n = grad_h * (1 - z) * (1 - n * n);
-                float grad_r = grad_n * get(recurrent_n[i]) * r * (1 - r);
-                float grad_z = grad_h * (earlier * get(before[i]) - n) * z * (1 - z);
-                float grad_from_h = grad_n * r;
-                put(gates[i], grad_r);
-                put(gates[H + i], grad_z);
-                put(gates[2 * H + i], grad_n);
-                put(recurrent_n[i], grad_from_h);
-                put(grad_recurrent[i], grad_r);
-                put(grad_recurrent[H + i], grad_z);
-                put(grad_recurrent[2 * H + i], grad_from_h);
-                grad_bias[i] += grad_r;
-                grad_bias[H + i] += grad_z;
-                grad_bias[2 * H + i] += grad_n;
-                grad_bias[3 * H + i] += grad_from_h;
-                carried[i] = grad_h * z;
+                CellGradient grad = cell_gradient(get(gates[i]), get(gates[H + i]), get(gates[2 * H + i]), get(recurrent_n[i]),
+                                                  earlier * get(before[i]), grad_h);
+                put(gates[i], grad.r);
+                put(gates[H + i], grad.z);
+                put(gates[2 * H + i], grad.n);
+                put(recurrent_n[i], grad.from_h);
+                put(grad_recurrent[i], grad.r);
+                put(grad_recurrent[H + i], grad.z);
+                put(grad_recurrent[2 * H + i], grad.from_h);
+                grad_bias[i] += grad.r;
+                grad_bias[H + i] += grad.z;
+                grad_bias[2 * H + i] += grad.n;
+                grad_bias[3 * H + i] += grad.from_h;
+                carried[i] = grad.before;
             }
         }
 }

@@ -3,7 +3,8 @@
 The authors call a bidirectional GRU one frame at a time with its state carried on, so in every layer both sides run
 forward in time. Autograd would record a dozen operations per frame; here it records one per layer. Input products are
 computed for all frames and both sides at once, weight gradients as large products after the loop. On a CPU threads
-share the groups and wait for each other once per layer; on a GPU one kernel computes a frame, or all frames.
+share the groups and wait for each other once per layer; a small layer is one call per thread (gru_whole_layer.py). On a GPU
+one kernel computes a frame, or all frames.
 M modality, T frame, B sample, I input, H hidden, S side of the pair, G group = M·S.
 """
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from cmd_tune.compute.native import kernels
 from cmd_tune.compute.threads import run_shared, shares
+from cmd_tune.model.encoders import gru_whole_layer
 from cmd_tune.model.encoders.gru_gates import Backward, Forward, Step
 
 # (x_MTBI, weight_ih_MS3HI, weight_hh_MS3HH, bias_ih_MS3H, bias_hh_MS3H, last_only) → a layer's output, as GRUPairs says
@@ -39,12 +41,21 @@ class GRUPairs(torch.autograd.Function):
         weight_ih = weight_ih.to(x_MTBI.dtype).flatten(1, 2)
         weight_hh = weight_hh.to(x_MTBI.dtype).flatten(0, 1)
 
-        gates = _product(x_MTBI.reshape(M, T * B, I), weight_ih.transpose(1, 2))
         biases = (bias_ih[..., : 2 * H] + bias_hh[..., : 2 * H], bias_ih[..., 2 * H :], bias_hh[..., 2 * H :])
+        bias = torch.cat(biases, dim=-1).to(fine).flatten(0, 1)
+        x_MTBI = x_MTBI.contiguous()
+        ctx.last_only, ctx.spent = last_only, False
+        if done := gru_whole_layer.forward(x_MTBI, weight_ih, weight_hh, bias, hidden=not last_only, keep=keep):
+            if keep:
+                ctx.save_for_backward(x_MTBI, weight_ih, weight_hh, done.gates, done.recurrent_n, done.hidden)
+            output = done.last if last_only or done.hidden is None else done.hidden
+            return output.flatten(-2)
+
+        gates = _product(x_MTBI.reshape(M, T * B, I), weight_ih.transpose(1, 2))
         way = Forward(
             gates=gates.view(M, T, B, S, 3 * H),
             recurrent=x_MTBI.new_empty(M * S, B, 3 * H),
-            bias=torch.cat(biases, dim=-1).to(fine).flatten(0, 1),
+            bias=bias,
             carried=x_MTBI.new_empty(M * S, B, H, dtype=fine),
             state=x_MTBI.new_empty(M * S, B, H),
             hidden=None if last_only and not keep else x_MTBI.new_empty(M, T, B, S, H),
@@ -53,7 +64,6 @@ class GRUPairs(torch.autograd.Function):
         _run_forward(way, weight_hh)
         if keep:
             ctx.save_for_backward(x_MTBI, weight_ih, weight_hh, way.gates, way.recurrent_n, way.hidden)
-            ctx.last_only, ctx.spent = last_only, False
         if last_only or way.hidden is None:
             return way.carried.view(M, S, B, H).transpose(1, 2).reshape(M, B, S * H)
         return way.hidden.view(M, T, B, S * H)
@@ -66,25 +76,32 @@ class GRUPairs(torch.autograd.Function):
         x_MTBI, weight_ih, weight_hh, gates, recurrent_n, hidden = ctx.saved_tensors
         M, T, B, S, H = hidden.shape
         fine = torch.promote_types(x_MTBI.dtype, torch.float32)
-        way = Backward(
-            gates=gates,
-            recurrent_n=recurrent_n,
-            hidden=hidden,
-            grad_hidden=grad.to(hidden.dtype).contiguous().view((M, B, S, H) if ctx.last_only else hidden.shape),
-            grad_state=x_MTBI.new_empty(M * S, B, H),
-            carried=x_MTBI.new_empty(M * S, B, H, dtype=fine),
-            grad_recurrent=x_MTBI.new_empty(M * S, B, 3 * H),
-            grad_bias=x_MTBI.new_zeros(M * S, 4 * H, dtype=fine),
-        )
-        grad_weight_hh = _run_backward(way, weight_hh)
+        grad_hidden = grad.to(hidden.dtype).contiguous().view((M, B, S, H) if ctx.last_only else hidden.shape)
+        to_input = ctx.needs_input_grad[0]
+        done = gru_whole_layer.backward(x_MTBI, weight_hh, gates, recurrent_n, hidden, grad_hidden, to_input=to_input)
+        if done is None:
+            way = Backward(
+                gates=gates,
+                recurrent_n=recurrent_n,
+                hidden=hidden,
+                grad_hidden=grad_hidden,
+                grad_state=x_MTBI.new_empty(M * S, B, H),
+                carried=x_MTBI.new_empty(M * S, B, H, dtype=fine),
+                grad_recurrent=x_MTBI.new_empty(M * S, B, 3 * H),
+                grad_bias=x_MTBI.new_zeros(M * S, 4 * H, dtype=fine),
+            )
+            grad_weight_hh = _run_backward(way, weight_hh)
+            grad_gates_MJR = gates.view(M, T * B, S * 3 * H).transpose(1, 2)
+            grad_weight_ih = _fine_product(grad_gates_MJR, x_MTBI.reshape(M, T * B, -1))
+            done = grad_weight_ih, grad_weight_hh, way.grad_bias
+        grad_weight_ih, grad_weight_hh, grad_bias_G4H = done
         grad_gates = gates.view(M, T * B, S * 3 * H)
-        grad_weight_ih = _fine_product(grad_gates.transpose(1, 2), x_MTBI.reshape(M, T * B, -1))
-        grad_x = _product(grad_gates, weight_ih).view(x_MTBI.shape) if ctx.needs_input_grad[0] else None
-        grad_bias = way.grad_bias.view(M, S, 4 * H)
+        grad_x = _product(grad_gates, weight_ih).view(x_MTBI.shape) if to_input else None
+        grad_bias = grad_bias_G4H.view(M, S, 4 * H)
         return (
             grad_x,
             grad_weight_ih.view(M, S, 3 * H, -1),
-            grad_weight_hh,
+            grad_weight_hh.view(M, S, 3 * H, H),
             grad_bias[..., : 3 * H],
             torch.cat((grad_bias[..., : 2 * H], grad_bias[..., 3 * H :]), dim=-1),
             None,

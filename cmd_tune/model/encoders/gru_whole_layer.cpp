@@ -1,0 +1,240 @@
+// A layer of many independent GRUs of few hidden numbers, all frames of some groups in one call, products included.
+//
+// What a frame needs lies in a core's cache: the group's weights, and the frame's gates for the whole batch. So neither
+// are the input products written to memory and read again, nor does a thread wait between frames. All is float32.
+// native.py compiles this file, gru_whole_layer.py calls it. M modality, T frame, B sample, I input, H hidden, G group:
+// modality g / 2, direction g % 2. Widths are padded to whole panels: P of them are H.
+
+#include <cstdint>
+#include <cstring>
+#include <memory>
+
+#include "model/encoders/gru_cell.h"
+
+struct LayerForward {
+    int64_t frames, batch, inputs, width;
+    const float *x;          // (M, T, B, I)
+    const float *weight_ih;  // (G, 3H, I)
+    const float *weight_hh;  // (G, 3H, H)
+    const float *bias;       // (G, 4H) of r and z (input's and recurrent's together), of n's input, of n's recurrent part
+    float *last;             // (M, B, 2, H) h of the last frame
+    float *hidden;           // (M, T, B, 2, H) h of every frame, or null
+    float *gates;            // (M, T, B, 2, 3H) r, z, n, or null
+    float *recurrent_n;      // (M, T, B, 2, H) n's recurrent part, or null
+};
+
+struct LayerBackward {
+    int64_t frames, batch, inputs, width, last_only, learns;
+    const float *x, *weight_hh, *hidden, *recurrent_n;  // as above
+    const float *grad_hidden;  // (M, T, B, 2, H), or (M, B, 2, H) of the last frame where last_only
+    float *gates;              // (M, T, B, 2, 3H) r, z, n; afterwards, if the input learns, gradient of its products
+    float *grad_weight_ih;     // (G, 3H, I)
+    float *grad_weight_hh;     // (G, 3H, H)
+    float *grad_bias;          // (G, 4H) as bias, summed over frames and samples
+};
+
+#if defined(__AVX512F__)
+constexpr int64_t LANES = 16;
+#elif defined(__AVX__)
+constexpr int64_t LANES = 8;
+#else
+constexpr int64_t LANES = 4;
+#endif
+constexpr int64_t PANEL = 2 * LANES;  // columns of a product that are computed together
+constexpr int TILE = 6;               // and rows: with two vectors each, they fill most registers
+typedef float Vector __attribute__((vector_size(LANES * sizeof(float)), aligned(alignof(float)), may_alias));
+
+static inline Vector load(const float *x) { return *reinterpret_cast<const Vector *>(x); }
+static inline void store(float *x, Vector v) { *reinterpret_cast<Vector *>(x) = v; }
+static inline int64_t panels(int64_t columns) { return (columns + PANEL - 1) / PANEL; }
+static inline int64_t padded(int64_t columns) { return panels(columns) * PANEL; }
+
+struct Room {  // zeroed memory for one call
+    std::unique_ptr<float[]> numbers;
+    explicit Room(int64_t size) : numbers(new float[size]()) {}
+    operator float *() const { return numbers.get(); }
+};
+
+// to: panels of the columns of a (terms × columns), rows `stride` apart; columns of 0 behind them.
+static void pack(const float *a, int64_t terms, int64_t columns, int64_t stride, float *to) {
+    for (int64_t first = 0; first < columns; first += PANEL) {
+        int64_t here = columns - first < PANEL ? columns - first : PANEL;
+        for (int64_t k = 0; k < terms; k++, to += PANEL)
+            if (here == PANEL)
+                memcpy(to, a + k * stride + first, PANEL * sizeof(float));
+            else
+                memcpy(to, a + k * stride + first, here * sizeof(float));
+    }
+}
+
+// The same of the transpose of a (columns × terms).
+static void pack_transposed(const float *a, int64_t terms, int64_t columns, float *to) {
+    for (int64_t first = 0; first < columns; first += PANEL, to += terms * PANEL)
+        for (int64_t j = 0; j < PANEL && first + j < columns; j++)
+            for (int64_t k = 0; k < terms; k++) to[k * PANEL + j] = a[(first + j) * terms + k];
+}
+
+struct Factors {  // of a product of `terms` terms: a number of the left one is at a[row * rows + term * step]
+    const float *a;
+    int64_t row, step, terms;
+    const float *packed;
+};
+
+template <int rows>
+static inline void tile(const Factors *factors, int count, int64_t first, int64_t panel, const float *start,
+                        int64_t start_row, float *to, int64_t to_row) {
+    Vector sum[rows][2];
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++) {
+        sum[i][0] = load(start + i * start_row);
+        sum[i][1] = load(start + i * start_row + LANES);
+    }
+    for (int f = 0; f < count; f++) {
+        const Factors &of = factors[f];
+        const float *__restrict a = of.a + first * of.row, *__restrict b = of.packed + panel * of.terms * PANEL;
+        for (int64_t k = 0; k < of.terms; k++, a += of.step, b += PANEL) {
+            Vector b0 = load(b), b1 = load(b + LANES);
+#pragma GCC unroll 8
+            for (int i = 0; i < rows; i++) {
+                float factor = a[i * of.row];
+                sum[i][0] += factor * b0;
+                sum[i][1] += factor * b1;
+            }
+        }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++) {
+        store(to + i * to_row, sum[i][0]);
+        store(to + i * to_row + LANES, sum[i][1]);
+    }
+}
+
+// to (rows × whole panels) = start + the sum of the products. start_row is 0 if all rows start with one.
+static void products(int64_t rows, int64_t columns, const Factors *factors, int count, const float *start,
+                     int64_t start_row, float *to, int64_t to_row) {
+    for (int64_t p = 0; p < panels(columns); p++)
+        for (int64_t i = 0; i < rows; i += TILE) {
+            const float *from = start + i * start_row + p * PANEL;
+            float *into = to + i * to_row + p * PANEL;
+            switch (rows - i) {
+                case 1: tile<1>(factors, count, i, p, from, start_row, into, to_row); break;
+                case 2: tile<2>(factors, count, i, p, from, start_row, into, to_row); break;
+                case 3: tile<3>(factors, count, i, p, from, start_row, into, to_row); break;
+                case 4: tile<4>(factors, count, i, p, from, start_row, into, to_row); break;
+                case 5: tile<5>(factors, count, i, p, from, start_row, into, to_row); break;
+                default: tile<TILE>(factors, count, i, p, from, start_row, into, to_row);
+            }
+        }
+}
+
+template <bool keep>
+static void forward(const LayerForward &f, int64_t first_group, int64_t last_group) {
+    int64_t T = f.frames, B = f.batch, I = f.inputs, H = f.width, P = padded(H);
+    Room weight_ih(3 * P * I), weight_hh(3 * P * H), bias(4 * P), frame(B * 4 * P), state(B * H);
+    for (int64_t g = first_group; g < last_group; g++) {
+        for (int64_t gate = 0; gate < 3; gate++) {
+            pack_transposed(f.weight_ih + (g * 3 + gate) * H * I, I, H, weight_ih + gate * P * I);
+            pack_transposed(f.weight_hh + (g * 3 + gate) * H * H, H, H, weight_hh + gate * P * H);
+        }
+        for (int64_t part = 0; part < 4; part++) memcpy(bias + part * P, f.bias + (g * 4 + part) * H, H * sizeof(float));
+        memset(state, 0, B * H * sizeof(float));
+        for (int64_t t = 0; t < T; t++) {
+            int64_t start = ((g / 2) * T + t) * B, terms = t ? H : 0;  // before the first frame the state is 0
+            Factors input{f.x + start * I, I, 1, I, weight_ih}, before{state, H, 1, terms, weight_hh};
+            Factors input_n{input.a, I, 1, I, weight_ih + 2 * P * I}, before_n{state, H, 1, terms, weight_hh + 2 * P * H};
+            Factors both[2] = {input, before};
+            products(B, 2 * P, both, 2, bias, 0, frame, 4 * P);
+            products(B, P, &input_n, 1, bias + 2 * P, 0, frame + 2 * P, 4 * P);
+            products(B, P, &before_n, 1, bias + 3 * P, 0, frame + 3 * P, 4 * P);
+            for (int64_t b = 0; b < B; b++) {
+                int64_t row = (start + b) * 2 + g % 2;
+                const float *__restrict of = frame + b * 4 * P;
+                float *__restrict h = state + b * H;
+                float *__restrict gates = keep ? f.gates + row * 3 * H : nullptr;
+                float *__restrict recurrent_n = keep ? f.recurrent_n + row * H : nullptr;
+#pragma omp simd
+                for (int64_t i = 0; i < H; i++) {
+                    Cell now = cell(of[i], of[P + i], of[2 * P + i], of[3 * P + i], h[i]);
+                    h[i] = now.h;
+                    if (keep) {
+                        gates[i] = now.r;
+                        gates[H + i] = now.z;
+                        gates[2 * H + i] = now.n;
+                        recurrent_n[i] = of[3 * P + i];
+                    }
+                }
+                if (f.hidden) memcpy(f.hidden + row * H, h, H * sizeof(float));
+            }
+        }
+        for (int64_t b = 0; b < B; b++)
+            memcpy(f.last + (((g / 2) * B + b) * 2 + g % 2) * H, state + b * H, H * sizeof(float));
+    }
+}
+
+template <bool learns>
+static void backward(const LayerBackward &f, int64_t first_group, int64_t last_group) {
+    int64_t T = f.frames, B = f.batch, I = f.inputs, H = f.width, P = padded(H), Q = padded(I);
+    Room weight_hh(3 * H * P), x(B * Q), before(B * P), grad_input(B * 3 * H), grad_recurrent(B * 3 * H), grad_state(B * P);
+    Room carried(B * H), grad_weight_ih(3 * H * Q), grad_weight_hh(3 * H * P), zero(P);
+    for (int64_t g = first_group; g < last_group; g++) {
+        float *__restrict grad_bias = f.grad_bias + g * 4 * H;
+        pack(f.weight_hh + g * 3 * H * H, 3 * H, H, H, weight_hh);
+        memset(grad_state, 0, B * P * sizeof(float));
+        memset(carried, 0, B * H * sizeof(float));
+        memset(grad_weight_ih, 0, 3 * H * Q * sizeof(float));
+        memset(grad_weight_hh, 0, 3 * H * P * sizeof(float));
+        memset(grad_bias, 0, 4 * H * sizeof(float));
+        for (int64_t t = T - 1; t >= 0; t--) {
+            int64_t start = ((g / 2) * T + t) * B;
+            float earlier = t > 0 ? 1.0f : 0.0f, pulled = !f.last_only || t == T - 1 ? 1.0f : 0.0f;
+            for (int64_t b = 0; b < B; b++) {
+                int64_t row = (start + b) * 2 + g % 2, pulled_row = f.last_only ? ((g / 2) * B + b) * 2 + g % 2 : row;
+                float *__restrict gates = f.gates + row * 3 * H;
+                const float *__restrict recurrent_n = f.recurrent_n + row * H;
+                const float *__restrict h = f.hidden + (t ? row - 2 * B : row) * H;
+                const float *__restrict pull = f.grad_hidden + pulled_row * H;
+                const float *__restrict from_after = grad_state + b * P;
+                float *__restrict rest = carried + b * H;
+                float *__restrict of_input = grad_input + b * 3 * H;
+                float *__restrict of_recurrent = grad_recurrent + b * 3 * H;
+#pragma omp simd
+                for (int64_t i = 0; i < H; i++) {
+                    float grad_h = rest[i] + from_after[i] + pulled * pull[i];
+                    CellGradient grad =
+                        cell_gradient(gates[i], gates[H + i], gates[2 * H + i], recurrent_n[i], earlier * h[i], grad_h);
+                    of_input[i] = of_recurrent[i] = grad.r;
+                    of_input[H + i] = of_recurrent[H + i] = grad.z;
+                    of_input[2 * H + i] = grad.n;
+                    of_recurrent[2 * H + i] = grad.from_h;
+                    grad_bias[i] += grad.r;
+                    grad_bias[H + i] += grad.z;
+                    grad_bias[2 * H + i] += grad.n;
+                    grad_bias[3 * H + i] += grad.from_h;
+                    rest[i] = grad.before;
+                }
+                if (learns) memcpy(gates, of_input, 3 * H * sizeof(float));
+            }
+            pack(f.x + start * I, B, I, I, x);
+            Factors input{grad_input, 1, 3 * H, B, x};
+            products(3 * H, I, &input, 1, grad_weight_ih, Q, grad_weight_ih, Q);
+            if (t == 0) break;
+            pack(f.hidden + ((start - B) * 2 + g % 2) * H, B, H, 2 * H, before);
+            Factors recurrent{grad_recurrent, 1, 3 * H, B, before}, to_before{grad_recurrent, 3 * H, 1, 3 * H, weight_hh};
+            products(3 * H, H, &recurrent, 1, grad_weight_hh, P, grad_weight_hh, P);
+            products(B, H, &to_before, 1, zero, 0, grad_state, P);
+        }
+        for (int64_t j = 0; j < 3 * H; j++) {
+            memcpy(f.grad_weight_ih + (g * 3 * H + j) * I, grad_weight_ih + j * Q, I * sizeof(float));
+            memcpy(f.grad_weight_hh + (g * 3 * H + j) * H, grad_weight_hh + j * P, H * sizeof(float));
+        }
+    }
+}
+
+extern "C" {
+void layer_forward_float32(const LayerForward *f, int64_t first, int64_t last) {
+    f->gates ? forward<true>(*f, first, last) : forward<false>(*f, first, last);
+}
+void layer_backward_float32(const LayerBackward *f, int64_t first, int64_t last) {
+    f->learns ? backward<true>(*f, first, last) : backward<false>(*f, first, last);
+}
+}
