@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cmd_tune.compute import native
-from cmd_tune.model.encoders import gru_whole_layer, gru_layer
+from cmd_tune.model.encoders import gru_layer, gru_whole_layer
 
 WAYS = (
     *("native", "native, one thread", "native, a call per frame", "torch"),
@@ -18,8 +18,8 @@ WAYS = (
 
 @contextmanager
 def computing(way: str) -> Iterator[str]:
-    """gru_whole_layer.cpp on two threads or one; gru_gates.cpp, for weights too large for that; PyTorch's operations, for
-    no compiler; a GPU's kernels, interpreted.
+    """gru_whole_layer.cpp on two threads or one; gru_gates.cpp, for weights too large for that; PyTorch's operations,
+    for no compiler; a GPU's kernels, interpreted.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1 if "one" in way else 2)

@@ -3,8 +3,8 @@
 The authors call a bidirectional GRU one frame at a time with its state carried on, so in every layer both sides run
 forward in time. Autograd would record a dozen operations per frame; here it records one per layer. Input products are
 computed for all frames and both sides at once, weight gradients as large products after the loop. On a CPU threads
-share the groups and wait for each other once per layer; a small layer is one call per thread (gru_whole_layer.py). On a GPU
-one kernel computes a frame, or all frames.
+share the groups and wait for each other once per layer; a small layer is one call per thread (gru_whole_layer.py). On a
+GPU one kernel computes a frame, or all frames.
 M modality, T frame, B sample, I input, H hidden, S side of the pair, G group = M·S.
 """
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from cmd_tune.model.encoders import gru_whole_layer, gru_layer
+from cmd_tune.model.encoders import gru_layer, gru_whole_layer
 from cmd_tune.model.encoders.gru_gates import Forward
 from cmd_tune.model.encoders.gru_layer import gru_pairs, gru_pairs_by_torch
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cmd_tune.compute import native
-from cmd_tune.model.encoders import gru_whole_layer, gru_layer
+from cmd_tune.model.encoders import gru_layer, gru_whole_layer
 from cmd_tune.model.encoders.gru_layer import gru_pairs
 
 M, S = 3, 2
