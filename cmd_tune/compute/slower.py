@@ -8,8 +8,8 @@ from typing import Any
 
 _lock = Lock()
 _listeners: list[tuple[int, list[str]]] = []  # thread, and what it has heard
-# `warnings.showwarning` as it was before ours took its place. It stays known: `warnings.catch_warnings` of another thread
-# may bring ours back when nobody listens any more.
+# `warnings.showwarning` as it was before ours took its place. It stays known: `warnings.catch_warnings` of another
+# thread may bring ours back when nobody listens any more.
 _printing: list[Any] = [warnings.showwarning]
 
 
