@@ -211,7 +211,7 @@ def test_fused_trials_are_those_of_processes_of_their_own(tiny, tiny_store, tmp_
 
 
 def test_a_defect_of_a_fused_trial_is_its_own_and_the_process_takes_no_more(tiny, tiny_store, tmp_path):
-    """The stack goes to whoever asks for the trial. Its fellow comes to its end. The third place is idle all the time."""
+    """The stack goes to whoever asks for the trial. Its fellow comes to its end. A third place is idle."""
     desk = DeskHere()
     broken = make_task(tmp_path / "broken", tiny(), tiny_store)
     told = {}
