@@ -38,7 +38,6 @@ ELSEWHERE = {
     "search/study/known_trials.py": "search/study/test_study.py",
     "search/study/study_file.py": "search/study/test_faults.py",
     "search/study/suggestions.py": "search/study/test_faults.py, search/study/test_study.py",
-    "train/fused_program.py": "train/test_fused.py",
     "train/slot_optimizer.py": "train/test_fused.py",
     "__main__.py": "test_interrupts.py",
 }

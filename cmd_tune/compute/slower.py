@@ -8,7 +8,9 @@ from typing import Any
 
 _lock = Lock()
 _listeners: list[tuple[int, list[str]]] = []  # thread, and what it has heard
-_printing: list[Any] = []  # `warnings.showwarning`, while somebody listens
+# `warnings.showwarning` as it was before ours took its place. It stays known: `warnings.catch_warnings` of another
+# thread may bring ours back when nobody listens any more.
+_printing: list[Any] = [warnings.showwarning]
 
 
 class Slower(UserWarning):
@@ -30,8 +32,8 @@ def heard() -> Iterator[list[str]]:
     texts: list[str] = []
     mine = (get_ident(), texts)
     with _lock:
-        if not _listeners:
-            _printing.append(warnings.showwarning)
+        if warnings.showwarning is not _show:
+            _printing[:] = [warnings.showwarning]
             warnings.showwarning = _show
         _listeners.append(mine)
     try:
@@ -39,15 +41,15 @@ def heard() -> Iterator[list[str]]:
     finally:
         with _lock:
             _listeners[:] = [one for one in _listeners if one is not mine]
-            if not _listeners:
-                warnings.showwarning = _printing.pop()
+            if not _listeners and warnings.showwarning is _show:
+                warnings.showwarning = _printing[-1]
 
 
 def _show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
     with _lock:
         own = [texts for thread, texts in _listeners if thread == get_ident()]
         hear = (own or [texts for _, texts in _listeners])[-1:]
-        print_it = _printing[-1] if _printing else warnings.showwarning
+        print_it = _printing[-1]
     if hear and issubclass(category, Slower):
         hear[0].append(str(message))
     else:

@@ -109,7 +109,7 @@ def shares(count: int) -> list[tuple[int, int]]:
 @cache
 def _pool(workers: int, threads: int) -> ThreadPoolExecutor:
     callers = torch.get_num_threads()
-    pool = ThreadPoolExecutor(workers, "cmd_tune", initializer=_keep_to, initargs=(threads,))
+    pool = ThreadPoolExecutor(workers, "cmd_tune", initializer=keep_to, initargs=(threads,))
     all_started = Barrier(workers + 1)
     for _ in range(workers):
         pool.submit(all_started.wait)
@@ -118,7 +118,10 @@ def _pool(workers: int, threads: int) -> ThreadPoolExecutor:
     return pool
 
 
-def _keep_to(threads: int) -> None:
-    """Set the number of threads of this thread's operations."""
+def keep_to(threads: int) -> None:
+    """Set the number of threads of this thread's operations.
+
+    A new thread has what any thread has set last, such as 1 within `steady`.
+    """
     torch.get_num_threads()  # the first call in a thread resets the process-wide number, so make it before setting ours
     torch.set_num_threads(threads)

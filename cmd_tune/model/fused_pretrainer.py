@@ -55,14 +55,16 @@ class FusedPretrainer(Pretrainer):
             its.copy_(mine)
         for encoders in (trial.online, trial.momentum):
             for count in encoders.buffers():
-                if not count.ndim:
+                if not (count.ndim or count.is_floating_point()):
                     count.add_(steps)
 
     def _shared(self, p: int, trial: Pretrainer) -> Iterator[tuple[Tensor, Tensor]]:
-        """Slot p's part of each tensor, and the trial's own; not those that count steps."""
+        """Slot p's part of each tensor, and the trial's own; neither those that count steps nor constants."""
         for mine, its in ((self.online, trial.online), (self.momentum, trial.momentum)):
             state = mine.state_dict()
-            yield from ((state[name].chunk(self.trials)[p], x) for name, x in its.state_dict().items() if x.ndim)
+            for name, x in its.state_dict().items():
+                if x.ndim and len(state[name]) == self.trials * len(x):
+                    yield state[name].chunk(self.trials)[p], x
         yield self.banks.keys_MKD.chunk(self.trials)[p], trial.banks.keys_MKD
         yield self.banks.pointer[p], trial.banks.pointer
 

@@ -73,17 +73,18 @@ class FusedPrograms:
 
         Where there is none yet, one is made, and those that have nothing to do make room for it.
         """
+        terms = epoch.pretrainer.objective.terms(settings.queue_size)
         shape = (
             *(getattr(settings, name) for name in _of_tensors(settings)),
             *epoch.pretrainer.objective.structure,
+            *(terms is None, terms and terms.distillation),
             *(type(batches.view), batches.store.rows_FX.data_ptr()),
         )
         with self._lock:
-            if shape not in self._programs or self._programs[shape].failure:
+            if shape not in self._programs or not self._programs[shape].submit(epoch):
                 for other in [key for key, program in self._programs.items() if not program.busy]:
                     self._programs.pop(other).close()
-                self._programs[shape] = FusedProgram(settings, epoch.pretrainer, batches, self._slots)
-            self._programs[shape].submit(epoch)
+                self._programs[shape] = FusedProgram(settings, batches, self._slots, epoch)
 
     def close(self) -> None:
         """End the programs."""

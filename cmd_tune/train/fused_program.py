@@ -10,11 +10,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from threading import Condition, Thread
+from traceback import clear_frames
 
 import torch
 from torch import Tensor
 
 from cmd_tune.compute.random_keys import keyed_generator
+from cmd_tune.compute.threads import keep_to
 from cmd_tune.model.fused_pretrainer import FusedPretrainer
 from cmd_tune.model.memory_bank import MemoryBanks
 from cmd_tune.model.pretrainer import Pretrainer
@@ -65,28 +67,28 @@ class Epoch:
 class FusedProgram:
     """Takes epochs of trials in P slots, a step of all at a time, in a thread of its own."""
 
-    def __init__(self, settings: Settings, pretrainer: Pretrainer, batches: Batches, slots: int) -> None:
-        """settings, pretrainer, batches: of any trial of this shape; its numbers are of no account."""
-        self.failure: Exception | None = None
+    def __init__(self, settings: Settings, batches: Batches, slots: int, epoch: Epoch) -> None:
+        """epoch: the first one. settings, batches: of its trial, whose numbers are of no account."""
         self._at: list[Epoch | None] = [None] * slots
-        self._waiting: deque[Epoch] = deque()
-        self._closed = False
+        self._waiting = deque([epoch])
+        self._failed = self._closed = False
         self._news = Condition()
-        self._thread = Thread(target=self._run, args=(settings, pretrainer, batches), name="fused", daemon=True)
+        given = (settings, batches, torch.get_num_threads())
+        self._thread = Thread(target=self._run, args=given, name="fused", daemon=True)
         self._thread.start()
 
     @property
     def busy(self) -> bool:
         with self._news:
-            return not self.failure and bool(self._waiting or any(self._at))
+            return bool(self._waiting or any(self._at))
 
-    def submit(self, epoch: Epoch) -> None:
-        """Have an epoch's steps taken. Its owner then waits for the result."""
+    def submit(self, epoch: Epoch) -> bool:
+        """Have an epoch's steps taken. Its owner then waits for the result. Returns False if the program has failed."""
         with self._news:
-            if self.failure:
-                epoch.end(self.failure)
-            self._waiting.append(epoch)
-            self._news.notify_all()
+            if not self._failed:
+                self._waiting.append(epoch)
+                self._news.notify_all()
+            return not self._failed
 
     def close(self) -> None:
         """End the thread, when it has nothing to do, and free the memory."""
@@ -95,19 +97,27 @@ class FusedProgram:
             self._news.notify_all()
         self._thread.join()
 
-    def _run(self, settings: Settings, pretrainer: Pretrainer, batches: Batches) -> None:
+    def _run(self, settings: Settings, batches: Batches, threads: int) -> None:
+        keep_to(threads)
         try:
             with torch.cuda.device(batches.device) if batches.device.type == "cuda" else nullcontext():
-                slots = _Slots(settings, pretrainer, batches, len(self._at))
-                while self._enter(slots):
-                    self._prepare(slots)
-                    slots.step(self._at)
-                    self._leave(slots)
+                self._take_steps(settings, batches)
         except Exception as error:  # whoever waits for it says what it means
+            clear_frames(error.__traceback__)  # they hold the slots, whose memory the next program needs
             with self._news:
-                self.failure = error
-                for epoch in filter(None, (*self._at, *self._waiting)):
-                    epoch.end(error)
+                self._failed = True
+                epochs = [*filter(None, self._at), *self._waiting]
+                self._at = [None] * len(self._at)
+                self._waiting.clear()
+            for epoch in epochs:
+                epoch.end(error)
+
+    def _take_steps(self, settings: Settings, batches: Batches) -> None:
+        slots = _Slots(settings, self._waiting[0].pretrainer, batches, len(self._at))
+        while self._enter(slots):
+            self._prepare(slots)
+            slots.step(self._at)
+            self._leave(slots)
 
     def _enter(self, slots: _Slots) -> bool:
         """Put those that wait into free slots; wait while there is nothing to do. Returns False once it is closed."""

@@ -38,11 +38,11 @@ class SlotOptimizer:
             x.grad = None
 
     def step(self) -> None:
-        parts = (group["params"] for group in self.param_groups)
-        of_parameters = (x.grad.chunk(len(self.param_groups)) for x in self._whole if x.grad is not None)
-        for own, gradients in zip(parts, zip(*of_parameters, strict=True), strict=True):
-            for part, gradient in zip(own, gradients, strict=True):
-                part.grad = gradient
+        slots = len(self.param_groups)
+        for place, x in enumerate(self._whole):
+            gradients = [None] * slots if x.grad is None else x.grad.chunk(slots)
+            for group, gradient in zip(self.param_groups, gradients, strict=True):
+                group["params"][place].grad = gradient
         self._optimizer.step()
 
     def put(self, p: int, trial: torch.optim.Optimizer) -> None:

@@ -11,6 +11,7 @@ M modality, B sample, T frame, X input channel.
 import gc
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from threading import Lock
 from typing import Any, Protocol
 
 import torch
@@ -57,6 +58,8 @@ class Optimizer(Protocol):
 
 MakeSteps = Callable[[Settings, Pretrainer, torch.optim.Optimizer, Batches], Steps]
 
+# Programs of several threads may share a card. No thread may wait for a card on which another one captures.
+_one_capture = Lock()
 WARM_UP = 3  # steps before a capture: they compile kernels and make the optimiser's state
 
 
@@ -125,7 +128,8 @@ class TrainingStep:
         self._graphs.clear()  # an earlier objective's, whose memory this one needs
         gc.collect()
         try:
-            self._graphs[key] = _Graph(self, prepared)
+            with _one_capture:
+                self._graphs[key] = _Graph(self, prepared)
         except Exception as error:  # whatever a driver or a full GPU says of it: there is another way
             reason = (str(error) or type(error).__name__).splitlines()[0]
             warn_slower(f"training goes operation by operation, since a step cannot be captured: {reason}")

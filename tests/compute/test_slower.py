@@ -44,6 +44,33 @@ def test_each_thread_hears_its_own_whichever_ends_first():
     assert warnings.showwarning is before
 
 
+def test_another_threads_catch_warnings_may_span_the_end_of_listening(monkeypatch):
+    """It brings back what was there as it began: our function, when nobody listens. Warnings are still printed."""
+    inside, over = threading.Event(), threading.Event()
+
+    def work():
+        with warnings.catch_warnings():
+            inside.set()
+            over.wait()
+
+    printed = []
+    thread = threading.Thread(target=work)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        monkeypatch.setattr(warnings, "showwarning", lambda message, *_, **__: printed.append(str(message)))
+        with heard():
+            thread.start()
+            inside.wait()
+        over.set()
+        thread.join()
+        warnings.warn("outside", UserWarning, stacklevel=1)
+        with heard() as texts:
+            warn_slower("heard")
+            warnings.warn("within", UserWarning, stacklevel=1)
+    assert texts == ["heard"]
+    assert printed == ["outside", "within"]
+
+
 def test_it_is_printed_without_a_line_of_source():
     where = {"filename": "file.py", "lineno": 3}
     assert format_warning("half the speed", Slower, **where) == "half the speed\n"

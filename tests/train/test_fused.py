@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from cmd_tune.data.splits import split_store
 from cmd_tune.data.store import open_store
 from cmd_tune.errors import Diverged
+from cmd_tune.train import fused_program
 from cmd_tune.train.checkpoint import load_checkpoint
 from cmd_tune.train.fused import FusedPrograms, shape_settings
 from cmd_tune.train.loop import CHECKPOINT, pretrain
@@ -246,8 +247,6 @@ def test_a_fault_of_one_trials_batches_is_its_own(tiny, tiny_store, tmp_path, mo
 
 def test_a_program_that_fails_says_so_to_all_and_the_next_one_works(tiny, tiny_store, tmp_path, monkeypatch):
     """As when the memory of a card is full: who waits gets the exception; what comes later, a program of its own."""
-    from cmd_tune.train import fused_program
-
     case = varied(tiny, 0)
     with programs_of(2) as programs:
         store = programs.store(open_store(tiny_store.path), CPU)

@@ -24,7 +24,8 @@ class View(ABC):
 
     - All randomness is in `numbers`; row i is sample i's.
     - A sample's draws depend on its own numbers and length, its view on its own draws and frames.
-    - `make` gives the same digits for any number of threads, and draws nothing.
+    - `make` gives the same digits for any number of threads, draws nothing, and reads none of the fields: it makes the
+      views of several trials at once, whose fields differ.
     """
 
     name: ClassVar[str]  # the user's word

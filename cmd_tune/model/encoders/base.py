@@ -30,6 +30,8 @@ class Encoder(nn.Module, ABC):
     What must hold (tests/model/encoders/test_contract.py runs it for every variant):
 
     - Every parameter's first dimension is M. Output m depends on input m and on the parameters of modality m alone.
+    - A buffer's first dimension is M, too; or it is a whole number without dimensions, which counts training passes; or
+      it is a constant, whatever M is. Trials side by side are one encoder of more modalities (fused_pretrainer.py).
     - In train mode, what is taken over samples (as statistics of a batch norm) is gathered from all workers: workers
       with equal shares of a batch compute what one worker computes with the whole of it. What the input alone tells is
       returned by `statistics`, so that those of both views are one exchange; the rest goes through `gather`.

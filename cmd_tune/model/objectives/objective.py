@@ -52,6 +52,7 @@ class Objective(ABC):
     def terms(self, rows: int) -> Terms | None:
         """The loss as weights of the terms that the one-pass kernels compute; None if it has others, as by default.
 
+        They have a distillation if, and only if, `uses_keys`.
         Raises ValueError if a number of neighbours exceeds the rows of a bank.
         """
         return None

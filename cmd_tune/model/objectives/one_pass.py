@@ -30,7 +30,7 @@ def losses(
     """
     P, (G, A, B), K = len(objectives), positive_GAB.shape, similarities_GRK.shape[2]
     terms = [of for objective in objectives if (of := objective.terms(K)) is not None]
-    if len(terms) < P:
+    if len(terms) < P or similarities_GRK.shape[1] != (A + (terms[0].distillation is not None)) * B:
         return None
     numbers_PN = positive_GAB.new_tensor([_numbers(of) for of in terms])
     contrast_GAB, grad_positive_GAB = (torch.empty_like(positive_GAB) for _ in range(2))

@@ -7,7 +7,7 @@ each of them a thread.
 
 import gc
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, replace
@@ -45,6 +45,8 @@ class RemoteDesk(Protocol):
 
     def give_up(self, host: int, key: str, why: str) -> None: ...
 
+    def dismiss(self, hosts: Sequence[int]) -> None: ...
+
 
 class _Stopped(Exception):
     """Ends a trial from within its report."""
@@ -73,7 +75,7 @@ def _serve_fused(desk: RemoteDesk, first: int, resources: TrialResources, proces
 
     What goes wrong in a trial is that trial's; but the process, which may no longer be fit, then takes no more.
     """
-    programs, unfit = FusedPrograms(resources.fused), Event()
+    programs, unfit, places = FusedPrograms(resources.fused), Event(), range(first, first + resources.fused)
 
     def work_at(host: int) -> None:
         job: Any
@@ -85,10 +87,11 @@ def _serve_fused(desk: RemoteDesk, first: int, resources: TrialResources, proces
                 _do(desk, host, key, work, resources, _by_itself, programs)
             except Exception:
                 unfit.set()
+                desk.dismiss(places)  # some of them may wait at the desk, which would give them more
                 desk.give_up(host, key, format_exc())
 
     with closing(programs), ThreadPoolExecutor(resources.fused, "trial") as threads:
-        for ended in [threads.submit(work_at, first + place) for place in range(resources.fused)]:
+        for ended in [threads.submit(work_at, place) for place in places]:
             ended.result()
 
 

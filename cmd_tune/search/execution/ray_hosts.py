@@ -216,6 +216,8 @@ class Hosts:
         # Those of several workers give up by themselves: by force, Train would leave behind what it has asked for.
         given_up = [number for number, host in self._hosts.items() if not host.up and host.each.workers == 1]
         for number in given_up:
+            for place in self._hosts[number].places:  # it may just have come up, and taken work
+                self._desk.lost.remote(place, _NO_PLACE)
             self._end(number)
         self.plan = plan
         say(f"layout: {plan}")

@@ -3,9 +3,8 @@
 import platform
 from collections.abc import Callable
 
-import torch
-
 from cmd_tune.compute.slower import heard
+from cmd_tune.compute.threads import keep_to
 from cmd_tune.compute.usage import Usage
 from cmd_tune.errors import CmdTuneError, Diverged, one_line
 from cmd_tune.runs.environment import describe_environment, record_session
@@ -40,7 +39,7 @@ def run_task(
 
 def _run(task: TrialTask, report: Callable[[TrialReport], None], programs: FusedPrograms | None) -> None:
     """The history of a resumed trial is one report. An epoch's also has what it took of this process's machine."""
-    torch.set_num_threads(task.resources.threads)
+    keep_to(task.resources.threads)
 
     def tell(*records: dict[str, float]) -> None:
         slower, said[:] = "; ".join(said), []

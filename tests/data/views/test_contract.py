@@ -73,6 +73,14 @@ def test_a_view_depends_on_its_draws_alone(view, rows, shape):
     assert one.isfinite().all()
 
 
+def test_what_is_made_is_in_the_draws_and_not_in_the_fields(view, rows):
+    """Trials side by side have their views made at once, by one of them."""
+    values = {name: x / 2 if isinstance(x, float) else x for name, x in vars(view).items()}
+    draws = drawn(view)
+    other = type(view)(**values)
+    assert torch.equal(other.make(rows, START, draws, FRAMES, SHAPE), view.make(rows, START, draws, FRAMES, SHAPE))
+
+
 @pytest.mark.parametrize("workers", [2, 4])
 def test_a_worker_makes_its_samples_of_the_global_batch(view, rows, workers):
     """It keeps its rows of the numbers; what is chosen and made of them is what one worker has for these samples."""

@@ -115,6 +115,22 @@ def test_a_copy_shares_nothing(encoder):
     assert encoder(inputs()).requires_grad
 
 
+@pytest.mark.parametrize("name", ENCODERS)
+def test_its_state_is_of_modalities_or_counts_passes_or_is_constant(tiny, name):
+    """Of twice as many modalities it is twice as long; so is the encoder of trials side by side."""
+    encoder = build(tiny, name).train()
+    kind, own = ENCODERS[name], {key: getattr(tiny(), key) for key in ENCODERS[name].settings}
+    twice = kind(2 * M, X, embedding_size=7, generator=torch.Generator().manual_seed(1), **own).state_dict()
+    before = copy.deepcopy(encoder.state_dict())
+    encoder(inputs())
+    for key, x in encoder.state_dict().items():
+        if x.ndim and len(x) % M == 0 and len(twice[key]) == 2 * len(x):
+            continue
+        counts = not (x.ndim or x.is_floating_point())
+        assert torch.equal(x, before[key] + 1 if counts else before[key]), key
+        assert torch.equal(twice[key], before[key]), key
+
+
 def test_a_state_gives_the_same_features_in_another_encoder(encoder, tiny):
     encoder.train()
     encoder(inputs(seed=4))  # running statistics

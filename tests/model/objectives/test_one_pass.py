@@ -8,7 +8,7 @@ import torch
 
 from cmd_tune.compute import native
 from cmd_tune.model.objectives import CMD, Base, CrosSCLR, one_pass
-from cmd_tune.model.objectives.terms import numbers
+from cmd_tune.model.objectives.terms import Terms, numbers
 from tests.model.objectives.cases import (
     KINDS,
     NAMES,
@@ -238,3 +238,15 @@ def test_kernels_read_as_many_trials_as_there_are():
     objectives = of_trials("base", 3, most=1)
     with pytest.raises(ValueError, match=r"numbers of shape \(2, 7\) are not those of 3 objectives"):
         launched(objectives, numbers(objectives[:2], 40), *side_by_side(objectives, 3, 2, 40))
+
+
+def test_rows_of_keys_that_no_term_reads_are_left_to_pytorch():
+    """Whoever reads rows by the terms would take keys of one modality for queries of the next."""
+
+    class Sparing(CMD):
+        def terms(self, rows):
+            return Terms(self.contrast_temperature)
+
+    objective = Sparing(0.1, 0.1, 0.1, topk=3, distill_weight=0.0)
+    positive_GAB, similarities_GRK = torch.rand(2, 1, 4), torch.rand(2, 8, 9)
+    assert one_pass.losses([objective], positive_GAB, similarities_GRK) is None

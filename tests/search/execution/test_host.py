@@ -7,6 +7,7 @@ import os
 import pickle
 import socket
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -210,12 +211,14 @@ def test_fused_trials_are_those_of_processes_of_their_own(tiny, tiny_store, tmp_
 
 
 def test_a_defect_of_a_fused_trial_is_its_own_and_the_process_takes_no_more(tiny, tiny_store, tmp_path):
-    """The stack goes to whoever asks for the trial. Its fellows come to their ends."""
+    """The stack goes to whoever asks for the trial. Its fellow comes to its end. A third place is idle."""
     desk = DeskHere()
     broken = make_task(tmp_path / "broken", tiny(), tiny_store)
     told = {}
-    with host_of_one(desk, replace(ALONE, fused=2)):
+    with host_of_one(desk, replace(ALONE, fused=3)):
         desk.submit("good", make_task(tmp_path / "good", tiny(epochs=6), tiny_store).to_plain(), first=True)
+        while len(desk.state()["hosts"]) < 3:
+            time.sleep(0.01)
         desk.submit("broken", {**broken.to_plain(), "settings": {"precision": "none"}}, first=True)
         for name in ("good", "broken"):
             told[name] = read_to_the_end(desk, name)
