@@ -108,7 +108,7 @@ def test_pretrain_ends_in_a_line(limited, tiny, tiny_store, tmp_path):
     config.write_text(yaml.safe_dump(tiny(**LONG).model_dump(mode="json")))
     code, errors, said = limited("pretrain", "--data", tiny_store.path, "--config", config, "--name", "it")
     assert code == 1, said
-    assert errors == ["error: out of memory; lower batch_size, frames, hidden_size or --concurrent"]
+    assert errors == ["error: out of memory; lower batch_size, frames, hidden_size, --concurrent or --fuse"]
     assert "Traceback" not in said
 
 

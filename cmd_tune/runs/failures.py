@@ -18,7 +18,7 @@ def named_failures() -> Iterator[None]:
         if isinstance(error, OSError) and (full := as_disk_full(error, Path.cwd())):
             raise full from error
         if is_out_of_memory(error):
-            raise OutOfMemory("out of memory; lower batch_size, frames, hidden_size or --concurrent") from error
+            raise OutOfMemory("out of memory; lower batch_size, frames, hidden_size, --concurrent or --fuse") from error
         if not isinstance(error, OSError) or not error.filename:
             raise
         raise CmdTuneError(f"{error.filename}: {error.strerror}") from error

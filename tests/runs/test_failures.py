@@ -6,7 +6,7 @@ import torch
 from cmd_tune.errors import CmdTuneError, OutOfMemory
 from cmd_tune.runs.failures import named_failures
 
-MEMORY = "^out of memory; lower batch_size, frames, hidden_size or --concurrent$"
+MEMORY = "^out of memory; lower batch_size, frames, hidden_size, --concurrent or --fuse$"
 
 
 @pytest.mark.parametrize(
