@@ -138,7 +138,14 @@ PLANTS = (
 )
 
 
-@pytest.mark.parametrize("plant", [*PLANTS, plant_as_ours], ids=lambda plant: plant.__name__)
+SLOW = (plant_link, plant_below_an_open_folder, plant_in_somebody_elses_folder)  # each is like one before it
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [pytest.param(plant, marks=[pytest.mark.slow] * (plant in SLOW)) for plant in (*PLANTS, plant_as_ours)],
+    ids=lambda plant: plant.__name__,
+)
 def test_a_library_that_another_user_could_have_written_is_not_loaded(
     plant: Callable[[Path], None], planted: tuple[Path, Path, str], tmp_path: Path
 ) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.soak_run import run_soak
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.slow]  # tests beside it kill one process each
 
 
 def test_kills_lose_and_double_nothing(tmp_path):

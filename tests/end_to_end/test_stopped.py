@@ -31,6 +31,7 @@ def test_a_resume_of_a_finished_search_changes_nothing(unbroken):
     assert runs == before[1]
 
 
+@pytest.mark.slow
 def test_one_configuration_that_is_interrupted_goes_on(tiny_store, tmp_path):
     settings = [word for setting in (*TINY, "epochs=60") for word in ("--set", setting)]
     process = start("-m", "cmd_tune", "pretrain", "--data", tiny_store.path, "--name", "it", *settings, cwd=tmp_path)

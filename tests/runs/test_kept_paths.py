@@ -84,7 +84,7 @@ def as_an_earlier_release(storage: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("earlier", [False, True])
+@pytest.mark.parametrize("earlier", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_runs_of_a_moved_storage_go_on_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, earlier: bool) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     runs, moved = tmp_path / "runs", tmp_path / "moved"

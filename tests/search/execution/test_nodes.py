@@ -110,6 +110,7 @@ def test_a_node_that_does_not_see_the_data_is_named(cluster, places, tmp_path):
     assert re.match(rf"node \S+ \(\S+\): data: {data}: no such file; make one with .*, where", str(caught.value))
 
 
+@pytest.mark.slow
 def test_a_node_that_is_lost_while_it_is_looked_at_is_passed_over(cluster, places, tmp_path):
     """Its data set is a pipe, which has no end: it is killed once a process there has begun to read."""
     data, folder = places
