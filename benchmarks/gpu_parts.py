@@ -206,11 +206,7 @@ def train_worker(rank: int, workers: int, folder: str, device_type: str) -> None
 def pretrain_part(device: torch.device, _: int) -> Iterator[Row]:
     """The quick preset on made-up actions, from the store to the test set's scores. `run` takes a GPU where one is."""
     with tempfile.TemporaryDirectory() as folder:
-        layout = LAYOUTS["ntu-25"]
-        store = store_clips(
-            synthesize(), Path(folder) / "made.arrow", dataset="synthetic", layout=layout, normalization="2s-agcn"
-        )
-        source = DataSource(store.path, split_store(store, None)[0])
+        source = made_up_source(Path(folder))
         settings = make_settings("quick")
         records: list[dict[str, float]] = []
         started = perf_counter()
@@ -232,14 +228,17 @@ def fused_part(device: torch.device, _: int) -> Iterator[Row]:
     """Quick trials on made-up actions, more and more of them side by side."""
     counts = (1, 2, 4, 8, 16) if device.type == "cuda" else (1, 2)
     with tempfile.TemporaryDirectory() as folder:
-        layout = LAYOUTS["ntu-25"]
-        store = store_clips(
-            synthesize(), Path(folder) / "made.arrow", dataset="synthetic", layout=layout, normalization="2s-agcn"
-        )
-        source = DataSource(store.path, split_store(store, None)[0])
+        source = made_up_source(Path(folder))
         for precision in ("bfloat16", "float32") if device.type == "cuda" else ("float32",):
             settings = make_settings("quick", ("benchmark", {"precision": precision, "epochs": 10}))
             yield from fused_rows(settings, source, device, counts)
+
+
+def made_up_source(folder: Path) -> DataSource:
+    """The made-up actions, written into a folder."""
+    path, layout = folder / "made.arrow", LAYOUTS["ntu-25"]
+    store = store_clips(synthesize(), path, dataset="synthetic", layout=layout, normalization="2s-agcn")
+    return DataSource(store.path, split_store(store, None)[0])
 
 
 def _scores(scores: dict[str, float], prefix: str) -> str:

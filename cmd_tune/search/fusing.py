@@ -1,9 +1,6 @@
 """How many trials each worker of a search brings forward side by side, where `--fuse auto` leaves that open."""
 
-import multiprocessing
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from math import ceil
 
@@ -11,8 +8,9 @@ import torch
 
 from cmd_tune.compute.cpus import usable_cpus
 from cmd_tune.compute.device import gpu_count
-from cmd_tune.errors import CmdTuneError, UsageError
+from cmd_tune.errors import UsageError
 from cmd_tune.formatting import count, format_value
+from cmd_tune.runs.apart import call_apart
 from cmd_tune.runs.data_source import DataSource
 from cmd_tune.runs.fused_probe import Timed, time_fused
 from cmd_tune.search.execution import ResourceRequest
@@ -104,9 +102,5 @@ def timed_apart(
     settings: Settings, source: DataSource, most: int, share: float, device: torch.device | None = None
 ) -> tuple[Timed, Timed]:
     """As `time_fused`, in a process of its own: a card's memory is free again after it."""
-    try:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            return pool.submit(time_fused, settings, source, most, share, device).result()
-    except BrokenProcessPool as error:
-        what = f"the process that timed up to {count(most, 'trial')} was ended; is there too little memory?"
-        raise CmdTuneError(f"--fuse {AUTO}: {what} Write a number") from error
+    what = f"the process that timed up to {count(most, 'trial')} was ended; is there too little memory?"
+    return call_apart(time_fused, settings, source, most, share, device, ended=f"--fuse {AUTO}: {what} Write a number")

@@ -1,13 +1,11 @@
 """The precision of a search whose settings say auto: measured once, before its plan is written, for all its trials."""
 
-import multiprocessing
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 
 from cmd_tune.compute.device import device_here, gpu_count
-from cmd_tune.errors import CmdTuneError, UsageError
+from cmd_tune.errors import UsageError
+from cmd_tune.runs.apart import call_apart
 from cmd_tune.runs.failures import named_failures
 from cmd_tune.search.request import SearchRequest
 from cmd_tune.settings import AUTO, Settings
@@ -39,11 +37,8 @@ def _resolved(settings: Settings, channels: int) -> tuple[Settings, str]:
     """As `resolve_precision`; on a GPU in a process of its own, so that this one takes none of its memory."""
     if not gpu_count():
         return _resolved_here(settings, channels)
-    try:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            return pool.submit(_resolved_here, settings, channels).result()
-    except BrokenProcessPool as error:
-        raise CmdTuneError(f"precision {AUTO}: the process that measures it was ended; write float32") from error
+    ended = f"precision {AUTO}: the process that measures it was ended; write float32"
+    return call_apart(_resolved_here, settings, channels, ended=ended)
 
 
 @named_failures()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
-from threading import Condition
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -52,7 +52,7 @@ class FusedPrograms:
         self._slots = slots
         self._programs: dict[object, FusedProgram] = {}
         self._stores: dict[object, Store] = {}
-        self._lock = Condition()
+        self._lock = Lock()
 
     def store(self, store: Store, device: torch.device) -> Store:
         """This store with its frames where views are made: one copy for all trials."""
@@ -114,7 +114,7 @@ class _StepsFused:
         asked = Epoch(self._pretrainer, self._optimizer, rates, prepared, self._slot)
         self._programs.submit(self._settings, self._batches, asked)
         self._batches.look_ahead(epoch + 1)
-        sums = asked.result()
+        sums = asked.sums.result()
         self._slot, self._rate = asked.slot, rates[-1]
         return sums
 

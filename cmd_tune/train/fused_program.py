@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import nullcontext
 from threading import Condition, Thread
 from traceback import clear_frames
@@ -45,23 +46,7 @@ class Epoch:
         self.pretrainer, self.optimizer = pretrainer, optimizer
         self.rates, self.prepared, self.taken = rates, prepared, 0
         self.slot = slot
-        self._outcome: Tensor | Exception | None = None
-        self._ended = Condition()
-
-    def end(self, outcome: Tensor | Exception) -> None:
-        """outcome: the sums of its figures, or why it could not be taken."""
-        with self._ended:
-            self._outcome = outcome
-            self._ended.notify_all()
-
-    def result(self) -> Tensor:
-        """The sums of `Losses.figures` over its steps, (2 + 2M,), once they are taken; raises what went wrong."""
-        with self._ended:
-            self._ended.wait_for(lambda: self._outcome is not None)
-        if isinstance(self._outcome, Tensor):
-            return self._outcome
-        assert self._outcome
-        raise self._outcome
+        self.sums: Future[Tensor] = Future()  # of `Losses.figures` over its steps, (2 + 2M,), or what went wrong
 
 
 class FusedProgram:
@@ -110,7 +95,7 @@ class FusedProgram:
                 self._at = [None] * len(self._at)
                 self._waiting.clear()
             for epoch in epochs:
-                epoch.end(error)
+                epoch.sums.set_exception(error)
 
     def _take_steps(self, settings: Settings, batches: Batches) -> None:
         slots = _Slots(settings, self._waiting[0].pretrainer, batches, len(self._at))
@@ -139,19 +124,21 @@ class FusedProgram:
                 if epoch is not None:
                     slots.give(epoch)
             except Exception as error:
-                self._end(p, error)
+                self._free(p).sums.set_exception(error)
 
     def _leave(self, slots: _Slots) -> None:
         """End the epochs whose last step is taken."""
         for p, epoch in enumerate(self._at):
             if epoch is not None and epoch.taken == len(epoch.rates):
-                self._end(p, slots.fetch(epoch))
+                sums = slots.fetch(epoch)
+                self._free(p).sums.set_result(sums)
 
-    def _end(self, p: int, outcome: Tensor | Exception) -> None:
+    def _free(self, p: int) -> Epoch:
+        """Empty a slot. Returns what was there."""
         with self._news:
             epoch, self._at[p] = self._at[p], None
         assert epoch
-        epoch.end(outcome)
+        return epoch
 
 
 class _Slots:

@@ -9,7 +9,7 @@ M modality, B sample, T frame, X input channel.
 """
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from threading import Lock
 from typing import Any, Protocol
@@ -85,7 +85,7 @@ class TrainingStep:
         self._graphs: dict[object, _Graph] = {}
         self._taken: dict[object, int] = {}
         self.rates = tuple(float(group["lr"]) for group in optimizer.param_groups)
-        self._rates = torch.tensor(self.rates, device=device)
+        self._rates = torch.tensor(self.rates, device=device).unbind()
         if self.captures:
             self._stream = torch.cuda.Stream(device)
             use_tensor_rates(optimizer, self._rates)
@@ -245,7 +245,7 @@ def _constants(optimizer: Optimizer) -> tuple[object, ...]:
     )
 
 
-def use_tensor_rates(optimizer: Optimizer, rates: Tensor) -> None:
+def use_tensor_rates(optimizer: Optimizer, rates: Iterable[Tensor]) -> None:
     """Have each group of parameters read its learning rate from a tensor, and keep all that a step changes on the GPU.
 
     To be called again after `load_state_dict`, which brings the saved numbers.

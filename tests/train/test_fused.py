@@ -94,6 +94,20 @@ def assert_same(ours, theirs, within=1e-5):
                 torch.testing.assert_close(ours[2]["state"][index][name], x, rtol=10 * within, atol=within / 10)
 
 
+def fused_works(cases, folder):
+    """For `side_by_side`: to train each of some settings in a folder of its own."""
+    return [
+        lambda steps_by, store, index=index: train(cases[index], store, folder / f"f{index}", steps_by)
+        for index in range(len(cases))
+    ]
+
+
+def assert_each_as_alone(cases, store, folder):
+    """As many slots as there are settings, all side by side; then each again by itself."""
+    for index, fused in enumerate(side_by_side(len(cases), store, fused_works(cases, folder))):
+        assert_same(fused, train(cases[index], store, folder / f"a{index}"))
+
+
 def varied(tiny, index, **changes):
     """Settings in which everything differs that may differ between trials of one program."""
     of_trial = {
@@ -116,12 +130,7 @@ def varied(tiny, index, **changes):
 @pytest.mark.parametrize("trials", [1, 3, 8])
 def test_trials_of_one_program_have_the_numbers_that_each_has_alone(tiny, tiny_store, tmp_path, trials):
     cases = [varied(tiny, index) for index in range(trials)]
-    works = [
-        lambda steps_by, store, index=index: train(cases[index], store, tmp_path / f"f{index}", steps_by)
-        for index in range(trials)
-    ]
-    for index, fused in enumerate(side_by_side(trials, tiny_store, works)):
-        assert_same(fused, train(cases[index], tiny_store, tmp_path / f"a{index}"))
+    assert_each_as_alone(cases, tiny_store, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -144,12 +153,7 @@ def test_trials_of_one_program_have_the_numbers_that_each_has_alone(tiny, tiny_s
 def test_every_method_and_optimiser(tiny, tiny_store, tmp_path, changes):
     """Three trials each; of two stages they pass from base to the objective at epochs of their own."""
     cases = [varied(tiny, index, **changes) for index in range(3)]
-    works = [
-        lambda steps_by, store, index=index: train(cases[index], store, tmp_path / f"f{index}", steps_by)
-        for index in range(3)
-    ]
-    for index, fused in enumerate(side_by_side(3, tiny_store, works)):
-        assert_same(fused, train(cases[index], tiny_store, tmp_path / f"a{index}"))
+    assert_each_as_alone(cases, tiny_store, tmp_path)
 
 
 def test_slots_change_their_trials(tiny, tiny_store, tmp_path):
@@ -196,11 +200,7 @@ def test_a_fellow_that_diverges_touches_nobody(tiny, tiny_store, tmp_path):
     """Its weights and loss are no numbers from its first epoch on; the others' numbers do not move."""
     cases = [varied(tiny, index, optimizer="sgd", epochs=3) for index in range(3)]
     cases[1] = varied(tiny, 1, optimizer="sgd", epochs=3, learning_rate=1e30, contrast_temperature=1e-30)
-    works = [
-        lambda steps_by, store, index=index: train(cases[index], store, tmp_path / f"f{index}", steps_by)
-        for index in range(3)
-    ]
-    found = side_by_side(3, tiny_store, works)
+    found = side_by_side(3, tiny_store, fused_works(cases, tmp_path))
     assert isinstance(found[1], Diverged)
     for index in (0, 2):
         assert_same(found[index], train(cases[index], tiny_store, tmp_path / f"a{index}"))
@@ -209,12 +209,7 @@ def test_a_fellow_that_diverges_touches_nobody(tiny, tiny_store, tmp_path):
 def test_trials_of_other_shapes_get_programs_of_their_own(tiny, tiny_store, tmp_path):
     shapes = [{}, {"hidden_size": 12}, {"queue_size": 33}, {"objective": "base"}, {"batch_size": 9}, {"frames": 6}]
     cases = [varied(tiny, index, **changes) for index, changes in enumerate(shapes)]
-    works = [
-        lambda steps_by, store, index=index: train(cases[index], store, tmp_path / f"f{index}", steps_by)
-        for index in range(len(cases))
-    ]
-    for index, fused in enumerate(side_by_side(6, tiny_store, works)):
-        assert_same(fused, train(cases[index], tiny_store, tmp_path / f"a{index}"))
+    assert_each_as_alone(cases, tiny_store, tmp_path)
 
 
 def test_a_fault_of_one_trials_batches_is_its_own(tiny, tiny_store, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from cmd_tune.model.encoders import ENCODERS, GRUEncoder
 from cmd_tune.model.objectives import OBJECTIVES
 from cmd_tune.model.objectives.distillation import CMD
 from cmd_tune.train import fused_program
-from tests.train.test_fused import CPU, assert_same, programs_of, side_by_side, train, varied
+from tests.train.test_fused import CPU, assert_each_as_alone, programs_of, train, varied
 
 
 def test_a_program_that_has_failed_keeps_none_of_its_memory(tiny, tiny_store, tmp_path, monkeypatch):
@@ -84,12 +84,7 @@ class Unusual(GRUEncoder):
 def test_constants_of_an_encoder_stay(tiny, tiny_store, tmp_path, monkeypatch, trials):
     monkeypatch.setitem(ENCODERS, "gru", Unusual)
     cases = [varied(tiny, index) for index in range(trials)]
-    works = [
-        lambda steps_by, store, index=index: train(cases[index], store, tmp_path / f"f{index}", steps_by)
-        for index in range(trials)
-    ]
-    for index, fused in enumerate(side_by_side(trials, tiny_store, works)):
-        assert_same(fused, train(cases[index], tiny_store, tmp_path / f"a{index}"))
+    assert_each_as_alone(cases, tiny_store, tmp_path)
 
 
 @dataclass(frozen=True)
@@ -110,9 +105,4 @@ class Choosing(CMD):
 def test_objectives_whose_terms_differ_get_programs_of_their_own(tiny, tiny_store, tmp_path, monkeypatch):
     monkeypatch.setitem(OBJECTIVES, "cmd", Choosing)
     cases = [varied(tiny, index) for index in range(2)]
-    works = [
-        lambda steps_by, store, index=index: train(cases[index], store, tmp_path / f"f{index}", steps_by)
-        for index in range(2)
-    ]
-    for index, fused in enumerate(side_by_side(2, tiny_store, works)):
-        assert_same(fused, train(cases[index], tiny_store, tmp_path / f"a{index}"))
+    assert_each_as_alone(cases, tiny_store, tmp_path)
