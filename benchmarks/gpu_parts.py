@@ -105,7 +105,7 @@ def timed_step(
 
     def step() -> None:
         if in_loop:
-            in_loop(views_MBTX, settings.learning_rate)
+            in_loop(views_MBTX, settings.learning_rate, goes_on=[True])
         else:
             take_step(pretrainer, optimizer, *views_MBTX)
 
@@ -137,7 +137,7 @@ def loop_rows(settings: Settings, store: Store, device: torch.device) -> Iterato
     def epoch(number: int) -> None:
         take.begin_epoch()
         for step, prepared in enumerate(batches.prepare(number)):
-            take(prepared, learning_rate(settings, 1, step, len(batches)))
+            take(prepared, learning_rate(settings, 1, step, len(batches)), goes_on=[step + 1 < len(batches)])
         batches.look_ahead(number + 1)
         means_of(take.sums, len(batches), pretrainer.objective, settings.modalities)
 
@@ -149,7 +149,7 @@ def loop_rows(settings: Settings, store: Store, device: torch.device) -> Iterato
 
     def again() -> None:
         for _ in range(len(batches)):
-            take(prepared, settings.learning_rate)
+            take(prepared, settings.learning_rate, goes_on=[True])
 
     runs = [seconds(again) / len(batches) for _ in range(EPOCHS)]
     yield Row("  one batch's step again and again", Timing(tuple(runs)), note="one graph" if take.captures else "")

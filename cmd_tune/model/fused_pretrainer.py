@@ -31,6 +31,7 @@ class FusedPretrainer(Pretrainer):
         for p, objective in enumerate(objectives):
             self.set_numbers(p, objective)
         self.register_buffer("key_share_P", torch.zeros(len(objectives)), persistent=False)
+        self._key_moves = [0.0] * len(objectives)
 
     @property
     def trials(self) -> int:
@@ -47,7 +48,8 @@ class FusedPretrainer(Pretrainer):
         if self.objectives[p] != trial.objective:
             self.objectives[p] = trial.objective
             self.set_numbers(p, trial.objective)
-        self.key_share_P[p].fill_(1 - trial.key_momentum)
+        (self._key_moves[p],) = trial.key_moves
+        self.key_share_P[p].fill_(self._key_moves[p])
 
     def fetch(self, p: int, trial: Pretrainer, steps: int) -> None:
         """Copy slot p's state into the trial that was put there so many steps ago."""
@@ -67,6 +69,10 @@ class FusedPretrainer(Pretrainer):
                     yield state[name].chunk(self.trials)[p], x
         yield self.banks.keys_MKD.chunk(self.trials)[p], trial.banks.keys_MKD
         yield self.banks.pointer[p], trial.banks.pointer
+
+    @property
+    def key_moves(self) -> list[float]:
+        return self._key_moves
 
     @torch.no_grad()
     def update_momentum(self) -> None:

@@ -87,6 +87,11 @@ class Pretrainer(nn.Module):
             return self.objectives[0].structure
         return tuple(self.objectives)
 
+    @property
+    def key_moves(self) -> list[float]:
+        """The share of its way to the query encoder that each trial's key encoder goes in a step."""
+        return [1 - self.key_momentum]
+
     @torch.no_grad()
     def update_momentum(self) -> None:
         """k ← m·k + (1 − m)·q, parameters only: the key encoder's norm keeps its own statistics."""
@@ -96,8 +101,14 @@ class Pretrainer(nn.Module):
     def forward(
         self, query_MBTX: Tensor, key_MBTX: Tensor, gather: GatherFromWorkers = one_worker
     ) -> tuple[Losses, Tensor]:
-        """Losses of two views of the same samples, and the second view's keys (M, B, D)."""
+        """Losses of two views of the same samples, and the second view's keys (M, B, D), after `update_momentum`."""
         self.update_momentum()
+        return self.compare(query_MBTX, key_MBTX, gather)
+
+    def compare(
+        self, query_MBTX: Tensor, key_MBTX: Tensor, gather: GatherFromWorkers = one_worker
+    ) -> tuple[Losses, Tensor]:
+        """The same by key encoders that are up to date."""
         of_query_WS, of_key_WS = self._statistics(query_MBTX, key_MBTX, gather)
         with torch.no_grad(), self._beside():
             key_MBD = self.momentum(key_MBTX, of_key_WS, gather)

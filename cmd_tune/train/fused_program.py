@@ -159,6 +159,7 @@ class _Slots:
     def put(self, epoch: Epoch) -> None:
         self._pretrainer.put(epoch.slot, epoch.pretrainer)
         self._optimizer.put(epoch.slot, epoch.optimizer)
+        self._take.weights_changed(epoch.slot)
         self._take.sums[epoch.slot].zero_()
 
     def give(self, epoch: Epoch) -> None:
@@ -173,9 +174,10 @@ class _Slots:
         """A step of each slot that has an epoch."""
         if not any(at):
             return
-        self._take(self._inputs, *(epoch.rates[epoch.taken] if epoch else 0.0 for epoch in at))
+        rates = [epoch.rates[epoch.taken] if epoch else 0.0 for epoch in at]
         for epoch in filter(None, at):
             epoch.taken += 1
+        self._take(self._inputs, *rates, goes_on=[epoch is None or epoch.taken < len(epoch.rates) for epoch in at])
 
     @torch.no_grad()
     def fetch(self, epoch: Epoch) -> Tensor:

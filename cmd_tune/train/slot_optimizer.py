@@ -33,6 +33,10 @@ class SlotOptimizer:
     def param_groups(self) -> Groups:
         return self._optimizer.param_groups
 
+    @property
+    def state(self) -> State:
+        return self._optimizer.state
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         for x in self._whole:
             x.grad = None

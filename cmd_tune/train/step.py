@@ -12,7 +12,7 @@ import gc
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from threading import Lock
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -31,6 +31,7 @@ from cmd_tune.train.distributed import (
     sum_over_workers,
     world,
 )
+from cmd_tune.train.weight_pass import Optimizer, WeightPass, weight_pass
 
 Views = Callable[..., tuple[Tensor, Tensor]]
 
@@ -45,17 +46,6 @@ class Steps(Protocol):
         """The optimiser's state as a checkpoint holds it: learning rates are numbers."""
 
 
-class Optimizer(Protocol):
-    """What a step asks of an optimiser: methods of PyTorch's."""
-
-    @property
-    def param_groups(self) -> list[dict[str, Any]]: ...
-
-    def zero_grad(self, set_to_none: bool = True) -> None: ...
-
-    def step(self) -> object: ...
-
-
 MakeSteps = Callable[[Settings, Pretrainer, torch.optim.Optimizer, Batches], Steps]
 
 # Programs of several threads may share a card. No thread may wait for a card on which another one captures.
@@ -65,7 +55,12 @@ WARM_UP = 3  # steps before a capture: they compile kernels and make the optimis
 
 def take_step(pretrainer: Pretrainer, optimizer: Optimizer, query_MBTX: Tensor, key_MBTX: Tensor) -> Losses:
     """One step on this worker's two views of a batch, operation by operation. The host does not wait for a GPU."""
-    losses, key_MBD = pretrainer(query_MBTX, key_MBTX, gather_from_workers if world()[1] > 1 else one_worker)
+    views = (query_MBTX, key_MBTX, gather_from_workers if world()[1] > 1 else one_worker)
+    if isinstance(optimizer, WeightPass):
+        with optimizer.copies_read():
+            losses, key_MBD = pretrainer.compare(*views)
+    else:
+        losses, key_MBD = pretrainer(*views)
     optimizer.zero_grad(set_to_none=True)
     losses.total.sum().backward()
     keys_MBD = exchange_gradients(pretrainer.online.parameters(), key_MBD)
@@ -79,7 +74,9 @@ class TrainingStep:
 
     def __init__(self, pretrainer: Pretrainer, optimizer: Optimizer, views: Views, device: torch.device) -> None:
         """views: makes a batch's two views (M, B, T, X) from the arguments of a step."""
-        self.pretrainer, self.optimizer, self.views, self.device = pretrainer, optimizer, views, device
+        self.pretrainer, self.views, self.device = pretrainer, views, device
+        self.in_one_pass = weight_pass(pretrainer, optimizer)
+        self.optimizer = self.in_one_pass or optimizer
         self.captures = device.type == "cuda"
         self.sums = torch.zeros(pretrainer.figures_shape, device=device)
         self._graphs: dict[object, _Graph] = {}
@@ -88,21 +85,29 @@ class TrainingStep:
         self._rates = torch.tensor(self.rates, device=device).unbind()
         if self.captures:
             self._stream = torch.cuda.Stream(device)
-            use_tensor_rates(optimizer, self._rates)
+            if self.in_one_pass is None:
+                use_tensor_rates(optimizer, self._rates)
             self._expect_capture(True)
 
-    def __call__(self, prepared: Sequence[Tensor], *rates: float) -> None:
-        """One step at these learning rates, one for each group of parameters. prepared: the arguments of `views`."""
-        if not self.captures:
-            self.rates = rates
+    def __call__(self, prepared: Sequence[Tensor], *rates: float, goes_on: Sequence[bool] = ()) -> None:
+        """One step at these learning rates, one for each trial's group of parameters.
+
+        prepared: the arguments of `views`. goes_on: of each trial, whether another step follows before anything else
+        reads its weights, or changes them; not, if it is left out.
+        """
+        if self.in_one_pass or not self.captures:
             for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate
+        else:
+            for own, rate, before in zip(self._rates, rates, self.rates, strict=True):
+                if rate != before:
+                    own.fill_(rate)
+        self.rates = rates
+        if self.in_one_pass:
+            self.in_one_pass.prepare(goes_on or [False] * len(rates))
+        if not self.captures:
             self._take(prepared)
             return
-        for own, rate, before in zip(self._rates, rates, self.rates, strict=True):
-            if rate != before:
-                own.fill_(rate)
-        self.rates = rates
         key = (self.pretrainer.constants, _constants(self.optimizer), *(x.shape for x in prepared))
         if key in self._graphs:
             self._graphs[key].replay(prepared)
@@ -119,6 +124,11 @@ class TrainingStep:
 
     def begin_epoch(self) -> None:
         self.sums.zero_()
+
+    def weights_changed(self, p: int) -> None:
+        """Trial p's weights are others than its last step left."""
+        if self.in_one_pass:
+            self.in_one_pass.weights_changed(p)
 
     def _take(self, prepared: Sequence[Tensor]) -> None:
         self.sums += take_step(self.pretrainer, self.optimizer, *self.views(*prepared)).figures()
@@ -155,8 +165,8 @@ class StepsAlone:
 
     def epoch(self, epoch: int, rates: Sequence[float]) -> Tensor:
         self._take.begin_epoch()
-        for rate, prepared in zip(rates, self._batches.prepare(epoch), strict=True):
-            self._take(prepared, rate)
+        for step, (rate, prepared) in enumerate(zip(rates, self._batches.prepare(epoch), strict=True), start=1):
+            self._take(prepared, rate, goes_on=[step < len(rates)])
         self._batches.look_ahead(epoch + 1)
         return self._take.sums
 
@@ -237,6 +247,8 @@ def state_in_numbers(optimizer: torch.optim.Optimizer, rates: Sequence[float]) -
 
 def _constants(optimizer: Optimizer) -> tuple[object, ...]:
     """What a captured step of the optimiser has as numbers: decay, momentum and the like of each group."""
+    if isinstance(optimizer, WeightPass):
+        return optimizer.constants
     return tuple(
         value
         for group in optimizer.param_groups

@@ -22,8 +22,15 @@ from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
 from cmd_tune.model.encoders import gru_frame_kernels, gru_sequence_kernels, input_norm_kernels
 from cmd_tune.model.objectives import one_pass_launch as objective_kernels
+from cmd_tune.train import weight_pass_kernels
 
-__all__ = ["gru_frame_kernels", "gru_sequence_kernels", "input_norm_kernels", "objective_kernels"]
+__all__ = [
+    "gru_frame_kernels",
+    "gru_sequence_kernels",
+    "input_norm_kernels",
+    "objective_kernels",
+    "weight_pass_kernels",
+]
 
 _dot, _cast, _splat = InterpreterBuilder.create_dot, InterpreterBuilder.cast_impl, InterpreterBuilder.create_splat
 

@@ -4,7 +4,8 @@ M modality, B sample, T frame, X input channel (V·C·P), F feature, D embedding
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -53,6 +54,7 @@ class Encoder(nn.Module, ABC):
         """channels: X, joints × coordinates × bodies. A variant takes the rest."""
         super().__init__()
         self.modalities, self.channels = modalities, channels
+        self.rounded: Mapping[str, Tensor] = {}  # of `rounds`, what is up to date; the rest a pass rounds by itself
 
     def statistics(self, x_MBTX: Tensor) -> Tensor:
         """What a training pass takes over this worker's samples of its input, as one dimension. Nothing here."""
@@ -81,6 +83,22 @@ class Encoder(nn.Module, ABC):
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
+
+    def rounds(self) -> Mapping[str, torch.dtype]:
+        """Names of parameters that every training pass copies to another dtype, and that dtype. Nothing here.
+
+        On a GPU a step that changes the parameters writes such copies, too, which spares the pass.
+        """
+        return {}
+
+    @contextmanager
+    def reading(self, rounded: Mapping[str, Tensor]) -> Iterator[None]:
+        """Within it, these are copies of parameters, by name, as they are now."""
+        self.rounded = rounded
+        try:
+            yield
+        finally:
+            self.rounded = {}
 
     def expect_capture(self, expected: bool) -> None:
         """Called with True before steps that may be captured whole as one CUDA graph, with False if they are not.

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from cmd_tune.model.encoders.base import Encoder, GatherFromWorkers, one_worker
 from cmd_tune.model.encoders.gru_dispatch import Recurrence
-from cmd_tune.model.encoders.gru_layer import LayerFunction
+from cmd_tune.model.encoders.gru_layer import LayerFunction, Rounded
 from cmd_tune.model.encoders.input_norm import InputNorm
 
 
@@ -33,12 +33,18 @@ class GRULayer(nn.Module):
         self.bias_hh = _uniform(modalities, 2, 3 * H, bound=1 / sqrt(H), generator=generator)
 
     def forward(
-        self, x_MTBI: Tensor, run_layer: LayerFunction, last_only: bool = False, norm: InputNorm | None = None
+        self,
+        x_MTBI: Tensor,
+        run_layer: LayerFunction,
+        last_only: bool = False,
+        norm: InputNorm | None = None,
+        rounded: Rounded = (None, None),
     ) -> Tensor:
         """(M, T, B, I) → (M, T, B, 2H) in the input's dtype, or the last frame's (M, B, 2H) in float32.
 
         norm: the input norm, if its weight and bias are not applied yet. They are folded into this layer's weights,
-        so that the input needs no gradient: its product would be as large as that of the weights.
+        so that the input needs no gradient: its product would be as large as that of the weights. rounded: copies of
+        weight_ih and weight_hh in the input's dtype, where there are.
         """
         weight_ih: Tensor = self.weight_ih
         bias_ih: Tensor = self.bias_ih
@@ -47,7 +53,7 @@ class GRULayer(nn.Module):
             weight_ih = weight_ih * norm.weight[:, None, None]
         if x_MTBI.shape[3] > weight_ih.shape[3]:  # channels of 0
             weight_ih = F.pad(weight_ih, (0, x_MTBI.shape[3] - weight_ih.shape[3]))
-        return run_layer(x_MTBI, weight_ih, self.weight_hh, bias_ih, self.bias_hh, last_only)
+        return run_layer(x_MTBI, weight_ih, self.weight_hh, bias_ih, self.bias_hh, last_only, rounded)
 
 
 class Head(nn.Module):
@@ -122,6 +128,11 @@ class GRUEncoder(Encoder):
     def expect_capture(self, expected: bool) -> None:
         self.recurrence.part_of_graph = expected
 
+    def rounds(self) -> Mapping[str, torch.dtype]:
+        """The layers' matrices but the first one, into which the norm is folded."""
+        matrices = [f"gru.{index}.{name}" for index in range(len(self.gru)) for name in ("weight_ih", "weight_hh")]
+        return dict.fromkeys(matrices[1:], self.compute_dtype) if self.compute_dtype != torch.float32 else {}
+
     def recurrent_parameters(self) -> dict[str, nn.Parameter]:
         """All but the head's, by name."""
         return {name: x for name, x in self.named_parameters() if not name.startswith("head.")}
@@ -129,7 +140,8 @@ class GRUEncoder(Encoder):
     def recur(self, x_MTBX: Tensor, run_layer: LayerFunction) -> Tensor:
         """(M, T, B, X) standardised → (M, B, 2H) of the last frame."""
         norm: InputNorm | None = self.input_norm
-        *below, last = self.gru
-        for layer in below:
-            x_MTBX, norm = layer(x_MTBX, run_layer, norm=norm), None
-        return last(x_MTBX, run_layer, last_only=True, norm=norm)
+        last = len(self.gru) - 1
+        for index, layer in enumerate(self.gru):
+            rounded = tuple(self.rounded.get(f"gru.{index}.{name}") for name in ("weight_ih", "weight_hh"))
+            x_MTBX, norm = layer(x_MTBX, run_layer, index == last, norm, rounded), None
+        return x_MTBX

@@ -21,25 +21,29 @@ from cmd_tune.compute.threads import run_shared, shares
 from cmd_tune.model.encoders import gru_whole_layer
 from cmd_tune.model.encoders.gru_gates import Backward, Forward, Step
 
-# (x_MTBI, weight_ih_MS3HI, weight_hh_MS3HH, bias_ih_MS3H, bias_hh_MS3H, last_only) → a layer's output, as GRUPairs says
-LayerFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, bool], Tensor]
+Rounded = tuple[Tensor | None, Tensor | None]  # copies of weight_ih and weight_hh in the dtype of x, where there are
+# (x_MTBI, weight_ih_MS3HI, weight_hh_MS3HH, bias_ih_MS3H, bias_hh_MS3H, last_only, Rounded) → a layer's output, as
+# GRUPairs says
+LayerFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, bool, Rounded], Tensor]
 
 
 class GRUPairs(torch.autograd.Function):
-    """(x_MTBI, weight_ih_MS3HI, weight_hh_MS3HH, bias_ih_MS3H, bias_hh_MS3H, last_only) → (M, T, B, S·H).
+    """(x_MTBI, weight_ih_MS3HI, weight_hh_MS3HH, bias_ih_MS3H, bias_hh_MS3H, last_only, rounded) → (M, T, B, S·H).
 
     The hidden state starts at 0. Products and what is kept for the backward pass are in x's dtype; state, biases and
-    sums are float32 at least. last_only: the last frame's output alone, (M, B, S·H), in that finer dtype.
+    sums are float32 at least. last_only: the last frame's output alone, (M, B, S·H), in that finer dtype. rounded:
+    copies of both matrices in x's dtype, which are read in place of them; a None is made here.
     """
 
     @staticmethod
-    def forward(ctx, x_MTBI, weight_ih, weight_hh, bias_ih, bias_hh, last_only):  # type: ignore[no-untyped-def]
+    def forward(ctx, x_MTBI, weight_ih, weight_hh, bias_ih, bias_hh, last_only, rounded=(None, None)):  # type: ignore[no-untyped-def]
         M, T, B, I = x_MTBI.shape
         S, H = weight_hh.shape[1], weight_hh.shape[3]
         keep = any(ctx.needs_input_grad)
         fine = torch.promote_types(x_MTBI.dtype, torch.float32)
-        weight_ih = weight_ih.to(x_MTBI.dtype).flatten(1, 2)
-        weight_hh = weight_hh.to(x_MTBI.dtype).flatten(0, 1)
+        matrices = zip((weight_ih, weight_hh), rounded, strict=True)
+        weight_ih, weight_hh = (x.to(x_MTBI.dtype) if copy is None else copy for x, copy in matrices)
+        weight_ih, weight_hh = weight_ih.flatten(1, 2), weight_hh.flatten(0, 1)
 
         biases = (bias_ih[..., : 2 * H] + bias_hh[..., : 2 * H], bias_ih[..., 2 * H :], bias_hh[..., 2 * H :])
         bias = torch.cat(biases, dim=-1).to(fine).flatten(0, 1)
@@ -104,24 +108,36 @@ class GRUPairs(torch.autograd.Function):
             grad_weight_hh.view(M, S, 3 * H, H),
             grad_bias[..., : 3 * H],
             torch.cat((grad_bias[..., : 2 * H], grad_bias[..., 3 * H :]), dim=-1),
-            None,
+            *(None, None),
         )
 
 
 def gru_pairs(
-    x_MTBI: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor, last_only: bool
+    x_MTBI: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+    last_only: bool,
+    rounded: Rounded = (None, None),
 ) -> Tensor:
     """GRUPairs, which keeps nothing for a backward pass if grad mode is off."""
     tensors = [x_MTBI, weight_ih, weight_hh, bias_ih, bias_hh]
     if not torch.is_grad_enabled():  # a Function is told what its inputs require all the same
         tensors = [x.detach() for x in tensors]
-    return GRUPairs.apply(*tensors, last_only)  # type: ignore[no-untyped-call]
+    return GRUPairs.apply(*tensors, last_only, rounded)  # type: ignore[no-untyped-call]
 
 
 def gru_pairs_by_torch(
-    x_MTBI: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor, last_only: bool
+    x_MTBI: Tensor,
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias_ih: Tensor,
+    bias_hh: Tensor,
+    last_only: bool,
+    _rounded: Rounded = (None, None),
 ) -> Tensor:
-    """The same as GRUPairs, by one call of torch.gru per group, which is cuDNN on a GPU."""
+    """The same as GRUPairs, by one call of torch.gru per group, which is cuDNN on a GPU, with copies of its own."""
     M, _, B, _ = x_MTBI.shape
     S, H = weight_hh.shape[1], weight_hh.shape[3]
     start_1BH = x_MTBI.new_zeros(1, B, H)

@@ -1,0 +1,187 @@
+"""Weights in one pass over memory: after a backward pass the optimiser's step, the key encoders', the rounded copies.
+
+At the paper's sizes weights are most of what a step reads and writes, so that passing over them once in place of four
+times counts. The key encoders' update belongs to the beginning of a step. Here it comes at the end of the step before,
+unless that is the last of an epoch: then a pass of its own follows before the next one. So what a checkpoint and an
+evaluation find is the same as without.
+P trial, N number of a trial.
+"""
+
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from cmd_tune.compute.native import kernels
+from cmd_tune.model.pretrainer import Pretrainer
+
+# What PyTorch's optimisers keep of a weight, in the order in which the kernels take it.
+_ADAMW_KEEPS, _SGD_KEEPS = ("step", "exp_avg", "exp_avg_sq"), ("momentum_buffer",)
+
+
+class Optimizer(Protocol):
+    """What a step asks of an optimiser: methods of PyTorch's. With P trials, group p is of trial p's parts."""
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]: ...
+
+    @property
+    def state(self) -> MutableMapping[Any, dict[str, Any]]: ...
+
+    def zero_grad(self, set_to_none: bool = True) -> None: ...
+
+    def step(self) -> object: ...
+
+
+def weight_pass(pretrainer: Pretrainer, optimizer: Optimizer) -> "WeightPass | None":
+    """The pass for SGD and AdamW in their plain forms; None where Triton cannot run on the weights."""
+    weights = [*pretrainer.online.parameters(), *pretrainer.momentum.parameters()]
+    code = kernels("cmd_tune.train.weight_pass_kernels", weights[0])
+    if code is None or any(x.dtype != torch.float32 or not x.is_contiguous() for x in weights):
+        return None
+    return WeightPass(pretrainer, optimizer, code)
+
+
+class WeightPass:
+    """In place of an optimiser's step; the optimiser keeps its numbers and its state, which a checkpoint holds."""
+
+    def __init__(self, pretrainer: Pretrainer, optimizer: Optimizer, code: ModuleType) -> None:
+        """code: weight_pass_kernels.py."""
+        self._pretrainer, self._optimizer, self._code = pretrainer, optimizer, code
+        self._names = [name for name, _ in pretrainer.online.named_parameters()]
+        self._weights = list(pretrainer.online.parameters())
+        self._keys = list(pretrainer.momentum.parameters())
+        rounds = pretrainer.online.rounds()
+        self._copies, self._key_copies = (
+            {name: torch.empty_like(encoders.get_parameter(name), dtype=dtype) for name, dtype in rounds.items()}
+            for encoders in (pretrainer.online, pretrainer.momentum)
+        )
+        self._states: dict[int, list[Tensor]] = {}
+        self._of_step, self._of_begin = (_Numbers(self._code.NUMBERS, self.trials, self._weights[0]) for _ in range(2))
+        self._up_to_date = [False] * self.trials
+
+    @property
+    def trials(self) -> int:
+        return len(self.param_groups)
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return self._optimizer.param_groups
+
+    @property
+    def state(self) -> MutableMapping[Any, dict[str, Any]]:
+        return self._optimizer.state
+
+    @property
+    def constants(self) -> tuple[object, ...]:
+        """What a captured step does not read from tensors."""
+        return (self._keeps_sums,)
+
+    @property
+    def _is_adamw(self) -> bool:
+        return "betas" in self.param_groups[0]
+
+    @property
+    def _keeps_sums(self) -> bool:
+        return any(group.get("momentum", 0.0) for group in self.param_groups)
+
+    def weights_changed(self, p: int) -> None:
+        """Trial p's weights are others than its last step left."""
+        self._up_to_date[p] = False
+
+    @torch.no_grad()
+    def prepare(self, goes_on: Sequence[bool]) -> None:
+        """Before a step, outside of its graph: its numbers, and what the step before has not done.
+
+        goes_on: of each trial, whether another step follows before anyone reads its weights, or changes them.
+        """
+        moves = self._pretrainer.key_moves
+        if not all(self._up_to_date):
+            shares = [0.0 if done else move for done, move in zip(self._up_to_date, moves, strict=True)]
+            self._of_begin.tell([{"key_share": share} for share in shares])
+            for place in range(len(self._weights)):
+                self._move_keys(place, self._of_begin)
+        self._up_to_date = list(goes_on)
+        told = []
+        for group, go_on, move in zip(self.param_groups, goes_on, moves, strict=True):
+            first, second = group.get("betas", (group.get("momentum", 0.0), 0.0))
+            told.append(
+                {"rate": group["lr"], "weight_decay": group["weight_decay"], "key_share": move if go_on else 0.0}
+                | {"first_decay": first, "second_decay": second, "eps": group.get("eps", 0.0)}
+            )
+        self._of_step.tell(told)
+
+    @contextmanager
+    def copies_read(self) -> Iterator[None]:
+        """Within it both encoders read the rounded copies of their weights."""
+        online, momentum = self._pretrainer.online, self._pretrainer.momentum
+        with online.reading(self._copies), momentum.reading(self._key_copies):
+            yield
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self._optimizer.zero_grad(set_to_none)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        states = {place: self._state(place) for place, x in enumerate(self._weights) if x.grad is not None}
+        if self._is_adamw and states:
+            torch._foreach_add_([steps_P for steps_P, *_ in states.values()], 1.0)
+        for place, x in enumerate(self._weights):
+            if x.grad is None:
+                self._move_keys(place, self._of_step)
+                continue
+            given = (x, x.grad.contiguous(), *states[place])
+            more = (self._keys[place], self._rounded(place), self._of_step.all_PN)
+            if self._is_adamw:
+                self._code.adamw(*given, *more)
+            else:
+                self._code.sgd(*given, *more) if states[place] else self._code.sgd(*given, None, *more)
+
+    def _move_keys(self, place: int, numbers: "_Numbers") -> None:
+        self._code.move_keys(self._weights[place], self._keys[place], self._rounded(place), numbers.all_PN)
+
+    def _rounded(self, place: int) -> tuple[Tensor, Tensor] | None:
+        name = self._names[place]
+        return (self._copies[name], self._key_copies[name]) if name in self._copies else None
+
+    def _state(self, place: int) -> list[Tensor]:
+        """The optimiser's state of a weight, all trials' in one tensor each, of which the optimiser's own are parts."""
+        names = _ADAMW_KEEPS if self._is_adamw else _SGD_KEEPS if self._keeps_sums else ()
+        if place not in self._states or len(self._states[place]) != len(names):
+            self._states[place] = [self._joined(place, name) for name in names]
+        return self._states[place]
+
+    def _joined(self, place: int, name: str) -> Tensor:
+        parts = [group["params"][place] for group in self.param_groups]
+        found = [self.state[part].get(name) for part in parts]
+        if self.trials == 1 and found[0] is not None:
+            return found[0].view(1) if name == "step" else found[0]
+        weight = self._weights[place]
+        whole = weight.new_zeros(self.trials) if name == "step" else torch.zeros_like(weight)
+        for part, x, own in zip(
+            parts, found, whole.unbind() if name == "step" else whole.chunk(self.trials), strict=True
+        ):
+            if x is not None:
+                own.copy_(x)
+            self.state[part][name] = own
+        return whole
+
+
+class _Numbers:
+    """Numbers of P trials on the device, where a captured step reads them."""
+
+    def __init__(self, names: Sequence[str], trials: int, near: Tensor) -> None:
+        self.all_PN = torch.zeros(trials, len(names), dtype=torch.float64, device=near.device)
+        self._places = [dict(zip(names, of_trial.unbind(), strict=True)) for of_trial in self.all_PN]
+        self._told: list[dict[str, float]] = [dict.fromkeys(names, 0.0) for _ in range(trials)]
+
+    def tell(self, numbers: Sequence[Mapping[str, float]]) -> None:
+        """Each trial's, by name. The host does not wait."""
+        for places, told, given in zip(self._places, self._told, numbers, strict=True):
+            for name, number in given.items():
+                if number != told[name]:
+                    places[name].fill_(number)
+                    told[name] = number
