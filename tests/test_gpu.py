@@ -272,7 +272,7 @@ def trained(settings, store, captured, steps=9, resume=None):
         optimizer.load_state_dict(copy.deepcopy(resume["optimizer"]))  # it keeps the tensors given
     step = TrainingStep(pretrainer, optimizer, lambda *views: views, GPU)
     if not captured:
-        step.captures = False
+        step.captures, step.in_one_pass, step.optimizer = False, None, optimizer
         for encoders in (pretrainer.online, pretrainer.momentum):
             encoders.expect_capture(True)
     pretrainer.objective = objective_at(settings, settings.epochs)
@@ -280,7 +280,7 @@ def trained(settings, store, captured, steps=9, resume=None):
     shape = (len(settings.modalities), settings.batch_size, settings.frames, store.width)
     for taken in range(steps):
         views = [torch.randn(shape, device=GPU, generator=generator) for _ in range(2)]
-        step(views, settings.learning_rate / (1 + taken))
+        step(views, settings.learning_rate / (1 + taken), goes_on=[taken + 1 < steps and taken % 3 < 2])
     assert step.captures == captured
     return pretrainer, optimizer, step
 
@@ -303,6 +303,21 @@ def test_a_captured_step_is_the_eager_one(tiny_store, tiny, objective, optimizer
     """Sums, weights, banks, pointer and optimiser's state after steps with a falling learning rate."""
     settings = tiny(precision=precision, optimizer=optimizer, **objective)
     eager, captured = (trained(settings, tiny_store, way) for way in (False, True))
+    assert captured[2].in_one_pass
+    assert_same_steps(captured, eager)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_captured_step_may_be_of_pytorchs_optimiser(tiny_store, tiny, monkeypatch, optimizer):
+    """As without Triton: weights, keys and copies one after the other, rates in tensors."""
+    monkeypatch.setattr("cmd_tune.train.weight_pass.kernels", lambda *_: None)
+    settings = tiny(optimizer=optimizer)
+    eager, captured = (trained(settings, tiny_store, way) for way in (False, True))
+    assert captured[2].in_one_pass is None
+    assert_same_steps(captured, eager)
+
+
+def assert_same_steps(captured, eager):
     torch.testing.assert_close(captured[2].sums, eager[2].sums, rtol=1e-4, atol=1e-5)
     for name, x in eager[0].state_dict().items():
         torch.testing.assert_close(captured[0].state_dict()[name], x, rtol=1e-3, atol=1e-4, msg=name)

@@ -39,6 +39,7 @@ ELSEWHERE = {
     "search/study/study_file.py": "search/study/test_faults.py",
     "search/study/suggestions.py": "search/study/test_faults.py, search/study/test_study.py",
     "train/slot_optimizer.py": "train/test_fused.py",
+    "train/weight_pass_kernels.py": "train/test_weight_pass.py",
     "__main__.py": "test_interrupts.py",
 }
 # Test files of a subject that several files share, and folders whose tests are of the whole.

@@ -59,6 +59,8 @@ class SlotOptimizer:
     def fetch(self, p: int, trial: torch.optim.Optimizer) -> None:
         """Copy slot p's state to a trial's optimiser."""
         (its,) = trial.param_groups
+        if its.get("momentum") == 0:  # SGD keeps nothing then, whatever the slot had of an earlier trial
+            return
         for mine, own in zip(self.param_groups[p]["params"], its["params"], strict=True):
             _copy(self._optimizer.state, mine, trial.state, own)
 

@@ -59,7 +59,7 @@ class WeightPass:
             {name: torch.empty_like(encoders.get_parameter(name), dtype=dtype) for name, dtype in rounds.items()}
             for encoders in (pretrainer.online, pretrainer.momentum)
         )
-        self._states: dict[int, list[Tensor]] = {}
+        self._states: dict[tuple[int, str], Tensor] = {}
         self._of_step, self._of_begin = (_Numbers(self._code.NUMBERS, self.trials, self._weights[0]) for _ in range(2))
         self._up_to_date = [False] * self.trials
 
@@ -150,9 +150,10 @@ class WeightPass:
     def _state(self, place: int) -> list[Tensor]:
         """The optimiser's state of a weight, all trials' in one tensor each, of which the optimiser's own are parts."""
         names = _ADAMW_KEEPS if self._is_adamw else _SGD_KEEPS if self._keeps_sums else ()
-        if place not in self._states or len(self._states[place]) != len(names):
-            self._states[place] = [self._joined(place, name) for name in names]
-        return self._states[place]
+        for name in names:
+            if (place, name) not in self._states:  # once for all: a graph would do it anew in each step
+                self._states[place, name] = self._joined(place, name)
+        return [self._states[place, name] for name in names]
 
     def _joined(self, place: int, name: str) -> Tensor:
         parts = [group["params"][place] for group in self.param_groups]
@@ -161,9 +162,8 @@ class WeightPass:
             return found[0].view(1) if name == "step" else found[0]
         weight = self._weights[place]
         whole = weight.new_zeros(self.trials) if name == "step" else torch.zeros_like(weight)
-        for part, x, own in zip(
-            parts, found, whole.unbind() if name == "step" else whole.chunk(self.trials), strict=True
-        ):
+        of_trials = whole.unbind() if name == "step" else whole.chunk(self.trials)
+        for part, x, own in zip(parts, found, of_trials, strict=True):
             if x is not None:
                 own.copy_(x)
             self.state[part][name] = own

@@ -9,16 +9,19 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from cmd_tune.compute import native
 from cmd_tune.data.views import crop_shear_kernels
 from cmd_tune.model.encoders import gru_frame_kernels, gru_sequence_kernels, input_norm_kernels
 from cmd_tune.model.objectives import one_pass_kernels as kernels
 from cmd_tune.model.objectives import one_pass_launch as launch
+from cmd_tune.train import weight_pass_kernels
 
 STORED = {torch.bfloat16: "*bf16", torch.float32: "*fp32"}
 # Types of arguments by name. Pointers, and these sizes, are multiples of 16 as at the paper's sizes: known when a
@@ -53,6 +56,7 @@ def compiled(kernel, capability, kinds, aligned, dtype, num_warps=4, num_stages=
     return {
         "spilled": stack_bytes(made.asm["cubin"]),
         "narrow": len(re.findall(r"(?:ld|st)\.global\.[bu]16", made.asm["ptx"])),
+        "wide": len(re.findall(r"(?:ld|st)\.global\.v4\.b32", made.asm["ptx"])),
         "shared": made.metadata.shared,
     }
 
@@ -140,10 +144,31 @@ def inputs(capability):
     }
 
 
+def weights(capability):
+    kinds = {"numbers": "*fp64", "size": "i32", "copy": "*bf16", "key_copy": "*bf16"}
+
+    def made(kernel, rounds, **flags):
+        stored = kinds if rounds else {**kinds, "copy": "*fp32", "key_copy": "*fp32"}
+        sizes = {"rounds": rounds, "block": weight_pass_kernels.BLOCK}
+        return compiled(kernel, capability, stored, {"size"}, torch.float32, **sizes, **flags)
+
+    return {
+        f"{kernel.__name__}, {rounds=}, {flags}": made(kernel, rounds, **flags)
+        for kernel, flags in (
+            (weight_pass_kernels._move_keys, {}),
+            (weight_pass_kernels._sgd, {"keeps": True}),
+            (weight_pass_kernels._sgd, {"keeps": False}),
+            (weight_pass_kernels._adamw, {}),
+        )
+        for rounds in (True, False)
+    }
+
+
 def main(capability):
-    made = {"inputs": inputs, "frames": frames, "sequences": sequences, "objectives": objectives}
+    made = {"inputs": inputs, "frames": frames, "sequences": sequences, "objectives": objectives, "weights": weights}
     print(json.dumps({name: of(capability) for name, of in made.items()}))
 
 
 if __name__ == "__main__":
+    native.kernels("cmd_tune.train.weight_pass_kernels", SimpleNamespace(is_cuda=True))  # as for a tensor on a GPU
     main(int(sys.argv[1]))

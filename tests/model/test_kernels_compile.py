@@ -20,10 +20,11 @@ pytestmark = [
 
 @pytest.fixture(scope="module", params=GPUS)
 def kernels(request):
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TRITON_")}
     command = [sys.executable, str(COMPILE), str(request.param)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -54,6 +55,17 @@ def test_kernels_of_all_frames_spill_nothing_and_need_no_more_memory_than_said(k
         assert kernel["spilled"] == 0, name
         assert kernel["shared"] <= kernel["room"] <= 227 * 1024, name
         assert (kernel["narrow"] > 0) == (name.endswith("bfloat16, tf32 False, H 19")), name
+
+
+def test_weights_are_read_and_written_four_at_a_time(kernels):
+    """A thread has eight: two accesses of each tensor, whose float32 are 16 bytes each, two copies' are one of 16."""
+    weights = kernels["weights"]
+    assert len(weights) == 8
+    tensors = {"_move_keys": 3, "_sgd": 5, "_adamw": 9}  # reads and writes, without those of a sum
+    for name, kernel in weights.items():
+        assert kernel["spilled"] == kernel["narrow"] == 0, name
+        accesses = tensors[name.split(",")[0]] + 2 * ("'keeps': True" in name)
+        assert kernel["wide"] == 2 * accesses + 2 * ("rounds=True" in name), name
 
 
 def test_the_inputs_kernels_spill_nothing(kernels):

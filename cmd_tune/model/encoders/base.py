@@ -38,6 +38,7 @@ class Encoder(nn.Module, ABC):
       returned by `statistics`, so that those of both views are one exchange; the rest goes through `gather`.
     - In eval mode, a sample's features depend on that sample and the parameters alone.
     - `copy.deepcopy` gives an encoder that shares nothing with the first one: the momentum twin, or one to fine-tune.
+    - In train mode a parameter that `rounds` names may be read from `rounded`, which changes no number.
     - On a GPU a forward pass does not make the host wait once shapes are known, or steps cannot be captured.
 
     Life cycle: built on the CPU, moved with `.to(device)`, copied for the momentum twin. Each step calls both in train

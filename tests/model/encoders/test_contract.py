@@ -15,8 +15,8 @@ MODALITIES = ("joint", "motion", "bone")
 M = len(MODALITIES)
 
 
-def build(tiny, name, seed=0):
-    settings = tiny(encoder=name, modalities=MODALITIES, embedding_size=7)
+def build(tiny, name, seed=0, **changes):
+    settings = tiny(encoder=name, modalities=MODALITIES, embedding_size=7, **changes)
     return build_encoder(settings, X, torch.Generator().manual_seed(seed))
 
 
@@ -193,3 +193,26 @@ def test_the_capture_of_steps_changes_no_number(encoder):
     encoder.expect_capture(False)
     assert torch.equal(before, during)
     assert torch.equal(before, encoder(inputs()))
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_copies_of_parameters_are_read_in_place_of_them(tiny, name):
+    """Right ones change no number, neither of a gradient; any other changes the output; afterwards none is read."""
+    encoder = build(tiny, name, precision="bfloat16").train()
+    copies = {name: encoder.get_parameter(name).detach().to(dtype) for name, dtype in encoder.rounds().items()}
+    without = encoder.features(inputs())
+    with encoder.reading(copies):
+        out = encoder.features(inputs())
+    assert torch.equal(out, without)
+    for ours, theirs in zip(*(torch.autograd.grad(x.sum(), features_of(encoder)) for x in (out, without)), strict=True):
+        assert torch.equal(ours, theirs)
+    for changed, x in copies.items():
+        with encoder.reading({**copies, changed: 2 * x}):
+            assert not torch.equal(encoder.features(inputs()), without), changed
+    assert torch.equal(encoder.features(inputs()), without)
+    assert not build(tiny, name).rounds()
+
+
+def features_of(encoder):
+    """The parameters that features are of."""
+    return [x for name, x in encoder.named_parameters() if not name.startswith("head.")]
