@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
@@ -77,11 +78,15 @@ def step_part(device: torch.device, hidden: int) -> Iterator[Row]:
         with rounding(settings):
             whole, way = timed_step(settings, views_MBTX, device, whole=True)
             parts, parts_way = timed_step(settings, views_MBTX, device, whole=False)
+            if device.type == "cuda":
+                with patch("cmd_tune.train.weight_pass.kernels", return_value=None):
+                    in_turn, in_turn_way = timed_step(settings, views_MBTX, device, whole=True)
         flops, rate = step_flops(settings), product_rate(precision, device)
         name = f"step, H = {hidden}, {precision}"
         yield Row(name, whole, theirs, flops / whole.median / rate, note=way)
         yield Row("  operation by operation", parts, theirs, note=parts_way)
         if device.type == "cuda":
+            yield Row("  optimiser, keys and copies one after the other", in_turn, theirs, note=in_turn_way)
             read_rate = measure_read_rate(recurrent_bytes(settings), device)
             least = Timing((least_seconds(settings, flops, rate, read_rate),))
             yield Row("  least by the roofline", least, note=f"weights at {read_rate / 1e9:,.0f} GB/s")
