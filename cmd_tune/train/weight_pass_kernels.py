@@ -70,10 +70,11 @@ def _number(numbers, n: tl.constexpr):  # type: ignore[no-untyped-def]
 @triton.jit  # type: ignore[untyped-decorator]
 def _rest(steps, log_decay):  # type: ignore[no-untyped-def]
     """1 − decay^steps. By Taylor's series where a difference from 1 would cancel."""
-    x = steps * log_decay
+    exponent = steps * log_decay
+    x = tl.maximum(exponent, -0.5)
     series = 1 + x * (1 / 6) * (1 + x * (1 / 7) * (1 + x * (1 / 8)))
     series = 1 + x * (1 / 2) * (1 + x * (1 / 3) * (1 + x * (1 / 4) * (1 + x * (1 / 5) * series)))
-    return tl.where(x > -0.5, -x * series, 1 - tl.exp(x))
+    return tl.where(exponent > -0.5, -x * series, 1 - tl.exp(exponent))
 
 
 @triton.jit  # type: ignore[untyped-decorator]

@@ -5,7 +5,6 @@ P trial, M modality, B sample, T frame, X input channel.
 """
 
 import copy
-import math
 from contextlib import contextmanager, nullcontext
 
 import numpy as np
@@ -91,6 +90,7 @@ def test_a_step_of_adamw_by_its_formula(code, taken, decays):
     told = module._numbers_of({"lr": 0.002, "weight_decay": 0.05, "betas": decays, "eps": 1e-8})
     of = {**told, "key_share": 0.01}
     weight, grad, mean, key = tensors(4, 1, 500)
+    weight[:, :250] = 0.0  # what is left of a step that begins there is its length, every digit of it
     square = mean**2 + 1e-3
     w, g, m, v, k = exact(weight, grad, mean, square, key)
     code.adamw(weight, grad, torch.tensor([taken + 1.0]), mean, square, key, None, numbers(code, of))
@@ -99,12 +99,11 @@ def test_a_step_of_adamw_by_its_formula(code, taken, decays):
     w -= 0.002 * 0.05 * w
     corrected = m / (1 - first ** (taken + 1)), v / (1 - second ** (taken + 1))
     moved = 0.002 * corrected[0] / (np.sqrt(corrected[1]) + 1e-8)
-    before = w.copy()
     w -= moved
     k += 0.01 * (w - k)
     for ours, theirs in ((mean, m), (square, v), (weight, w), (key, k)):
         np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-6, atol=2e-7)
-    assert math.isclose(np.abs(before - weight.numpy()).mean(), np.abs(moved).mean(), rel_tol=1e-4)
+    np.testing.assert_allclose(weight.numpy()[:, :250], -moved[:, :250], rtol=2e-6, atol=1e-9)
 
 
 def test_a_share_of_one_makes_the_key_the_weight_and_of_nothing_leaves_it(code):
@@ -275,27 +274,26 @@ def test_a_slot_changes_between_trials_with_momentum_and_without(tiny, tiny_stor
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_state_of_another_layout_and_kind_is_read_by_its_places(tiny, in_one_pass, monkeypatch, optimizer):
-    """As a checkpoint may bring it: moments along the first dimensions, counts of steps in float64."""
+    """As a checkpoint may bring it: moments with their last dimensions swapped in memory, counts of steps in float64."""
     settings = tiny(**OPTIMIZERS[optimizer])
+
+    def resumed(change):
+        made = steps_of(settings)
+        made[0].load_state_dict(copy.deepcopy(before[0].state_dict()))
+        made[1].load_state_dict(copy.deepcopy(state_in_numbers(before[1], before[2].rates)))
+        for of_weight in made[1].state.values():
+            of_weight.update({name: change(name, x) for name, x in of_weight.items()})
+        made[2](views(1), 0.1)
+        return made
+
+    def changed(name, x):
+        return x.double() if name == "step" else x.mT.contiguous().mT if x.ndim > 1 else x
+
     with without_pass(monkeypatch):
         before = steps_of(settings)
         before[2](views(0), 0.1)
-        state = state_in_numbers(before[1], before[2].rates)
-        for of_weight in state["state"].values():
-            for name, x in of_weight.items():
-                of_weight[name] = x.double() if name == "step" else x.mT.contiguous().mT if x.ndim > 1 else x
-        theirs = resumed(settings, before[0], state)
-        theirs[2](views(1), 0.1)
-    ours = resumed(settings, before[0], state)
-    ours[2](views(1), 0.1)
-    assert_equal_states(ours, theirs)
-
-
-def resumed(settings, pretrainer, state):
-    made = steps_of(settings)
-    made[0].load_state_dict(copy.deepcopy(pretrainer.state_dict()))
-    made[1].load_state_dict({**state, "state": {index: dict(of) for index, of in state["state"].items()}})
-    return made
+        theirs = resumed(lambda name, x: x)
+    assert_equal_states(resumed(changed), theirs)
 
 
 class Renamed(GRUEncoder):
@@ -310,13 +308,13 @@ class Renamed(GRUEncoder):
 
 
 def test_copies_are_of_names_that_the_encoder_lists(tiny, in_one_pass, monkeypatch):
-    """A shared parameter has one copy, and what is said of its other name is left to the encoder."""
+    """A shared parameter has one copy, by the first of its names; by the other there is none, instead of noise."""
     monkeypatch.setitem(ENCODERS, "gru", Renamed)
     pretrainer, _, step = steps_of(tiny(precision="bfloat16"))
     seen = []
     pretrainer.online.register_forward_pre_hook(lambda its, _: seen.append(dict(its.rounded)))
     step(views(0), 0.1)
-    assert set(seen[0]) == {"gru.0.weight_hh", "gru.1.weight_ih", "gru.1.weight_hh"}
+    assert set(seen[0]) == {"gru.0.weight_hh", "gru.1.weight_ih", "same"}
 
 
 def test_there_is_none_without_triton_or_for_other_weights(tiny, code, monkeypatch):
