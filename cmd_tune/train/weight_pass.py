@@ -143,16 +143,13 @@ class WeightPass:
         states = {place: self._state(place) for place, x in enumerate(self._weights) if x.grad is not None}
         if self._is_adamw and states:
             torch._foreach_add_([steps_P for steps_P, *_ in states.values()], 1.0)
+        kernel = self._code.adamw if self._is_adamw else self._code.sgd
         for place, x in enumerate(self._weights):
             if x.grad is None:
                 self._move_keys(place, self._of_step)
                 continue
-            given = (x, x.grad.contiguous(), *states[place])
-            more = (self._keys[place], self._rounded(place), self._of_step.all_PN)
-            if self._is_adamw:
-                self._code.adamw(*given, *more)
-            else:
-                self._code.sgd(*given, *more) if states[place] else self._code.sgd(*given, None, *more)
+            given = (x, x.grad.contiguous(), *(states[place] or [None]))
+            kernel(*given, self._keys[place], self._rounded(place), self._of_step.all_PN)
 
     def _move_keys(self, place: int, numbers: "_Numbers") -> None:
         self._code.move_keys(self._weights[place], self._keys[place], self._rounded(place), numbers.all_PN)
@@ -176,8 +173,10 @@ class WeightPass:
         of_trials = whole.unbind() if name == "step" else whole.chunk(self.trials)
         for group, own in zip(self.param_groups, of_trials, strict=True):
             state = self.state[group["params"][place]]
-            if state.get(name) is not None:
-                own.copy_(state[name])
+            if (found := state.get(name)) is not None:
+                own.copy_(found)
+                if found.is_cuda:  # its memory is free from here on, for other threads' streams as well
+                    found.record_stream(torch.cuda.current_stream(found.device))
             state[name] = own
         return whole
 

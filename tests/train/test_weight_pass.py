@@ -274,7 +274,7 @@ def test_a_slot_changes_between_trials_with_momentum_and_without(tiny, tiny_stor
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_state_of_another_layout_and_kind_is_read_by_its_places(tiny, in_one_pass, monkeypatch, optimizer):
-    """As a checkpoint may bring it: moments with their last dimensions swapped in memory, counts of steps in float64."""
+    """As a checkpoint may bring it: moments with other strides, counts of steps in float64."""
     settings = tiny(**OPTIMIZERS[optimizer])
 
     def resumed(change):
