@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from cmd_tune.compute.optimizers import SGD, AdamW
+from cmd_tune.errors import Diverged
 from cmd_tune.model.encoders import ENCODERS, GRUEncoder
 from cmd_tune.train import weight_pass as module
 from cmd_tune.train.loop import build_optimizer, build_pretrainer
@@ -270,6 +271,27 @@ def test_a_slot_changes_between_trials_with_momentum_and_without(tiny, tiny_stor
     with without_pass(monkeypatch):
         for index, fused in enumerate(found):
             assert_same(fused, train(cases[index], tiny_store, tmp_path / f"a{index}"), within=5e-5)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of numbers that are none
+def test_a_trial_that_diverges_touches_neither_its_fellow_nor_the_next_in_its_slot(
+    tiny, tiny_store, tmp_path, in_one_pass, monkeypatch
+):
+    """Its weights and sums are no numbers; the next one's momentum of 0 must not be multiplied with them."""
+    common = {"optimizer": "sgd", "layers": 1, "precision": "bfloat16"}
+    fellow = varied(tiny, 0, **common, sgd_momentum=0.9, epochs=4)
+    wild = varied(tiny, 1, **common, sgd_momentum=0.9, epochs=2, learning_rate=1e30, contrast_temperature=1e-30)
+    after = varied(tiny, 2, **common, sgd_momentum=0.0, epochs=2)
+
+    def two(steps_by, store):
+        with pytest.raises(Diverged):
+            train(wild, store, tmp_path / "wild", steps_by)
+        return train(after, store, tmp_path / "after", steps_by)
+
+    found = side_by_side(2, tiny_store, [two, lambda by, store: train(fellow, store, tmp_path / "fellow", by)])
+    with without_pass(monkeypatch):
+        for name, settings, fused in (("a", after, found[0]), ("b", fellow, found[1])):
+            assert_same(fused, train(settings, tiny_store, tmp_path / name), within=5e-5)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
