@@ -68,7 +68,7 @@ def _number(numbers, n: tl.constexpr):  # type: ignore[no-untyped-def]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _rest(steps, log_decay):  # type: ignore[no-untyped-def]
+def _one_minus_power(steps, log_decay):  # type: ignore[no-untyped-def]
     """1 − decay^steps. By Taylor's series where a difference from 1 would cancel."""
     exponent = steps * log_decay
     x = tl.maximum(exponent, -0.5)
@@ -140,14 +140,14 @@ def _adamw(  # type: ignore[no-untyped-def]
 ):
     rate, log_first, log_second = _number(numbers, 0), _number(numbers, 5), _number(numbers, 6)
     step = tl.load(steps + tl.program_id(1))
-    length, root = rate / _rest(step, log_first), tl.sqrt(_rest(step, log_second))
+    length, root = rate / _one_minus_power(step, log_first), tl.sqrt(_one_minus_power(step, log_second))
     at, there = _place(size, block)
     w = tl.load(weight + at, mask=there, other=0.0)
     g = tl.load(grad + at, mask=there, other=0.0)
     m = tl.load(mean + at, mask=there, other=0.0)
     v = tl.load(square + at, mask=there, other=0.0)
-    m += _rest(1, log_first) * (g - m)
-    share = _rest(1, log_second)
+    m += _one_minus_power(1, log_first) * (g - m)
+    share = _one_minus_power(1, log_second)
     v = (1 - share) * v + share * g * g
     tl.store(mean + at, m, mask=there)
     tl.store(square + at, v, mask=there)
