@@ -148,8 +148,8 @@ class WeightPass:
             if x.grad is None:
                 self._move_keys(place, self._of_step)
                 continue
-            given = (x, x.grad.contiguous(), *(states[place] or [None]))
-            kernel(*given, self._keys[place], self._rounded(place), self._of_step.all_PN)
+            kept = states[place] or (None,)
+            kernel(x, x.grad.contiguous(), *kept, self._keys[place], self._rounded(place), self._of_step.all_PN)
 
     def _move_keys(self, place: int, numbers: "_Numbers") -> None:
         self._code.move_keys(self._weights[place], self._keys[place], self._rounded(place), numbers.all_PN)

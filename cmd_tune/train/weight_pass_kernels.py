@@ -67,7 +67,7 @@ def _number(numbers, n: tl.constexpr):  # type: ignore[no-untyped-def]
     return tl.load(numbers + tl.program_id(1) * 7 + n)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 def _one_minus_power(steps, log_decay):  # type: ignore[no-untyped-def]
     """1 − decay^steps. By Taylor's series where a difference from 1 would cancel."""
     exponent = steps * log_decay
