@@ -37,6 +37,11 @@ class SlotOptimizer:
     def state(self) -> State:
         return self._optimizer.state
 
+    @property
+    def kind(self) -> type[torch.optim.Optimizer]:
+        """The class of PyTorch's."""
+        return type(self._optimizer)
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         for x in self._whole:
             x.grad = None

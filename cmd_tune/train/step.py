@@ -82,10 +82,10 @@ class TrainingStep:
         self._graphs: dict[object, _Graph] = {}
         self._taken: dict[object, int] = {}
         self.rates = tuple(float(group["lr"]) for group in optimizer.param_groups)
-        self._rates = torch.tensor(self.rates, device=device).unbind()
         if self.captures:
             self._stream = torch.cuda.Stream(device)
             if self.in_one_pass is None:
+                self._rates = torch.tensor(self.rates, device=device).unbind()
                 use_tensor_rates(optimizer, self._rates)
             self._expect_capture(True)
 

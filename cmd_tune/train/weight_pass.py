@@ -9,6 +9,7 @@ P trial, N number of a trial.
 
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
+from math import log
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -16,10 +17,13 @@ import torch
 from torch import Tensor
 
 from cmd_tune.compute.native import kernels
+from cmd_tune.compute.optimizers import SGD, AdamW
 from cmd_tune.model.pretrainer import Pretrainer
+from cmd_tune.train.slot_optimizer import SlotOptimizer
 
 # What PyTorch's optimisers keep of a weight, in the order in which the kernels take it.
 _ADAMW_KEEPS, _SGD_KEEPS = ("step", "exp_avg", "exp_avg_sq"), ("momentum_buffer",)
+_OTHER_FORMS = ("nesterov", "dampening", "amsgrad", "maximize")  # of theirs, which the kernels do not have
 
 
 class Optimizer(Protocol):
@@ -37,12 +41,23 @@ class Optimizer(Protocol):
 
 
 def weight_pass(pretrainer: Pretrainer, optimizer: Optimizer) -> "WeightPass | None":
-    """The pass for SGD and AdamW in their plain forms; None where Triton cannot run on the weights."""
+    """The pass for SGD and AdamW in their plain forms; None for others, and where Triton cannot run on the weights."""
     weights = [*pretrainer.online.parameters(), *pretrainer.momentum.parameters()]
     code = kernels("cmd_tune.train.weight_pass_kernels", weights[0])
     if code is None or any(x.dtype != torch.float32 or not x.is_contiguous() for x in weights):
         return None
-    return WeightPass(pretrainer, optimizer, code)
+    return WeightPass(pretrainer, optimizer, code) if _is_plain(optimizer, pretrainer) else None
+
+
+def _is_plain(optimizer: Optimizer, pretrainer: Pretrainer) -> bool:
+    """Whether it steps by the kernels' formulas, with one group of all weights for each trial."""
+    kind = optimizer.kind if isinstance(optimizer, SlotOptimizer) else type(optimizer)
+    groups, all_weights = optimizer.param_groups, len(list(pretrainer.online.parameters()))
+    return (
+        kind in (SGD, AdamW)
+        and [len(group["params"]) for group in groups] == [all_weights] * len(pretrainer.key_moves)
+        and not any(group.get(form) for group in groups for form in _OTHER_FORMS)
+    )
 
 
 class WeightPass:
@@ -55,8 +70,9 @@ class WeightPass:
         self._weights = list(pretrainer.online.parameters())
         self._keys = list(pretrainer.momentum.parameters())
         rounds = pretrainer.online.rounds()
+        rounded = [name for name in self._names if name in rounds]
         self._copies, self._key_copies = (
-            {name: torch.empty_like(encoders.get_parameter(name), dtype=dtype) for name, dtype in rounds.items()}
+            {name: torch.empty_like(encoders.get_parameter(name), dtype=rounds[name]) for name in rounded}
             for encoders in (pretrainer.online, pretrainer.momentum)
         )
         self._states: dict[tuple[int, str], Tensor] = {}
@@ -105,14 +121,12 @@ class WeightPass:
             for place in range(len(self._weights)):
                 self._move_keys(place, self._of_begin)
         self._up_to_date = list(goes_on)
-        told = []
-        for group, go_on, move in zip(self.param_groups, goes_on, moves, strict=True):
-            first, second = group.get("betas", (group.get("momentum", 0.0), 0.0))
-            told.append(
-                {"rate": group["lr"], "weight_decay": group["weight_decay"], "key_share": move if go_on else 0.0}
-                | {"first_decay": first, "second_decay": second, "eps": group.get("eps", 0.0)}
-            )
-        self._of_step.tell(told)
+        self._of_step.tell(
+            [
+                {**_numbers_of(group), "key_share": move if go_on else 0.0}
+                for group, go_on, move in zip(self.param_groups, goes_on, moves, strict=True)
+            ]
+        )
 
     @contextmanager
     def copies_read(self) -> Iterator[None]:
@@ -129,16 +143,13 @@ class WeightPass:
         states = {place: self._state(place) for place, x in enumerate(self._weights) if x.grad is not None}
         if self._is_adamw and states:
             torch._foreach_add_([steps_P for steps_P, *_ in states.values()], 1.0)
+        kernel = self._code.adamw if self._is_adamw else self._code.sgd
         for place, x in enumerate(self._weights):
             if x.grad is None:
                 self._move_keys(place, self._of_step)
                 continue
-            given = (x, x.grad.contiguous(), *states[place])
-            more = (self._keys[place], self._rounded(place), self._of_step.all_PN)
-            if self._is_adamw:
-                self._code.adamw(*given, *more)
-            else:
-                self._code.sgd(*given, *more) if states[place] else self._code.sgd(*given, None, *more)
+            kept = states[place] or (None,)
+            kernel(x, x.grad.contiguous(), *kept, self._keys[place], self._rounded(place), self._of_step.all_PN)
 
     def _move_keys(self, place: int, numbers: "_Numbers") -> None:
         self._code.move_keys(self._weights[place], self._keys[place], self._rounded(place), numbers.all_PN)
@@ -156,25 +167,38 @@ class WeightPass:
         return [self._states[place, name] for name in names]
 
     def _joined(self, place: int, name: str) -> Tensor:
-        parts = [group["params"][place] for group in self.param_groups]
-        found = [self.state[part].get(name) for part in parts]
-        if self.trials == 1 and found[0] is not None:
-            return found[0].view(1) if name == "step" else found[0]
+        """What a checkpoint brought may be laid out in any way, and of another kind or device."""
         weight = self._weights[place]
         whole = weight.new_zeros(self.trials) if name == "step" else torch.zeros_like(weight)
         of_trials = whole.unbind() if name == "step" else whole.chunk(self.trials)
-        for part, x, own in zip(parts, found, of_trials, strict=True):
-            if x is not None:
-                own.copy_(x)
-            self.state[part][name] = own
+        for group, own in zip(self.param_groups, of_trials, strict=True):
+            state = self.state[group["params"][place]]
+            if (found := state.get(name)) is not None:
+                own.copy_(found)
+                if found.is_cuda:  # its memory is free from here on, for other threads' streams as well
+                    found.record_stream(torch.cuda.current_stream(found.device))
+            state[name] = own
         return whole
+
+
+def _numbers_of(group: Mapping[str, Any]) -> dict[str, float]:
+    """A group's numbers, by the kernels' names for them."""
+    log_first, log_second = (log(max(decay, 1e-30)) for decay in group.get("betas", (1.0, 1.0)))
+    return {
+        "rate": group["lr"],
+        "weight_decay": group["weight_decay"],
+        "momentum": group.get("momentum", 0.0),
+        "eps": group.get("eps", 0.0),
+        "log_first": log_first,
+        "log_second": log_second,
+    }
 
 
 class _Numbers:
     """Numbers of P trials on the device, where a captured step reads them."""
 
     def __init__(self, names: Sequence[str], trials: int, near: Tensor) -> None:
-        self.all_PN = torch.zeros(trials, len(names), dtype=torch.float64, device=near.device)
+        self.all_PN = torch.zeros(trials, len(names), device=near.device)
         self._places = [dict(zip(names, of_trial.unbind(), strict=True)) for of_trial in self.all_PN]
         self._told: list[dict[str, float]] = [dict.fromkeys(names, 0.0) for _ in range(trials)]
 

@@ -9,8 +9,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-# What the kernels read of each trial, from a tensor (P, N) in float64. SGD has its momentum as the first decay.
-NUMBERS = ("rate", "weight_decay", "key_share", "first_decay", "second_decay", "eps")
+# What the kernels read of each trial, from a tensor (P, N) in float32. Of AdamW's two decays they need the logarithms:
+# cards for graphics have next to no units for float64, and float32's 0.999 has lost digits of 1 − 0.999.
+NUMBERS = ("rate", "weight_decay", "key_share", "momentum", "eps", "log_first", "log_second")
 BLOCK = 1024
 
 Rounded = tuple[Tensor, Tensor] | None  # copies of a weight and of its key's in another dtype, of the same shape
@@ -56,21 +57,31 @@ def _launch(
 @triton.jit  # type: ignore[untyped-decorator]
 def _place(size, block: tl.constexpr):  # type: ignore[no-untyped-def]
     """Where a program's numbers are, and which of them are there."""
-    at = tl.program_id(0) * block + tl.arange(0, block)
+    at = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
     return tl.program_id(1).to(tl.int64) * size + at, at < size
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _number(numbers, n: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Number n of the program's trial, of the 6 of NUMBERS."""
-    return tl.load(numbers + tl.program_id(1) * 6 + n)
+    """Number n of the program's trial, of the 7 of NUMBERS."""
+    return tl.load(numbers + tl.program_id(1) * 7 + n)
+
+
+@triton.jit
+def _one_minus_power(steps, log_decay):  # type: ignore[no-untyped-def]
+    """1 − decay^steps. By Taylor's series where a difference from 1 would cancel."""
+    exponent = steps * log_decay
+    x = tl.maximum(exponent, -0.5)
+    series = 1 + x * (1 / 6) * (1 + x * (1 / 7) * (1 + x * (1 / 8)))
+    series = 1 + x * (1 / 2) * (1 + x * (1 / 3) * (1 + x * (1 / 4) * (1 + x * (1 / 5) * series)))
+    return tl.where(exponent > -0.5, -x * series, 1 - tl.exp(exponent))
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _finish(w, at, there, key, copy, key_copy, numbers, rounds: tl.constexpr):  # type: ignore[no-untyped-def]
     """What follows from the new weights."""
     k = tl.load(key + at, mask=there, other=0.0)
-    share = _number(numbers, 2).to(tl.float32)
+    share = _number(numbers, 2)
     k = tl.where(share < 0.5, k + share * (w - k), w - (w - k) * (1 - share))
     tl.store(key + at, k, mask=there)
     if rounds:
@@ -103,11 +114,11 @@ def _sgd(  # type: ignore[no-untyped-def]
 ):
     at, there = _place(size, block)
     w = tl.load(weight + at, mask=there, other=0.0)
-    g = tl.load(grad + at, mask=there, other=0.0) + _number(numbers, 1).to(tl.float32) * w
+    g = tl.load(grad + at, mask=there, other=0.0) + _number(numbers, 1) * w
     if keeps:
-        g += _number(numbers, 3).to(tl.float32) * tl.load(sum + at, mask=there, other=0.0)
+        g += _number(numbers, 3) * tl.load(sum + at, mask=there, other=0.0)
         tl.store(sum + at, g, mask=there)
-    w -= _number(numbers, 0).to(tl.float32) * g
+    w -= _number(numbers, 0) * g
     tl.store(weight + at, w, mask=there)
     _finish(w, at, there, key, copy, key_copy, numbers, rounds)
 
@@ -127,21 +138,20 @@ def _adamw(  # type: ignore[no-untyped-def]
     rounds: tl.constexpr,
     block: tl.constexpr,
 ):
-    rate, first, second = _number(numbers, 0), _number(numbers, 3), _number(numbers, 4)
-    step = tl.load(steps + tl.program_id(1)).to(tl.float64)
-    # In float64, since a second decay of 0.999 leaves float32 three digits of 1 − decay^step.
-    length = (rate / (1 - tl.exp(step * tl.log(first)))).to(tl.float32)
-    root = tl.sqrt(1 - tl.exp(step * tl.log(second))).to(tl.float32)
+    rate, log_first, log_second = _number(numbers, 0), _number(numbers, 5), _number(numbers, 6)
+    step = tl.load(steps + tl.program_id(1))
+    length, root = rate / _one_minus_power(step, log_first), tl.sqrt(_one_minus_power(step, log_second))
     at, there = _place(size, block)
     w = tl.load(weight + at, mask=there, other=0.0)
     g = tl.load(grad + at, mask=there, other=0.0)
     m = tl.load(mean + at, mask=there, other=0.0)
     v = tl.load(square + at, mask=there, other=0.0)
-    m += (1 - first).to(tl.float32) * (g - m)
-    v = second.to(tl.float32) * v + (1 - second).to(tl.float32) * g * g
+    m += _one_minus_power(1, log_first) * (g - m)
+    share = _one_minus_power(1, log_second)
+    v = (1 - share) * v + share * g * g
     tl.store(mean + at, m, mask=there)
     tl.store(square + at, v, mask=there)
-    w -= (rate * _number(numbers, 1)).to(tl.float32) * w
-    w -= length * m / (tl.sqrt(v) / root + _number(numbers, 5).to(tl.float32))
+    w -= rate * _number(numbers, 1) * w
+    w -= length * m / (tl.sqrt(v) / root + _number(numbers, 4))
     tl.store(weight + at, w, mask=there)
     _finish(w, at, there, key, copy, key_copy, numbers, rounds)

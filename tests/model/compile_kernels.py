@@ -57,6 +57,7 @@ def compiled(kernel, capability, kinds, aligned, dtype, num_warps=4, num_stages=
         "spilled": stack_bytes(made.asm["cubin"]),
         "narrow": len(re.findall(r"(?:ld|st)\.global\.[bu]16", made.asm["ptx"])),
         "wide": len(re.findall(r"(?:ld|st)\.global\.v4\.b32", made.asm["ptx"])),
+        "double": len(re.findall(r"\.f64", made.asm["ptx"])),
         "shared": made.metadata.shared,
     }
 
@@ -145,7 +146,7 @@ def inputs(capability):
 
 
 def weights(capability):
-    kinds = {"numbers": "*fp64", "size": "i32", "copy": "*bf16", "key_copy": "*bf16"}
+    kinds = {"size": "i32", "copy": "*bf16", "key_copy": "*bf16"}
 
     def made(kernel, rounds, **flags):
         stored = kinds if rounds else {**kinds, "copy": "*fp32", "key_copy": "*fp32"}

@@ -65,6 +65,7 @@ def test_weights_are_read_and_written_four_at_a_time(kernels):
     for name, kernel in weights.items():
         assert kernel["spilled"] == kernel["narrow"] == 0, name
         accesses = tensors[name.split(",")[0]] + 2 * ("'keeps': True" in name)
+        assert kernel["double"] == 0, name  # of which cards for graphics do a thirty-second as many a second, or fewer
         assert kernel["wide"] == 2 * accesses + 2 * ("rounds=True" in name), name
 
 
