@@ -242,7 +242,14 @@ def test_no_step_waits_for_the_host(tiny_store, tiny, precision):
         torch.cuda.set_sync_debug_mode("default")
 
 
+@pytest.fixture
+def small_in_one_pass(monkeypatch):
+    """Weights in one pass for small encoders, too."""
+    monkeypatch.setattr("cmd_tune.train.weight_pass.LEAST_ALONE", 0)
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.usefixtures("small_in_one_pass")
 def test_no_captured_step_waits_for_the_host(tiny_store, tiny, optimizer):
     """Neither with other rates, nor where the key encoders' update has a pass of its own."""
     settings = tiny(precision="bfloat16", optimizer=optimizer)
@@ -318,6 +325,7 @@ def trained(settings, store, captured, steps=9, resume=None):
     ],
     ids=lambda given: "-".join(given.values()),
 )
+@pytest.mark.usefixtures("small_in_one_pass")
 def test_a_captured_step_is_the_eager_one(tiny_store, tiny, objective, optimizer, precision):
     """Sums, weights, banks, pointer and optimiser's state after steps with a falling learning rate."""
     settings = tiny(precision=precision, optimizer=optimizer, **objective)
@@ -327,6 +335,7 @@ def test_a_captured_step_is_the_eager_one(tiny_store, tiny, objective, optimizer
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.usefixtures("small_in_one_pass")
 def test_a_captured_step_may_be_of_pytorchs_optimiser(tiny_store, tiny, monkeypatch, optimizer):
     """As without Triton: weights and keys one after the other, rates in tensors. The pass has the same numbers.
 
@@ -354,6 +363,7 @@ def assert_same_steps(captured, eager):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.usefixtures("small_in_one_pass")
 def test_a_captured_step_goes_on_from_a_checkpoint_of_an_eager_one(tiny_store, tiny, optimizer):
     settings = tiny(optimizer=optimizer)
     before = trained(settings, tiny_store, captured=False)

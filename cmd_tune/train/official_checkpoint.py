@@ -137,7 +137,9 @@ def from_official(state: Mapping[str, Tensor], modalities: Sequence[str]) -> dic
                 raise DataError(f"not a CMD checkpoint: '{theirs[0]}' is not of one size in all of its encoders")
             ours[f"{twin}.{name}"] = torch.stack([torch.stack(p) if len(p) > 1 else p[0] for p in parts])
         ours[f"{twin}.input_norm.num_batches_tracked"] = take(f"{encoders[0]}.input_norm.num_batches_tracked")
-    ours["banks.keys_MKD"] = torch.stack([take(f"queue{_suffix(modality)}").transpose(0, -1) for modality in modalities])
+    ours["banks.keys_MKD"] = torch.stack(
+        [take(f"queue{_suffix(modality)}").transpose(0, -1) for modality in modalities]
+    )
     ours["banks.pointer"] = take(f"queue_ptr{_suffix(modalities[0])}").reshape(())
     return ours
 

@@ -23,6 +23,9 @@ from cmd_tune.train.slot_optimizer import SlotOptimizer
 
 # What PyTorch's optimisers keep of a weight, in the order in which the kernels take it.
 _ADAMW_KEEPS, _SGD_KEEPS = ("step", "exp_avg", "exp_avg_sq"), ("momentum_buffer",)
+# A small encoder's weights stay in a card's cache, so that a launch for each of its tensors costs more than it saves.
+# For several trials PyTorch's optimisers launch more.
+LEAST_ALONE = 2**23  # weights
 _OTHER_FORMS = ("nesterov", "dampening", "amsgrad", "maximize")  # of theirs, which the kernels do not have
 
 
@@ -41,9 +44,15 @@ class Optimizer(Protocol):
 
 
 def weight_pass(pretrainer: Pretrainer, optimizer: Optimizer) -> "WeightPass | None":
-    """The pass for SGD and AdamW in their plain forms; None for others, and where Triton cannot run on the weights."""
+    """The pass for SGD and AdamW in their plain forms.
+
+    None for others, where Triton cannot run on the weights, and for a small encoder of a single trial.
+    """
     weights = [*pretrainer.online.parameters(), *pretrainer.momentum.parameters()]
     code = kernels("cmd_tune.train.weight_pass_kernels", weights[0])
+    alone, size = len(pretrainer.key_moves) == 1, sum(x.numel() for x in pretrainer.online.parameters())
+    if alone and size < LEAST_ALONE:
+        return None
     if code is None or any(x.dtype != torch.float32 or not x.is_contiguous() for x in weights):
         return None
     return WeightPass(pretrainer, optimizer, code) if _is_plain(optimizer, pretrainer) else None

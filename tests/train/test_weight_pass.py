@@ -14,8 +14,12 @@ import torch
 from cmd_tune.compute.optimizers import SGD, AdamW
 from cmd_tune.errors import Diverged
 from cmd_tune.model.encoders import ENCODERS, GRUEncoder
+from cmd_tune.model.fused_pretrainer import FusedPretrainer
+from cmd_tune.model.memory_bank import MemoryBanks
+from cmd_tune.model.pretrainer import Pretrainer
+from cmd_tune.settings import make_settings
 from cmd_tune.train import weight_pass as module
-from cmd_tune.train.loop import build_optimizer, build_pretrainer
+from cmd_tune.train.loop import build_encoder, build_optimizer, build_pretrainer, objective_at
 from cmd_tune.train.slot_optimizer import SlotOptimizer
 from cmd_tune.train.step import TrainingStep, state_in_numbers
 from cmd_tune.train.weight_pass import weight_pass
@@ -38,6 +42,7 @@ def code():
 @pytest.fixture
 def in_one_pass(code, monkeypatch):
     """Steps of this process go by the pass, as they do on a GPU with Triton."""
+    monkeypatch.setattr(module, "LEAST_ALONE", 0)
     monkeypatch.setattr(code, "BLOCK", 2**16)  # the interpreter takes as long for a small one
     monkeypatch.setattr(module, "kernels", lambda name, x: code if name == code.__name__ else None)
 
@@ -345,13 +350,37 @@ def test_there_is_none_without_triton_or_for_other_weights(tiny, code, monkeypat
     optimizer = build_optimizer(settings, pretrainer.online.parameters())
     assert weight_pass(pretrainer, optimizer) is None  # a CPU
     monkeypatch.setattr(module, "kernels", lambda *_: code)
+    size = sum(x.numel() for x in pretrainer.online.parameters())
+    monkeypatch.setattr(module, "LEAST_ALONE", size + 1)
+    assert weight_pass(pretrainer, optimizer) is None
+    monkeypatch.setattr(module, "LEAST_ALONE", size)
     assert weight_pass(pretrainer, optimizer) is not None
     assert weight_pass(pretrainer.double(), optimizer) is None
+
+
+def test_the_papers_encoder_has_one_and_the_quick_presets_beside_others(code, monkeypatch):
+    """On a GPU: a small encoder by itself takes fewer launches without."""
+    monkeypatch.setattr(module, "kernels", lambda *_: code)
+    for preset, alone in (("quick", False), ("paper", True)):
+        settings = make_settings(preset)
+        with torch.device("meta"):
+            online = build_encoder(settings, 150)
+            M, size = len(settings.modalities), settings.queue_size
+            banks = MemoryBanks(M, size, settings.embedding_size)
+            pretrainer = Pretrainer(online, banks, objective_at(settings, 1), 0.99)
+        assert (weight_pass(pretrainer, build_optimizer(settings, online.parameters())) is not None) == alone
+    settings = make_settings("quick")
+    two = build_encoder(settings, 150, trials=2)
+    banks = MemoryBanks(2 * M, settings.queue_size, settings.embedding_size, trials=2)
+    fused = FusedPretrainer(two, banks, [objective_at(settings, 1)] * 2)
+    slots = SlotOptimizer(two.parameters(), 2, lambda groups: build_optimizer(settings, groups))
+    assert weight_pass(fused, slots) is not None
 
 
 def test_there_is_none_for_optimisers_of_other_formulas(tiny, code, monkeypatch):
     """Its own step is taken then, as on a CPU: never the kernels' in place of it."""
     monkeypatch.setattr(module, "kernels", lambda *_: code)
+    monkeypatch.setattr(module, "LEAST_ALONE", 0)
     pretrainer = build_pretrainer(tiny(), CHANNELS)
     parameters = list(pretrainer.online.parameters())
     in_two_groups = [{"params": parameters[:3]}, {"params": parameters[3:], "weight_decay": 0.0}]
