@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from sqlalchemy import create_engine, text
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.sqlite_url import sqlite_url
 from cmd_tune.tracking import RunSnapshot, open_tracker
-from cmd_tune.tracking.mlflow.database import cure, ensure_database
+from cmd_tune.tracking.mlflow.database import _unsynced, cure, ensure_database
 from cmd_tune.tracking.mlflow.uris import default_uri
 from tests.odd_names import ALL
 
@@ -68,6 +69,19 @@ def record(storage: Path, name: str = "it") -> list[str]:
     runs = client.search_runs([client.get_experiment_by_name("synthetic-xview").experiment_id])
     assert name in {run.info.run_name for run in runs}
     return told
+
+
+def test_no_other_database_ceases_to_wait_for_the_disk(tmp_path: Path) -> None:
+    def synced(name: str) -> int:
+        engine = create_engine(sqlite_url(tmp_path / name))
+        with engine.connect() as connection:
+            found = connection.execute(text("PRAGMA synchronous")).scalar_one()
+        engine.dispose()
+        return int(found)
+
+    with _unsynced("new.db"):
+        assert (synced("new.db"), synced("other.db")) == (0, 2)
+    assert synced("new.db") == 2
 
 
 @pytest.fixture(scope="module")
