@@ -8,6 +8,10 @@ from secrets import token_hex
 
 import numpy as np
 import pytest
+
+# As the commands have it, before PyTorch is loaded: threads that spin take the CPUs from whoever they wait for.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import torch
 
 from cmd_tune.data.clip import Clip
@@ -21,6 +25,20 @@ torch.set_num_threads(1)
 os.environ.setdefault("TRITON_INTERPRET", "0" if torch.cuda.is_available() else "1")
 
 TESTS = Path(__file__).parent
+MEMORY = Path("/dev/shm")  # noqa: S108
+
+
+def memory_has_room() -> bool:
+    """Whether there is a file system in memory that the tests' files can lie in: libraries, too, which are run."""
+    if not os.access(MEMORY, os.W_OK):
+        return False
+    there = os.statvfs(MEMORY)
+    return there.f_bavail * there.f_frsize >= 4 * 2**30 and not there.f_flag & os.ST_NOEXEC
+
+
+# The databases of studies and of MLflow wait for the disk at every change, which is most of what they take.
+if "TMPDIR" not in os.environ and memory_has_room():
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,6 +48,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=str(TESTS / "golden"),
         help="folder of the reference files (default: tests/golden); give it as --golden=DIR or after the tests' paths",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.loadscopereorder = False  # pytest-xdist keeps the order of the files, which is the one below
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with long tests come first: at the end no process waits for another's last file."""
+    long = {item.path for item in items if item.get_closest_marker("long")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
+
+from cmd_tune.cli import app
+from cmd_tune.errors import UsageError
 
 
 def cmd_tune(*arguments, **environment):
@@ -12,7 +16,18 @@ def cmd_tune(*arguments, **environment):
     return subprocess.run(command, env=os.environ | environment, capture_output=True, check=False, timeout=300)
 
 
-@pytest.mark.long
+def invoke(*arguments):
+    """In this process."""
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+def refused(*arguments):
+    """What a command is refused with: a mistake, whose lines and exit code `cli.main` gives out."""
+    error = invoke(*arguments).exception
+    assert isinstance(error, UsageError)
+    return error
+
+
 @pytest.mark.parametrize("command", ["ingest", "inspect", "import", "export"])
 def test_no_command_writes_over_what_it_reads(tmp_path, tiny_store, golden, command):
     source = tmp_path / "input"
@@ -20,15 +35,12 @@ def test_no_command_writes_over_what_it_reads(tmp_path, tiny_store, golden, comm
     if command == "inspect":
         source.write_bytes(tiny_store.path.read_bytes())
     if command == "export":
-        cmd_tune("import", golden / "official_checkpoint.pth.tar", "--out", source)
+        invoke("import", golden / "official_checkpoint.pth.tar", "--out", source)
     before = source.read_bytes()
     form = ["nw-ucla"] if command == "ingest" else []
     (tmp_path / "link").symlink_to(source)
-    done = cmd_tune(command, *form, source, "--out", tmp_path / "link")
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.decode().splitlines() == [
-        f"error: --out {tmp_path / 'link'}: is what is read; give the output another name"
-    ]
+    error = refused(command, *form, source, "--out", tmp_path / "link")
+    assert error.lines == [f"--out {tmp_path / 'link'}: is what is read; give the output another name"]
     assert source.read_bytes() == before
 
 
@@ -41,9 +53,7 @@ def test_a_name_that_no_file_can_have_ends_in_one_line(tmp_path):
 
 def test_a_search_is_no_checkpoint_and_says_what_is(tmp_path, tiny_store):
     (tmp_path / "mine" / "trials" / "000").mkdir(parents=True)
-    done = cmd_tune("evaluate", tmp_path / "mine", "--data", tiny_store.path, "--storage", tmp_path / "runs")
-    assert done.returncode == 2
-    (line,) = done.stderr.decode().splitlines()
+    (line,) = refused("evaluate", tmp_path / "mine", "--data", tiny_store.path, "--storage", tmp_path / "runs").lines
     assert line.endswith(f"is a search; name one of its trials, such as {tmp_path / 'mine' / 'trials' / '000'}")
 
 

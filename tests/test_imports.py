@@ -5,6 +5,7 @@ import fnmatch
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -74,8 +75,13 @@ FEWER: dict[str, set[str]] = {
 }
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def imports(path: Path) -> tuple[str, ...]:
     """The full names of what a file imports, also inside functions; not what only a type checker reads."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     unread = {
         id(node)
@@ -138,22 +144,24 @@ def test_tracking_is_entered_by_its_door(file: str) -> None:
     assert not beyond & inside
 
 
-@pytest.mark.parametrize(
-    ("modules", "absent"),
-    [
-        ("cmd_tune.data.store, cmd_tune.train.loop, cmd_tune.evaluate.tasks", "ray optuna mlflow"),
-        ("cmd_tune.runs.single_run, cmd_tune.runs.evaluation_run", "ray optuna mlflow"),
-        ("cmd_tune.search.spaces.space_file, cmd_tune.search.plan", "ray optuna mlflow"),
-        ("cmd_tune.search.execution", "ray optuna mlflow"),
-        ("cmd_tune.search.beginning", "ray optuna mlflow matplotlib"),  # Ray starts while the rest is loaded
-        ("cmd_tune.search.search", "ray mlflow"),
-        ("cmd_tune.data.ingest.parallel_reading", "torch"),  # its processes start without it
-        ("cmd_tune", "torch ray optuna mlflow pandas numpy pydantic"),
-        ("cmd_tune.search.from_python", "ray mlflow pandas"),
-        ("cmd_tune.cli", "torch ray optuna mlflow"),  # --help answers at once
-    ],
+# What is imported one after the other, and what is not there afterwards.
+STEPS = (
+    ("cmd_tune", "torch ray optuna mlflow pandas numpy pydantic"),
+    ("cmd_tune.cli", "torch ray optuna mlflow"),  # --help answers at once
+    ("cmd_tune.data.ingest.parallel_reading", "torch"),  # its processes start without it
+    ("cmd_tune.data.store, cmd_tune.train.loop, cmd_tune.evaluate.tasks", "ray optuna mlflow"),
+    ("cmd_tune.search.spaces.space_file, cmd_tune.search.plan", "ray optuna mlflow"),
+    ("cmd_tune.search.execution", "ray optuna mlflow"),
+    ("cmd_tune.search.beginning", "ray optuna mlflow matplotlib"),  # Ray starts while the rest is loaded
+    ("cmd_tune.runs.single_run, cmd_tune.runs.evaluation_run", "ray optuna mlflow"),
+    ("cmd_tune.search.from_python", "ray mlflow pandas"),
+    ("cmd_tune.search.search", "ray mlflow"),
 )
-def test_what_starts_without_a_library(modules: str, absent: str) -> None:
-    code = f"import sys, {modules}; print(*(set('{absent}'.split()) & set(sys.modules)))"
+
+
+def test_what_starts_without_a_library() -> None:
+    """In one process, since most of the time goes to PyTorch."""
+    lines = (f"import {names}; print(*(set('{absent}'.split()) & set(sys.modules)))" for names, absent in STEPS)
+    code = "\n".join(("import sys", *lines))
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+    assert dict(zip(STEPS, done.stdout.splitlines(), strict=True)) == dict.fromkeys(STEPS, "")

@@ -10,16 +10,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
+from cmd_tune.compute import native
 from cmd_tune.compute.native import _FLAGS, _PACKAGE, SOURCES, _compiler
+from cmd_tune.compute.slower import Slower
+from cmd_tune.model.encoders.gru_layer import GRUPairs
 
 pytestmark = pytest.mark.long
 
-CODE = """
+SIZES = [(1, 3, 2, 4), (1, 2, 15, 4), (1, 2, 15, 5), (1, 2, 15), (1, 2, 15)]
+CODE = f"""
 from cmd_tune.compute import native
 import torch
 from cmd_tune.model.encoders.gru_layer import GRUPairs
-x = [torch.ones(s) / 2 for s in [(1, 3, 2, 4), (1, 2, 15, 4), (1, 2, 15, 5), (1, 2, 15), (1, 2, 15)]]
+x = [torch.ones(s) / 2 for s in {SIZES}]
 print(native.library() is not None, GRUPairs.apply(*x, True).sum().item())
 """
 
@@ -36,58 +41,79 @@ def run(said: str = "", **environment: str) -> tuple[str, float]:
     return compiled, float(value)
 
 
-def test_it_is_compiled_once_and_kept(tmp_path: Path) -> None:
-    first = run(XDG_CACHE_HOME=str(tmp_path))
-    files = list((tmp_path / "cmd_tune").iterdir())
-    assert first[0] == "True"
-    assert len(files) == 1
-    times = files[0].stat().st_mtime_ns
-    assert run(XDG_CACHE_HOME=str(tmp_path), CXX=os.environ.get("CXX", "c++")) == first
-    assert list((tmp_path / "cmd_tune").iterdir()) == files
-    assert files[0].stat().st_mtime_ns == times
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, float]:
+    """(a compiler, a folder with the cache of its library, what comes out with it).
+
+    The compiler does its work for the first library, and gives its results out again for the others.
+    """
+    folder = tmp_path_factory.mktemp("compiled")
+    kept, compiler = folder / "kept.so", folder / "compiler"
+    compiler.write_text(
+        "#!/bin/sh\nfor out; do :; done\n"
+        f'[ -f "{kept}" ] || {{ c++ "$@" && cp "$out" "{kept}"; }} || exit 1\ncp "{kept}" "$out"\n'
+    )
+    compiler.chmod(0o700)
+    compiled, value = run(CXX=str(compiler), XDG_CACHE_HOME=str(folder))
+    assert compiled == "True"
+    assert len(list((folder / "cmd_tune").iterdir())) == 1
+    return compiler, folder, value
 
 
-def test_without_a_compiler_or_a_place_pytorch_does_it(tmp_path: Path) -> None:
+@pytest.fixture
+def cache(compiled: tuple[Path, Path, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the cache, for processes that have that compiler."""
+    monkeypatch.setenv("CXX", str(compiled[0]))
+    shutil.copytree(compiled[1] / "cmd_tune", tmp_path / "caches" / "cmd_tune")
+    return tmp_path / "caches"
+
+
+def test_it_is_compiled_once_and_kept(compiled: tuple[Path, Path, float], cache: Path) -> None:
+    (library,) = (cache / "cmd_tune").iterdir()
+    before = library.stat()
+    assert run(XDG_CACHE_HOME=str(cache)) == ("True", compiled[2])
+    assert list((cache / "cmd_tune").iterdir()) == [library]
+    assert (library.stat().st_mtime_ns, library.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
+
+
+def test_without_a_compiler_or_a_place_pytorch_does_it(
+    compiled: tuple[Path, Path, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process, which warns as often."""
+    x = [torch.ones(s) / 2 for s in SIZES]
     broken = tmp_path / "broken-compiler"
     broken.write_text("#!/bin/sh\nexit 1\n")
     broken.chmod(0o700)
     (tmp_path / "file").write_text("")
-    compiled, value = run(XDG_CACHE_HOME=str(tmp_path / "cache"))
-    assert compiled == "True"
     for said, environment in {
         "there is no compiler 'no-such-compiler'": {"CXX": "no-such-compiler", "XDG_CACHE_HOME": str(tmp_path / "a")},
         "broken-compiler ends with exit code 1": {"CXX": f"{broken} -O3", "XDG_CACHE_HOME": str(tmp_path / "b")},
         "No closing quotation": {"CXX": "c++ '", "XDG_CACHE_HOME": str(tmp_path / "c")},
         f"{tmp_path / 'file'}": {"XDG_CACHE_HOME": str(tmp_path / "file")},
     }.items():
-        without, other = run(said, **environment)
-        assert without == "False"
-        assert abs(other - value) < 1e-5
+        with monkeypatch.context() as changed:
+            for name, value in environment.items():
+                changed.setenv(name, value)
+            native._library.cache_clear()
+            with pytest.warns(Slower) as warned:
+                value = GRUPairs.apply(*x, True).sum().item()
+            assert native.library() is None
+        native._library.cache_clear()
+        assert [said in str(warning.message) for warning in warned] == [True]
+        assert abs(value - compiled[2]) < 1e-5
     assert not list((tmp_path / "b" / "cmd_tune").iterdir())
 
 
-def test_a_spoilt_file_in_the_cache_is_done_without(tmp_path: Path) -> None:
-    run(XDG_CACHE_HOME=str(tmp_path))
-    next((tmp_path / "cmd_tune").iterdir()).write_bytes(b"no library")
-    assert run("since the C++ is not compiled", XDG_CACHE_HOME=str(tmp_path))[0] == "False"
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
-    """(a folder with the cache of a library, what comes out with it)."""
-    folder = tmp_path_factory.mktemp("compiled")
-    compiled, value = run(XDG_CACHE_HOME=str(folder))
-    assert compiled == "True"
-    return folder, value
+def test_a_spoilt_file_in_the_cache_is_done_without(cache: Path) -> None:
+    next((cache / "cmd_tune").iterdir()).write_bytes(b"no library")
+    assert run("since the C++ is not compiled", XDG_CACHE_HOME=str(cache))[0] == "False"
 
 
 @pytest.fixture
-def planted(cache: tuple[Path, float], tmp_path: Path) -> tuple[Path, Path, str]:
+def planted(compiled: tuple[Path, Path, float], cache: Path, tmp_path: Path) -> tuple[Path, Path, float]:
     """(a library in the cache that writes a file when it is loaded, that file, what comes out without it)."""
-    caches, written = tmp_path / "caches", tmp_path / "written"
-    shutil.copytree(cache[0], caches)
-    value = cache[1]
-    library = next((caches / "cmd_tune").iterdir())
+    written = tmp_path / "written"
+    library = next((cache / "cmd_tune").iterdir())
     assert library.stat().st_mode & 0o077 == 0
     source = tmp_path / "planted.c"
     source.write_text(
@@ -97,7 +123,7 @@ def planted(cache: tuple[Path, float], tmp_path: Path) -> tuple[Path, Path, str]
     library.unlink()
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)  # noqa: S607
     library.chmod(0o700)
-    return library, written, str(value)
+    return library, written, compiled[2]
 
 
 def plant_writable(library: Path) -> None:
@@ -147,7 +173,7 @@ SLOW = (plant_link, plant_below_an_open_folder, plant_in_somebody_elses_folder) 
     ids=lambda plant: plant.__name__,
 )
 def test_a_library_that_another_user_could_have_written_is_not_loaded(
-    plant: Callable[[Path], None], planted: tuple[Path, Path, str], tmp_path: Path
+    plant: Callable[[Path], None], planted: tuple[Path, Path, float], tmp_path: Path
 ) -> None:
     """It is made anew. The last one shows that the planted library would have run."""
     library, written, value = planted
@@ -161,7 +187,7 @@ def test_a_library_that_another_user_could_have_written_is_not_loaded(
     done = run(XDG_CACHE_HOME=str(library.parents[1]), TMPDIR=str(temporary))
     assert written.exists() == (plant is plant_as_ours)
     if plant is not plant_as_ours:
-        assert done == ("True", float(value))
+        assert done == ("True", value)
 
 
 def test_without_a_private_folder_pytorch_does_it(tmp_path: Path) -> None:
@@ -172,13 +198,15 @@ def test_without_a_private_folder_pytorch_does_it(tmp_path: Path) -> None:
     assert done[0] == "False"
 
 
-def test_the_compiler_may_have_options_and_a_space_in_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_compiler_may_have_options_and_a_space_in_its_path(
+    compiled: tuple[Path, Path, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As build systems write CXX; an empty one is none."""
     found = shutil.which("c++")
     assert found is not None
     spaced = tmp_path / "my tools"
     spaced.mkdir()
-    (spaced / "c++").symlink_to(found)
+    (spaced / "c++").symlink_to(compiled[0])
     path = str(spaced / "c++")
     for named, command in {
         "": [found],

@@ -9,7 +9,7 @@ import pytest
 
 from tests.end_to_end.searches import GRID, epochs_done, finish, mlflow_runs, search, start, trials, wait_for
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 
 def test_what_fails_at_the_end_is_named_and_the_rest_is_done(tiny_store, tmp_path):
@@ -34,7 +34,6 @@ def test_what_fails_at_the_end_is_named_and_the_rest_is_done(tiny_store, tmp_pat
     }  # fmt: skip
 
 
-@pytest.mark.slow
 def test_a_search_that_cannot_go_on_ends_in_order_and_is_resumed(tiny_store, tmp_path):
     space = {**GRID, "parameters": {"teacher_temperature": {"values": [0.01, 0.02, 0.05, 0.1, 0.2, 0.3]}}}
     data, away = tmp_path / "data.arrow", tmp_path / "away.arrow"

@@ -6,18 +6,11 @@ import signal
 import pytest
 import torch
 import yaml
+from typer.testing import CliRunner
 
-from tests.end_to_end.searches import (
-    GRID,
-    REPOSITORY,
-    epochs_done,
-    finish,
-    mlflow_runs,
-    search,
-    start,
-    trials,
-    wait_for,
-)
+from cmd_tune.cli import app
+from cmd_tune.errors import CmdTuneError
+from tests.end_to_end.searches import GRID, epochs_done, finish, mlflow_runs, search, trials, wait_for
 from tests.end_to_end.test_hosts import processes_below
 
 pytestmark = pytest.mark.long
@@ -74,11 +67,17 @@ def test_fused_trials_are_stopped_early_and_their_places_are_taken(tiny_store, t
         ),
     ],
 )
-def test_what_cannot_be_fused_is_one_line(words, line, tmp_path):
+def test_what_cannot_be_fused_is_one_line(words, line, tmp_path, monkeypatch):
+    """In this process, as in test_mistakes.py."""
     space = {**GRID, "parameters": {"precision": {"values": ["float32", "bfloat16"]}}}
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(space))
     asked = words if "--resume" in words else ["--space", "space.yaml", *words]
-    assert line in finish(start(REPOSITORY / "run_search.py", *asked, cwd=tmp_path), code=2)
+    monkeypatch.chdir(tmp_path)
+    error = CliRunner().invoke(app, ["search", *map(str, asked)]).exception
+    assert isinstance(error, CmdTuneError)
+    assert error.exit_code == 2
+    (said,) = error.lines
+    assert said.startswith(line)
     assert not (tmp_path / "runs").exists()
 
 

@@ -23,14 +23,14 @@ def processes_below(pid, beginning):
 
 def test_a_trial_that_hangs_is_ended_and_the_others_go_on(tiny_store, tmp_path):
     space = {**GRID, "parameters": {"teacher_temperature": {"values": [0.01, 0.05]}}}
-    process = search(tmp_path, tiny_store, space, "--concurrent", 1, "--hung-after", 0.2, epochs=40)
+    process = search(tmp_path, tiny_store, space, "--concurrent", 1, "--hung-after", 0.1, epochs=20)
     wait_for(lambda: epochs_done(tmp_path, 0) >= 1, process)
     (host,) = processes_below(process.pid, "ray::_be_host")
     os.kill(host, signal.SIGSTOP)  # it answers nobody any more
     output = finish(process)
     assert re.search(r"^trial-000 failed: it has not reported for 0 min, as if it hung; see --hung-after", output, re.M)
     hung, whole = trials(tmp_path)
-    assert (hung["state"], hung["failure"], whole["state"], whole["epoch"]) == ("failed", "hung", "finished", "40")
+    assert (hung["state"], hung["failure"], whole["state"], whole["epoch"]) == ("failed", "hung", "finished", "20")
 
 
 @pytest.mark.slow

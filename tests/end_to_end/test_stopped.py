@@ -58,7 +58,7 @@ def test_one_configuration_that_is_interrupted_goes_on(tiny_store, tmp_path):
 def test_a_search_that_is_stopped_goes_on_as_if_it_had_not_been(how, unbroken, tiny_store, tmp_path):
     """No trial is lost, run twice or counted twice, and every number is that of the unbroken search."""
     process = search(tmp_path, tiny_store, GRID, "--concurrent", "1")
-    wait_for(lambda: epochs_done(tmp_path, 1) >= 2, process)
+    wait_for(lambda: epochs_done(tmp_path, 1) >= 1, process)
     if how == "stop":
         assert "it: has ended" in finish(start("-m", "cmd_tune", "stop", "it", cwd=tmp_path))
     else:
@@ -72,7 +72,7 @@ def test_a_search_that_is_stopped_goes_on_as_if_it_had_not_been(how, unbroken, t
         process.communicate()
         resume = [sys.executable, "-m", "cmd_tune", "resume", "it"]
     output = finish(start(*resume[1:], cwd=tmp_path))
-    assert re.search(r"^trial-001 resumes after epoch [23]: teacher_temperature 0.05$", output, re.MULTILINE)
+    assert re.search(r"^trial-001 resumes after epoch [123]: teacher_temperature 0.05$", output, re.MULTILINE)
 
     def scores(cwd):
         return [{key: value for key, value in row.items() if not key.endswith("seconds")} for row in trials(cwd)[:3]]

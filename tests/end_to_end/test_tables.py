@@ -12,7 +12,7 @@ import yaml
 
 from tests.end_to_end.searches import GRID, epochs_done, finish, mlflow_runs, search, start, trials, wait_for
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.slow]
 
 
 def test_trials_that_are_stopped_early_have_no_rank_and_a_finite_space_is_run_whole(tiny_store, tmp_path):
@@ -63,7 +63,6 @@ TABLE = {
 }
 
 
-@pytest.mark.slow
 def test_a_table_is_killed_and_gets_more_seeds_and_runs_nothing_twice(tiny_store, tmp_path):
     process = search(tmp_path, tiny_store, {**TABLE, "seeds": [0]}, "--concurrent", "1")
     wait_for(lambda: epochs_done(tmp_path, 1) >= 2, process)

@@ -100,8 +100,14 @@ def test_the_printed_command_opens_the_ui(unbroken):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words[words.index("--port") + 1] = str(port)
+    words += ["--workers", "1"]  # of MLflow's four, each of which loads it for seconds
     server = subprocess.Popen(
-        words, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        words,
+        cwd=cwd,
+        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         body = json.dumps({"max_results": 10}).encode()

@@ -101,10 +101,11 @@ def test_runs_of_a_moved_storage_go_on_there(tmp_path: Path, monkeypatch: pytest
     single = resumed_single("p", kept_options={}, storage=moved)
     assert (single.data, single.tracking_uri) == (moved / "data" / "tiny.arrow", default_uri(moved))
     (moved / "e" / "results.json").unlink()
-    for words in (["pretrain", "--resume", "p", "--test"], ["evaluate", "--resume", "e"]):  # MLflow caches in a process
-        command = [sys.executable, "-m", "cmd_tune", *words, "--storage", str(moved)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+    commands = [["pretrain", "--resume", "p", "--test"], ["evaluate", "--resume", "e"]]
+    code = f"from cmd_tune.cli import app\nfor words in {commands}:\n"  # in another process, since MLflow caches in one
+    code += f"    app([*words, '--storage', {str(moved)!r}], standalone_mode=False)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     # An evaluation of the moved checkpoint finds the store that it was trained on.
     common = {"data": None, "protocol": None, "transfer_data": None, "best_of_test": False, "tracking_uri": None}
     again = new_evaluation(moved / "p", **common, tasks="knn", seed=0, name="f", storage=moved)

@@ -1,8 +1,6 @@
 """What a search would do: counted in closed form, checked as at its start, and nothing written."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
@@ -10,14 +8,14 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from cmd_tune.cli import app
 from cmd_tune.errors import UsageError
 from cmd_tune.search import fusing
 from cmd_tune.search.execution import ResourceRequest
 from cmd_tune.search.preview import Work, show_preview
 from cmd_tune.search.request import SearchRequest
-
-ROOT = Path(__file__).parents[2]
 
 
 def shown(request: SearchRequest, address: str | None = None, *, probed: bool = False) -> list[str]:
@@ -165,9 +163,11 @@ def test_what_would_keep_it_from_starting_is_a_usage_error(request_of: Callable[
 
 @pytest.mark.long
 @pytest.mark.parametrize(("words", "code"), [([], 0), (["--concurrent", "99"], 2)])
-def test_a_dry_run_writes_nothing_also_of_made_up_data(tmp_path: Path, words: list[str], code: int) -> None:
-    command = [sys.executable, str(ROOT / "run_search.py"), "--space", "temps", "--cpus", "2", "--dry-run", *words]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stderr
+def test_a_dry_run_writes_nothing_also_of_made_up_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["search", "--space", "temps", "--cpus", "2", "--dry-run", *words])
+    assert getattr(done.exception, "exit_code", done.exit_code) == code
     assert ("runs: 12 trials and 3 refits, of 40 epochs each: 600 in all" in done.stdout) == (code == 0)
     assert list(tmp_path.iterdir()) == []

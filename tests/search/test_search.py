@@ -331,15 +331,25 @@ def test_a_trial_that_the_time_cuts_is_unfinished_and_goes_on(start, tmp_path):
     assert states(tmp_path / "it") == [TrialState.FINISHED] * 2
 
 
-def test_a_finalist_whose_checkpoint_is_gone_is_said_so_and_the_others_go_on(start, tmp_path):
+def test_a_finalist_whose_checkpoint_is_gone_is_said_so_and_the_others_go_on(start, database, tmp_path):
+    """And a file that cannot be written, until it can be."""
+    folder = tmp_path / "it"
+
     class Losing(LocalEngine):
         def run(self, plan, events):
             super().run(plan, events)
-            (tmp_path / "it" / "trials" / "000" / "checkpoint.pt").unlink()
+            (folder / "trials" / "000" / "checkpoint.pt").unlink()
+            (folder / "best.yaml").mkdir()
 
-    with pytest.raises(CmdTuneError, match=r"^test of trial-000: failed, the rest is done"):
+    with pytest.raises(CmdTuneError, match=r"^test of trial-000, best.yaml: failed, the rest is done"):
         start(Losing)
+    assert (folder / "baselines.yaml").is_file()
+    recorded = all_recorded(database, read_yaml(folder / "search.yaml")["id"])
+    finished = dict.fromkeys(("trial-000", "trial-001", *BASELINES), "FINISHED")
+    assert {name: status for name, (status, *_) in recorded.items()} == {"it": "FAILED", **finished}
+    (folder / "best.yaml").rmdir()
     lines = start(Unopened, resume=True)
     assert lines[0] == "search it: is finished; nothing is left to run"
     assert "Not scored on the test set, since its checkpoint is gone: trial-000." in lines
-    assert (tmp_path / "it" / "trials" / "001" / "test.json").exists()
+    assert (folder / "trials" / "001" / "test.json").exists()
+    assert (folder / "best.yaml").is_file()

@@ -131,7 +131,8 @@ def begin(
     server: Server, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], BackgroundTracker]:
     """Starts a tracker of this test's search, as each session of it does."""
-    monkeypatch.setattr("cmd_tune.tracking.backlog.PAUSE_S", 0.02)
+    for pause in ("PAUSE_S", "SETTLE_S"):
+        monkeypatch.setattr(f"cmd_tune.tracking.backlog.{pause}", 0.02)
     return lambda: BackgroundTracker(server.tracker(server.uri, EXPERIMENT, search_of(request), tmp_path))
 
 

@@ -37,15 +37,14 @@ def runs(tiny):
 
 
 @pytest.fixture(scope="module")
-def outcomes(tiny_store, runs, worker, run_jobs, tmp_path_factory):
-    """Number of workers → run → the outcome of each rank."""
+def outcomes(tiny_store, flat_store, runs, worker, run_jobs, tmp_path_factory):
+    """Number of workers → run → the outcome of each rank; and so of two workers where something is special."""
     alone = tmp_path_factory.mktemp("one")
     found = {SINGLE: {name: [worker.outcome(settings, tiny_store, alone / name)] for name, settings in runs.items()}}
 
     # One process stops after the first epoch; the others take its checkpoint up.
     def stop(record):
-        if record["epoch"] == 1:
-            raise Stopped
+        raise Stopped
 
     with pytest.raises(Stopped):
         worker.train(runs["sgd"], tiny_store, alone / "resumed", stop)
@@ -63,9 +62,19 @@ def outcomes(tiny_store, runs, worker, run_jobs, tmp_path_factory):
             "counted": ["counted"],
             "workers": workers,
         })  # fmt: skip
-    assert run_jobs(*jobs) == [[0] * workers for workers in WORKERS]
-    for job in jobs:
-        found[job["workers"]] = {
+    special = {
+        "without a compiler": {"compiled": False},
+        "in 2-D": {"store": flat_store, "runs": {"adamw": runs["adamw"]}},
+        "apart": {"apart": True},
+    }
+    for case, changes in special.items():
+        folder = tmp_path_factory.mktemp("special")
+        jobs.append({"folder": folder, "store": tiny_store, "runs": {"sgd": runs["sgd"]}, "workers": 2, **changes})
+        if case == "apart":
+            shutil.copytree(alone / "resumed", folder / "sgd-of-0")
+    assert run_jobs(*jobs) == [[0] * job["workers"] for job in jobs]
+    for case, job in zip((*WORKERS, *special), jobs, strict=True):
+        found[case] = {
             name: [torch.load(job["folder"] / f"{name}-{rank}.pt", weights_only=True) for rank in range(job["workers"])]
             for name in job["runs"]
         }
@@ -153,11 +162,9 @@ def test_what_a_run_exchanges(outcomes, workers, runs, tiny_store):
     assert of_step == [statistics, gradients_and_keys]
 
 
-def test_the_way_of_computing_does_not_matter_either(outcomes, runs, tiny_store, run_jobs, tmp_path):
+def test_the_way_of_computing_does_not_matter_either(outcomes):
     """Two workers without the compiled functions, against one with them: as near as rounding lets three epochs stay."""
-    job = {"folder": tmp_path, "store": tiny_store, "runs": {"sgd": runs["sgd"]}, "workers": 2, "compiled": False}
-    assert run_jobs(job) == [[0, 0]]
-    together = torch.load(tmp_path / "sgd-0.pt", weights_only=True)
+    together = outcomes["without a compiler"]["sgd"][0]
     (alone,) = outcomes[SINGLE]["sgd"]
     for one, several in zip(alone["records"], together["records"], strict=True):
         for key in set(one) - {"seconds", "cost/seconds"}:
@@ -166,13 +173,10 @@ def test_the_way_of_computing_does_not_matter_either(outcomes, runs, tiny_store,
         torch.testing.assert_close(together["state"][key], value, rtol=1e-4, atol=5e-5)
 
 
-def test_joints_in_2_d(runs, flat_store, worker, run_jobs, tmp_path):
+def test_joints_in_2_d(outcomes, runs, flat_store, worker, tmp_path):
     """Losses, scores, state and views of two workers against those of one."""
-    alone = worker.outcome(runs["adamw"], flat_store, tmp_path / "alone")
-    job = {"folder": tmp_path / "two", "store": flat_store, "runs": {"adamw": runs["adamw"]}, "workers": 2}
-    job["folder"].mkdir()
-    assert run_jobs(job) == [[0, 0]]
-    ranks = [torch.load(job["folder"] / f"adamw-{rank}.pt", weights_only=True) for rank in range(2)]
+    alone = worker.outcome(runs["adamw"], flat_store, tmp_path)
+    ranks = outcomes["in 2-D"]["adamw"]
     for one, several in zip(alone["records"], ranks[0]["records"], strict=True):
         for key in set(one) - {"seconds", "cost/seconds"}:
             assert several[key] == pytest.approx(one[key], rel=2e-5, abs=ONE_MORE.get(key.split("/")[0], 0.0)), key
@@ -183,20 +187,12 @@ def test_joints_in_2_d(runs, flat_store, worker, run_jobs, tmp_path):
         assert torch.equal(torch.cat([rank["views"][step] for rank in ranks], dim=2), whole)
 
 
-def test_workers_that_see_other_checkpoints_are_refused(runs, tiny_store, worker, run_jobs, tmp_path):
+def test_workers_that_see_other_checkpoints_are_refused(outcomes):
     """As on nodes that share no disk: one would go on from epoch 2, the other begin."""
-
-    def stop(record):
-        raise Stopped
-
-    with pytest.raises(Stopped):
-        worker.train(runs["sgd"], tiny_store, tmp_path / "it-of-0", stop)
-    job = {"folder": tmp_path, "store": tiny_store, "runs": {"it": runs["sgd"]}, "workers": 2, "apart": True}
-    assert run_jobs(job) == [[0, 0]]
-    for rank, epoch in enumerate((1, 0)):
-        path = tmp_path / f"it-of-{rank}" / "checkpoint.pt"
+    for rank, (epoch, outcome) in enumerate(zip((1, 0), outcomes["apart"]["sgd"], strict=True)):
         said = (
-            f"{path}: worker {rank} goes on from epoch {epoch}, another one from another; is the folder on a disk that"
+            f"sgd-of-{rank}/checkpoint.pt: worker {rank} goes on from epoch {epoch}, another one from another; is the "
+            "folder on a disk that all nodes share?"
         )
-        error = torch.load(tmp_path / f"it-{rank}.pt", weights_only=True)["error"]
-        assert error == f"DataError: {said} all nodes share?"
+        assert outcome["error"].startswith("DataError: ")
+        assert outcome["error"].endswith(said)

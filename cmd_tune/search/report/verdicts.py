@@ -22,7 +22,7 @@ looks, which is not done here.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import sqrt
+from math import copysign, inf, sqrt
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
@@ -128,7 +128,7 @@ def paired_differences(a: Scores, b: Scores) -> list[float]:
 
 def two_sided_p(difference_S: Sequence[float]) -> float:
     """The p value of a two-sided t-test that the mean of two differences or more is not 0."""
-    return min(1.0, 2 * min(_p_above(difference_S, 0.0), _p_below(difference_S, 0.0)))
+    return min(1.0, 2 * min(_TTest(difference_S).above_and_below(0.0)))
 
 
 def _paired_difference(difference_S: Sequence[float], p_for: float, p_against: float) -> PairedDifference:
@@ -141,22 +141,26 @@ def _paired_difference(difference_S: Sequence[float], p_for: float, p_against: f
 
 def _p_values(difference_S: Sequence[float], relation: Relation, margin: float) -> tuple[float, float]:
     """Uncorrected p values (for, against) of a relation, from the differences over seeds."""
+    test = _TTest(difference_S)
     if relation is Relation.ABOVE:
-        return _p_above(difference_S, 0.0), _p_below(difference_S, 0.0)
-    if relation is Relation.WITHIN:
-        outside = 2 * min(_p_above(difference_S, margin), _p_below(difference_S, -margin))
-        return max(_p_above(difference_S, -margin), _p_below(difference_S, margin)), min(1.0, outside)
-    return _p_above(difference_S, -margin), _p_below(difference_S, -margin)
+        return test.above_and_below(0.0)
+    if relation is Relation.NOT_BELOW:
+        return test.above_and_below(-margin)
+    (above_low, below_low), (above_high, below_high) = map(test.above_and_below, (-margin, margin))
+    return max(above_low, below_high), min(1.0, 2 * min(above_high, below_low))
 
 
-def _p_above(difference_S: Sequence[float], bound: float) -> float:
-    """p of a one-sided t-test that the mean is above a bound; without spread the limit, 0, 1/2 or 1."""
-    count, distance = len(difference_S), float(np.mean(difference_S)) - bound
-    error = float(np.std(difference_S, ddof=1)) / sqrt(count)
-    with np.errstate(divide="ignore"):
-        t = np.divide(distance, error) if distance else 0.0
-    return float(stdtr(count - 1, -t))
+class _TTest:
+    """One-sided t-tests of where the mean of two differences or more lies."""
 
+    def __init__(self, difference_S: Sequence[float]) -> None:
+        count = len(difference_S)
+        self._degrees, self._mean = count - 1, float(np.mean(difference_S))
+        self._error = float(np.std(difference_S, ddof=1)) / sqrt(count)
 
-def _p_below(difference_S: Sequence[float], bound: float) -> float:
-    return _p_above([-d for d in difference_S], -bound)
+    def above_and_below(self, bound: float) -> tuple[float, float]:
+        """p that the mean is above a bound, and that it is below; without spread the limits, 0, 1/2 and 1."""
+        distance = self._mean - bound
+        limit = copysign(inf, distance) if distance else 0.0
+        t = distance / self._error if self._error else limit
+        return float(stdtr(self._degrees, -t)), float(stdtr(self._degrees, t))

@@ -53,19 +53,20 @@ class Script(TrialEvents):
         return bool(self.errors)
 
 
-@pytest.fixture(params=[*(pytest.param(name, marks=pytest.mark.long) for name in ENGINES), "local"])
+@pytest.fixture(scope="module", params=[*(pytest.param(name, marks=pytest.mark.long) for name in ENGINES), "local"])
 def engine_name(request):
     return request.param
 
 
-@pytest.fixture
-def make_engine(engine_name, tmp_path):
-    """An engine for two trials at once."""
-    (tmp_path / "it").mkdir()
-    return ALL[engine_name](tmp_path / "it", ResourceRequest(concurrent=AT_ONCE))
+@pytest.fixture(scope="module")
+def opened(engine_name, source, tmp_path_factory):
+    """(an engine for two trials at once, its layout). It serves all tests, since Ray takes seconds to start."""
+    engine = ALL[engine_name](tmp_path_factory.mktemp("it"), ResourceRequest(concurrent=AT_ONCE))
+    with engine.opened(trials=5, given=5):
+        yield engine, engine.plan(source)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def source(tiny_store):
     return DataSource(tiny_store.path, "xview")
 
@@ -76,20 +77,19 @@ def make_task(engine, source, layout, settings, index):
     return TrialTask(index, folder, settings, source, layout.per_trial)
 
 
-def test_tasks_run_once_each_as_they_are_answered(make_engine, source, tiny):
+def test_tasks_run_once_each_as_they_are_answered(opened, source, tiny):
     """0 runs to its end, 1 is ended after an epoch, 2 diverges, 3 has run before, 4 comes after all of these."""
     changes = [{}, {"epochs": 400}, {"student_temperature": 1e-40}, {}, {}]
-    with make_engine.opened(trials=5, given=5) as engine:
-        layout = engine.plan(source)
-        tasks = [make_task(engine, source, layout, tiny(**more), index) for index, more in enumerate(changes)]
-        run_task(tasks[3], lambda report: None)
-        script = Script(tasks, stop_after={1: 1})
-        engine.run(layout, script)
+    engine, layout = opened
+    tasks = [make_task(engine, source, layout, tiny(**more), index) for index, more in enumerate(changes)]
+    run_task(tasks[3], lambda report: None)
+    script = Script(tasks, stop_after={1: 1})
+    engine.run(layout, script)
 
-        assert engine.call(shlex.split, "a 'b c'")() == ["a", "b c"]
-        wait = engine.call(statistics.mean, [])
-        with pytest.raises(statistics.StatisticsError, match="at least one data point"):
-            wait()
+    assert engine.call(shlex.split, "a 'b c'")() == ["a", "b c"]
+    wait = engine.call(statistics.mean, [])
+    with pytest.raises(statistics.StatisticsError, match="at least one data point"):
+        wait()
     assert (script.tasks, script.errors, script.running) == ([], [], set())
     assert script.started_times == dict.fromkeys(range(5), 1)
     assert script.reports == {0: [[1], [2], [3]], 1: [[1]], 3: [[1, 2, 3]], 4: [[1], [2], [3]]}
@@ -100,33 +100,31 @@ def test_tasks_run_once_each_as_they_are_answered(make_engine, source, tiny):
     assert epochs_done(tasks[0].folder) == 3
 
 
-def test_an_end_in_the_middle_leaves_nothing_running(make_engine, source, tiny):
-    """As by Ctrl-C, which may come at any moment of the searching process."""
+def test_what_the_events_raise_ends_the_run(opened, source, tiny):
+    class Broken(Script):
+        def reported(self, index, report):
+            raise OSError("no space left")
+
+    engine, layout = opened
+    script = Broken([make_task(engine, source, layout, tiny(epochs=400), index) for index in range(5, 9)])
+    engine.run(layout, script)
+    assert {str(error) for error in script.errors} == {"no space left"}
+    assert len(script.tasks) >= 4 - AT_ONCE
+
+
+def test_an_end_in_the_middle_leaves_nothing_running(opened, source, tiny):
+    """As by Ctrl-C, which may come at any moment of the searching process. The engine is closed: this comes last."""
 
     class Interrupted(Script):
         def reported(self, index, report):
             raise KeyboardInterrupt
 
-    with make_engine.opened(trials=1, given=1) as engine:
-        layout = engine.plan(source)
-        task = make_task(engine, source, layout, tiny(epochs=2000, evaluate_every=2000), 0)
-        with pytest.raises(KeyboardInterrupt):
-            engine.run(layout, Interrupted([task]))
+    engine, layout = opened
+    task = make_task(engine, source, layout, tiny(epochs=2000, evaluate_every=2000), 9)
+    with pytest.raises(KeyboardInterrupt):
+        engine.run(layout, Interrupted([task]))
+    engine.close()
     reached = epochs_done(task.folder)
     assert 1 <= reached < 2000
     time.sleep(1)
     assert epochs_done(task.folder) == reached
-
-
-def test_what_the_events_raise_ends_the_run(make_engine, source, tiny):
-    class Broken(Script):
-        def reported(self, index, report):
-            raise OSError("no space left")
-
-    with make_engine.opened(trials=2, given=2) as engine:
-        layout = engine.plan(source)
-        tasks = [make_task(engine, source, layout, tiny(epochs=400), index) for index in range(4)]
-        script = Broken(tasks)
-        engine.run(layout, script)
-    assert {str(error) for error in script.errors} == {"no space left"}
-    assert len(script.tasks) >= 4 - AT_ONCE

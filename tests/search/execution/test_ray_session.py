@@ -2,6 +2,9 @@
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -11,26 +14,6 @@ from cmd_tune.search.execution.ray_session import _complaint, nodes_now
 from tests.search.execution.started_ray import started_ray
 
 pytestmark = pytest.mark.long
-
-
-def test_who_is_given_no_gpu_sees_none(tmp_path, monkeypatch):
-    """Else a trial planned for a CPU would compute on the GPU, beside as many others as there are CPUs."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    with started_ray(None, tmp_path / "ray.log"):
-        import ray
-
-        assert ray.get(ray.remote(os.getenv).remote("CUDA_VISIBLE_DEVICES")) == ""
-
-
-def test_processes_have_the_variables_of_the_session(tmp_path, monkeypatch):
-    """Without an environment of their own they are those that Ray starts in advance."""
-    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.7")
-    with started_ray(None, tmp_path / "ray.log"):
-        import ray
-
-        read = ray.remote(lambda *names: [os.getenv(name) for name in names])
-        assert ray.get(read.remote("OMP_WAIT_POLICY", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S")) == ["passive", "0.7"]
-        assert not ray.get_runtime_context().runtime_env
 
 
 def test_what_keeps_rays_processes_from_starting_is_said_with_its_log(tmp_path, monkeypatch):
@@ -52,20 +35,6 @@ def test_what_keeps_ray_itself_from_starting_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr("cmd_tune.search.execution.ray_session._OBJECT_STORE", 1024)
     with pytest.raises(CmdTuneError, match=r"^Ray: cannot be reached or started: .*1024.*; see /"):
         started_ray(None, tmp_path / "ray.log").__enter__()
-
-
-def test_a_long_name_of_the_temporary_folder_keeps_no_search_from_starting(tmp_path, monkeypatch, capsys):
-    """The paths of Ray's sockets may have 107 bytes."""
-    long = tmp_path / ("x" * 100)
-    long.mkdir()
-    monkeypatch.setenv("RAY_TMPDIR", "")  # is restored, whatever is set meanwhile
-    monkeypatch.delenv("RAY_TMPDIR")
-    monkeypatch.setenv("TMPDIR", str(long))
-    with started_ray(None, tmp_path / "ray.log"):
-        assert len(nodes_now()) == 1
-    assert re.match(
-        rf"TMPDIR {long}: is too long by \d+ bytes for the paths of Ray's sockets; ", capsys.readouterr().err
-    )
 
 
 @pytest.mark.parametrize("name", ["it's", "a\\b"])
@@ -94,3 +63,48 @@ def test_what_ray_says_itself_stands_alone_where_its_logs_say_nothing(tmp_path, 
     monkeypatch.setattr("cmd_tune.search.execution.ray_session._ray_logs", lambda: None)
     with pytest.raises(CmdTuneError, match=r"^Ray: cannot be reached or started: .*'/usr/\.ray'; see /"):
         started_ray(None, tmp_path / "ray.log").__enter__()
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory) -> Iterator[tuple[Path, str]]:
+    """A Ray that starts where the temporary folder's path is too long: (that folder, what was said of it).
+
+    For the last tests here: there is no second Ray beside it.
+    """
+    long = tmp_path_factory.mktemp("x" * 100)
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(StringIO()) as said:
+        patch.setenv("RAY_TMPDIR", "")  # is restored, whatever is set meanwhile
+        patch.delenv("RAY_TMPDIR")
+        patch.setenv("TMPDIR", str(long))
+        patch.delenv("OMP_WAIT_POLICY")  # which these tests have themselves
+        patch.setenv("CUDA_VISIBLE_DEVICES", "0")
+        patch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.7")
+        with started_ray(None, long / "ray.log"):
+            yield long, said.getvalue()
+
+
+def read(*names):
+    """The variables of a process of Ray's."""
+    import ray
+
+    return ray.get(ray.remote(lambda: [os.getenv(name) for name in names]).remote())
+
+
+def test_who_is_given_no_gpu_sees_none(started):
+    """Else a trial planned for a CPU would compute on the GPU, beside as many others as there are CPUs."""
+    assert read("CUDA_VISIBLE_DEVICES") == [""]
+
+
+def test_processes_have_the_variables_of_the_session(started):
+    """Without an environment of their own they are those that Ray starts in advance."""
+    import ray
+
+    assert read("OMP_WAIT_POLICY", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S") == ["passive", "0.7"]
+    assert not ray.get_runtime_context().runtime_env
+
+
+def test_a_long_name_of_the_temporary_folder_keeps_no_search_from_starting(started):
+    """The paths of Ray's sockets may have 107 bytes."""
+    long, said = started
+    assert len(nodes_now()) == 1
+    assert re.match(rf"TMPDIR {long}: is too long by \d+ bytes for the paths of Ray's sockets; ", said)

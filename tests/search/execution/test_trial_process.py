@@ -95,7 +95,7 @@ def test_a_damaged_checkpoint_is_reported_and_no_epoch_is_recorded_twice(reports
         ({"student_temperature": 1e-40}, "in epoch 1; lower learning_rate or raise the temperatures", "Diverged"),
         ({"batch_size": 64}, "batch_size 64: there are only 36 clips to pretrain on; make it smaller", "UsageError"),
         (
-            {"hidden_size": 300_000},
+            {"queue_size": 2**50},
             "out of memory; lower batch_size, frames, hidden_size, --concurrent or --fuse",
             "OutOfMemory",
         ),

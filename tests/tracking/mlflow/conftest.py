@@ -5,6 +5,12 @@ import pytest
 from tests.tracking.mlflow.servers import Proxy, mlflow_server
 
 
+@pytest.fixture(autouse=True)
+def written_soon(monkeypatch):
+    """A trial's snapshot, for the next one of which these tests do not wait."""
+    monkeypatch.setattr("cmd_tune.tracking.backlog.SETTLE_S", 0.02)
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """The address of a real MLflow server."""

@@ -1,45 +1,44 @@
 """A database of MLflow on a disk that fills, half made, of another release, damaged: real files, a real small disk."""
 
 import os
+import resource
+import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from sqlalchemy import create_engine, text
 
 from cmd_tune.errors import CmdTuneError
 from cmd_tune.sqlite_url import sqlite_url
 from cmd_tune.tracking import RunSnapshot, open_tracker
-from cmd_tune.tracking.mlflow.database import cure, ensure_database
+from cmd_tune.tracking.mlflow.database import _unsynced, cure, ensure_database
 from cmd_tune.tracking.mlflow.uris import default_uri
 from tests.odd_names import ALL
 
-# Makes a database while no file may grow beyond so many bytes, as on a full disk.
-MAKE = """
-import resource, signal, sys
-from pathlib import Path
-from {module} import {name} as make
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
-make({arguments})
-"""
-OURS = MAKE.format(
-    module="cmd_tune.tracking.mlflow.database", name="ensure_database", arguments="sys.argv[1], Path('/tmp/files')"
-)
-MLFLOWS = MAKE.format(
-    module="mlflow.store.tracking.sqlalchemy_store", name="SqlAlchemyStore", arguments="sys.argv[1], '/tmp/files'"
-)
-QUIET = {**os.environ, "MLFLOW_CONFIGURE_LOGGING": "false"}
 
+def fails_where_files_may_have(limit: int, make: Callable[[], object]) -> bool:
+    """Whether it fails to make a database while no file may grow beyond so many bytes, as on a full disk.
 
-def run(code: str, *words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", code, *map(str, words)]
-    return subprocess.run(command, env=QUIET, capture_output=True, text=True, check=False)
+    In a fork of this process.
+    """
+    child = os.fork()
+    if not child:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        try:
+            make()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
 
 
 def execute(file: Path, statement: str, *values: object) -> list[tuple[object, ...]]:
@@ -70,6 +69,19 @@ def record(storage: Path, name: str = "it") -> list[str]:
     return told
 
 
+def test_no_other_database_ceases_to_wait_for_the_disk(tmp_path: Path) -> None:
+    def synced(name: str) -> int:
+        engine = create_engine(sqlite_url(tmp_path / name))
+        with engine.connect() as connection:
+            found = connection.execute(text("PRAGMA synchronous")).scalar_one()
+        engine.dispose()
+        return int(found)
+
+    with _unsynced("new.db"):
+        assert (synced("new.db"), synced("other.db")) == (0, 2)
+    assert synced("new.db") == 2
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole database with a run, to be copied."""
@@ -88,8 +100,7 @@ def copy(made: Path, tmp_path: Path) -> Path:
 def test_where_the_disk_is_full_nothing_is_left_of_a_database(tmp_path: Path, name: str) -> None:
     storage = tmp_path / name
     storage.mkdir()
-    done = run(OURS, default_uri(storage), 300_000)
-    assert done.returncode != 0
+    assert fails_where_files_may_have(300_000, lambda: ensure_database(default_uri(storage), tmp_path / "files"))
     assert [path.name for path in storage.iterdir()] == ["mlflow.lock"]
     assert record(storage) == []  # with room again
 
@@ -97,7 +108,7 @@ def test_where_the_disk_is_full_nothing_is_left_of_a_database(tmp_path: Path, na
 @pytest.mark.parametrize("limit", [4096, 30_000, 150_000, 400_000])
 def test_one_that_mlflow_left_half_made_is_made_anew_and_that_is_said(tmp_path: Path, limit: int) -> None:
     file = tmp_path / "mlflow.db"
-    assert run(MLFLOWS, sqlite_url(file), limit).returncode != 0
+    assert fails_where_files_may_have(limit, lambda: SqlAlchemyStore(sqlite_url(file), "/tmp/files"))  # noqa: S108
     assert file.stat().st_size <= limit
     assert record(tmp_path) == [f"{file}: was left half made, with no run in it, and is made anew"]
     assert execute(file, "SELECT count(*) FROM runs") == [(1,)]
