@@ -12,10 +12,11 @@ static inline float tanh(float x) {
 struct Cell {
     float r, z, n, h;
 };
+static inline float mixed(float z, float n, float before) { return n + z * (before - n); }
 // of_r, of_z, of_n: what the gates are of; of_n without n's recurrent part, from_h. before: h of the frame before.
 static inline Cell cell(float of_r, float of_z, float of_n, float from_h, float before) {
     float r = sigmoid(of_r), z = sigmoid(of_z), n = tanh(of_n + r * from_h);
-    return {r, z, n, n + z * (before - n)};
+    return {r, z, n, mixed(z, n, before)};
 }
 
 struct CellGradient {

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <memory>
 
+#include "compute/fetch.h"
 #include "model/encoders/gru_cell.h"
 
 struct LayerForward {
@@ -127,47 +128,57 @@ static void products(int64_t rows, int64_t columns, const Factors *factors, int 
         }
 }
 
-template <bool keep>
+// A sample's row of the frame, P numbers of each part: in place, r and z of what they are of, n of its input's part.
+// In two loops: a step of a sigmoid waits for the one before, and short loops let the processor look further ahead.
+static void step(float *__restrict frame, float *__restrict h, int64_t P) {
+#pragma omp simd
+    for (int64_t i = 0; i < 2 * P; i++) frame[i] = sigmoid(frame[i]);
+#pragma omp simd
+    for (int64_t i = 0; i < P; i++) {
+        float r = frame[i], z = frame[P + i], n = tanh(frame[2 * P + i] + r * frame[3 * P + i]);
+        frame[2 * P + i] = n;
+        h[i] = mixed(z, n, h[i]);
+    }
+}
+
 static void forward(const LayerForward &f, int64_t first_group, int64_t last_group) {
     int64_t T = f.frames, B = f.batch, I = f.inputs, H = f.width, P = padded(H);
-    Room weight_ih(3 * P * I), weight_hh(3 * P * H), bias(4 * P), frame(B * 4 * P), state(B * H);
+    Room weight_ih(3 * P * I), weight_hh(3 * P * H), bias(4 * P), frame(B * 4 * P), state(B * P);
     for (int64_t g = first_group; g < last_group; g++) {
         for (int64_t gate = 0; gate < 3; gate++) {
             pack_transposed(f.weight_ih + (g * 3 + gate) * H * I, I, H, weight_ih + gate * P * I);
             pack_transposed(f.weight_hh + (g * 3 + gate) * H * H, H, H, weight_hh + gate * P * H);
         }
         for (int64_t part = 0; part < 4; part++) memcpy(bias + part * P, f.bias + (g * 4 + part) * H, H * sizeof(float));
-        memset(state, 0, B * H * sizeof(float));
+        memset(state, 0, B * P * sizeof(float));
         for (int64_t t = 0; t < T; t++) {
             int64_t start = ((g / 2) * T + t) * B, terms = t ? H : 0;  // before the first frame the state is 0
-            Factors input{f.x + start * I, I, 1, I, weight_ih}, before{state, H, 1, terms, weight_hh};
-            Factors input_n{input.a, I, 1, I, weight_ih + 2 * P * I}, before_n{state, H, 1, terms, weight_hh + 2 * P * H};
+            Factors input{f.x + start * I, I, 1, I, weight_ih}, before{state, P, 1, terms, weight_hh};
+            Factors input_n{input.a, I, 1, I, weight_ih + 2 * P * I}, before_n{state, P, 1, terms, weight_hh + 2 * P * H};
             Factors both[2] = {input, before};
             products(B, 2 * P, both, 2, bias, 0, frame, 4 * P);
             products(B, P, &input_n, 1, bias + 2 * P, 0, frame + 2 * P, 4 * P);
             products(B, P, &before_n, 1, bias + 3 * P, 0, frame + 3 * P, 4 * P);
             for (int64_t b = 0; b < B; b++) {
-                int64_t row = (start + b) * 2 + g % 2;
-                const float *__restrict of = frame + b * 4 * P;
-                float *__restrict h = state + b * H;
-                float *__restrict gates = keep ? f.gates + row * 3 * H : nullptr;
-                float *__restrict recurrent_n = keep ? f.recurrent_n + row * H : nullptr;
-#pragma omp simd
-                for (int64_t i = 0; i < H; i++) {
-                    Cell now = cell(of[i], of[P + i], of[2 * P + i], of[3 * P + i], h[i]);
-                    h[i] = now.h;
-                    if (keep) {
-                        gates[i] = now.r;
-                        gates[H + i] = now.z;
-                        gates[2 * H + i] = now.n;
-                        recurrent_n[i] = of[3 * P + i];
-                    }
+                int64_t row = (start + b) * 2 + g % 2, next = row + 2;
+                float *done = frame + b * 4 * P, *h = state + b * P;
+                step(done, h, P);
+                fetch(f.x + (start + B + b) * I, I);  // the next frame's
+                if (f.gates) {
+                    fetch(f.gates + next * 3 * H, 3 * H);
+                    fetch(f.recurrent_n + next * H, H);
+                    for (int64_t gate = 0; gate < 3; gate++)
+                        memcpy(f.gates + (row * 3 + gate) * H, done + gate * P, H * sizeof(float));
+                    memcpy(f.recurrent_n + row * H, done + 3 * P, H * sizeof(float));
                 }
-                if (f.hidden) memcpy(f.hidden + row * H, h, H * sizeof(float));
+                if (f.hidden) {
+                    fetch(f.hidden + next * H, H);
+                    memcpy(f.hidden + row * H, h, H * sizeof(float));
+                }
             }
         }
         for (int64_t b = 0; b < B; b++)
-            memcpy(f.last + (((g / 2) * B + b) * 2 + g % 2) * H, state + b * H, H * sizeof(float));
+            memcpy(f.last + (((g / 2) * B + b) * 2 + g % 2) * H, state + b * P, H * sizeof(float));
     }
 }
 
@@ -175,12 +186,11 @@ template <bool learns>
 static void backward(const LayerBackward &f, int64_t first_group, int64_t last_group) {
     int64_t T = f.frames, B = f.batch, I = f.inputs, H = f.width, P = padded(H), Q = padded(I);
     Room weight_hh(3 * H * P), x(B * Q), before(B * P), grad_input(B * 3 * H), grad_recurrent(B * 3 * H), grad_state(B * P);
-    Room carried(B * H), grad_weight_ih(3 * H * Q), grad_weight_hh(3 * H * P), zero(P);
+    Room grad_weight_ih(3 * H * Q), grad_weight_hh(3 * H * P);
     for (int64_t g = first_group; g < last_group; g++) {
         float *__restrict grad_bias = f.grad_bias + g * 4 * H;
         pack(f.weight_hh + g * 3 * H * H, 3 * H, H, H, weight_hh);
         memset(grad_state, 0, B * P * sizeof(float));
-        memset(carried, 0, B * H * sizeof(float));
         memset(grad_weight_ih, 0, 3 * H * Q * sizeof(float));
         memset(grad_weight_hh, 0, 3 * H * P * sizeof(float));
         memset(grad_bias, 0, 4 * H * sizeof(float));
@@ -193,15 +203,18 @@ static void backward(const LayerBackward &f, int64_t first_group, int64_t last_g
                 const float *__restrict recurrent_n = f.recurrent_n + row * H;
                 const float *__restrict h = f.hidden + (t ? row - 2 * B : row) * H;
                 const float *__restrict pull = f.grad_hidden + pulled_row * H;
-                const float *__restrict from_after = grad_state + b * P;
-                float *__restrict rest = carried + b * H;
+                float *__restrict grad_h = grad_state + b * P;
                 float *__restrict of_input = grad_input + b * 3 * H;
                 float *__restrict of_recurrent = grad_recurrent + b * 3 * H;
+                fetch(gates + 6 * H, 3 * H);  // the next sample's
+                fetch(recurrent_n + 2 * H, H);
+                fetch(h + 2 * H, H);
+                fetch(pull + 2 * H, H);
+                fetch(f.x + (start + b) * I, I);  // this sample's, packed below
 #pragma omp simd
                 for (int64_t i = 0; i < H; i++) {
-                    float grad_h = rest[i] + from_after[i] + pulled * pull[i];
-                    CellGradient grad =
-                        cell_gradient(gates[i], gates[H + i], gates[2 * H + i], recurrent_n[i], earlier * h[i], grad_h);
+                    CellGradient grad = cell_gradient(gates[i], gates[H + i], gates[2 * H + i], recurrent_n[i],
+                                                      earlier * h[i], grad_h[i] + pulled * pull[i]);
                     of_input[i] = of_recurrent[i] = grad.r;
                     of_input[H + i] = of_recurrent[H + i] = grad.z;
                     of_input[2 * H + i] = grad.n;
@@ -210,7 +223,7 @@ static void backward(const LayerBackward &f, int64_t first_group, int64_t last_g
                     grad_bias[H + i] += grad.z;
                     grad_bias[2 * H + i] += grad.n;
                     grad_bias[3 * H + i] += grad.from_h;
-                    rest[i] = grad.before;
+                    grad_h[i] = grad.before;
                 }
                 if (learns) memcpy(gates, of_input, 3 * H * sizeof(float));
             }
@@ -221,7 +234,7 @@ static void backward(const LayerBackward &f, int64_t first_group, int64_t last_g
             pack(f.hidden + ((start - B) * 2 + g % 2) * H, B, H, 2 * H, before);
             Factors recurrent{grad_recurrent, 1, 3 * H, B, before}, to_before{grad_recurrent, 3 * H, 1, 3 * H, weight_hh};
             products(3 * H, H, &recurrent, 1, grad_weight_hh, P, grad_weight_hh, P);
-            products(B, H, &to_before, 1, zero, 0, grad_state, P);
+            products(B, H, &to_before, 1, grad_state, P, grad_state, P);
         }
         for (int64_t j = 0; j < 3 * H; j++) {
             memcpy(f.grad_weight_ih + (g * 3 * H + j) * I, grad_weight_ih + j * Q, I * sizeof(float));
@@ -232,7 +245,7 @@ static void backward(const LayerBackward &f, int64_t first_group, int64_t last_g
 
 extern "C" {
 void layer_forward_float32(const LayerForward *f, int64_t first, int64_t last) {
-    f->gates ? forward<true>(*f, first, last) : forward<false>(*f, first, last);
+    forward(*f, first, last);
 }
 void layer_backward_float32(const LayerBackward *f, int64_t first, int64_t last) {
     f->learns ? backward<true>(*f, first, last) : backward<false>(*f, first, last);
