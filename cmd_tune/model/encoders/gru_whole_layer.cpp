@@ -56,16 +56,11 @@ struct Room {  // zeroed memory for one call
     operator float *() const { return numbers.get(); }
 };
 
-// to: panels of the columns of a (terms × columns), rows `stride` apart; columns of 0 behind them.
-static void pack(const float *a, int64_t terms, int64_t columns, int64_t stride, float *to) {
-    for (int64_t first = 0; first < columns; first += PANEL) {
-        int64_t here = columns - first < PANEL ? columns - first : PANEL;
-        for (int64_t k = 0; k < terms; k++, to += PANEL)
-            if (here == PANEL)
-                memcpy(to, a + k * stride + first, PANEL * sizeof(float));
-            else
-                memcpy(to, a + k * stride + first, here * sizeof(float));
-    }
+// Row k of a (terms × columns) into `to`, panels of its columns; columns of 0 behind them stay as they are.
+static inline void pack(const float *row, int64_t k, int64_t terms, int64_t columns, float *to) {
+    to += k * PANEL;
+    for (; columns >= PANEL; columns -= PANEL, row += PANEL, to += terms * PANEL) memcpy(to, row, PANEL * sizeof(float));
+    memcpy(to, row, columns * sizeof(float));
 }
 
 // The same of the transpose of a (columns × terms).
@@ -185,11 +180,13 @@ static void forward(const LayerForward &f, int64_t first_group, int64_t last_gro
 template <bool learns>
 static void backward(const LayerBackward &f, int64_t first_group, int64_t last_group) {
     int64_t T = f.frames, B = f.batch, I = f.inputs, H = f.width, P = padded(H), Q = padded(I);
-    Room weight_hh(3 * H * P), x(B * Q), before(B * P), grad_input(B * 3 * H), grad_recurrent(B * 3 * H), grad_state(B * P);
+    int64_t W = 4 * H + 16;  // of a row of grads: gradients of n, r, z and of n's recurrent part. 16, lest all rows share a few
+                             // sets of the cache; n first, so that input's and recurrent's gates are three in a row each
+    Room weight_hh(3 * H * P), x(B * Q), before(B * P), grads(B * W), grad_state(B * P);
     Room grad_weight_ih(3 * H * Q), grad_weight_hh(3 * H * P);
     for (int64_t g = first_group; g < last_group; g++) {
         float *__restrict grad_bias = f.grad_bias + g * 4 * H;
-        pack(f.weight_hh + g * 3 * H * H, 3 * H, H, H, weight_hh);
+        for (int64_t k = 0; k < 3 * H; k++) pack(f.weight_hh + (g * 3 * H + k) * H, k, 3 * H, H, weight_hh);
         memset(grad_state, 0, B * P * sizeof(float));
         memset(grad_weight_ih, 0, 3 * H * Q * sizeof(float));
         memset(grad_weight_hh, 0, 3 * H * P * sizeof(float));
@@ -204,40 +201,43 @@ static void backward(const LayerBackward &f, int64_t first_group, int64_t last_g
                 const float *__restrict h = f.hidden + (t ? row - 2 * B : row) * H;
                 const float *__restrict pull = f.grad_hidden + pulled_row * H;
                 float *__restrict grad_h = grad_state + b * P;
-                float *__restrict of_input = grad_input + b * 3 * H;
-                float *__restrict of_recurrent = grad_recurrent + b * 3 * H;
+                float *__restrict grad = grads + b * W;
                 fetch(gates + 6 * H, 3 * H);  // the next sample's
                 fetch(recurrent_n + 2 * H, H);
                 fetch(h + 2 * H, H);
                 fetch(pull + 2 * H, H);
-                fetch(f.x + (start + b) * I, I);  // this sample's, packed below
+                fetch(f.x + (start + b + 1) * I, I);
+                pack(f.x + (start + b) * I, b, B, I, x);
+                pack(h, b, B, H, before);
 #pragma omp simd
                 for (int64_t i = 0; i < H; i++) {
-                    CellGradient grad = cell_gradient(gates[i], gates[H + i], gates[2 * H + i], recurrent_n[i],
-                                                      earlier * h[i], grad_h[i] + pulled * pull[i]);
-                    of_input[i] = of_recurrent[i] = grad.r;
-                    of_input[H + i] = of_recurrent[H + i] = grad.z;
-                    of_input[2 * H + i] = grad.n;
-                    of_recurrent[2 * H + i] = grad.from_h;
-                    grad_bias[i] += grad.r;
-                    grad_bias[H + i] += grad.z;
-                    grad_bias[2 * H + i] += grad.n;
-                    grad_bias[3 * H + i] += grad.from_h;
-                    grad_h[i] = grad.before;
+                    CellGradient of = cell_gradient(gates[i], gates[H + i], gates[2 * H + i], recurrent_n[i],
+                                                    earlier * h[i], grad_h[i] + pulled * pull[i]);
+                    grad[i] = of.n;
+                    grad[H + i] = of.r;
+                    grad[2 * H + i] = of.z;
+                    grad[3 * H + i] = of.from_h;
+                    grad_bias[i] += of.r;
+                    grad_bias[H + i] += of.z;
+                    grad_bias[2 * H + i] += of.n;
+                    grad_bias[3 * H + i] += of.from_h;
+                    grad_h[i] = of.before;
                 }
-                if (learns) memcpy(gates, of_input, 3 * H * sizeof(float));
+                if (learns) {
+                    memcpy(gates, grad + H, 2 * H * sizeof(float));
+                    memcpy(gates + 2 * H, grad, H * sizeof(float));
+                }
             }
-            pack(f.x + start * I, B, I, I, x);
-            Factors input{grad_input, 1, 3 * H, B, x};
+            Factors input{grads, 1, W, B, x};
             products(3 * H, I, &input, 1, grad_weight_ih, Q, grad_weight_ih, Q);
             if (t == 0) break;
-            pack(f.hidden + ((start - B) * 2 + g % 2) * H, B, H, 2 * H, before);
-            Factors recurrent{grad_recurrent, 1, 3 * H, B, before}, to_before{grad_recurrent, 3 * H, 1, 3 * H, weight_hh};
+            Factors recurrent{grads + H, 1, W, B, before}, to_before{grads + H, W, 1, 3 * H, weight_hh};
             products(3 * H, H, &recurrent, 1, grad_weight_hh, P, grad_weight_hh, P);
             products(B, H, &to_before, 1, grad_state, P, grad_state, P);
         }
         for (int64_t j = 0; j < 3 * H; j++) {
-            memcpy(f.grad_weight_ih + (g * 3 * H + j) * I, grad_weight_ih + j * Q, I * sizeof(float));
+            int64_t of_j = (j + H) % (3 * H);  // n first
+            memcpy(f.grad_weight_ih + (g * 3 * H + j) * I, grad_weight_ih + of_j * Q, I * sizeof(float));
             memcpy(f.grad_weight_hh + (g * 3 * H + j) * H, grad_weight_hh + j * P, H * sizeof(float));
         }
     }
