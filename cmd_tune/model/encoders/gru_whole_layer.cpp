@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "compute/fetch.h"
+#include "compute/vectors.h"
 #include "model/encoders/gru_cell.h"
 
 struct LayerForward {
@@ -34,19 +35,8 @@ struct LayerBackward {
     float *grad_bias;          // (G, 4H) as bias, summed over frames and samples
 };
 
-#if defined(__AVX512F__)
-constexpr int64_t LANES = 16;
-#elif defined(__AVX__)
-constexpr int64_t LANES = 8;
-#else
-constexpr int64_t LANES = 4;
-#endif
 constexpr int64_t PANEL = 2 * LANES;  // columns of a product that are computed together
 constexpr int TILE = 6;               // and rows: with two vectors each, they fill most registers
-typedef float Vector __attribute__((vector_size(LANES * sizeof(float)), aligned(alignof(float)), may_alias));
-
-static inline Vector load(const float *x) { return *reinterpret_cast<const Vector *>(x); }
-static inline void store(float *x, Vector v) { *reinterpret_cast<Vector *>(x) = v; }
 static inline int64_t panels(int64_t columns) { return (columns + PANEL - 1) / PANEL; }
 static inline int64_t padded(int64_t columns) { return panels(columns) * PANEL; }
 
@@ -123,17 +113,21 @@ static void products(int64_t rows, int64_t columns, const Factors *factors, int 
         }
 }
 
-// A sample's row of the frame, P numbers of each part: in place, r and z of what they are of, n of its input's part.
-// In two loops: a step of a sigmoid waits for the one before, and short loops let the processor look further ahead.
-static void step(float *__restrict frame, float *__restrict h, int64_t P) {
-#pragma omp simd
-    for (int64_t i = 0; i < 2 * P; i++) frame[i] = sigmoid(frame[i]);
-#pragma omp simd
-    for (int64_t i = 0; i < P; i++) {
-        float r = frame[i], z = frame[P + i], n = tanh(frame[2 * P + i] + r * frame[3 * P + i]);
-        frame[2 * P + i] = n;
-        h[i] = mixed(z, n, h[i]);
-    }
+// Numbers of a sample's row of the frame, where a part has P: what n is of becomes n, h the new state.
+template <int N>
+static inline void step_state(float *frame, float *h, int64_t P) {
+    using Reals = Vectors<N>;
+    Reals n = tanh(Reals::at(frame + 2 * P) + Reals::at(frame) * Reals::at(frame + 3 * P));
+    n.put(frame + 2 * P);
+    mixed(Reals::at(frame + P), n, Reals::at(h)).put(h);
+}
+
+// The whole row: r, z and n in place of what they are of.
+static void step(float *frame, float *h, int64_t P) {
+    for (int64_t i = 0; i < 2 * P; i += 2 * PANEL) sigmoid(Vectors<4>::at(frame + i)).put(frame + i);
+    int64_t i = 0;
+    for (; i + 2 * PANEL <= P; i += 2 * PANEL) step_state<4>(frame + i, h + i, P);
+    for (; i < P; i += PANEL) step_state<2>(frame + i, h + i, P);
 }
 
 static void forward(const LayerForward &f, int64_t first_group, int64_t last_group) {
