@@ -103,14 +103,14 @@ def _standard(x_MBTX: Tensor, mean_MX: Tensor, scale_MX: Tensor) -> Tensor:
 
 
 def _standard_frames_first(x_MBTX: Tensor, mean_MX: Tensor, scale_MX: Tensor) -> Tensor:
-    """`_standard` as (M, T, B, X)."""
+    """`_standard` as (M, T, B, X). The C++ knows no gradient in the input, which evaluation may ask for."""
     M, B, T, X = x_MBTX.shape
-    x_MBTX, standard_MTBX = x_MBTX.contiguous(), x_MBTX.new_empty(M, T, B, X)
-    tensors = (x_MBTX, mean_MX.contiguous(), scale_MX, standard_MTBX)
-    if standardise := bind("standardise", x_MBTX.dtype, (B, T, X), tensors):
-        run_shared([partial(standardise, *share) for share in shares(M * T)])
-        return standard_MTBX
-    return _standard(x_MBTX, mean_MX, scale_MX).transpose(1, 2)
+    of_x_MBTX, standard_MTBX = x_MBTX.detach().contiguous(), x_MBTX.new_empty(M, T, B, X)
+    standardise = bind("standardise", x_MBTX.dtype, (B, T, X), (of_x_MBTX, mean_MX, scale_MX, standard_MTBX))
+    if standardise is None or (x_MBTX.requires_grad and torch.is_grad_enabled()):
+        return _standard(x_MBTX, mean_MX, scale_MX).transpose(1, 2)
+    run_shared([partial(standardise, *share) for share in shares(M * T)])
+    return standard_MTBX
 
 
 def _joined(mean_MWX: Tensor, square_MWX: Tensor, count_W: Tensor) -> Moments:
