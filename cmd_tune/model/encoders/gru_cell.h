@@ -3,10 +3,21 @@
 #pragma once
 #include "compute/elementary.h"
 
-static inline float sigmoid(float x) { return 1.0f / (2.0f + exp_minus_1(bounded(-x, 80.0f))); }
-static inline float tanh(float x) {
-    float e = exp_minus_1(bounded(2.0f * x, 20.0f));
-    return e / (e + 2.0f);
+// Real: float, or vectors of them.
+template <class Real>
+static inline __attribute__((always_inline)) Real sigmoid(Real x) {
+    Power<Real> e = power(bounded(x * -1.0f, 80.0f));
+    return 1.0f / (e.scale * e.rest + (e.scale + 1.0f));
+}
+template <class Real>
+static inline __attribute__((always_inline)) Real tanh(Real x) {
+    Power<Real> e = power(bounded(x * 2.0f, 20.0f));
+    Real minus_1 = e.scale * e.rest + (e.scale - 1.0f);
+    return minus_1 / (minus_1 + 2.0f);
+}
+template <class Real>
+static inline __attribute__((always_inline)) Real mixed(Real z, Real n, Real before) {
+    return n + z * (before - n);
 }
 
 struct Cell {
@@ -15,7 +26,7 @@ struct Cell {
 // of_r, of_z, of_n: what the gates are of; of_n without n's recurrent part, from_h. before: h of the frame before.
 static inline Cell cell(float of_r, float of_z, float of_n, float from_h, float before) {
     float r = sigmoid(of_r), z = sigmoid(of_z), n = tanh(of_n + r * from_h);
-    return {r, z, n, n + z * (before - n)};
+    return {r, z, n, mixed(z, n, before)};
 }
 
 struct CellGradient {

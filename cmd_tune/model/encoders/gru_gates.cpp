@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "compute/fetch.h"
 #include "model/encoders/gru_cell.h"
 
 struct Forward {
@@ -43,13 +44,6 @@ static inline void put(bfloat16 &to, float x) {  // to nearest even; a NaN stays
     to = static_cast<bfloat16>(x != x ? 0x7fc0u : rounded);
 }
 
-// Asks for the next sample's row while this one's is worked on: rows are too short for the processor to foresee.
-template <class Real>
-static inline void fetch_next(const Real *row, int64_t width) {
-    const char *next = reinterpret_cast<const char *>(row + 2 * width);
-    for (int64_t byte = 0; byte < width * static_cast<int64_t>(sizeof(Real)); byte += 64) __builtin_prefetch(next + byte);
-}
-
 template <class Real, bool keep>
 static void forward(const Forward &f, int64_t t) {
     int64_t B = f.batch, H = f.width;
@@ -62,7 +56,7 @@ static void forward(const Forward &f, int64_t t) {
             float *__restrict carried = f.carried + (g * B + b) * H;
             Real *__restrict state = static_cast<Real *>(f.state) + (g * B + b) * H;
             Real *__restrict recurrent_n = static_cast<Real *>(f.recurrent_n) + row * H;
-            fetch_next(gates, 3 * H);
+            fetch(gates + 6 * H, 3 * H);  // the next sample's
 #pragma omp simd
             for (int64_t i = 0; i < H; i++) {
                 float of_r = get(gates[i]) + get(recurrent[i]) + bias[i];
@@ -99,10 +93,10 @@ static void backward(const Backward &f, int64_t t) {
             float *__restrict carried = f.carried + (g * B + b) * H;
             Real *__restrict grad_recurrent = static_cast<Real *>(f.grad_recurrent) + (g * B + b) * 3 * H;
             float *__restrict grad_bias = f.grad_bias + g * 4 * H;
-            fetch_next(gates, 3 * H);
-            fetch_next(recurrent_n, H);
-            fetch_next(before, H);
-            fetch_next(pull, H);
+            fetch(gates + 6 * H, 3 * H);  // the next sample's
+            fetch(recurrent_n + 2 * H, H);
+            fetch(before + 2 * H, H);
+            fetch(pull + 2 * H, H);
 #pragma omp simd
             for (int64_t i = 0; i < H; i++) {
                 float grad_h = carried[i] + get(grad_state[i]) + pulled * get(pull[i]);

@@ -9,6 +9,8 @@
 #include <cstring>
 #include <memory>
 
+#include "compute/fetch.h"
+#include "compute/vectors.h"
 #include "model/encoders/gru_cell.h"
 
 struct LayerForward {
@@ -33,19 +35,8 @@ struct LayerBackward {
     float *grad_bias;          // (G, 4H) as bias, summed over frames and samples
 };
 
-#if defined(__AVX512F__)
-constexpr int64_t LANES = 16;
-#elif defined(__AVX__)
-constexpr int64_t LANES = 8;
-#else
-constexpr int64_t LANES = 4;
-#endif
 constexpr int64_t PANEL = 2 * LANES;  // columns of a product that are computed together
 constexpr int TILE = 6;               // and rows: with two vectors each, they fill most registers
-typedef float Vector __attribute__((vector_size(LANES * sizeof(float)), aligned(alignof(float)), may_alias));
-
-static inline Vector load(const float *x) { return *reinterpret_cast<const Vector *>(x); }
-static inline void store(float *x, Vector v) { *reinterpret_cast<Vector *>(x) = v; }
 static inline int64_t panels(int64_t columns) { return (columns + PANEL - 1) / PANEL; }
 static inline int64_t padded(int64_t columns) { return panels(columns) * PANEL; }
 
@@ -55,16 +46,11 @@ struct Room {  // zeroed memory for one call
     operator float *() const { return numbers.get(); }
 };
 
-// to: panels of the columns of a (terms × columns), rows `stride` apart; columns of 0 behind them.
-static void pack(const float *a, int64_t terms, int64_t columns, int64_t stride, float *to) {
-    for (int64_t first = 0; first < columns; first += PANEL) {
-        int64_t here = columns - first < PANEL ? columns - first : PANEL;
-        for (int64_t k = 0; k < terms; k++, to += PANEL)
-            if (here == PANEL)
-                memcpy(to, a + k * stride + first, PANEL * sizeof(float));
-            else
-                memcpy(to, a + k * stride + first, here * sizeof(float));
-    }
+// Row k of a (terms × columns) into `to`, panels of its columns; columns of 0 behind them stay as they are.
+static inline void pack(const float *row, int64_t k, int64_t terms, int64_t columns, float *to) {
+    to += k * PANEL;
+    for (; columns >= PANEL; columns -= PANEL, row += PANEL, to += terms * PANEL) memcpy(to, row, PANEL * sizeof(float));
+    memcpy(to, row, columns * sizeof(float));
 }
 
 // The same of the transpose of a (columns × terms).
@@ -127,60 +113,75 @@ static void products(int64_t rows, int64_t columns, const Factors *factors, int 
         }
 }
 
-template <bool keep>
+// Numbers of a sample's row of the frame, where a part has P: what n is of becomes n, h the new state.
+template <int N>
+static inline void step_state(float *frame, float *h, int64_t P) {
+    using Reals = Vectors<N>;
+    Reals n = tanh(Reals::at(frame + 2 * P) + Reals::at(frame) * Reals::at(frame + 3 * P));
+    n.put(frame + 2 * P);
+    mixed(Reals::at(frame + P), n, Reals::at(h)).put(h);
+}
+
+// The whole row: r, z and n in place of what they are of.
+static void step(float *frame, float *h, int64_t P) {
+    for (int64_t i = 0; i < 2 * P; i += 2 * PANEL) sigmoid(Vectors<4>::at(frame + i)).put(frame + i);
+    int64_t i = 0;
+    for (; i + 2 * PANEL <= P; i += 2 * PANEL) step_state<4>(frame + i, h + i, P);
+    for (; i < P; i += PANEL) step_state<2>(frame + i, h + i, P);
+}
+
 static void forward(const LayerForward &f, int64_t first_group, int64_t last_group) {
     int64_t T = f.frames, B = f.batch, I = f.inputs, H = f.width, P = padded(H);
-    Room weight_ih(3 * P * I), weight_hh(3 * P * H), bias(4 * P), frame(B * 4 * P), state(B * H);
+    Room weight_ih(3 * P * I), weight_hh(3 * P * H), bias(4 * P), frame(B * 4 * P), state(B * P);
     for (int64_t g = first_group; g < last_group; g++) {
         for (int64_t gate = 0; gate < 3; gate++) {
             pack_transposed(f.weight_ih + (g * 3 + gate) * H * I, I, H, weight_ih + gate * P * I);
             pack_transposed(f.weight_hh + (g * 3 + gate) * H * H, H, H, weight_hh + gate * P * H);
         }
         for (int64_t part = 0; part < 4; part++) memcpy(bias + part * P, f.bias + (g * 4 + part) * H, H * sizeof(float));
-        memset(state, 0, B * H * sizeof(float));
+        memset(state, 0, B * P * sizeof(float));
         for (int64_t t = 0; t < T; t++) {
             int64_t start = ((g / 2) * T + t) * B, terms = t ? H : 0;  // before the first frame the state is 0
-            Factors input{f.x + start * I, I, 1, I, weight_ih}, before{state, H, 1, terms, weight_hh};
-            Factors input_n{input.a, I, 1, I, weight_ih + 2 * P * I}, before_n{state, H, 1, terms, weight_hh + 2 * P * H};
+            Factors input{f.x + start * I, I, 1, I, weight_ih}, before{state, P, 1, terms, weight_hh};
+            Factors input_n{input.a, I, 1, I, weight_ih + 2 * P * I}, before_n{state, P, 1, terms, weight_hh + 2 * P * H};
             Factors both[2] = {input, before};
             products(B, 2 * P, both, 2, bias, 0, frame, 4 * P);
             products(B, P, &input_n, 1, bias + 2 * P, 0, frame + 2 * P, 4 * P);
             products(B, P, &before_n, 1, bias + 3 * P, 0, frame + 3 * P, 4 * P);
             for (int64_t b = 0; b < B; b++) {
-                int64_t row = (start + b) * 2 + g % 2;
-                const float *__restrict of = frame + b * 4 * P;
-                float *__restrict h = state + b * H;
-                float *__restrict gates = keep ? f.gates + row * 3 * H : nullptr;
-                float *__restrict recurrent_n = keep ? f.recurrent_n + row * H : nullptr;
-#pragma omp simd
-                for (int64_t i = 0; i < H; i++) {
-                    Cell now = cell(of[i], of[P + i], of[2 * P + i], of[3 * P + i], h[i]);
-                    h[i] = now.h;
-                    if (keep) {
-                        gates[i] = now.r;
-                        gates[H + i] = now.z;
-                        gates[2 * H + i] = now.n;
-                        recurrent_n[i] = of[3 * P + i];
-                    }
+                int64_t row = (start + b) * 2 + g % 2, next = row + 2;
+                float *done = frame + b * 4 * P, *h = state + b * P;
+                step(done, h, P);
+                fetch(f.x + (start + B + b) * I, I);  // the next frame's
+                if (f.gates) {
+                    fetch(f.gates + next * 3 * H, 3 * H);
+                    fetch(f.recurrent_n + next * H, H);
+                    for (int64_t gate = 0; gate < 3; gate++)
+                        memcpy(f.gates + (row * 3 + gate) * H, done + gate * P, H * sizeof(float));
+                    memcpy(f.recurrent_n + row * H, done + 3 * P, H * sizeof(float));
                 }
-                if (f.hidden) memcpy(f.hidden + row * H, h, H * sizeof(float));
+                if (f.hidden) {
+                    fetch(f.hidden + next * H, H);
+                    memcpy(f.hidden + row * H, h, H * sizeof(float));
+                }
             }
         }
         for (int64_t b = 0; b < B; b++)
-            memcpy(f.last + (((g / 2) * B + b) * 2 + g % 2) * H, state + b * H, H * sizeof(float));
+            memcpy(f.last + (((g / 2) * B + b) * 2 + g % 2) * H, state + b * P, H * sizeof(float));
     }
 }
 
 template <bool learns>
 static void backward(const LayerBackward &f, int64_t first_group, int64_t last_group) {
     int64_t T = f.frames, B = f.batch, I = f.inputs, H = f.width, P = padded(H), Q = padded(I);
-    Room weight_hh(3 * H * P), x(B * Q), before(B * P), grad_input(B * 3 * H), grad_recurrent(B * 3 * H), grad_state(B * P);
-    Room carried(B * H), grad_weight_ih(3 * H * Q), grad_weight_hh(3 * H * P), zero(P);
+    int64_t W = 4 * H + 16;  // of a row of grads: gradients of n, r, z and of n's recurrent part. 16, lest all rows share a few
+                             // sets of the cache; n first, so that input's and recurrent's gates are three in a row each
+    Room weight_hh(3 * H * P), x(B * Q), before(B * P), grads(B * W), grad_state(B * P);
+    Room grad_weight_ih(3 * H * Q), grad_weight_hh(3 * H * P);
     for (int64_t g = first_group; g < last_group; g++) {
         float *__restrict grad_bias = f.grad_bias + g * 4 * H;
-        pack(f.weight_hh + g * 3 * H * H, 3 * H, H, H, weight_hh);
+        for (int64_t k = 0; k < 3 * H; k++) pack(f.weight_hh + (g * 3 * H + k) * H, k, 3 * H, H, weight_hh);
         memset(grad_state, 0, B * P * sizeof(float));
-        memset(carried, 0, B * H * sizeof(float));
         memset(grad_weight_ih, 0, 3 * H * Q * sizeof(float));
         memset(grad_weight_hh, 0, 3 * H * P * sizeof(float));
         memset(grad_bias, 0, 4 * H * sizeof(float));
@@ -193,38 +194,44 @@ static void backward(const LayerBackward &f, int64_t first_group, int64_t last_g
                 const float *__restrict recurrent_n = f.recurrent_n + row * H;
                 const float *__restrict h = f.hidden + (t ? row - 2 * B : row) * H;
                 const float *__restrict pull = f.grad_hidden + pulled_row * H;
-                const float *__restrict from_after = grad_state + b * P;
-                float *__restrict rest = carried + b * H;
-                float *__restrict of_input = grad_input + b * 3 * H;
-                float *__restrict of_recurrent = grad_recurrent + b * 3 * H;
+                float *__restrict grad_h = grad_state + b * P;
+                float *__restrict grad = grads + b * W;
+                fetch(gates + 6 * H, 3 * H);  // the next sample's
+                fetch(recurrent_n + 2 * H, H);
+                fetch(h + 2 * H, H);
+                fetch(pull + 2 * H, H);
+                fetch(f.x + (start + b + 1) * I, I);
+                pack(f.x + (start + b) * I, b, B, I, x);
+                pack(h, b, B, H, before);
 #pragma omp simd
                 for (int64_t i = 0; i < H; i++) {
-                    float grad_h = rest[i] + from_after[i] + pulled * pull[i];
-                    CellGradient grad =
-                        cell_gradient(gates[i], gates[H + i], gates[2 * H + i], recurrent_n[i], earlier * h[i], grad_h);
-                    of_input[i] = of_recurrent[i] = grad.r;
-                    of_input[H + i] = of_recurrent[H + i] = grad.z;
-                    of_input[2 * H + i] = grad.n;
-                    of_recurrent[2 * H + i] = grad.from_h;
-                    grad_bias[i] += grad.r;
-                    grad_bias[H + i] += grad.z;
-                    grad_bias[2 * H + i] += grad.n;
-                    grad_bias[3 * H + i] += grad.from_h;
-                    rest[i] = grad.before;
+                    CellGradient of = cell_gradient(gates[i], gates[H + i], gates[2 * H + i], recurrent_n[i],
+                                                    earlier * h[i], grad_h[i] + pulled * pull[i]);
+                    grad[i] = of.n;
+                    grad[H + i] = of.r;
+                    grad[2 * H + i] = of.z;
+                    grad[3 * H + i] = of.from_h;
+                    grad_bias[i] += of.r;
+                    grad_bias[H + i] += of.z;
+                    grad_bias[2 * H + i] += of.n;
+                    grad_bias[3 * H + i] += of.from_h;
+                    grad_h[i] = of.before;
                 }
-                if (learns) memcpy(gates, of_input, 3 * H * sizeof(float));
+                if (learns) {
+                    memcpy(gates, grad + H, 2 * H * sizeof(float));
+                    memcpy(gates + 2 * H, grad, H * sizeof(float));
+                }
             }
-            pack(f.x + start * I, B, I, I, x);
-            Factors input{grad_input, 1, 3 * H, B, x};
+            Factors input{grads, 1, W, B, x};
             products(3 * H, I, &input, 1, grad_weight_ih, Q, grad_weight_ih, Q);
             if (t == 0) break;
-            pack(f.hidden + ((start - B) * 2 + g % 2) * H, B, H, 2 * H, before);
-            Factors recurrent{grad_recurrent, 1, 3 * H, B, before}, to_before{grad_recurrent, 3 * H, 1, 3 * H, weight_hh};
+            Factors recurrent{grads + H, 1, W, B, before}, to_before{grads + H, W, 1, 3 * H, weight_hh};
             products(3 * H, H, &recurrent, 1, grad_weight_hh, P, grad_weight_hh, P);
-            products(B, H, &to_before, 1, zero, 0, grad_state, P);
+            products(B, H, &to_before, 1, grad_state, P, grad_state, P);
         }
         for (int64_t j = 0; j < 3 * H; j++) {
-            memcpy(f.grad_weight_ih + (g * 3 * H + j) * I, grad_weight_ih + j * Q, I * sizeof(float));
+            int64_t of_j = (j + H) % (3 * H);  // n first
+            memcpy(f.grad_weight_ih + (g * 3 * H + j) * I, grad_weight_ih + of_j * Q, I * sizeof(float));
             memcpy(f.grad_weight_hh + (g * 3 * H + j) * H, grad_weight_hh + j * P, H * sizeof(float));
         }
     }
@@ -232,7 +239,7 @@ static void backward(const LayerBackward &f, int64_t first_group, int64_t last_g
 
 extern "C" {
 void layer_forward_float32(const LayerForward *f, int64_t first, int64_t last) {
-    f->gates ? forward<true>(*f, first, last) : forward<false>(*f, first, last);
+    forward(*f, first, last);
 }
 void layer_backward_float32(const LayerBackward *f, int64_t first, int64_t last) {
     f->learns ? backward<true>(*f, first, last) : backward<false>(*f, first, last);

@@ -1,12 +1,15 @@
-"""Batch norm of the input of all modalities; on a GPU by input_norm_kernels.py.
+"""Batch norm of the input of all modalities; on a CPU by input_norm.cpp, on a GPU by input_norm_kernels.py.
 
 M modality, B sample, T frame, X input channel, W worker, S = 2·M·X + 1.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
-from cmd_tune.compute.native import kernels
+from cmd_tune.compute.native import bind, kernels
+from cmd_tune.compute.threads import run_shared, shares
 
 Moments = tuple[Tensor, Tensor, Tensor]  # means, sums of squares about them, numbers of values
 
@@ -48,6 +51,10 @@ class InputNorm(nn.Module):
 
         statistics_WS: of every worker, in train mode; None: the input is the whole batch.
         """
+        return _standard(x_MBTX, *self._mean_and_scale(x_MBTX, statistics_WS))
+
+    def _mean_and_scale(self, x_MBTX: Tensor, statistics_WS: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(M, X) each; in train mode of the batch, which the running statistics follow."""
         if self.training:
             with torch.no_grad():
                 of_batch = _moments(x_MBTX) if statistics_WS is None else _joined(*self.parts(statistics_WS))
@@ -58,14 +65,13 @@ class InputNorm(nn.Module):
                 self.num_batches_tracked += 1
         else:
             mean_MX, var_MX = self.running_mean, self.running_var
-        scale_MX = torch.rsqrt(var_MX + self.eps)
-        return torch.addcmul((-mean_MX * scale_MX)[:, None, None], x_MBTX, scale_MX[:, None, None])
+        return mean_MX, torch.rsqrt(var_MX + self.eps)
 
     def frames_first(self, x_MBTX: Tensor, dtype: torch.dtype, statistics_WS: Tensor | None = None) -> Tensor:
         """`standardise`, as recurrences take it: (M, T, B, X) of their dtype, with channels of 0 behind X on a GPU."""
         for_gpu = kernels("cmd_tune.model.encoders.input_norm_kernels", x_MBTX) if self.training else None
         if for_gpu is None:
-            return self.standardise(x_MBTX, statistics_WS).transpose(1, 2).to(dtype)
+            return _standard_frames_first(x_MBTX, *self._mean_and_scale(x_MBTX, statistics_WS)).to(dtype)
         x_MBTX = x_MBTX.detach()
         parts = for_gpu.statistics(x_MBTX) if statistics_WS is None else self.parts(statistics_WS)
         running = (self.running_mean, self.running_var, self.num_batches_tracked)
@@ -82,14 +88,34 @@ def _moments(x_MBTX: Tensor) -> Moments:
 
     Two passes: one would lose digits of a large mean.
     """
-    count = x_MBTX.new_full((1,), x_MBTX.shape[1] * x_MBTX.shape[2])
+    M, B, T, X = x_MBTX.shape
+    x_MBTX, mean_MBX, square_MBX = x_MBTX.contiguous(), x_MBTX.new_empty(M, B, X), x_MBTX.new_empty(M, B, X)
+    if of_samples := bind("moments", x_MBTX.dtype, (T, X), (x_MBTX, mean_MBX, square_MBX)):
+        run_shared([partial(of_samples, *share) for share in shares(M * B)])
+        return _joined(mean_MBX, square_MBX, x_MBTX.new_full((B,), T))
+    count = x_MBTX.new_full((1,), B * T)
     mean_MX = x_MBTX.sum((1, 2)) / count
     return mean_MX, (x_MBTX - mean_MX[:, None, None]).square().sum((1, 2)), count
 
 
+def _standard(x_MBTX: Tensor, mean_MX: Tensor, scale_MX: Tensor) -> Tensor:
+    return torch.addcmul((-mean_MX * scale_MX)[:, None, None], x_MBTX, scale_MX[:, None, None])
+
+
+def _standard_frames_first(x_MBTX: Tensor, mean_MX: Tensor, scale_MX: Tensor) -> Tensor:
+    """`_standard` as (M, T, B, X). The C++ knows no gradient in the input, which evaluation may ask for."""
+    M, B, T, X = x_MBTX.shape
+    of_x_MBTX, standard_MTBX = x_MBTX.detach().contiguous(), x_MBTX.new_empty(M, T, B, X)
+    standardise = bind("standardise", x_MBTX.dtype, (B, T, X), (of_x_MBTX, mean_MX, scale_MX, standard_MTBX))
+    if standardise is None or (x_MBTX.requires_grad and torch.is_grad_enabled()):
+        return _standard(x_MBTX, mean_MX, scale_MX).transpose(1, 2)
+    run_shared([partial(standardise, *share) for share in shares(M * T)])
+    return standard_MTBX
+
+
 def _joined(mean_MWX: Tensor, square_MWX: Tensor, count_W: Tensor) -> Moments:
-    """`_moments` of all workers' frames together."""
-    count, count_W1 = count_W.sum(), count_W[:, None]
+    """`_moments` of all parts' frames together."""
+    count, count_W1 = count_W.sum(0, keepdim=True), count_W[:, None]
     mean_MX = (count_W1 * mean_MWX).sum(1) / count
     square_MX = (square_MWX + count_W1 * (mean_MWX - mean_MX[:, None]).square()).sum(1)
     return mean_MX, square_MX, count

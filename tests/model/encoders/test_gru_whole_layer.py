@@ -3,6 +3,8 @@
 That a layer is PyTorch's GRU, and that this way of it agrees with the others, is in test_gru_layer.py.
 """
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -68,6 +70,23 @@ def test_no_digit_depends_on_the_number_of_threads(threads, calls):
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("H", [3, 64])
+@pytest.mark.parametrize("beyond", [300.0, math.inf])
+def test_gates_far_out_are_at_their_limits(beyond, H, calls):
+    """z of the inputs' negative: the first sample takes n = 1, the second, whose n is −1, keeps its state of 0."""
+    x = torch.tensor([beyond, -beyond]).view(1, 1, 2, 1).expand(M, 4, 2, 1).clone()
+    weight_ih = torch.ones(M, S, 3 * H, 1)
+    weight_ih[:, :, H : 2 * H] = -1
+    zero = torch.zeros(M, S, 3 * H)
+    parameters = [weight_ih, zero[..., None].expand(M, S, 3 * H, H).clone(), zero, zero.clone()]
+    out, *gradients = layer([x, *(parameter.requires_grad_() for parameter in parameters)])
+    assert (out[:, :, 0] == 1).all()
+    assert out[:, :, 1].abs().max() < 1e-30
+    assert calls == []
+    if math.isfinite(beyond):
+        assert max(gradient.abs().max() for gradient in gradients) < 1e-30
 
 
 def forward(x: Tensor, H: int, *, hidden: bool, keep: bool) -> gru_whole_layer.Forwarded | None:

@@ -1,12 +1,20 @@
-"""The norm of the input, and a GPU's kernels for it, against PyTorch's batch norm."""
+"""The norm of the input, by C++, by PyTorch and by a GPU's kernels, against PyTorch's batch norm."""
 
 import pytest
 import torch
 from torch import nn
 
+from cmd_tune.compute import native
 from cmd_tune.model.encoders.input_norm import InputNorm
 
 M, B, T, X = 3, 5, 6, 10
+
+
+@pytest.fixture(params=["C++", "torch"])
+def way(request, monkeypatch):
+    if request.param == "torch":
+        monkeypatch.setattr(native, "library", lambda: None)
+    return request.param
 
 
 def batch(seed=1, frames=T):
@@ -16,7 +24,7 @@ def batch(seed=1, frames=T):
     return x_MBTX * torch.linspace(0.1, 3, X) + torch.linspace(-5, 5, M)[:, None, None, None]
 
 
-def test_input_norm_is_batch_norm_in_both_modes():
+def test_input_norm_is_batch_norm_in_both_modes(way):
     """Three training batches, then evaluation: outputs, running statistics, gradients of scale and shift."""
     ours = InputNorm(M, X)
     theirs = [nn.BatchNorm1d(X) for _ in range(M)]
@@ -47,7 +55,28 @@ def test_input_norm_is_batch_norm_in_both_modes():
             assert ours.num_batches_tracked == norm.num_batches_tracked
 
 
-def test_a_channel_that_hardly_moves_is_not_blown_up():
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("frames", [1, T, 37])
+def test_recurrences_get_it_frames_first(way, training, frames):
+    """In one piece, and of every other frame; a value that is not a number spoils its channel."""
+    for x_MBTX in (batch(frames=frames), batch(frames=2 * frames)[:, :, ::2, :]):
+        x_MBTX = x_MBTX + 10
+        found = InputNorm(M, X).train(training).frames_first(x_MBTX, torch.float32)
+        exact = x_MBTX.double()
+        if training:
+            centred = exact - exact.mean((1, 2), keepdim=True)
+            exact = centred / (centred.square().mean((1, 2), keepdim=True) + 1e-5).sqrt()
+        else:
+            exact = exact / (1 + 1e-5) ** 0.5
+        assert found.is_contiguous() or way == "torch"
+        torch.testing.assert_close(found.double(), exact.transpose(1, 2), rtol=1e-5, atol=1e-4)
+        x_MBTX[1, 2, 0, 3] = torch.nan
+        lost = InputNorm(M, X).train(training).frames_first(x_MBTX, torch.bfloat16).isnan()
+        assert lost[1, :, :, 3].all() if training else lost[1, 0, 2, 3]
+        assert lost.sum() == (lost[1, :, :, 3].numel() if training else 1)
+
+
+def test_a_channel_that_hardly_moves_is_not_blown_up(way):
     """±0.001 has variance 1e-6: over √(1e-6 + 1e-5) it is ±0.3015; a channel that is still is 0."""
     swing_MBTX = 0.001 * torch.tensor([1.0, -1.0]).view(1, 1, 2, 1).expand(1, 8, 2, 1)
     ours = InputNorm(1, 2)(torch.cat((swing_MBTX, torch.full((1, 8, 2, 1), 3.0)), dim=3))
@@ -63,7 +92,7 @@ def test_evaluation_leaves_the_running_statistics():
     assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())
 
 
-def test_a_large_offset_costs_no_digits_of_the_variance():
+def test_a_large_offset_costs_no_digits_of_the_variance(way):
     """One-pass variance of 1000 + U(0, 1) in float32 would be off by several per cent."""
     x = torch.rand(1, 64, 32, 1, generator=torch.Generator().manual_seed(0)) + 1000
     norm = InputNorm(1, 1)
@@ -72,7 +101,7 @@ def test_a_large_offset_costs_no_digits_of_the_variance():
     assert (norm.running_var.item() - 0.9) / 0.1 == pytest.approx(expected, rel=1e-4)
 
 
-def test_statistics_are_of_all_workers():
+def test_statistics_are_of_all_workers(way):
     """A worker of 2 of 5 samples, told what three workers found in 2, 1 and 2, norms like one that holds the whole.
 
     Means far apart: what is between the workers is most of the variance. And one far from 0, which costs no digits.
