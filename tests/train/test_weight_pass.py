@@ -279,11 +279,15 @@ def test_a_slot_changes_between_trials_with_momentum_and_without(tiny, tiny_stor
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of numbers that are none
+@pytest.mark.parametrize(("precision", "within"), [("float32", 5e-5), ("bfloat16", 1e-2)])
 def test_a_trial_that_diverges_touches_neither_its_fellow_nor_the_next_in_its_slot(
-    tiny, tiny_store, tmp_path, in_one_pass, monkeypatch
+    tiny, tiny_store, tmp_path, in_one_pass, monkeypatch, precision, within
 ):
-    """Its weights and sums are no numbers; the next one's momentum of 0 must not be multiplied with them."""
-    common = {"optimizer": "sgd", "layers": 1, "precision": "bfloat16"}
+    """Its weights and sums are no numbers; the next one's momentum of 0 must not be multiplied with them.
+
+    In bfloat16 a digit that is rounded the other way is one of 2^-8.
+    """
+    common = {"optimizer": "sgd", "layers": 1, "precision": precision}
     fellow = varied(tiny, 0, **common, sgd_momentum=0.9, epochs=4)
     wild = varied(tiny, 1, **common, sgd_momentum=0.9, epochs=2, learning_rate=1e30, contrast_temperature=1e-30)
     after = varied(tiny, 2, **common, sgd_momentum=0.0, epochs=2)
@@ -296,7 +300,7 @@ def test_a_trial_that_diverges_touches_neither_its_fellow_nor_the_next_in_its_sl
     found = side_by_side(2, tiny_store, [two, lambda by, store: train(fellow, store, tmp_path / "fellow", by)])
     with without_pass(monkeypatch):
         for name, settings, fused in (("a", after, found[0]), ("b", fellow, found[1])):
-            assert_same(fused, train(settings, tiny_store, tmp_path / name), within=5e-5)
+            assert_same(fused, train(settings, tiny_store, tmp_path / name), within=within)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
