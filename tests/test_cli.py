@@ -5,27 +5,13 @@ import subprocess
 import sys
 
 import pytest
-from typer.testing import CliRunner
 
-from cmd_tune.cli import app
-from cmd_tune.errors import UsageError
+from tests.typed import invoke, refused
 
 
 def cmd_tune(*arguments, **environment):
     command = [sys.executable, "-m", "cmd_tune", *map(str, arguments)]
     return subprocess.run(command, env=os.environ | environment, capture_output=True, check=False, timeout=300)
-
-
-def invoke(*arguments):
-    """In this process."""
-    return CliRunner().invoke(app, [*map(str, arguments)])
-
-
-def refused(*arguments):
-    """What a command is refused with: a mistake, whose lines and exit code `cli.main` gives out."""
-    error = invoke(*arguments).exception
-    assert isinstance(error, UsageError)
-    return error
 
 
 @pytest.mark.parametrize("command", ["ingest", "inspect", "import", "export"])

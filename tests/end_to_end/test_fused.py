@@ -6,12 +6,11 @@ import signal
 import pytest
 import torch
 import yaml
-from typer.testing import CliRunner
 
-from cmd_tune.cli import app
 from cmd_tune.errors import CmdTuneError
 from tests.end_to_end.searches import GRID, epochs_done, finish, mlflow_runs, search, trials, wait_for
 from tests.end_to_end.test_hosts import processes_below
+from tests.typed import refused
 
 pytestmark = pytest.mark.long
 
@@ -73,8 +72,7 @@ def test_what_cannot_be_fused_is_one_line(words, line, tmp_path, monkeypatch):
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(space))
     asked = words if "--resume" in words else ["--space", "space.yaml", *words]
     monkeypatch.chdir(tmp_path)
-    error = CliRunner().invoke(app, ["search", *map(str, asked)]).exception
-    assert isinstance(error, CmdTuneError)
+    error = refused("search", *asked, kind=CmdTuneError)
     assert error.exit_code == 2
     (said,) = error.lines
     assert said.startswith(line)

@@ -3,11 +3,10 @@
 import os
 
 import pytest
-from typer.testing import CliRunner
 
-from cmd_tune.cli import app
 from cmd_tune.errors import CmdTuneError
 from tests.end_to_end.searches import GRID, REPOSITORY, finish, search, start
+from tests.typed import refused
 
 pytestmark = pytest.mark.long
 
@@ -52,8 +51,7 @@ def test_a_mistake_ends_in_one_line_and_exit_code_2(words, tiny_store, tmp_path,
     """In this process; the two above show that the line and the code come out of it."""
     data = [] if "--data" in words or "--resume" in words else ["--data", str(tiny_store.path)]
     monkeypatch.chdir(tmp_path)
-    error = CliRunner().invoke(app, ["search", *words.split(), *data]).exception
-    assert isinstance(error, CmdTuneError)
+    error = refused("search", *words.split(), *data, kind=CmdTuneError)
     assert error.exit_code == (1 if "gone.arrow" in words else 2)
     (line,) = error.lines
     assert BAD[words] in line

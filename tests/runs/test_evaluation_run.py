@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from rich.console import Console
-from typer.testing import CliRunner
 
-from cmd_tune.cli import app
-from cmd_tune.errors import CmdTuneError, UsageError
+from cmd_tune.errors import CmdTuneError
 from cmd_tune.runs.evaluation_plan import new_evaluation, resumed_evaluation
 from cmd_tune.runs.evaluation_run import run_evaluation
+from tests.typed import refused
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -149,24 +148,17 @@ def test_what_is_transferred_to_is_neither_compared_nor_drawn(run_folder, tiny_s
     assert [path.name for path in (evaluation.folder / "figures").iterdir()] == ["knn.png"]
 
 
-def refused(*words):
-    """What the command is refused with, in this process."""
-    error = CliRunner().invoke(app, ["evaluate", *map(str, words)]).exception
-    assert isinstance(error, UsageError)
-    return str(error)
-
-
 def test_without_data_a_checkpoint_that_knows_none_asks(run_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = run_folder / "checkpoint.pt"
     said = f"--data: {path} does not say what it was trained on; name the store to score it on"
-    assert refused(run_folder) == said
+    assert str(refused("evaluate", run_folder)) == said
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["p"]
 
 
 def test_a_resumed_evaluation_keeps_its_own(run_folder, tmp_path):
     said = "--with: a resumed run keeps its own; leave it out, or start a new one"
-    assert refused("--with", "knn", "--resume", "f", "--storage", tmp_path / "runs") == said
+    assert str(refused("evaluate", "--with", "knn", "--resume", "f", "--storage", tmp_path / "runs")) == said
 
 
 def test_what_fails_is_named_and_the_rest_is_done(run_folder, tiny_store, tmp_path):

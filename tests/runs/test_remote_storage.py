@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from cmd_tune.cli import app
 from cmd_tune.data.store import Store
 from cmd_tune.errors import CmdTuneError, UsageError
 from cmd_tune.remote_files import RemoteFolder
@@ -24,6 +22,7 @@ from cmd_tune.runs.remote_storage import Storage, command_of, open_storage
 from cmd_tune.runs.run_folder import new_folder, resume_line, shown_place
 from cmd_tune.runs.stopping import refuse_elsewhere
 from cmd_tune.settings import Settings
+from tests.typed import invoke, refused
 
 SETTINGS = (
     "hidden_size=8", "embedding_size=8", "layers=1", "frames=8", "queue_size=32", "topk=8", "crop_min_frames=4",
@@ -333,7 +332,7 @@ def test_no_credentials_are_kept_or_shown(
     assert f"{s3}/tiny.arrow" in output
     assert "hunter2" not in output
     resume = shlex.split(resume_line("pretrain", next((tmp_path / "machine").glob("cmd_tune/storages/*")) / "p"))
-    again = CliRunner().invoke(app, resume[3:])  # in this process
+    again = invoke(*resume[3:])  # in this process
     assert (again.exit_code, "nothing" in again.output) == (0, False)
     kept = [path for path in (tmp_path / "machine").rglob("*") if path.is_file()]
     assert [path for path in kept if b"hunter2" in path.read_bytes()] == []
@@ -354,9 +353,7 @@ def test_a_uri_that_is_none_is_refused_before_anything_is_made(
     words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    error = CliRunner().invoke(app, ["pretrain", *words]).exception
-    assert isinstance(error, UsageError)
-    (line,) = error.lines
+    (line,) = refused("pretrain", *words).lines
     assert line.startswith(said)
     assert list(tmp_path.iterdir()) == []
 
