@@ -3,6 +3,8 @@
 #pragma once
 #include <cstdint>
 
+#define INLINED inline __attribute__((always_inline))  // or GCC passes vectors through memory
+
 static inline float bounded(float x, float bound) {
     float not_less = x < -bound ? -bound : x;
     return not_less > bound ? bound : not_less;
@@ -20,7 +22,7 @@ struct Power {
     Real scale, rest;
 };
 template <class Real>
-static inline __attribute__((always_inline)) Power<Real> power(Real x) {
+static INLINED Power<Real> power(Real x) {
     Real shifted = x * 1.44269504f + 12582912.0f;
     Real k = shifted - 12582912.0f;
     Real r = x - k * 0.693145752f - k * 1.42860677e-6f;

@@ -4,6 +4,8 @@
 #pragma once
 #include <cstdint>
 
+#include "compute/elementary.h"
+
 #if defined(__AVX512F__)
 constexpr int64_t LANES = 16;
 #elif defined(__AVX__)
@@ -16,8 +18,6 @@ typedef uint32_t VectorBits __attribute__((vector_size(LANES * sizeof(float)), a
 
 static inline Vector load(const float *x) { return *reinterpret_cast<const Vector *>(x); }
 static inline void store(float *x, Vector v) { *reinterpret_cast<Vector *>(x) = v; }
-
-#define INLINED inline __attribute__((always_inline))  // or GCC passes them through memory
 
 template <int N>
 struct Vectors {

@@ -48,11 +48,11 @@ def weight_pass(pretrainer: Pretrainer, optimizer: Optimizer) -> "WeightPass | N
 
     None for others, where Triton cannot run on the weights, and for a small encoder of a single trial.
     """
-    weights = [*pretrainer.online.parameters(), *pretrainer.momentum.parameters()]
-    code = kernels("cmd_tune.train.weight_pass_kernels", weights[0])
-    alone, size = len(pretrainer.key_moves) == 1, sum(x.numel() for x in pretrainer.online.parameters())
-    if alone and size < LEAST_ALONE:
+    weights = list(pretrainer.online.parameters())
+    if len(pretrainer.key_moves) == 1 and sum(x.numel() for x in weights) < LEAST_ALONE:
         return None
+    weights += pretrainer.momentum.parameters()
+    code = kernels("cmd_tune.train.weight_pass_kernels", weights[0])
     if code is None or any(x.dtype != torch.float32 or not x.is_contiguous() for x in weights):
         return None
     return WeightPass(pretrainer, optimizer, code) if _is_plain(optimizer, pretrainer) else None

@@ -5,18 +5,18 @@
 
 // Real: float, or vectors of them.
 template <class Real>
-static inline __attribute__((always_inline)) Real sigmoid(Real x) {
+static INLINED Real sigmoid(Real x) {
     Power<Real> e = power(bounded(x * -1.0f, 80.0f));
     return 1.0f / (e.scale * e.rest + (e.scale + 1.0f));
 }
 template <class Real>
-static inline __attribute__((always_inline)) Real tanh(Real x) {
+static INLINED Real tanh(Real x) {
     Power<Real> e = power(bounded(x * 2.0f, 20.0f));
     Real minus_1 = e.scale * e.rest + (e.scale - 1.0f);
     return minus_1 / (minus_1 + 2.0f);
 }
 template <class Real>
-static inline __attribute__((always_inline)) Real mixed(Real z, Real n, Real before) {
+static INLINED Real mixed(Real z, Real n, Real before) {
     return n + z * (before - n);
 }
 

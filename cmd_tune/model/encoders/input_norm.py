@@ -89,10 +89,11 @@ def _moments(x_MBTX: Tensor) -> Moments:
     Two passes: one would lose digits of a large mean.
     """
     M, B, T, X = x_MBTX.shape
-    x_MBTX, mean_MBX, square_MBX = x_MBTX.contiguous(), x_MBTX.new_empty(M, B, X), x_MBTX.new_empty(M, B, X)
-    if of_samples := bind("moments", x_MBTX.dtype, (T, X), (x_MBTX, mean_MBX, square_MBX)):
-        run_shared([partial(of_samples, *share) for share in shares(M * B)])
-        return _joined(mean_MBX, square_MBX, x_MBTX.new_full((B,), T))
+    if x_MBTX.is_cpu:
+        x_MBTX, mean_MBX, square_MBX = x_MBTX.contiguous(), x_MBTX.new_empty(M, B, X), x_MBTX.new_empty(M, B, X)
+        if of_samples := bind("moments", x_MBTX.dtype, (T, X), (x_MBTX, mean_MBX, square_MBX)):
+            run_shared([partial(of_samples, *share) for share in shares(M * B)])
+            return _joined(mean_MBX, square_MBX, x_MBTX.new_full((B,), T))
     count = x_MBTX.new_full((1,), B * T)
     mean_MX = x_MBTX.sum((1, 2)) / count
     return mean_MX, (x_MBTX - mean_MX[:, None, None]).square().sum((1, 2)), count
@@ -104,13 +105,13 @@ def _standard(x_MBTX: Tensor, mean_MX: Tensor, scale_MX: Tensor) -> Tensor:
 
 def _standard_frames_first(x_MBTX: Tensor, mean_MX: Tensor, scale_MX: Tensor) -> Tensor:
     """`_standard` as (M, T, B, X). The C++ knows no gradient in the input, which evaluation may ask for."""
-    M, B, T, X = x_MBTX.shape
-    of_x_MBTX, standard_MTBX = x_MBTX.detach().contiguous(), x_MBTX.new_empty(M, T, B, X)
-    standardise = bind("standardise", x_MBTX.dtype, (B, T, X), (of_x_MBTX, mean_MX, scale_MX, standard_MTBX))
-    if standardise is None or (x_MBTX.requires_grad and torch.is_grad_enabled()):
-        return _standard(x_MBTX, mean_MX, scale_MX).transpose(1, 2)
-    run_shared([partial(standardise, *share) for share in shares(M * T)])
-    return standard_MTBX
+    if x_MBTX.is_cpu and not (x_MBTX.requires_grad and torch.is_grad_enabled()):
+        M, B, T, X = x_MBTX.shape
+        x_MBTX, standard_MTBX = x_MBTX.contiguous(), x_MBTX.new_empty(M, T, B, X)
+        if standardise := bind("standardise", x_MBTX.dtype, (B, T, X), (x_MBTX, mean_MX, scale_MX, standard_MTBX)):
+            run_shared([partial(standardise, *share) for share in shares(M * T)])
+            return standard_MTBX
+    return _standard(x_MBTX, mean_MX, scale_MX).transpose(1, 2)
 
 
 def _joined(mean_MWX: Tensor, square_MWX: Tensor, count_W: Tensor) -> Moments:
